@@ -1,0 +1,1 @@
+"""Benchmarks: ours against a hand-written peer, in one run on one machine."""

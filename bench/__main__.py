@@ -1,0 +1,95 @@
+"""All benchmarks in one command: ``python -m bench`` (``make bench``), or ``--quick`` for a short run.
+
+Prints a table of figures with their targets and the machine's description, and writes the same as JSON. Exit status 0 means
+that all was measured, whether or not a target was missed; 1 that something failed; with ``--strict`` also a missed target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import latency, setting, startup, throughput
+from bench.report import Figure, table, write_json
+from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
+
+PARTS = ("throughput", "latency", "startup")
+ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
+SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
+"""Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
+
+LIKE_WITH_LIKE = ("--batch_max_size=64", "--max_in_flight=16")
+"""What the hand-written consumer has."""
+
+
+def main() -> int:
+    """Runs what was asked for; returns the exit status."""
+    args = _arguments()
+    figures: list[Figure] = []
+    machine = setting.machine()
+    try:
+        with KafkaBroker() as broker:
+            for part in args.only or PARTS:
+                _say(f"{part}:")
+                figures += _measure(part, broker.bootstrap, args)
+    except (setting.BenchmarkError, BrokerError) as error:
+        _say(f"FAILED: {error}")
+        return 1
+    finally:
+        if figures:
+            _say(f"\n{table(figures)}\n")
+            _say("\n".join(f"{name}: {value}" for name, value in machine.items() if value is not None))
+            write_json(args.json, machine, {key: str(value) for key, value in vars(args).items()}, figures)
+            _say(f"JSON: {args.json}")
+    return int(args.strict and any(figure.passed is False for figure in figures))
+
+
+def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure]:
+    flags = tuple(args.pipeline_flag)
+    if part == "latency":
+        sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
+        return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
+    if part == "startup":
+        return startup.measure(bootstrap, args.runs, flags, _say)
+    figures = []
+    for server_ms, target in SHARE_TARGETS.items():
+        measured = throughput.measure(
+            bootstrap, server_ms, args.sides, args.records, args.runs, (*LIKE_WITH_LIKE, *flags), _say
+        )
+        figures += list(measured.values())
+        for name, ours, peer, at_least in (
+            ("exactly once / hand-written, same headers", setting.EXACTLY_ONCE, setting.HANDWRITTEN_HEADERS, target),
+            ("exactly once / hand-written without headers", setting.EXACTLY_ONCE, setting.HANDWRITTEN, None),
+            ("exactly once / at least once", setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE, None),
+        ):
+            if ours in measured and peer in measured:
+                figures.append(throughput.ratio(f"{name}, {server_ms:g} ms", measured[ours], measured[peer], at_least))
+    return figures
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="The pipeline against a hand-written consumer.")
+    parser.add_argument("--quick", action="store_true", help="a short run, with less certain figures")
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part (repeatable); all by default")
+    parser.add_argument("--sides", nargs="+", choices=ALL_SIDES, default=ALL_SIDES, metavar="SIDE", help=f"of {ALL_SIDES}")
+    parser.add_argument("--records", type=int, help="throughput: records in the topic (400,000; quick: 150,000)")
+    parser.add_argument("--runs", type=int, help="runs of each side, in turn (3; quick: 1)")
+    parser.add_argument("--seconds", type=float, help="latency: seconds of load after the warm-up (20; quick: 8)")
+    parser.add_argument("--latency_runs", type=int, default=1, help="latency: runs of each side")
+    parser.add_argument("--pipeline_flag", action="append", default=[], help="a further flag for the pipeline (repeatable)")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if a target is missed")
+    parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "bench.json", help="where the figures go")
+    args = parser.parse_args()
+    args.records = args.records or (150_000 if args.quick else 400_000)
+    args.runs = args.runs or (1 if args.quick else 3)
+    args.seconds = args.seconds or (8.0 if args.quick else 20.0)
+    return args
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""What every benchmark runs in: a real broker, a model server, the programs compared, and the machine they run on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka
+import orjson
+
+from tests import topics
+from tests.kafka_broker import ROOT
+from tests.kafka_broker import VERSION as KAFKA_VERSION
+
+PARTITIONS = 4
+FLOATS = 16
+MODEL = "sum"
+STUB = "transforms.testing.tfserving_grpc_stub"
+STOP_TIMEOUT_S = 90
+PACKAGES = ("apache-beam", "confluent-kafka", "grpcio", "protobuf", "numpy", "orjson")
+
+HANDWRITTEN, HANDWRITTEN_HEADERS = "hand-written", "hand-written, same headers"
+EXACTLY_ONCE, AT_LEAST_ONCE = "pipeline, exactly once", "pipeline, at least once"
+
+
+class BenchmarkError(RuntimeError):
+    """A program under test failed or did not do its work, so there is no figure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of one side.
+
+    Attributes:
+        bootstrap: The broker's address.
+        model: ``HOST:PORT/MODEL`` of the model server.
+        input_topic: What is read.
+        output_topic: Where predictions are written.
+        until_end: Whether to stop at the end offsets found at the start; else at SIGTERM.
+        pipeline_flags: More flags for the pipeline.
+        summary: Where the pipeline writes its summary.
+    """
+
+    bootstrap: str
+    model: str
+    input_topic: str
+    output_topic: str
+    until_end: bool
+    pipeline_flags: tuple[str, ...] = ()
+    summary: Path | None = None
+
+    def command(self, side: str) -> list[str]:
+        """The command line of a side; every run has a consumer group of its own."""
+        flags = [
+            f"--bootstrap_servers={self.bootstrap}",
+            f"--input_topic={self.input_topic}",
+            f"--output_topic={self.output_topic}",
+            f"--group_id=bench-{uuid.uuid4().hex}",
+            *(["--until_end"] if self.until_end else []),
+        ]
+        if side in (HANDWRITTEN, HANDWRITTEN_HEADERS):
+            headers = ["--headers"] if side == HANDWRITTEN_HEADERS else []
+            return [sys.executable, "-m", "bench.handwritten", f"--model={self.model}", *flags, *headers]
+        delivery = "exactly_once" if side == EXACTLY_ONCE else "at_least_once"
+        flags += [
+            "--runner=DirectRunner",
+            f"--model=grpc://{self.model}",
+            "--input_format=json",
+            "--start_from=earliest",
+            f"--delivery={delivery}",
+            "--status=off",
+            *([f"--summary_json={self.summary}"] if self.summary else []),
+        ]
+        return [sys.executable, "-m", "pipeline", *flags, *self.pipeline_flags]
+
+
+@contextlib.contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs during the block, is asked to stop at its end (SIGTERM), and must have succeeded.
+
+    Raises:
+        BenchmarkError: It failed; the message has the end of what it printed.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        try:
+            yield process
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise BenchmarkError(f"{_short(command)} did not stop within {STOP_TIMEOUT_S} s of SIGTERM") from error
+        finally:
+            process.kill()
+            process.wait()
+            if process.returncode not in (0, -signal.SIGKILL):
+                output.seek(0)
+                tail = output.read().decode(errors="replace")[-3000:]
+                raise BenchmarkError(f"{_short(command)} ended with status {process.returncode}:\n{tail}")
+
+
+def run_to_end(command: list[str], timeout_s: float) -> float:
+    """Runs a program until it ends by itself, and returns how many seconds it took.
+
+    Raises:
+        BenchmarkError: It failed or took too long.
+    """
+    started = time.monotonic()
+    with running(command) as process:
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise BenchmarkError(f"{_short(command)} did not end within {timeout_s:.0f} s") from error
+    return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def model_server(latency_ms: float) -> Iterator[str]:
+    """A stub of TensorFlow Serving that answers after ``latency_ms``; yields ``HOST:PORT/MODEL``."""
+    flags = ["--port=0", f"--model={MODEL}", f"--width={FLOATS}", f"--latency_ms={latency_ms:g}", "--fast"]
+    command = [sys.executable, "-m", STUB, *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"(\d+)\s*$", process.stdout.readline())
+        if not found:
+            raise BenchmarkError(f"{STUB} did not print its port")
+        yield f"127.0.0.1:{found[1]}/{MODEL}"
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close() if process.stdout else None
+
+
+def values(count: int, seed: int = 7) -> list[bytes]:
+    """JSON records of 16 floats, ``{"x": […]}``; always the same."""
+    random_number = random.Random(seed).random
+    # Rounded as measurements are; the conversion costs the same on each side.
+    return [orjson.dumps({"x": [round(random_number(), 6) for _ in range(FLOATS)]}) for _ in range(count)]
+
+
+def new_topic(bootstrap: str, purpose: str, partitions: int = PARTITIONS, **config: str) -> str:
+    """Creates a topic of a new name, and one for its dead letters; ``config`` has underscores for the dots."""
+    name = f"bench-{purpose}-{uuid.uuid4().hex[:8]}"
+    topics.create_topic(bootstrap, name, partitions, {key.replace("_", "."): value for key, value in config.items()})
+    if purpose == "output":
+        topics.create_topic(bootstrap, f"{name}.dead-letter")
+    return name
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The pipeline's summary.
+
+    Raises:
+        BenchmarkError: It wrote none.
+    """
+    if not path.exists():
+        raise BenchmarkError(f"the pipeline wrote no summary to {path}")
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "cpu": cpu[1] if cpu else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_average_at_start": os.getloadavg()[0],
+        "kafka": KAFKA_VERSION,
+        "librdkafka": confluent_kafka.libversion()[0],
+        **{name: metadata.version(name) for name in PACKAGES},
+        "commit": git.stdout.strip() or None,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _short(command: list[str]) -> str:
+    return " ".join(["python", *command[1:3]])

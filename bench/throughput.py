@@ -1,0 +1,84 @@
+"""Records per second of a side that drains a preloaded topic of 4 partitions.
+
+The measure is the broker's, and the same for each side: the output topic stamps records when they are appended
+(``LogAppendTime``); the rate is that of the records between the 5th and the 95th percentile of these times. So neither
+start-up nor the last records count, and a side that writes in large bundles gains nothing by having read its first bundle
+before the clock started. Sides take turns, and the ratio of their medians is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from bench import setting
+from bench.report import Figure, median_of
+from tests import topics
+
+TRIM = 0.05
+TIMEOUT_S = 300
+
+
+def measure(
+    bootstrap: str,
+    latency_ms: float,
+    sides: list[str],
+    records: int,
+    runs: int,
+    pipeline_flags: tuple[str, ...],
+    say: Callable[[str], None],
+) -> dict[str, Figure]:
+    """Runs each side ``runs`` times in turn.
+
+    Raises:
+        BenchmarkError: A side failed, or its output has not every input exactly once.
+    """
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    source = setting.new_topic(bootstrap, "input")
+    topics.produce(bootstrap, source, setting.values(records), keys=(b"%08d" % i for i in range(records)))
+    with setting.model_server(latency_ms) as model:
+        for run in range(runs):
+            for side in sides[run % len(sides) :] + sides[: run % len(sides)]:
+                output = setting.new_topic(bootstrap, "output", message_timestamp_type="LogAppendTime")
+                job = setting.Job(bootstrap, model, source, output, True, pipeline_flags)
+                took_s = setting.run_to_end(job.command(side), TIMEOUT_S)
+                times, distinct = append_times(bootstrap, output)
+                if len(times) != records or distinct != (0 if side == setting.HANDWRITTEN else records):
+                    raise setting.BenchmarkError(f"{side}: {records} in, {len(times)} out, of {distinct} sources")
+                rates[side].append(rate(times))
+                say(f"  {latency_ms:g} ms, {side}: {rates[side][-1]:,.0f} records/s ({took_s:.1f} s with start and stop)")
+    return {side: median_of(f"{side}, {latency_ms:g} ms server", runs, "records/s") for side, runs in rates.items()}
+
+
+def rate(times_ms: np.ndarray) -> float:
+    """Records per second between the 5th and the 95th percentile of the append times (sorted, milliseconds)."""
+    first, last = int(len(times_ms) * TRIM), int(len(times_ms) * (1 - TRIM)) - 1
+    return float((last - first) / max((times_ms[last] - times_ms[first]) / 1000, 1e-3))
+
+
+def append_times(bootstrap: str, topic: str) -> tuple[np.ndarray, int]:
+    """The sorted append times of a topic's committed records, and how many different sources their headers name."""
+    ends = {partition: end for partition, end in topics.end_offsets(bootstrap, topic).items() if end}
+    config = {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False, "enable.partition.eof": True}
+    consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 2})
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+    times: list[int] = []
+    sources: set[bytes] = set()
+    while ends:
+        for message in consumer.consume(10_000, 0.2):
+            if error := message.error():
+                if error.code() == KafkaError._PARTITION_EOF:
+                    ends.pop(message.partition(), None)
+                continue
+            times.append(message.timestamp()[1])
+            sources.update(value for name, value in message.headers() or () if name == topics.SOURCE_HEADER)
+    consumer.close()
+    return np.sort(np.array(times, dtype=np.int64)), len(sources)
+
+
+def ratio(name: str, ours: Figure, peer: Figure, at_least: float | None = None) -> Figure:
+    """Our median as a share of the peer's."""
+    pairs = tuple(mine / theirs for mine, theirs in zip(ours.runs, peer.runs, strict=True))
+    return Figure(name, ours.value / peer.value, "×", pairs, at_least=at_least)

@@ -1,0 +1,1 @@
+"""How the job is put together and run: `python -m pipeline`."""

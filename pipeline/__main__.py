@@ -1,0 +1,29 @@
+"""``python -m pipeline``: scores a Kafka topic with a model server."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline import options
+from transforms.errors import ConfigError
+
+
+def main() -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        config = options.parse(sys.argv[1:])
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            print(f"error: {mistake}", file=sys.stderr)
+        print("python -m pipeline --help lists the flags", file=sys.stderr)
+        return 2
+    from pipeline.launch import launch
+
+    return launch(config)
+
+
+if __name__ == "__main__":
+    status = main()
+    from pipeline.launch import exit_now
+
+    exit_now(status)

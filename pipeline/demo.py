@@ -1,0 +1,165 @@
+"""The embedded parts of a run: broker, model server, generator, and a watcher that reads what comes out.
+
+With no flags at all they make the demo; with ``--bootstrap_servers`` or ``--model`` given, only the missing part is started.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+import time
+from typing import Any, Self
+
+import confluent_kafka as ck
+import orjson
+
+from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
+from pipeline.embedded.generator import Published, publish_digits
+from pipeline.embedded.generator import records as generated_records
+from pipeline.embedded.model_server import EmbeddedModelServer
+from pipeline.options import Config
+from pipeline.status import Status
+
+PARTITIONS = 4
+RATE = 400.0
+"""Records a second that the generator publishes: slow enough to watch, quick enough to end soon."""
+
+SHOWN = 8
+
+
+class Demo:
+    """Starts what the config leaves to us; use it as a context manager.
+
+    Attributes:
+        resolved: The config with the addresses of what was started.
+        watcher: Reads the predictions.
+        records: How many records the generator publishes.
+    """
+
+    def __init__(self, config: Config, status: Status):
+        self._config, self._status = config, status
+        self._broker: EmbeddedBroker | None = None
+        self._server: EmbeddedModelServer | None = None
+        self._generator: threading.Thread | None = None
+        self.published: Published | None = None
+        self.records = 0
+
+    def __enter__(self) -> Self:
+        config = self._config
+        if config.embedded_model:
+            self._status.say("starting the embedded model server (loads TensorFlow, some seconds) …")
+            self._server = EmbeddedModelServer({MODEL_NAME: MODEL_DIR}).start()
+        try:
+            if config.embedded_broker:
+                topics = dict.fromkeys((*config.input_topics, config.output_topic, config.dead_letter_topic), PARTITIONS)
+                self._broker = EmbeddedBroker(topics)
+                config = dataclasses.replace(config, bootstrap_servers=self._broker.start())
+                self.records = sum(1 for _ in generated_records())
+            if self._server is not None:
+                grpc_port, _ = self._server.wait_ready()
+                config = dataclasses.replace(config, model=f"grpc://127.0.0.1:{grpc_port}/{MODEL_NAME}")
+        except BaseException:
+            self.__exit__()
+            raise
+        self.resolved = config
+        self.watcher = Watcher(config)
+        return self
+
+    def start(self) -> None:
+        """Starts publishing and watching."""
+        self.watcher.start()
+        if self._broker is not None:
+            self._generator = threading.Thread(target=self._publish, name="generator", daemon=True)
+            self._generator.start()
+
+    def _publish(self) -> None:
+        self.published = publish_digits(self.resolved.bootstrap_servers, self.resolved.input_topics[0], RATE)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._server is not None:
+            self._server.close()
+        if hasattr(self, "watcher"):
+            self.watcher.close()
+        if self._broker is not None:
+            self._broker.close()
+
+
+class Watcher:
+    """Reads predictions from the output topic, as any application would, and compares them with the true labels."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._latest: collections.deque[tuple[str, str, str]] = collections.deque(maxlen=SHOWN)
+        self.right = 0
+        self.compared = 0
+        self._seen_at = time.monotonic()
+
+    def start(self) -> None:
+        """Starts to read, from what is written from now on."""
+        self._thread.start()
+
+    @property
+    def latest(self) -> list[tuple[str, str, str]]:
+        """Key, label and verdict of the latest predictions, the newest last."""
+        return list(self._latest)
+
+    def accuracy(self) -> tuple[int, int] | None:
+        """How many predictions were right, of how many that could be compared; ``None`` if none could."""
+        return (self.right, self.compared) if self.compared else None
+
+    def finish(self, quiet_s: float = 0.5) -> None:
+        """Waits until nothing new has come for ``quiet_s`` seconds."""
+        while self._thread.is_alive() and time.monotonic() - self._seen_at < quiet_s:
+            time.sleep(0.05)
+        self.close()
+
+    def close(self) -> None:
+        """Stops reading."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
+
+    def _watch(self) -> None:
+        consumer = ck.Consumer(
+            {
+                "bootstrap.servers": self._config.bootstrap_servers,
+                **dict(self._config.kafka_properties),
+                "group.id": f"{self._config.group_id}-watcher",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "log_level": 0,
+            }
+        )
+        topic = self._config.output_topic
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        start = ck.OFFSET_BEGINNING if self._config.embedded_broker else ck.OFFSET_END
+        consumer.assign([ck.TopicPartition(topic, number, start) for number in partitions])
+        while not self._stop.is_set():
+            for message in consumer.consume(256, 0.1):
+                if message.error() is None:
+                    self._seen_at = time.monotonic()
+                    self._note(message)
+        consumer.close()
+
+    def _note(self, message: ck.Message) -> None:
+        headers = dict(message.headers() or [])
+        try:
+            outputs: Any = orjson.loads(message.value())
+        except orjson.JSONDecodeError:
+            return
+        outputs = outputs.get("prediction", outputs) if isinstance(outputs, dict) else outputs
+        label = outputs.get("label") if isinstance(outputs, dict) else None
+        key = (message.key() or b"").decode("utf-8", "replace")
+        truth = headers.get("label")
+        verdict = ""
+        if truth is not None and label is not None:
+            self.compared += 1
+            hit = str(label) == truth.decode()
+            self.right += hit
+            verdict = "right" if hit else f"wrong, it is {truth.decode()}"
+        shown = str(label) if label is not None else orjson.dumps(outputs).decode()
+        self._latest.append((key, shown[:40], verdict))

@@ -1,0 +1,141 @@
+"""``python -m pipeline.embedded``: the broker, the model server and the generator on their own, until a signal.
+
+Exit status: 0 stopped, 1 a failure, 2 a wrong flag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the rest is imported where it is used: a wrong flag is told at once
+    from pipeline.embedded.options import EmbeddedConfig
+
+_PARENT_CHECK_S = 1.0
+
+
+def _silence_tensorflow() -> None:
+    """Keeps what TensorFlow's C++ writes to file descriptor 2 off the terminal; Python's stderr goes on as before.
+
+    ``TF_CPP_MIN_LOG_LEVEL`` does not reach the lines written before its log is set up.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123  a device, for its descriptor
+        os.dup2(null.fileno(), 2)
+    sys.stderr = os.fdopen(kept, "w", buffering=1)
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Sets ``stop`` when the parent is gone: standard input ends, or another process has adopted this one."""
+
+    def stdin_ended() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        loop.call_soon_threadsafe(stop.set)
+
+    def adopted() -> None:
+        if os.getppid() != parent:
+            stop.set()
+        else:
+            loop.call_later(_PARENT_CHECK_S, adopted)
+
+    parent = os.getppid()
+    threading.Thread(target=stdin_ended, name="parent", daemon=True).start()
+    loop.call_later(_PARENT_CHECK_S, adopted)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what the flags ask for; returns the exit status."""
+    from pipeline.embedded.options import parse
+    from transforms.errors import ConfigError
+
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            print(f"error: {mistake}", file=sys.stderr)
+        return 2
+    if config.server is not None and not config.verbose:
+        _silence_tensorflow()
+    from pipeline.embedded.status import ServingError
+    from transforms.errors import ScoringError
+
+    try:
+        asyncio.run(_run(config))
+    except (OSError, ValueError, ImportError, ServingError, ScoringError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(config: EmbeddedConfig) -> None:
+    from pipeline.embedded.broker import EmbeddedBroker
+    from pipeline.embedded.generator import publish_digits
+    from pipeline.embedded.server import Server
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if config.exit_with_parent:
+        _watch_parent(loop, stop)
+
+    async with contextlib.AsyncExitStack() as stack:
+        ready: dict[str, object] = {"pid": os.getpid()}
+        if config.kafka_port is not None:
+            ready["kafka"] = stack.enter_context(EmbeddedBroker(config.topics, config.kafka_port)).address
+        if config.server is not None:
+            server = await stack.enter_async_context(Server(config.server))
+            ready |= {"grpc_port": server.grpc_port, "rest_port": server.rest_port, "models": server.models.names}
+        _announce(config, ready)
+        if config.generate:
+            halt = threading.Event()
+            stack.callback(halt.set)
+            bootstrap = config.bootstrap_servers or str(ready["kafka"])
+            publishing = asyncio.create_task(
+                asyncio.to_thread(publish_digits, bootstrap, config.generate, config.rate, stop=halt)
+            )
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({publishing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            halt.set()
+            done = await publishing
+            print(f"published {done.good} images and {done.broken} broken records to {config.generate}", flush=True)
+            if config.kafka_port is None and config.server is None:
+                return
+        await stop.wait()
+
+
+def _announce(config: EmbeddedConfig, ready: dict[str, object]) -> None:
+    text = json.dumps(ready)
+    if config.ready_file is not None:
+        part = config.ready_file.with_name(config.ready_file.name + ".part")
+        part.write_text(text + "\n")
+        part.replace(config.ready_file)  # who sees the file sees all of it
+    if config.json_ready:
+        print(text, flush=True)
+        return
+    if "kafka" in ready:
+        topics = ", ".join(f"{name} ({count} partitions)" for name, count in config.topics.items())
+        print(f"kafka  {ready['kafka']}" + (f"  topics: {topics}" if topics else ""), flush=True)
+    models = ready.get("models")
+    for name, versions in models.items() if isinstance(models, dict) else ():
+        served = f"versions: {', '.join(map(str, versions))}"
+        if ready["grpc_port"]:
+            print(f"grpc   grpc://127.0.0.1:{ready['grpc_port']}/{name}  {served}", flush=True)
+        if ready["rest_port"]:
+            print(f"rest   http://127.0.0.1:{ready['rest_port']}/v1/models/{name}  {served}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Models on disk, their loaded versions and their labels.
+
+A model is a folder of version folders with numeric names (``digits/1/saved_model.pb``), as TensorFlow Serving wants it. By
+default the newest version is served (its ``latest: 1`` policy); a label is a name for a version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.embedded.messages import signatures_of
+from pipeline.embedded.status import Code, ServingError, invalid_argument
+from pipeline.embedded.tf_session import Session
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which model to serve.
+
+    Attributes:
+        name: Its name in requests.
+        path: The folder of its version folders.
+        labels: Label to version; labelled versions are loaded beside the newest.
+        all_versions: Load every version there is.
+    """
+
+    name: str
+    path: Path
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    all_versions: bool = False
+
+    def version_folders(self) -> dict[int, Path]:
+        """Returns the versions to load, ascending.
+
+        Raises:
+            ValueError: There is nothing to serve, or not the labelled version; the message says what to do.
+        """
+        if not self.path.is_dir():
+            raise ValueError(f"model {self.name}: there is no folder {self.path}")
+        folders = {int(f.name): f for f in self.path.iterdir() if f.name.isdecimal() and (f / "saved_model.pb").is_file()}
+        if not folders:
+            is_version = (self.path / "saved_model.pb").is_file()
+            cure = (
+                f"give the folder above it, {self.path.parent}" if is_version else f"expected {self.path}/1/saved_model.pb"
+            )
+            raise ValueError(f"model {self.name}: {self.path} has no version folder; {cure}")
+        missing = {label: version for label, version in self.labels.items() if version not in folders}
+        if missing:
+            listed = ", ".join(map(str, sorted(folders)))
+            raise ValueError(f"model {self.name}: labels {missing} name versions that are not there; it has {listed}")
+        wanted = set(folders) if self.all_versions else {max(folders), *self.labels.values()}
+        return {version: folders[version] for version in sorted(wanted)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Servable:
+    """One loaded version of a model.
+
+    Attributes:
+        name: The model's name.
+        version: Its version.
+        session: What runs it.
+        signatures: Signature name to ``tensorflow.SignatureDef``.
+    """
+
+    name: str
+    version: int
+    session: Session
+    signatures: Mapping[str, Any]
+
+
+class Models:
+    """All loaded models. Read only after construction, so any thread may use it."""
+
+    def __init__(self, configs: Sequence[ModelConfig]):
+        """Loads every model.
+
+        Raises:
+            ValueError: A model has nothing to serve; see ``ModelConfig.version_folders``.
+            ServingError: TensorFlow can't load one; the message names it.
+        """
+        self._versions: dict[str, dict[int, Servable]] = {}
+        self._labels = {config.name: dict(config.labels) for config in configs}
+        for config in configs:
+            loaded = self._versions.setdefault(config.name, {})
+            for version, folder in config.version_folders().items():
+                try:
+                    session = Session(folder)
+                except ServingError as error:
+                    raise ServingError(error.code, f"model {config.name}: can't load {folder}: {error.message}") from error
+                loaded[version] = Servable(config.name, version, session, signatures_of(session.meta_graph_def))
+
+    @property
+    def names(self) -> dict[str, list[int]]:
+        """Model name to its loaded versions, ascending."""
+        return {name: sorted(versions) for name, versions in self._versions.items()}
+
+    def find(self, model_spec: Any) -> Servable:
+        """Returns the version that a ``ModelSpec`` asks for, the newest if it asks for none.
+
+        Raises:
+            ServingError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for an unknown label or no name.
+        """
+        name = model_spec.name
+        if not name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        versions = self._versions.get(name, {})
+        choice = model_spec.WhichOneof("version_choice")
+        if choice == "version_label":
+            wanted = self._labels.get(name, {}).get(model_spec.version_label)
+            if wanted is None:
+                raise invalid_argument(f"Unrecognized servable version label: {model_spec.version_label}")
+        elif choice == "version":
+            wanted = model_spec.version.value
+        else:
+            wanted = max(versions, default=-1)
+        if wanted in versions:
+            return versions[wanted]
+        asked = f"Specific({name}, {wanted})" if choice else f"Latest({name})"
+        raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {asked}")
+
+    def states(self, model_spec: Any) -> list[int]:
+        """Returns the versions that a status request asks for, newest first as TensorFlow Serving lists them.
+
+        Raises:
+            ServingError: NOT_FOUND.
+        """
+        name = model_spec.name
+        versions = self._versions.get(name, {})
+        choice = model_spec.WhichOneof("version_choice")
+        if choice == "version":
+            version = model_spec.version.value
+            if version not in versions:
+                raise ServingError(Code.NOT_FOUND, f"Could not find version {version} of model {name}")
+            return [version]
+        if not versions:
+            raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+        return sorted(versions, reverse=True)
+
+    def close(self) -> None:
+        """Frees all sessions; no request may be under way."""
+        for versions in self._versions.values():
+            for servable in versions.values():
+                servable.session.close()
+        self._versions.clear()

@@ -1,0 +1,90 @@
+"""The model server: both protocols over the loaded models, on one asyncio loop.
+
+The models run in a small pool of threads; TensorFlow has its own threads besides, and the GIL is free while it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+from aiohttp import web
+from grpc import aio
+
+from pipeline.embedded.grpc_service import start_grpc
+from pipeline.embedded.rest_service import start_rest
+from pipeline.embedded.servable import ModelConfig, Models
+
+STOP_GRACE_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What the model server serves, and where.
+
+    Attributes:
+        models: The models.
+        grpc_port: 0 for a free one, ``None`` for no gRPC.
+        rest_port: 0 for a free one, ``None`` for no REST.
+        tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values; both are what
+            TensorFlow Serving sends, the second by default.
+    """
+
+    models: Sequence[ModelConfig]
+    grpc_port: int | None = 0
+    rest_port: int | None = 0
+    tensor_content: bool = False
+
+
+class Server:
+    """A running model server; use it as an async context manager.
+
+    Attributes:
+        models: The loaded models.
+        grpc_port: The bound port, ``None`` without gRPC.
+        rest_port: The bound port, ``None`` without REST.
+    """
+
+    def __init__(self, config: ServerConfig):
+        self._config = config
+        self._executor = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="model")
+        self._grpc: aio.Server | None = None
+        self._rest: web.ServerRunner | None = None
+        self.models: Models
+        self.grpc_port: int | None = None
+        self.rest_port: int | None = None
+
+    async def __aenter__(self) -> Self:
+        """Loads the models, then starts answering: who can connect gets answers.
+
+        Raises:
+            ValueError: A model has nothing to serve.
+            ServingError: TensorFlow can't load a model.
+            OSError: A port is in use.
+        """
+        config = self._config
+        self.models = await asyncio.to_thread(Models, config.models)
+        try:
+            if config.grpc_port is not None:
+                self._grpc, self.grpc_port = await start_grpc(
+                    self.models, self._executor, config.grpc_port, config.tensor_content
+                )
+            if config.rest_port is not None:
+                self._rest, self.rest_port = await start_rest(self.models, self._executor, config.rest_port)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Stops; requests under way get a moment to finish."""
+        if self._grpc is not None:
+            await self._grpc.stop(STOP_GRACE_S)
+        if self._rest is not None:
+            await self._rest.cleanup()
+        self._executor.shutdown()
+        self.models.close()

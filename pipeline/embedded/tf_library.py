@@ -1,0 +1,96 @@
+"""TensorFlow's C library, found in the installed ``tensorflow`` package and declared for ctypes.
+
+``import tensorflow`` takes 7 to 10 s, nearly all of it Python modules that serving does not need. The C library alone is
+there in 0.4 s, and its loader is the one TensorFlow Serving uses (``TF_LoadSessionFromSavedModel``), so it also takes the
+TF1 models that ``tf.saved_model.load`` refuses. The functions are TensorFlow's public, stable C API
+(``tensorflow/c/c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from pathlib import Path
+
+
+class Output(ctypes.Structure):
+    """``TF_Output``: one output of one operation of a graph."""
+
+    _fields_ = (("oper", c_void_p), ("index", c_int))
+
+
+class Buffer(ctypes.Structure):
+    """``TF_Buffer``: bytes that the library allocated."""
+
+    _fields_ = (("data", c_void_p), ("length", c_size_t), ("data_deallocator", c_void_p))
+
+
+Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+"""Called by the library, from any thread, when a tensor made by ``TF_NewTensor`` is no longer used."""
+
+_FUNCTIONS = {
+    "TF_Version": (c_char_p, []),
+    "TF_NewStatus": (c_void_p, []),
+    "TF_DeleteStatus": (None, [c_void_p]),
+    "TF_GetCode": (c_int, [c_void_p]),
+    "TF_Message": (c_char_p, [c_void_p]),
+    "TF_NewBuffer": (POINTER(Buffer), []),
+    "TF_DeleteBuffer": (None, [POINTER(Buffer)]),
+    "TF_NewGraph": (c_void_p, []),
+    "TF_DeleteGraph": (None, [c_void_p]),
+    "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
+    "TF_NewSessionOptions": (c_void_p, []),
+    "TF_DeleteSessionOptions": (None, [c_void_p]),
+    "TF_LoadSessionFromSavedModel": (
+        c_void_p,
+        [c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, POINTER(Buffer), c_void_p],
+    ),
+    "TF_CloseSession": (None, [c_void_p, c_void_p]),
+    "TF_DeleteSession": (None, [c_void_p, c_void_p]),
+    "TF_SessionRun": (
+        None,
+        [c_void_p, c_void_p]
+        + [POINTER(Output), POINTER(c_void_p), c_int] * 2
+        + [POINTER(c_void_p), c_int, c_void_p, c_void_p],
+    ),
+    "TF_NewTensor": (c_void_p, [c_int, POINTER(c_int64), c_int, c_void_p, c_size_t, Deallocator, c_void_p]),
+    "TF_AllocateTensor": (c_void_p, [c_int, POINTER(c_int64), c_int, c_size_t]),
+    "TF_DeleteTensor": (None, [c_void_p]),
+    "TF_TensorType": (c_int, [c_void_p]),
+    "TF_NumDims": (c_int, [c_void_p]),
+    "TF_Dim": (c_int64, [c_void_p, c_int]),
+    "TF_TensorByteSize": (c_size_t, [c_void_p]),
+    "TF_TensorData": (c_void_p, [c_void_p]),
+    "TF_StringInit": (None, [c_void_p]),
+    "TF_StringCopy": (None, [c_void_p, c_char_p, c_size_t]),
+    "TF_StringDealloc": (None, [c_void_p]),
+    "TF_StringGetDataPointer": (c_void_p, [c_void_p]),
+    "TF_StringGetSize": (c_size_t, [c_void_p]),
+}
+
+TSTRING_BYTES = 24
+"""``sizeof(TF_TString)``."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Loads the C library, once a process (0.4 s).
+
+    Raises:
+        ImportError: TensorFlow is not installed, or its package has no C library under the names known here.
+    """
+    spec = importlib.util.find_spec("tensorflow")  # finds the folder; does not import the package
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("the embedded model server needs TensorFlow: pip install tensorflow")
+    folder = Path(spec.submodule_search_locations[0])
+    candidates = sorted([*folder.glob("libtensorflow_cc.so.*"), *folder.glob("libtensorflow_cc.*.dylib")])
+    if not candidates:
+        raise ImportError(f"{folder} has no libtensorflow_cc: the embedded model server runs on Linux and macOS wheels")
+    loaded = ctypes.CDLL(str(candidates[0]))
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(loaded, name)
+        function.restype = result
+        function.argtypes = arguments
+    return loaded

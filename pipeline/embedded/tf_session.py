@@ -1,0 +1,197 @@
+"""A SavedModel loaded into a TensorFlow session, run with NumPy arrays.
+
+The session is loaded with the tag ``serve`` as TensorFlow Serving does: variables restored, assets fed, the init
+operation run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Mapping, Sequence
+from ctypes import c_char_p, c_int64, c_void_p
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+from pipeline.embedded.status import Code, ServingError
+from pipeline.embedded.tf_library import TSTRING_BYTES, Deallocator, Output, library
+
+TAG = b"serve"
+
+DT_STRING = 7
+DTYPES: Mapping[int, np.dtype] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.float64),
+    3: np.dtype(np.int32),
+    4: np.dtype(np.uint8),
+    5: np.dtype(np.int16),
+    6: np.dtype(np.int8),
+    DT_STRING: np.dtype(object),
+    8: np.dtype(np.complex64),
+    9: np.dtype(np.int64),
+    10: np.dtype(np.bool_),
+    14: np.dtype(ml_dtypes.bfloat16),
+    17: np.dtype(np.uint16),
+    18: np.dtype(np.complex128),
+    19: np.dtype(np.float16),
+    22: np.dtype(np.uint32),
+    23: np.dtype(np.uint64),
+}
+"""TensorFlow's DataType number to a NumPy dtype; strings are arrays of dtype object, of bytes."""
+
+_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+
+
+class Session:
+    """One loaded SavedModel. Thread safe; ``run`` releases the GIL while the model runs.
+
+    Attributes:
+        meta_graph_def: The serialized ``tensorflow.MetaGraphDef``, which holds the signatures.
+    """
+
+    def __init__(self, path: Path):
+        """Loads ``path``, a folder with a ``saved_model.pb``.
+
+        Raises:
+            ServingError: TensorFlow can't load it; with TensorFlow's code and message.
+        """
+        self._lib = lib = library()
+        self._graph = lib.TF_NewGraph()
+        self._outputs: dict[str, Output] = {}
+        options = lib.TF_NewSessionOptions()
+        buffer = lib.TF_NewBuffer()
+        status = lib.TF_NewStatus()
+        try:
+            self._session = lib.TF_LoadSessionFromSavedModel(
+                options, None, str(path).encode(), (c_char_p * 1)(TAG), 1, self._graph, buffer, status
+            )
+            _check(status)
+            self.meta_graph_def = ctypes.string_at(buffer.contents.data, buffer.contents.length)
+        finally:
+            lib.TF_DeleteStatus(status)
+            lib.TF_DeleteBuffer(buffer)
+            lib.TF_DeleteSessionOptions(options)
+
+    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+        """Feeds arrays by tensor name (such as ``x:0``) and returns the fetched tensors in their order.
+
+        Raises:
+            ServingError: With TensorFlow's own code and message, such as INVALID_ARGUMENT for a wrong dtype.
+        """
+        lib = self._lib
+        inputs = (Output * len(feeds))(*(self._output(name) for name in feeds))
+        outputs = (Output * len(fetches))(*(self._output(name) for name in fetches))
+        values = (c_void_p * len(feeds))()
+        results = (c_void_p * len(fetches))()
+        status = lib.TF_NewStatus()
+        try:
+            for i, array in enumerate(feeds.values()):
+                values[i] = _to_tensor(array)
+            counts = len(feeds), len(fetches)
+            lib.TF_SessionRun(
+                self._session, None, inputs, values, counts[0], outputs, results, counts[1], None, 0, None, status
+            )
+            _check(status)
+            return [_from_tensor(result) for result in results if result]
+        finally:
+            for tensor in itertools.chain(values, results):
+                if tensor:
+                    lib.TF_DeleteTensor(tensor)
+            lib.TF_DeleteStatus(status)
+
+    def close(self) -> None:
+        """Frees the session and its graph; no ``run`` may be under way."""
+        if self._session is None:
+            return
+        status = self._lib.TF_NewStatus()
+        self._lib.TF_CloseSession(self._session, status)
+        self._lib.TF_DeleteSession(self._session, status)
+        self._lib.TF_DeleteStatus(status)
+        self._lib.TF_DeleteGraph(self._graph)
+        self._session = None
+
+    def _output(self, name: str) -> Output:
+        found = self._outputs.get(name)
+        if found is None:
+            operation, _, index = name.partition(":")
+            pointer = self._lib.TF_GraphOperationByName(self._graph, operation.encode())
+            if not pointer:
+                raise ServingError(Code.NOT_FOUND, f"the signature names the tensor {name}, which the graph does not have")
+            found = self._outputs[name] = Output(pointer, int(index or 0))
+        return found
+
+
+def _check(status: int) -> None:
+    lib = library()
+    code = lib.TF_GetCode(status)
+    if code:
+        raise ServingError(Code(code), lib.TF_Message(status).decode("utf-8", "replace"))
+
+
+def _to_tensor(array: np.ndarray) -> int:
+    """Copies an array into a new ``TF_Tensor``."""
+    lib = library()
+    dims = (c_int64 * array.ndim)(*array.shape)
+    if array.dtype.hasobject:
+        return _to_string_tensor(array, dims)
+    number = _NUMBERS.get(array.dtype)
+    if number is None:
+        raise ServingError(Code.UNIMPLEMENTED, f"no TensorFlow type for an array of {array.dtype}")
+    array = np.asarray(array, order="C")  # not ascontiguousarray, which makes a scalar one-dimensional
+    tensor: int = lib.TF_AllocateTensor(number, dims, array.ndim, array.nbytes)
+    ctypes.memmove(lib.TF_TensorData(tensor), array.ctypes.data, array.nbytes)
+    return tensor
+
+
+_string_buffers: dict[int, ctypes.Array[ctypes.c_char]] = {}
+_string_keys = itertools.count(1)
+_string_lock = threading.Lock()
+
+
+@Deallocator
+def _free_strings(data: int | None, length: int, key: int) -> None:
+    """Frees the strings of a tensor when TensorFlow lets go of it, which may be long after the run (a stateful model)."""
+    lib = library()
+    for address in range(data or 0, (data or 0) + length, TSTRING_BYTES):
+        lib.TF_StringDealloc(address)
+    with _string_lock:
+        _string_buffers.pop(key, None)
+
+
+def _to_string_tensor(array: np.ndarray, dims: ctypes.Array[c_int64]) -> int:
+    lib = library()
+    length = array.size * TSTRING_BYTES
+    buffer = ctypes.create_string_buffer(max(length, 1))
+    address = ctypes.addressof(buffer)
+    for position, value in enumerate(array.ravel().tolist()):
+        target = address + position * TSTRING_BYTES
+        lib.TF_StringInit(target)
+        lib.TF_StringCopy(target, value, len(value))
+    with _string_lock:
+        key = next(_string_keys)
+        _string_buffers[key] = buffer
+    tensor: int = lib.TF_NewTensor(DT_STRING, dims, array.ndim, address, length, _free_strings, key)
+    return tensor
+
+
+def _from_tensor(tensor: int) -> np.ndarray:
+    """Copies a ``TF_Tensor`` into a new array."""
+    lib = library()
+    number = lib.TF_TensorType(tensor)
+    shape = tuple(lib.TF_Dim(tensor, i) for i in range(lib.TF_NumDims(tensor)))
+    dtype = DTYPES.get(number)
+    if dtype is None:
+        raise ServingError(Code.UNIMPLEMENTED, f"outputs of TensorFlow's DataType {number} are not supported")
+    data = lib.TF_TensorData(tensor)
+    if number == DT_STRING:
+        array = np.empty(shape, dtype=object)
+        flat = array.reshape(-1)
+        for i in range(flat.size):
+            address = data + i * TSTRING_BYTES
+            flat[i] = ctypes.string_at(lib.TF_StringGetDataPointer(address), lib.TF_StringGetSize(address))
+        return array
+    size = lib.TF_TensorByteSize(tensor)
+    return np.frombuffer(ctypes.string_at(data, size), dtype).reshape(shape)

@@ -1,0 +1,479 @@
+"""Flags → one frozen, validated config. ALL mistakes are reported at once, each with its cure.
+
+Nothing here imports Beam, so that a wrong flag is answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from pipeline.flags import BY_NAME, FLAGS, Flag
+from transforms.clients import check_uri
+from transforms.errors import ConfigError
+from transforms.kafka.config import PROTECTED
+
+EMBEDDED = "embedded"
+DIRECT = ("DirectRunner", "FnApiRunner")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """The flags, checked and typed; see ``flags.py`` for what each means."""
+
+    runner: str
+    bootstrap_servers: str
+    input_topics: tuple[str, ...]
+    output_topic: str
+    dead_letter_topic: str
+    group_id: str
+    start_from: str
+    kafka_properties: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+    delivery: str
+    workers: int
+    assignment: str
+    instance_id: str | None
+    model: str
+    model_headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+    model_ca_file: str | None
+    model_cert_file: str | None
+    model_key_file: str | None
+    input_format: str
+    output_mode: str
+    labels: tuple[str, ...] | None
+    top_k: int | None
+    batch_max_size: int
+    batch_max_wait_ms: int
+    window_seconds: float | None
+    max_in_flight: int | None
+    request_timeout_s: float
+    retry_deadline_s: float
+    on_unavailable: str
+    max_records: int | None
+    until_end: bool
+    duration_s: float | None
+    status: str
+    summary_json: Path | None
+    metrics_port: int | None
+    beam_args: tuple[str, ...]
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether a broker has to be started in this process."""
+        return self.bootstrap_servers == EMBEDDED
+
+    @property
+    def embedded_model(self) -> bool:
+        """Whether the demo's model server has to be started."""
+        return self.model == EMBEDDED
+
+    @property
+    def direct(self) -> bool:
+        """Whether Beam's local engine runs the job."""
+        return self.runner in DIRECT
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing but a signal stops the job."""
+        return self.max_records is None and not self.until_end and self.duration_s is None
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
+    """Parses the command line.
+
+    Raises:
+        ConfigError: With every mistake found.
+        SystemExit: ``--help`` was asked for.
+    """
+    given, rest = _given(argv)
+    return _Checker(given, rest, environ).config()
+
+
+def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    parser = _Parser(
+        prog="python -m pipeline",
+        description="Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded.",
+        epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups: dict[str, Any] = {}
+    for flag in FLAGS:
+        group = groups.get(flag.group) or groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+        group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
+    namespace, rest = parser.parse_known_args(list(argv))
+    return vars(namespace), rest
+
+
+def _how(flag: Flag) -> dict[str, Any]:
+    if flag.kind == "switch":
+        return {"action": "store_true"}
+    metavar = (
+        "|".join(flag.choices) if flag.choices else flag.kind.upper() if flag.kind in ("natural", "number") else "VALUE"
+    )
+    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar)}
+    if flag.kind == "many":
+        how["action"] = "append"
+    return how
+
+
+def _help(flag: Flag) -> str:
+    return flag.help + (f" (default: {flag.default})" if flag.default is not None else "")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([message.replace("argument ", "")])
+
+
+class _Checker:
+    """Turns what was given into a ``Config`` and collects every mistake on the way."""
+
+    def __init__(self, given: dict[str, Any], rest: list[str], environ: Mapping[str, str]):
+        self.mistakes: list[str] = []
+        self._environ = environ
+        self._rest = rest
+        self._given = {**self._from_file(given.get("config")), **given}
+
+    def config(self) -> Config:
+        """Checks everything, then raises or returns."""
+        runner = self._text("runner") or ""
+        topics = self._topics()
+        config = Config(
+            runner=runner,
+            bootstrap_servers=self._text("bootstrap_servers") or "",
+            **topics,
+            group_id=self._text("group_id") or "kafka-model-scoring",
+            start_from=self._start_from(),
+            kafka_properties=self._kafka_properties(),
+            delivery=self._choice("delivery"),
+            workers=self._whole("workers") or 1,
+            assignment=self._assignment(runner),
+            instance_id=self._text("instance_id"),
+            model=self._model(),
+            model_headers=tuple(self._pairs("model_header")),
+            model_ca_file=self._file("model_ca_file"),
+            model_cert_file=self._file("model_cert_file"),
+            model_key_file=self._file("model_key_file"),
+            input_format=self._choice("input_format"),
+            output_mode=self._choice("output_mode"),
+            labels=self._labels(),
+            top_k=self._whole("top_k"),
+            batch_max_size=self._whole("batch_max_size") or 1,
+            batch_max_wait_ms=self._whole("batch_max_wait_ms", least=0) or 0,
+            window_seconds=self._number("window_seconds"),
+            max_in_flight=self._max_in_flight(),
+            request_timeout_s=(self._whole("request_timeout_ms") or 1) / 1000,
+            retry_deadline_s=self._number("retry_deadline_s") or 60.0,
+            on_unavailable=self._choice("on_unavailable"),
+            max_records=self._whole("max_records"),
+            until_end=bool(self._given.get("until_end")),
+            duration_s=self._number("duration_s"),
+            status=self._choice("status"),
+            summary_json=self._output_file("summary_json"),
+            metrics_port=self._whole("metrics_port", most=65535),
+            beam_args=tuple(self._rest),
+        )
+        self._check_combinations(config)
+        self._check_beam_args()
+        if self.mistakes:
+            raise ConfigError(self.mistakes)
+        return config
+
+    # ------------------------------------------------------------------ single flags
+
+    def _text(self, name: str) -> str | None:
+        value = self._given.get(name, BY_NAME[name].default)
+        if value is None:
+            return None
+        if isinstance(value, (list, dict)):
+            self.mistakes.append(f"--{name}: takes one value")
+            return BY_NAME[name].default
+        if str(value) == "":
+            self.mistakes.append(f"--{name}: is empty; leave it out or give a value")
+        return str(value)
+
+    def _many(self, name: str) -> list[str]:
+        value = self._given.get(name) or []
+        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+    def _choice(self, name: str) -> str:
+        value, choices = self._text(name) or "", BY_NAME[name].choices
+        if value not in choices:
+            self.mistakes.append(f"--{name}={value}: {_one_of(value, choices)}")
+        return value
+
+    def _whole(self, name: str, least: int = 1, most: int | None = None) -> int | None:
+        text = self._text(name)
+        if text is None:
+            return None
+        if not re.fullmatch(r"\d{1,15}", text) or int(text) < least or (most is not None and int(text) > most):
+            upper = f" and at most {most}" if most is not None else ""
+            self.mistakes.append(f"--{name}={text}: give a whole number of at least {least}{upper}")
+            return least
+        return int(text)
+
+    def _number(self, name: str) -> float | None:
+        text = self._text(name)
+        if text is None:
+            return None
+        if not re.fullmatch(r"\d{1,12}(\.\d+)?|\.\d+", text) or float(text) <= 0:
+            self.mistakes.append(f"--{name}={text}: give a number above 0")
+            return 1.0
+        return float(text)
+
+    def _file(self, name: str) -> str | None:
+        text = self._text(name)
+        if text and not Path(text).is_file():
+            self.mistakes.append(f"--{name}={text}: no such file")
+        return text
+
+    def _output_file(self, name: str) -> Path | None:
+        text = self._text(name)
+        if not text:
+            return None
+        path = Path(text)
+        if not path.parent.is_dir():
+            self.mistakes.append(f"--{name}={text}: the folder {path.parent} does not exist; make it first")
+        elif path.is_dir():
+            self.mistakes.append(f"--{name}={text}: is a folder; give a file")
+        return path
+
+    # ------------------------------------------------------------------ flags with rules of their own
+
+    def _topics(self) -> dict[str, Any]:
+        embedded = self._given.get("bootstrap_servers", EMBEDDED) == EMBEDDED
+        inputs = tuple(dict.fromkeys(self._many("input_topic")))
+        output = self._text("output_topic")
+        if embedded:
+            inputs, output = inputs or ("digits",), output or "digits.predictions"
+        if not inputs:
+            self.mistakes.append("--input_topic: name the topic to read (it may be repeated)")
+        if not output:
+            self.mistakes.append("--output_topic: name the topic that predictions go to")
+        output = output or "?"
+        dead = self._text("dead_letter_topic") or f"{output}.dead-letter"
+        for name, topic in [
+            *(("input_topic", topic) for topic in inputs),
+            ("output_topic", output),
+            ("dead_letter_topic", dead),
+        ]:
+            if not topic.startswith("?") and not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic):
+                self.mistakes.append(
+                    f"--{name}={topic}: a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"
+                )
+        for name, topic in (("output_topic", output), ("dead_letter_topic", dead)):
+            if topic in inputs:
+                self.mistakes.append(f"--{name}={topic}: is an input topic too; that would feed the job its own output")
+        return {"input_topics": inputs, "output_topic": output, "dead_letter_topic": dead}
+
+    def _start_from(self) -> str:
+        value = self._text("start_from") or ""
+        if value in ("committed", "earliest", "latest"):
+            return value
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            self.mistakes.append(
+                f"--start_from={value}: give committed, earliest, latest or an ISO time such as 2026-01-31T12:00:00+00:00"
+            )
+            return value
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.isoformat()
+
+    def _assignment(self, runner: str) -> str:
+        value = self._choice("assignment")
+        if value != "auto":
+            return value
+        return "group" if runner in (*DIRECT, "PrismRunner") else "static"
+
+    def _model(self) -> str:
+        value = self._text("model") or ""
+        if value != EMBEDDED:
+            try:
+                check_uri(value)
+            except ConfigError as error:
+                self.mistakes.extend(error.mistakes)
+        return value
+
+    def _max_in_flight(self) -> int | None:
+        return None if self._text("max_in_flight") == "auto" else self._whole("max_in_flight")
+
+    def _labels(self) -> tuple[str, ...] | None:
+        text = self._text("labels")
+        if text is None:
+            return None
+        from transforms.labels import parse_labels
+
+        try:
+            return tuple(parse_labels(text))
+        except (OSError, ValueError, ConfigError) as error:
+            self.mistakes.append(f"--labels={text}: {error}")
+            return None
+
+    # ------------------------------------------------------------------ Kafka properties
+
+    def _pairs(self, name: str) -> list[tuple[str, str]]:
+        pairs = []
+        for item in self._many(name):
+            key, equals, value = item.partition("=")
+            if not equals or not key.strip():
+                self.mistakes.append(f"--{name}: give NAME=VALUE (one without '=' came)")
+                continue
+            pairs.append((key.strip(), self._expand(f"--{name} {key.strip()}", value)))
+        return pairs
+
+    def _expand(self, where: str, value: str) -> str:
+        def replace(match: re.Match[str]) -> str:
+            variable = match.group(1)
+            if variable not in self._environ:
+                self.mistakes.append(f"{where}: the environment variable {variable} is not set")
+                return ""
+            return self._environ[variable]
+
+        return re.sub(r"\$\{(\w+)\}", replace, value)
+
+    def _kafka_properties(self) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        if (path := self._file("kafka_config_file")) and Path(path).is_file():
+            for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+                text = line.strip()
+                if not text or text.startswith(("#", "!")):
+                    continue
+                key, equals, value = text.partition("=")
+                where = f"--kafka_config_file={path}, line {number}"
+                if not equals or not key.strip():
+                    self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
+                    continue
+                found[key.strip()] = self._expand(where, value.strip())
+        found.update(self._pairs("kafka_config"))
+        for name, value in found.items():
+            if problem := _property_problem(name, value):
+                self.mistakes.append(f"--kafka_config {name}: {problem}")
+        return tuple(sorted(found.items()))
+
+    # ------------------------------------------------------------------ the whole
+
+    def _check_combinations(self, config: Config) -> None:
+        if config.workers > 1 and not config.direct:
+            self.mistakes.append(f"--workers={config.workers}: is for the DirectRunner; {config.runner} places work itself")
+        if config.workers > 1 and config.assignment == "static":
+            self.mistakes.append("--workers: needs --assignment=group, by which the workers share the partitions")
+        if config.top_k is not None and config.labels is None and not self._given.get("labels"):
+            self.mistakes.append("--top_k: needs --labels")
+        if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example"):
+            self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}")
+        if bool(config.model_cert_file) != bool(config.model_key_file):
+            self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
+        if self._choice("kafka_io") == "beam":
+            self.mistakes.append("--kafka_io=beam: Beam's Java transforms are not part of this version; use native")
+        if config.runner == "DataflowRunner":
+            self.mistakes.append("--runner=DataflowRunner: needs Beam's Java transforms, which are not part of this version")
+        if config.embedded_broker and not config.direct:
+            self.mistakes.append(
+                f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one"
+            )
+        if config.embedded_model and not config.direct:
+            self.mistakes.append(f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI")
+
+    def _check_beam_args(self) -> None:
+        rest = self._rest
+        for index, argument in enumerate(rest):
+            name, _, value = argument.partition("=")
+            value = value or (rest[index + 1] if index + 1 < len(rest) else "")
+            if name == "--direct_num_workers" and value != "1":
+                self.mistakes.append(
+                    "--direct_num_workers: Beam drops data here: its parallel bundles lose what a streaming source still "
+                    "has to read, and the job ends early without a word; use --workers"
+                )
+            if name == "--direct_running_mode" and value != "in_memory":
+                self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
+        unknown = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
+        if unknown:
+            known = _beam_flags()
+            for name in unknown:
+                if name not in known:
+                    self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")
+        for index, argument in enumerate(rest):
+            after_flag = index > 0 and rest[index - 1].startswith("--") and "=" not in rest[index - 1]
+            if not argument.startswith("-") and not after_flag:
+                self.mistakes.append(f"{argument}: what is this? Flags are given as --name=value")
+
+    def _from_file(self, path: str | None) -> dict[str, Any]:
+        if path is None:
+            return {}
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            self.mistakes.append(f"--config={path}: can't be read: {type(error).__name__}: {str(error).splitlines()[0]}")
+            return {}
+        if not isinstance(content, dict):
+            self.mistakes.append(f"--config={path}: give flags as 'name: value' lines")
+            return {}
+        for name in content:
+            if name not in BY_NAME or name == "config":
+                self.mistakes.append(f"--config={path}: {name}: no such flag{_nearest(str(name), list(BY_NAME))}")
+        return {name: _plain(value) for name, value in content.items() if name in BY_NAME and value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):  # kafka_config: {name: value}
+        return [f"{key}={_plain(item)}" for key, item in value.items()]
+    if isinstance(value, list) or value is True or value is False:
+        return value
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+def _property_problem(name: str, value: str) -> str | None:
+    if name in PROTECTED:
+        return "is set by a flag, or by the guarantees; leave it out"
+    import confluent_kafka as ck
+
+    try:
+        ck.Producer({name: value, "log_level": 0})
+    except ck.KafkaException as error:
+        text = error.args[0].str()
+        # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
+        return (
+            "no such librdkafka property"
+            if "No such configuration property" in text
+            else "not accepted by librdkafka: "
+            + (text if len(value) < 20 and "password" not in name and "key" not in name else "bad value")
+        )
+    return None
+
+
+def _one_of(value: str, choices: Sequence[str]) -> str:
+    return f"use {', '.join(choices[:-1])} or {choices[-1]}{_nearest(value, choices)}"
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _beam_flags() -> set[str]:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(parser)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON, without secrets, for the log."""
+    hidden = {"kafka_properties", "model_headers"}
+    return json.dumps({k: str(v) for k, v in dataclasses.asdict(config).items() if k not in hidden})

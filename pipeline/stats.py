@@ -1,0 +1,185 @@
+"""What the workers of a job have done, in one mapped file: a row a worker, written by it, read by whoever shows the status.
+
+Mapped memory outlives the process that wrote it, so what a killed worker had committed stays counted, and its successor goes
+on adding to the same row.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transforms.observe import Observer
+
+_BUCKETS = 400
+_BASE = 1.05
+"""Latency buckets grow by 5% each, from 0.01 ms: a quantile is right within 5%."""
+
+_REASONS = 48
+
+ROW = np.dtype(
+    [
+        ("predictions", "<i8"),
+        ("dead_letters", "<i8"),
+        ("bundles", "<i8"),
+        ("batches", "<i8"),
+        ("batched_rows", "<i8"),
+        ("retries", "<i8"),
+        ("rollbacks", "<i8"),
+        ("first_at", "<f8"),  # seconds since the epoch: the first record was read
+        ("last_at", "<f8"),  # the last bundle was committed
+        ("latency", "<i8", (_BUCKETS,)),
+        ("reasons", [("name", "S48"), ("count", "<i8")], (_REASONS,)),
+        ("partitions", "<i8"),
+        ("holding", "S512"),
+        ("rolled_back", "S512"),
+    ]
+)
+
+
+class WorkerStats(Observer):
+    """Writes one worker's row.
+
+    Args:
+        path: The mapped file; ``None`` keeps the row in memory.
+        worker: Which row.
+        workers: How many rows the file has.
+    """
+
+    def __init__(self, path: Path | None = None, worker: int = 0, workers: int = 1):
+        self.rows = open_rows(path, workers)
+        self._row = self.rows[worker]
+        self._lock = threading.Lock()  # two threads report: the bundle's and the request loop's
+        self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
+
+    def committed(
+        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+    ) -> None:
+        """As ``Observer.committed``."""
+        row, now = self._row, time.time()
+        row["bundles"] += 1
+        if not latencies_ms:
+            return
+        if not row["first_at"]:
+            row["first_at"] = now - latencies_ms[0][0] / 1000
+        row["last_at"] = now
+        row["predictions"] += predictions
+        for name, count in dead_letters.items():
+            row["dead_letters"] += count
+            row["reasons"][self._reason(name)]["count"] += count
+        for latency_ms, count in latencies_ms:
+            row["latency"][_bucket(latency_ms)] += count
+
+    def answered(self, rows: int) -> None:
+        """As ``Observer.answered``."""
+        with self._lock:
+            self._row["batches"] += 1
+            self._row["batched_rows"] += rows
+
+    def retried(self) -> None:
+        """As ``Observer.retried``."""
+        with self._lock:
+            self._row["retries"] += 1
+
+    def rolled_back(self, reason: str) -> None:
+        """As ``Observer.rolled_back``."""
+        self._row["rollbacks"] += 1
+        self._row["rolled_back"] = reason.encode()[:512]
+
+    def assigned(self, partitions: Sequence[str]) -> None:
+        """As ``Observer.assigned``."""
+        self._row["partitions"] = len(partitions)
+
+    def holding(self, reason: str | None) -> None:
+        """As ``Observer.holding``."""
+        self._row["holding"] = (reason or "").encode()[:512]
+
+    def _reason(self, name: str) -> int:
+        key = name.encode()[:48]
+        if key not in self._reasons:
+            index = min(len(self._reasons), _REASONS - 1)
+            self._row["reasons"][index]["name"] = key
+            self._reasons[key] = index
+        return self._reasons[key]
+
+
+def open_rows(path: Path | None, workers: int) -> Any:
+    """Returns an array of ``ROW``, shape ``[workers]``, over the file, which is made if need be."""
+    if path is None:
+        return np.zeros(workers, ROW)
+    size = ROW.itemsize * workers
+    with path.open("a+b") as file:
+        if file.seek(0, 2) < size:
+            file.truncate(size)
+        return np.frombuffer(mmap.mmap(file.fileno(), size), ROW)
+
+
+def _bucket(latency_ms: float) -> int:
+    return max(0, min(_BUCKETS - 1, int(math.log(max(latency_ms, 0.01) / 0.01, _BASE))))
+
+
+class Totals:
+    """The sum over all workers at one moment."""
+
+    def __init__(self, rows: Any):
+        self.predictions = int(rows["predictions"].sum())
+        self.dead_letters = int(rows["dead_letters"].sum())
+        self.records = self.predictions + self.dead_letters
+        self.bundles = int(rows["bundles"].sum())
+        self.batches = int(rows["batches"].sum())
+        self.batched_rows = int(rows["batched_rows"].sum())
+        self.retries = int(rows["retries"].sum())
+        self.rollbacks = int(rows["rollbacks"].sum())
+        self.partitions = int(rows["partitions"].sum())
+        self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")
+        self.rolled_back = next((bytes(text).decode(errors="replace") for text in rows["rolled_back"] if text), "")
+        started = rows["first_at"][rows["first_at"] > 0]
+        self.duration_s = float(rows["last_at"].max() - started.min()) if len(started) else 0.0
+        self._latency = rows["latency"].sum(axis=0)
+        self.reasons: dict[str, int] = {}
+        for slot in rows["reasons"].ravel():
+            if slot["count"]:
+                name = bytes(slot["name"]).decode(errors="replace")
+                self.reasons[name] = self.reasons.get(name, 0) + int(slot["count"])
+
+    @property
+    def records_per_s(self) -> float:
+        """Records a second, from the first one read to the last commit."""
+        return self.records / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def mean_batch_size(self) -> float:
+        """Rows of an answered request on average."""
+        return self.batched_rows / self.batches if self.batches else 0.0
+
+    def latency_ms(self, quantile: float) -> float:
+        """The quantile of milliseconds from a record's being read to its answer's commit; within 5%."""
+        total = int(self._latency.sum())
+        if not total:
+            return 0.0
+        index = int(np.searchsorted(np.cumsum(self._latency), quantile * total))
+        return round(float(0.01 * _BASE ** (index + 0.5)), 3)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``--summary_json`` writes."""
+        return {
+            "records": self.records,
+            "predictions": self.predictions,
+            "dead_letters": self.dead_letters,
+            "dead_letters_by_class": dict(sorted(self.reasons.items())),
+            "duration_s": round(self.duration_s, 3),
+            "records_per_s": round(self.records_per_s, 1),
+            "latency_ms": {"p50": self.latency_ms(0.5), "p99": self.latency_ms(0.99)},
+            "batches": self.batches,
+            "mean_batch_size": round(self.mean_batch_size, 2),
+            "retries": self.retries,
+            "bundles": self.bundles,
+            "rollbacks": self.rollbacks,
+        }

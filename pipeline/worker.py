@@ -1,0 +1,122 @@
+"""One worker: runs the job in this process, drains on a signal, and ends with a status that says what happened.
+
+``python -m pipeline.worker`` is started by ``workers.py`` for ``--workers`` above 1, with its order on standard input.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.stats import WorkerStats
+from transforms.errors import FencedError, ScoringError
+from transforms.observe import set_observer
+
+if TYPE_CHECKING:
+    from pipeline.build import Job
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_WRONG = 2
+EXIT_FENCED = 3
+"""A worker that was fenced must not be started again: somebody else has its place."""
+
+SWITCH_INTERVAL_S = 0.001
+"""How long the thread that decodes may keep the interpreter from the one that talks to the model server."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker process is told."""
+
+    job: Job
+    runner: str
+    beam_args: tuple[str, ...]
+    stats_file: Path
+    index: int
+    workers: int
+
+
+class Stats(WorkerStats):
+    """Also keeps the error that ends the job: Beam's engine keeps only its text."""
+
+    error: ScoringError | None = None
+
+    def failed(self, error: ScoringError) -> None:
+        """As ``Observer.failed``."""
+        self.error = error
+
+
+def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
+    """Runs the job in this process.
+
+    Returns:
+        The exit status.
+    """
+    from pipeline import direct
+    from transforms.kafka.session import close_sessions
+
+    set_observer(stats)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        direct.run(job, runner, beam_args)
+        close_sessions()
+    except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError with the trace as its text
+        if stats.error is None:
+            logging.getLogger("pipeline").error("the pipeline failed: %s", error)
+        else:
+            print(f"error: {stats.error}", file=sys.stderr, flush=True)
+        return EXIT_FENCED if isinstance(stats.error, FencedError) else EXIT_FAILED
+    return EXIT_DONE
+
+
+def drain_on_signals(on_first: Callable[[], None]) -> None:
+    """The first SIGINT or SIGTERM drains; a second one ends the process at once."""
+    seen = threading.Event()
+
+    def handle(number: int, _: object) -> None:
+        if seen.is_set():
+            os._exit(128 + number)  # what is in flight was never committed: it is read again next time
+        seen.set()
+        on_first()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def end_with_parent() -> None:
+    """Lets the kernel drain this process when its parent dies (Linux)."""
+    if sys.platform == "linux":
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
+
+
+def quiet_logging() -> None:
+    """Warnings and errors only, a line each; Beam and librdkafka tell more than a person wants."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+
+
+def main() -> int:
+    """Takes an ``Order`` from standard input and carries it out."""
+    end_with_parent()
+    quiet_logging()
+    from transforms.kafka.stop import request_drain
+
+    drain_on_signals(request_drain)
+    order: Order = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # from our own parent
+    stats = Stats(order.stats_file, order.index, order.workers)
+    return run(order.job, order.runner, order.beam_args, stats)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

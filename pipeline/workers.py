@@ -1,0 +1,124 @@
+"""``--workers N``: processes of one group under one parent: one status, one drain; a dead one is started again."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, Order
+from transforms.errors import ScoringError
+
+log = logging.getLogger("pipeline")
+
+CHECK_S = 0.1
+QUICK_DEATHS = 5
+QUICK_S = 30.0
+"""A worker that dies this often, each time within this long of its start, will not get better."""
+
+
+class WorkerFailedError(ScoringError):
+    """A worker can't be kept alive."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Worker:
+    order: Order
+    process: subprocess.Popen[bytes]
+    started_at: float
+    quick_deaths: int = 0
+    start_at: float | None = None
+
+
+class Workers:
+    """Runs one process for each order until all have ended.
+
+    Args:
+        orders: What each worker is told.
+    """
+
+    def __init__(self, orders: Sequence[Order]):
+        self._workers = [_Worker(order, _start(order), time.monotonic()) for order in orders]
+        self._draining = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run now."""
+        return [worker.process.pid for worker in self._workers if worker.process.poll() is None]
+
+    def drain(self) -> None:
+        """Asks every worker to stop reading, finish and commit."""
+        self._draining = True
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.terminate()
+
+    def wait(self, on_event: Callable[[str], None]) -> int:
+        """Waits until all have ended, starting dead ones again.
+
+        Args:
+            on_event: Told what a person should know.
+
+        Returns:
+            The exit status for the whole job.
+        """
+        while True:
+            status = self._check(on_event)
+            if status is not None:
+                return status
+            time.sleep(CHECK_S)
+
+    def _check(self, on_event: Callable[[str], None]) -> int | None:
+        running = 0
+        for worker in self._workers:
+            code = worker.process.poll()
+            if code is None:
+                running += 1
+            elif worker.start_at is not None:
+                running += 1
+                if self._draining:
+                    worker.start_at = None
+                elif time.monotonic() >= worker.start_at:
+                    worker.process, worker.started_at, worker.start_at = _start(worker.order), time.monotonic(), None
+            elif code != EXIT_DONE and not self._draining:
+                if code == EXIT_FENCED:
+                    self._end_all()
+                    return EXIT_FAILED
+                self._plan_restart(worker, code, on_event)
+                running += 1
+        return None if running else EXIT_DONE
+
+    def _plan_restart(self, worker: _Worker, code: int, on_event: Callable[[str], None]) -> None:
+        quick = time.monotonic() - worker.started_at < QUICK_S
+        worker.quick_deaths = worker.quick_deaths + 1 if quick else 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        if worker.quick_deaths >= QUICK_DEATHS:
+            self._end_all()
+            raise WorkerFailedError(f"worker {worker.order.index} {how}, {QUICK_DEATHS} times in a row; see above")
+        delay_s = min(10.0, 0.5 * 2.0**worker.quick_deaths) if worker.quick_deaths else 0.0
+        on_event(f"worker {worker.order.index} {how}; started again, nothing is lost")
+        worker.start_at = time.monotonic() + delay_s
+
+    def _end_all(self) -> None:
+        self.drain()
+        for worker in self._workers:
+            try:
+                worker.process.wait(30)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+
+
+def _start(order: Order) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.worker"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent alone, which drains us; twice would end us at once
+    )
+    assert process.stdin is not None
+    with process.stdin as stdin:
+        stdin.write(pickle.dumps(order))  # over a pipe, not a file: it holds secrets
+    return process

@@ -1,0 +1,31 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kafka_broker import KafkaBroker
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """The address of a real Apache Kafka, shared by all tests: use topics and groups of your own names.
+
+    With ``KAFKA_BOOTSTRAP`` set, a broker that runs already is used (``python -m tests.kafka_broker --port …``), which
+    spares its start while one test is being worked on.
+    """
+    if address := os.environ.get("KAFKA_BOOTSTRAP"):
+        yield address
+        return
+    with KafkaBroker() as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def own_kafka() -> Iterator[KafkaBroker]:
+    """A broker that a test may stop, kill and start again, and that has a SASL listener; leave it running."""
+    with KafkaBroker() as broker:
+        yield broker

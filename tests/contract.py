@@ -1,0 +1,444 @@
+"""The contract that every model-server client keeps (``transforms/clients/base.py``), against a real small server.
+
+A protocol's tests subclass ``ClientContract`` and name the stub server; ``tests/clients/test_contract_*.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from transforms.clients import open_client
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.testing.faults import Kind
+from transforms.testing.stub_model import StubModel
+from transforms.testing.stub_server import StubServer
+from transforms.types import METHOD_PREDICT, Signature, TensorSpec
+
+T = TypeVar("T")
+TIMEOUT_S = 20.0
+
+SHORT_S = 0.03
+"""A request's time limit where it is meant to pass."""
+
+
+def rows_of(count: int, width: int = 3) -> np.ndarray:
+    """x [count, width], every number different, so that a shifted row is noticed."""
+    return np.arange(count * width, dtype=np.float32).reshape(count, width)
+
+
+class ClientContract:
+    """What must hold for every protocol that can ask for a signature.
+
+    Attributes:
+        stub_class: The protocol's stub server.
+        dtypes: The dtypes that the protocol can carry both ways.
+    """
+
+    stub_class: type[StubServer]
+    dtypes: tuple[str, ...]
+
+    @pytest.fixture
+    def stub(self) -> Iterator[StubServer]:
+        with self.stub_class() as stub:
+            yield stub
+
+    def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
+        return open_client(uri, options)
+
+    def use(self, stub: StubServer, work: Callable[[ModelClient], Awaitable[T]], uri: str | None = None) -> T:
+        """Runs ``work`` with a client that has read the metadata."""
+
+        async def run() -> T:
+            async with self.open(uri or stub.uri()) as client:
+                await client.metadata(TIMEOUT_S)
+                return await work(client)
+
+        return asyncio.run(run())
+
+    def predict(self, stub: StubServer, x: np.ndarray, timeout_s: float = TIMEOUT_S) -> Any:
+        return self.use(stub, lambda client: client.predict({"x": x}, len(x), timeout_s))
+
+    def metadata_error(self, uri: str) -> Exception:
+        async def run() -> Exception:
+            async with self.open(uri) as client:
+                with pytest.raises((NotServedError, UnavailableError)) as caught:
+                    await client.metadata(TIMEOUT_S)
+                return caught.value
+
+        return asyncio.run(run())
+
+    # ---- answers
+
+    @pytest.mark.parametrize("count", [1, 2, 64])
+    def test_one_row_for_each_row_in_order(self, stub: StubServer, count: int) -> None:
+        x = rows_of(count)
+        answer = self.predict(stub, x)
+        assert list(answer.outputs) == ["y"]
+        np.testing.assert_array_equal(answer.outputs["y"], 0.5 * x + 2)
+        assert answer.outputs["y"].dtype == np.float32
+        assert answer.version == "1"
+        assert stub.faults.batch_sizes == [count]
+
+    def test_arrays_that_are_not_contiguous_or_not_little_endian(self, stub: StubServer) -> None:
+        x = rows_of(4, 6)[::2, ::-3].astype(">f4")
+        np.testing.assert_array_equal(self.predict(stub, x).outputs["y"], 0.5 * x.astype("f4") + 2)
+
+    def test_every_dtype_both_ways(self, stub: StubServer) -> None:
+        for dtype in self.dtypes:
+            if dtype == "string":
+                values = np.array([[b"", b"plain"], ["ä€".encode(), b"\x00\xff"]], dtype=object)
+            elif dtype == "bool":
+                values = np.array([[True, False], [False, False]])
+            else:
+                exact = np.float32 if dtype == "bfloat16" else np.dtype(dtype)
+                values = np.array([[0, 1], [2, 100]], exact)
+                if values.dtype.kind in "iu":
+                    values[0] = np.iinfo(values.dtype).min, np.iinfo(values.dtype).max
+            spec = {"value": TensorSpec(dtype, (-1, 2))}
+            stub.model = StubModel.of(spec, {"value": spec["value"]}, lambda inputs: inputs)
+
+            async def work(client: ModelClient, values: np.ndarray = values) -> Any:
+                return await client.predict({"value": values}, 2, TIMEOUT_S)
+
+            output = self.use(stub, work).outputs["value"]
+            assert isinstance(output, np.ndarray)
+            assert output.dtype == values.dtype, dtype
+            np.testing.assert_array_equal(output, values, err_msg=dtype)
+
+    def test_not_a_number_and_infinities(self, stub: StubServer) -> None:
+        x = np.array([[np.nan, 1], [np.inf, -np.inf]], np.float32)
+        np.testing.assert_array_equal(self.predict(stub, x).outputs["y"], 0.5 * x + 2)
+
+    def test_several_inputs_and_outputs_by_name(self, stub: StubServer) -> None:
+        stub.model = StubModel.of(
+            {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int64", (-1, 2))},
+            {"text": TensorSpec("string", (-1,)), "sum": TensorSpec("float32", (-1,))},
+            lambda i: {
+                "sum": i["a"] + i["b"].sum(axis=1, dtype=np.float32),
+                "text": np.array([str(v).encode() for v in i["a"].tolist()], dtype=object),
+            },
+        )
+        inputs: dict[str, np.ndarray] = {"a": np.array([0.5, 1.5, 2.5], np.float32), "b": np.arange(6).reshape(3, 2)}
+        answer = self.use(stub, lambda client: client.predict(inputs, 3, TIMEOUT_S))
+        assert list(answer.outputs) == ["sum", "text"]
+        assert list(answer.outputs["sum"]) == [1.5, 6.5, 11.5]
+        assert list(answer.outputs["text"]) == [b"0.5", b"1.5", b"2.5"]
+
+    def test_an_input_called_b64(self, stub: StubServer) -> None:
+        """An object whose only key is b64 is data: the name must not make the request mean something else."""
+        spec = TensorSpec("float32", (-1,))
+        stub.model = StubModel.of({"b64": spec}, {"y": spec}, lambda inputs: {"y": inputs["b64"]})
+        answer = self.use(stub, lambda client: client.predict({"b64": np.ones(2, np.float32)}, 2, TIMEOUT_S))
+        assert list(answer.outputs["y"]) == [1, 1]
+
+    def test_a_scalar_signature_answers_one_row(self, stub: StubServer) -> None:
+        """half_plus_three takes x: float[] and answers y: float[]."""
+        scalar = TensorSpec("float32", ())
+        stub.model = StubModel.of({"x": scalar}, {"y": scalar}, lambda i: {"y": i["x"] * np.float32(0.5) + np.float32(3)})
+        answer = self.use(stub, lambda client: client.predict({"x": np.array(4, np.float32)}, 1, TIMEOUT_S))
+        assert np.shape(answer.outputs["y"]) == (1,)
+        assert answer.outputs["y"][0] == 5
+
+    def test_an_input_left_to_its_default(self, stub: StubServer) -> None:
+        spec = TensorSpec("float32", (-1,))
+        stub.model = StubModel.of(
+            {"x": spec, "bias": TensorSpec("float32", (-1,), has_default=True)}, {"y": spec}, lambda i: {"y": i["x"]}
+        )
+
+        async def work(client: ModelClient) -> Any:
+            metadata = await client.metadata(TIMEOUT_S)
+            return metadata, await client.predict({"x": np.ones(1, np.float32)}, 1, TIMEOUT_S)
+
+        metadata, answer = self.use(stub, work)
+        assert metadata.signature.inputs["bias"].has_default
+        assert not metadata.signature.inputs["x"].has_default
+        assert list(answer.outputs["y"]) == [1]
+
+    # ---- answers that do not fit
+
+    @pytest.mark.parametrize("kind", ["short", "long", "scalar", "wrong_dtype", "no_outputs", "malformed"])
+    def test_an_answer_that_does_not_fit_is_malformed(self, stub: StubServer, kind: Kind) -> None:
+        stub.faults.answer_next(1, kind)
+
+        async def work(client: ModelClient) -> Any:
+            with pytest.raises(MalformedAnswerError, match="model"):
+                await client.predict({"x": rows_of(3)}, 3, TIMEOUT_S)
+            return await client.predict({"x": rows_of(3)}, 3, TIMEOUT_S)
+
+        assert len(self.use(stub, work).outputs["y"]) == 3  # the connection survives it
+
+    def test_fewer_rows_than_the_caller_counts(self, stub: StubServer) -> None:
+        with pytest.raises(MalformedAnswerError, match="3 rows for a request of 4"):
+            self.use(stub, lambda client: client.predict({"x": rows_of(3)}, 4, TIMEOUT_S))
+
+    # ---- errors
+
+    def test_an_input_of_another_dtype_is_rejected(self, stub: StubServer) -> None:
+        words = np.array([[b"secret-payload"]], dtype=object)
+        with pytest.raises(RejectedError) as caught:
+            self.predict(stub, words)
+        assert "secret-payload" not in str(caught.value)
+
+    def test_a_poison_row_rejects_its_batch(self, stub: StubServer) -> None:
+        stub.faults.poison = lambda row: bool(row["x"][0] == 3)
+        with pytest.raises(RejectedError, match="poison"):
+            self.predict(stub, rows_of(3))
+        assert len(self.predict(stub, rows_of(1)).outputs["y"]) == 1
+
+    def test_a_batch_too_large_is_rejected(self, stub: StubServer) -> None:
+        stub.faults.max_batch = 2
+        with pytest.raises(RejectedError, match="larger than maximum"):
+            self.predict(stub, rows_of(3))
+
+    @pytest.mark.parametrize(
+        ("code", "error"),
+        [
+            ("INVALID_ARGUMENT", RejectedError),
+            ("OUT_OF_RANGE", RejectedError),
+            ("RESOURCE_EXHAUSTED", TransientError),
+            ("DEADLINE_EXCEEDED", TransientError),
+            ("INTERNAL", TransientError),
+            ("UNKNOWN", TransientError),
+            ("CANCELLED", TransientError),
+            ("UNAVAILABLE", UnavailableError),
+            ("NOT_FOUND", NotServedError),
+            ("PERMISSION_DENIED", NotServedError),
+            ("UNAUTHENTICATED", NotServedError),
+            ("UNIMPLEMENTED", NotServedError),
+        ],
+    )
+    def test_status_codes(self, stub: StubServer, code: str, error: type[Exception]) -> None:
+        stub.faults.fail_next(1, code, "injected: the reason")
+        with pytest.raises(error, match=r"model model at 127\.0\.0\.1.*the reason") as caught:
+            self.predict(stub, rows_of(1))
+        assert type(caught.value) is error
+
+    def test_a_full_queue_is_overload_not_absence(self, stub: StubServer) -> None:
+        """TensorFlow Serving's batching answers UNAVAILABLE when its queue is full: the server is there."""
+        stub.faults.fail_next(1, message="The batch scheduling queue to which this task was submitted is full")
+        with pytest.raises(TransientError) as caught:
+            self.predict(stub, rows_of(1))
+        assert type(caught.value) is TransientError
+
+    @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])
+    def test_how_long_the_server_asks_to_wait(self, stub: StubServer, code: str) -> None:
+        stub.faults.fail_next(1, code, retry_after_s=7)
+        with pytest.raises(TransientError) as caught:
+            self.predict(stub, rows_of(1))
+        assert caught.value.retry_after_s == 7
+
+    def test_messages_hold_no_payload_and_one_line(self, stub: StubServer) -> None:
+        """TensorFlow quotes what it can't parse; a dead letter's header must not."""
+        quoted = "Could not parse example input, value: 'secret-payload'\n"
+        stub.faults.fail_next(1, "INVALID_ARGUMENT", quoted + "x" * 5000)
+        with pytest.raises(RejectedError) as caught:
+            self.predict(stub, rows_of(1))
+        message = str(caught.value)
+        assert "secret-payload" not in message
+        assert "\n" not in message
+        assert len(message) < 500
+
+    # ---- time and connections
+
+    def test_no_answer_in_time_is_transient_and_cancels_the_request(self, stub: StubServer) -> None:
+        stub.faults.answer_next(1, "hang")
+        with pytest.raises(TransientError) as caught:
+            self.predict(stub, rows_of(1), timeout_s=SHORT_S)
+        assert not isinstance(caught.value, UnavailableError)
+        stub.faults.wait_for(lambda faults: faults.cancelled == 1)
+
+    def test_a_cancelled_predict_cancels_the_request(self, stub: StubServer) -> None:
+        stub.faults.answer_next(1, "hang")
+
+        async def work(client: ModelClient) -> None:
+            request = asyncio.create_task(client.predict({"x": rows_of(1)}, 1, TIMEOUT_S))
+            await asyncio.to_thread(stub.faults.wait_for, lambda faults: faults.in_flight == 1)
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            await asyncio.to_thread(stub.faults.wait_for, lambda faults: faults.cancelled == 1)
+
+        self.use(stub, work)
+
+    def test_a_connection_cut_during_the_request_is_unavailable(self, stub: StubServer) -> None:
+        stub.faults.answer_next(1, "hang_up")
+
+        async def work(client: ModelClient) -> None:
+            with pytest.raises(UnavailableError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        self.use(stub, work)
+
+    def test_down_and_up_again(self, stub: StubServer) -> None:
+        async def work(client: ModelClient) -> Any:
+            await asyncio.to_thread(stub.down)
+            with pytest.raises(UnavailableError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+            with pytest.raises(UnavailableError):
+                await client.metadata(TIMEOUT_S)
+            await asyncio.to_thread(stub.up)
+            return await answered(client)
+
+        async def answered(client: ModelClient) -> Any:
+            """The caller's retries: gRPC reconnects within its backoff of 100 ms."""
+            while True:
+                try:
+                    return await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+                except UnavailableError:
+                    await asyncio.sleep(0.01)
+
+        assert len(self.use(stub, work).outputs["y"]) == 1
+
+    def test_nobody_there(self) -> None:
+        stub = self.stub_class()  # holds a free port, on which nobody listens
+        try:
+            assert isinstance(self.metadata_error(stub.uri()), UnavailableError)
+        finally:
+            stub.close()
+
+    def test_many_requests_at_once_each_get_their_own_answer(self, stub: StubServer) -> None:
+        stub.faults.latency_s = 0.02
+
+        async def work(client: ModelClient) -> list[Any]:
+            return await asyncio.gather(
+                *(client.predict({"x": np.full((1 + n % 3, 2), n, np.float32)}, 1 + n % 3, TIMEOUT_S) for n in range(40))
+            )
+
+        for n, answer in enumerate(self.use(stub, work)):
+            np.testing.assert_array_equal(answer.outputs["y"], np.full((1 + n % 3, 2), 0.5 * n + 2, np.float32))
+        assert stub.faults.max_concurrent > 10
+
+    def test_closing_twice_and_with_a_request_in_flight(self, stub: StubServer) -> None:
+        async def run() -> None:
+            client = self.open(stub.uri())
+            await client.metadata(TIMEOUT_S)
+            stub.faults.answer_next(1, "hang")
+            request = asyncio.create_task(client.predict({"x": rows_of(1)}, 1, TIMEOUT_S))
+            await asyncio.to_thread(stub.faults.wait_for, lambda faults: faults.in_flight == 1)
+            await client.close()
+            await client.close()
+            with pytest.raises(UnavailableError):
+                await request
+            with pytest.raises(UnavailableError, match="closed"):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        asyncio.run(run())
+
+    def test_constructing_does_no_io_and_needs_no_loop(self) -> None:
+        stub = self.stub_class()
+        try:
+            client = self.open(stub.uri().replace("127.0.0.1", "nowhere.invalid"))
+            asyncio.run(client.close())
+        finally:
+            stub.close()
+
+    # ---- metadata, versions, signatures
+
+    def test_metadata(self, stub: StubServer) -> None:
+        stub.model.versions = {3: "AVAILABLE", 4: "AVAILABLE", 5: "LOADING"}
+
+        async def work(client: ModelClient) -> Any:
+            return await client.metadata(TIMEOUT_S)
+
+        metadata = self.use(stub, work)
+        assert (metadata.model, metadata.version) == ("model", "4")
+        assert metadata.signature == stub.model.signatures["serving_default"][0]
+        assert metadata.signature.known
+
+    @pytest.mark.parametrize("shape", [None, (), (2, 3), (-1, 4)])
+    def test_shapes_of_the_signature(self, stub: StubServer, shape: tuple[int, ...] | None) -> None:
+        stub.model = StubModel.of({"x": TensorSpec("int32", shape)}, {"y": TensorSpec("string", shape)}, dict)
+
+        async def work(client: ModelClient) -> Any:
+            return (await client.metadata(TIMEOUT_S)).signature
+
+        signature = self.use(stub, work)
+        assert signature.inputs == {"x": TensorSpec("int32", shape)}
+        assert signature.outputs == {"y": TensorSpec("string", shape)}
+
+    def test_a_version_and_a_label_in_the_uri(self, stub: StubServer) -> None:
+        stub.model.versions = {1: "AVAILABLE", 2: "AVAILABLE"}
+        stub.model.labels = {"stable": 1}
+
+        async def work(client: ModelClient) -> Any:
+            return (await client.metadata(TIMEOUT_S)).version, (
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+            ).version
+
+        assert self.use(stub, work) == ("2", "2")
+        assert self.use(stub, work, stub.uri(version=1)) == ("1", "1")
+        assert self.use(stub, work, stub.uri(label="stable")) == ("1", "1")
+
+    def test_a_version_flip_is_noticed(self, stub: StubServer) -> None:
+        async def work(client: ModelClient) -> str:
+            assert (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version == "1"
+            stub.model.flip(2)
+            version = "1"
+            async with asyncio.timeout(TIMEOUT_S):
+                while version == "1":
+                    version = (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version
+            return version
+
+        assert self.use(stub, work) == "2"
+
+    def test_an_unknown_model_version_and_label(self, stub: StubServer) -> None:
+        stub.model.versions = {7: "AVAILABLE"}
+        for uri in (stub.uri(model="other"), stub.uri(version=8), stub.uri(label="no_such")):
+            error = self.metadata_error(uri)
+            assert isinstance(error, NotServedError), uri
+        assert "7 (AVAILABLE)" in str(self.metadata_error(stub.uri(version=8)))
+
+    def test_a_model_still_loading_is_not_available_yet(self, stub: StubServer) -> None:
+        stub.model.versions = {1: "LOADING"}
+        error = self.metadata_error(stub.uri())
+        assert isinstance(error, UnavailableError)
+        assert "loading" in str(error)
+
+    def test_the_signature_asked_for(self, stub: StubServer) -> None:
+        spec = TensorSpec("float32", (-1,))
+        twice = Signature("twice", METHOD_PREDICT, {"x": spec}, {"z": spec})
+        stub.model.signatures["twice"] = (twice, lambda inputs: {"z": inputs["x"] * 2})
+        answer = self.use(
+            stub, lambda client: client.predict({"x": np.ones(2, np.float32)}, 2, TIMEOUT_S), stub.uri(signature="twice")
+        )
+        assert list(answer.outputs) == ["z"]
+        error = self.metadata_error(stub.uri(signature="thrice"))
+        assert isinstance(error, NotServedError)
+        assert "serving_default, twice" in str(error)
+
+    def test_the_only_signature_needs_no_name(self, stub: StubServer) -> None:
+        spec = TensorSpec("float32", (-1,))
+        stub.model = StubModel.of({"x": spec}, {"y": spec}, lambda i: {"y": i["x"]}, signature="only")
+        answer = self.use(stub, lambda client: client.predict({"x": np.ones(2, np.float32)}, 2, TIMEOUT_S))
+        assert list(answer.outputs["y"]) == [1, 1]
+
+    def test_model_or_signature_gone_while_running(self, stub: StubServer) -> None:
+        """Leaving records out of the batch would not cure it, so it is not the records' failure."""
+
+        async def work(client: ModelClient) -> None:
+            signatures, stub.model.signatures = stub.model.signatures, {}
+            with pytest.raises(NotServedError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+            stub.model.signatures, stub.model.versions = signatures, {}
+            with pytest.raises(NotServedError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        self.use(stub, work)
+
+    def test_headers_travel_and_stay_secret(self, stub: StubServer) -> None:
+        options = ClientOptions(headers=(("authorization", "Bearer s3cret"),))
+        assert "s3cret" not in repr(options)
+
+        async def run() -> Any:
+            async with self.open(stub.uri(), options) as client:
+                await client.metadata(TIMEOUT_S)
+                return await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        asyncio.run(run())
+        assert ("authorization", "Bearer s3cret") in stub.faults.last_headers

@@ -1,0 +1,43 @@
+"""Model-server clients: one file a protocol, found by the scheme of the model URI."""
+
+from __future__ import annotations
+
+import importlib
+
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import ConfigError
+
+SCHEMES = {
+    "grpc": "transforms.clients.tfserving_grpc",
+    "grpcs": "transforms.clients.tfserving_grpc",
+    "http": "transforms.clients.tfserving_rest",
+    "https": "transforms.clients.tfserving_rest",
+}
+"""URI scheme to the module whose ``parse(uri)`` checks a URI and whose ``open(uri, options)`` makes the client."""
+
+
+def check_uri(uri: str) -> None:
+    """Checks a model URI without any I/O.
+
+    Raises:
+        ConfigError: It can't be used; the message says what form is expected.
+    """
+    _module(uri).parse(uri)
+
+
+def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
+    """Makes the client for ``uri``; call it in the asyncio loop that will use it. Does no I/O.
+
+    Raises:
+        ConfigError: The URI can't be used.
+    """
+    client: ModelClient = _module(uri).open(uri, options or ClientOptions())
+    return client
+
+
+def _module(uri: str):  # type: ignore[no-untyped-def]  # a module, by name: imported only when its scheme is asked for
+    scheme = uri.partition("://")[0]
+    if "://" not in uri or scheme not in SCHEMES:
+        forms = "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL"
+        raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
+    return importlib.import_module(SCHEMES[scheme])

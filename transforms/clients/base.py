@@ -1,0 +1,86 @@
+"""The one small interface that every model-server protocol implements.
+
+A protocol is one file in this package: a subclass of ``ModelClient`` and its scheme in ``SCHEMES`` (``__init__.py``).
+
+Contract, which ``tests/contract.py`` holds every client to:
+
+* A client belongs to one asyncio loop. Constructing it does no I/O; ``predict`` may run many times concurrently.
+* ``metadata`` asks the server which version and signature answers. It is called before ``predict``.
+* ``predict`` sends one request and returns one row of every output for every row of the inputs, in order, or raises.
+  A count that differs is ``MalformedAnswerError``. It never retries: that is the caller's (``transforms/retry.py``).
+* Vendor errors are translated here to ``transforms.errors``; messages name the model and the cause, never payload bytes.
+* A cancelled ``predict`` cancels the request. ``close`` may be called twice.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+
+from transforms.types import Answer, ModelMetadata
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """What a client needs besides its URI.
+
+    Attributes:
+        tls_ca_file: PEM file of the authorities to trust, for ``grpcs://`` and ``https://``; system roots if ``None``.
+        tls_cert_file: PEM file of the client's certificate, for mutual TLS.
+        tls_key_file: PEM file of the client's key.
+        headers: gRPC metadata or HTTP headers sent with every request, such as ``authorization``.
+        channel_options: gRPC channel options, ``(name, value)``.
+        max_connections: HTTP connections at most.
+    """
+
+    tls_ca_file: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    channel_options: tuple[tuple[str, str | int], ...] = ()
+    max_connections: int = 64
+
+
+class ModelClient(abc.ABC):
+    """A connection to one model."""
+
+    @abc.abstractmethod
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """Returns the model's name, served version and chosen signature.
+
+        Raises:
+            UnavailableError: Nobody answers, or not in time.
+            NotServedError: The model, version, label or signature is not there; the message lists what is, if known.
+        """
+
+    @abc.abstractmethod
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """Sends one request.
+
+        Args:
+            inputs: Input name to an array of shape ``[rows, …]`` (or ``[]`` for a scalar input, where ``rows`` is 1), of
+                the signature's dtype; strings as dtype object, of bytes. For a signature that takes examples, one entry
+                with the serialized ``tf.Example`` records.
+            rows: How many rows the answer must have.
+            timeout_s: After this, ``TransientError``.
+
+        Raises:
+            TransientError: Try again, perhaps after ``retry_after_s``.
+            RejectedError: Refused for its content.
+            MalformedAnswerError: The answer does not fit the request.
+            NotServedError: The model is no longer there, or we may not call it.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Closes the connections."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()

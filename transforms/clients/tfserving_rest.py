@@ -1,0 +1,291 @@
+"""TensorFlow Serving over REST, and KServe V1: ``http://HOST:PORT/v1/models/MODEL[/versions/N|/labels/LABEL]``.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest;
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
+
+A prediction's answer does not name the version that served it. With no version in the URI, the model's status is read anew
+every few seconds while requests run, in the background: the version reported lags that much behind a change. Over gRPC it
+is exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import numpy as np
+import yarl
+
+from transforms.clients import tfserving_json as bodies
+from transforms.clients import tfserving_signature as signatures
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.tfserving_answer import check_outputs
+from transforms.clients.tfserving_errors import clean, from_http_status
+from transforms.clients.tfserving_uri import ModelAddress, parse_rest
+from transforms.errors import (
+    ConfigError,
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
+from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature
+
+VERSION_REFRESH_S = 5.0
+
+_METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
+_CONNECT_S = 10.0
+# json_tensor.cc answers these with 501, after everything was consumed and decoded.
+_NOT_OVER_REST = ("float16", "bfloat16", "uint16", "complex64", "complex128")
+
+
+def parse(uri: str) -> ModelAddress:
+    """Parses an ``http://`` or ``https://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_rest(uri)
+
+
+def open(uri: str, options: ClientOptions) -> TfServingRestClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return TfServingRestClient(parse(uri), options)
+
+
+class TfServingRestClient(ModelClient):
+    """A client of TensorFlow Serving's REST API, or of a KServe V1 server, for one model.
+
+    Args:
+        address: Which model, and where.
+        options: TLS files, headers and the number of connections.
+        version_refresh_s: Seconds after which the served version is looked up again.
+        clock: Seconds on a clock that only goes forward.
+        now: Seconds since the epoch, for a Retry-After that is a date.
+    """
+
+    def __init__(
+        self,
+        address: ModelAddress,
+        options: ClientOptions,
+        version_refresh_s: float = VERSION_REFRESH_S,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ):
+        self._address = address
+        self._options = options
+        self._version_refresh_s = version_refresh_s
+        self._clock = clock
+        self._now = now
+        self._where = str(address)
+        self._base = address.base_url
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        self._version = "" if address.version is None else str(address.version)
+        self._version_read_at = clock()
+        self._refresh: asyncio.Task[None] | None = None
+        self._has_status = False
+        self._signature: Signature | None = None
+        self._signature_name = address.signature
+        self._predict_url = yarl.URL(self._base + ":predict", encoded=True)
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. A KServe V1 server publishes no signature: ``known`` is False."""
+        try:
+            return await self._read_metadata(timeout_s)
+        except (UnavailableError, NotServedError):
+            raise
+        except TransientError as error:
+            raise UnavailableError(str(error), error.retry_after_s) from error
+        except ModelError as error:
+            raise NotServedError(f"{error}; is it TensorFlow Serving's REST port (8501)?") from error
+
+    async def _read_metadata(self, timeout_s: float) -> ModelMetadata:
+        status, text, document, retry_after_s = await self._get(f"{self._base}/metadata", timeout_s)
+        if status != 200:
+            error = from_http_status(self._where, status, text, retry_after_s)
+            if isinstance(error, TransientError) or status in (401, 403):
+                raise error
+            return await self._without_metadata(error, timeout_s)
+        try:
+            definitions = signatures.from_json(document["metadata"]["signature_def"])
+            version = str(document["model_spec"].get("version", ""))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotServedError(f"{self._where}: its metadata can't be read; is it TensorFlow Serving?") from error
+        signature = signatures.choose(definitions, self._address)
+        for name, spec in signature.inputs.items():
+            if spec.dtype in _NOT_OVER_REST and not spec.has_default:
+                raise NotServedError(
+                    f"{self._where}: input {name} is {spec.dtype}, which TensorFlow Serving does not take over REST; "
+                    f"use grpc://HOST:PORT/{self._address.model}"
+                )
+        self._signature, self._signature_name = signature, signature.name
+        self._predict_url = yarl.URL(self._base + _METHODS.get(signature.method, ":predict"), encoded=True)
+        self._version, self._has_status, self._version_read_at = version, True, self._clock()
+        return ModelMetadata(self._address.model, version, signature)
+
+    async def _without_metadata(self, error: ModelError, timeout_s: float) -> ModelMetadata:
+        """Tells a server that publishes no metadata from one that has no such model, by the model's status."""
+        status, _, document, _ = await self._get(self._base, timeout_s)
+        if status == 200 and isinstance(document, dict) and "ready" in document:
+            if str(document["ready"]).lower() != "true":
+                raise UnavailableError(f"{self._where}: the model is not ready")
+            signature = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
+            return ModelMetadata(self._address.model, self._version, signature)
+        if self._base != self._address.model_url:
+            status, _, document, _ = await self._get(self._address.model_url, timeout_s)
+        states = _states(document) if status == 200 else {}
+        explained = signatures.explain_versions(error, self._address, states)
+        if isinstance(explained, NotServedError | UnavailableError):
+            raise explained
+        raise NotServedError(str(explained))
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. Classification answers ``classes`` and ``scores``, a regression ``value``."""
+        signature = self._signature
+        examples = signature is not None and signature.takes_examples
+        try:
+            if examples:
+                (records,) = inputs.values()
+                body = bodies.examples_body(records.ravel().tolist(), self._signature_name)
+            else:
+                body = bodies.predict_body(inputs, signature, self._signature_name)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
+        self._refresh_version(timeout_s)
+        status, answer, retry_after_s = await self._send("POST", self._predict_url, body, timeout_s)
+        if status != 200:
+            raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
+        try:
+            document = bodies.loads(answer)
+        except ValueError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error
+        if isinstance(document, dict) and "error" in document:
+            raise RejectedError(f"{self._where}: {clean(_error_text(answer))}")
+        try:
+            outputs = (
+                bodies.read_results(document, signature.method)
+                if signature is not None and examples
+                else bodies.read_outputs(document, signature)
+            )
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        scalar_inputs = signature is not None and not examples and not any(array.ndim for array in inputs.values())
+        return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version)
+
+    def _refresh_version(self, timeout_s: float) -> None:
+        if not self._has_status or self._address.version is not None or self._refresh is not None:
+            return
+        if self._clock() - self._version_read_at >= self._version_refresh_s:
+            self._refresh = asyncio.create_task(self._read_version(timeout_s))
+
+    async def _read_version(self, timeout_s: float) -> None:
+        try:
+            status, _, document, _ = await self._get(self._base, timeout_s)
+            available = [version for version, state in _states(document).items() if state == "AVAILABLE"]
+            if status == 200 and available:
+                self._version = str(max(available))
+        except ModelError:
+            pass  # the requests themselves will tell
+        finally:
+            self._version_read_at = self._clock()
+            self._refresh = None
+
+    async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
+        status, body, retry_after_s = await self._send("GET", yarl.URL(url, encoded=True), None, timeout_s)
+        try:
+            document = bodies.loads(body) if status == 200 else None
+        except ValueError:
+            document = None
+        return status, "" if status == 200 else _error_text(body), document, retry_after_s
+
+    async def _send(
+        self, method: str, url: yarl.URL, body: bytes | None, timeout_s: float
+    ) -> tuple[int, bytes, float | None]:
+        session = self._session or self._open_session()
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
+        try:
+            async with session.request(method, url, data=body, timeout=timeout, allow_redirects=False) as response:
+                return response.status, await response.read(), self._retry_after_s(response.headers.get("Retry-After"))
+        except aiohttp.ConnectionTimeoutError as error:
+            raise UnavailableError(f"{self._where}: no connection in time") from error
+        except TimeoutError as error:
+            raise TransientError(f"{self._where}: no answer within {timeout_s:g} s") from error
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            if self._closed:
+                raise UnavailableError(f"{self._where}: the client was closed") from error
+            raise UnavailableError(f"{self._where}: {clean(str(error)) or type(error).__name__}") from error
+        except aiohttp.ClientError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise UnavailableError(f"{self._where}: the client is closed")
+        connector = aiohttp.TCPConnector(
+            limit=self._options.max_connections, ssl=self._ssl() if self._address.secure else False
+        )
+        headers = [("Content-Type", "application/json"), *self._options.headers]
+        self._session = aiohttp.ClientSession(connector=connector, headers=headers)
+        return self._session
+
+    def _ssl(self) -> ssl.SSLContext:
+        options = self._options
+        try:
+            context = ssl.create_default_context(cafile=options.tls_ca_file)
+            if options.tls_cert_file:
+                context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
+        except OSError as error:  # ssl.SSLError is one
+            names = ", ".join(f"{n}={getattr(options, n)}" for n in ("tls_ca_file", "tls_cert_file", "tls_key_file"))
+            raise ConfigError([f"{names}: can't be read: {error.strerror or type(error).__name__}"]) from error
+        return context
+
+    def _retry_after_s(self, value: str | None) -> float | None:
+        """Reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3)."""
+        if value is None:
+            return None
+        if value.strip().isdecimal():
+            return float(value)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._now())
+        except ValueError:
+            return None  # advice that can't be read is no advice
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        self._closed = True
+        refresh, self._refresh = self._refresh, None
+        if refresh is not None:
+            refresh.cancel()
+            await asyncio.gather(refresh, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _states(document: Any) -> dict[int, str]:
+    """Reads a model's status: version to the name of its state."""
+    try:
+        return {int(status["version"]): str(status["state"]) for status in document["model_version_status"]}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _error_text(body: bytes) -> str:
+    """Returns the text of an error's body: JSON of some form, anything else, or nothing."""
+    try:
+        document = bodies.loads(body)
+    except ValueError:
+        return body[:1000].decode("utf-8", "replace")
+    error = document.get("error", document) if isinstance(document, dict) else document
+    return str(error.get("message", "")) if isinstance(error, dict) else str(error)

@@ -1,0 +1,131 @@
+"""What the bytes of a record are: the input formats, which of them fits a model, and parsing JSON.
+
+| format | a record's value is | fits |
+|---|---|---|
+| ``json`` | an object of the inputs by name; for a single-input model also the bare value | every signature but examples |
+| ``bytes`` | the one string input as it is: an image, a text | a signature of one string input |
+| ``tf_example`` | a serialized ``tf.Example`` | classify, regress, or one string input |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import orjson
+
+from transforms.errors import ContractError
+from transforms.types import Signature, TensorSpec
+
+AUTO = "auto"
+JSON = "json"
+BYTES = "bytes"
+TF_EXAMPLE = "tf_example"
+INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE)
+
+UNKNOWN_INPUT = "instances"
+"""Under this name rows go to a server that publishes no signature: the list of TensorFlow Serving's REST row form."""
+
+
+class JsonError(ValueError):
+    """A value is not JSON, or not usable. The message says where, and holds none of the value."""
+
+
+def resolve_input_format(signature: Signature, asked: str) -> str:
+    """Returns the format to read records by: ``asked``, or what the signature implies if that is ``auto``.
+
+    ``auto`` is ``tf_example`` where the signature takes examples, ``bytes`` where it has one string input with one element
+    a row, and ``json`` otherwise.
+
+    Raises:
+        ContractError: ``asked`` is unknown or can't fit the signature; the message names the flag and the cure.
+    """
+    if asked not in INPUT_FORMATS:
+        raise ContractError(f"--input_format={asked}: unknown; use one of {', '.join(INPUT_FORMATS)}")
+    flag = f"--input_format={asked}"
+    if signature.takes_examples:
+        if asked not in (AUTO, TF_EXAMPLE):
+            raise ContractError(
+                f"{flag}: signature '{signature.name}' ({signature.method}) takes serialized tf.Example records; "
+                "use --input_format=tf_example, or choose a predict signature with ?signature=NAME in --model"
+            )
+        return TF_EXAMPLE
+    if not signature.known:
+        if asked == TF_EXAMPLE:
+            raise ContractError(f"{flag}: the server publishes no signature, so records go as JSON; use json or bytes")
+        return JSON if asked == AUTO else asked
+    if not signature.inputs:
+        raise ContractError(
+            f"--model: signature '{signature.name}' takes no inputs, so nothing of a record would reach the model; "
+            "choose another with ?signature=NAME in --model"
+        )
+    fits = takes_one_string(signature)
+    if asked == AUTO:
+        return BYTES if fits else JSON
+    if asked != JSON and not fits:
+        inputs = ", ".join(f"{name}: {spec}" for name, spec in signature.inputs.items())
+        raise ContractError(
+            f"{flag}: needs a signature of one string input with one element a row, but '{signature.name}' takes {inputs}; "
+            "use --input_format=json, or choose another signature with ?signature=NAME in --model"
+        )
+    return asked
+
+
+def takes_one_string(signature: Signature) -> bool:
+    """Whether a record's value can be the signature's only input as it is."""
+    if len(signature.inputs) != 1:
+        return False
+    (spec,) = signature.inputs.values()
+    return spec.dtype == "string" and all(size == 1 for size in row_shape(spec))
+
+
+def row_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """The declared shape without the batch dimension; of unknown rank and scalars, ``()``."""
+    return (spec.shape or ())[1:]
+
+
+def parse_json(value: bytes) -> Any:
+    """Parses JSON (RFC 8259) and, as TensorFlow Serving does, the literals ``NaN``, ``Infinity`` and ``-Infinity``.
+
+    Of a key that occurs twice the last value counts. Integers are exact, whatever their size.
+
+    Raises:
+        JsonError: It is no JSON, is nested too deeply, or has a number beyond float64.
+    """
+    try:
+        return orjson.loads(value)
+    except ValueError:
+        pass  # strict, and of 64-bit integers: perhaps it is one of the forms above
+    try:
+        return json.loads(value.decode(), parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise JsonError(f"the value is not JSON: not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        what = error.msg.partition(":")[0]  # after a colon comes a piece of the value
+        raise JsonError(f"the value is not JSON: {what} at line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise JsonError("the JSON value is nested too deeply") from error
+    except ValueError as error:
+        raise JsonError("the JSON value has a number beyond float64, or an integer of thousands of digits") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("beyond float64")
+    return number
+
+
+def json_depth(document: Any, limit: int) -> int:
+    """How deeply a parsed document is nested, counted up to ``limit``; without recursion."""
+    level, depth = [document], 0
+    while level and depth < limit:
+        inner: list[Any] = []
+        for value in level:
+            if type(value) is list:
+                inner.extend(v for v in value if type(v) in (list, dict))
+            elif type(value) is dict:
+                inner.extend(v for v in value.values() if type(v) in (list, dict))
+        level, depth = inner, depth + 1
+    return depth

@@ -1,0 +1,329 @@
+"""Kafka bytes → tensors by the model's signature, a chunk at a time.
+
+What becomes of a record never depends on the others in its chunk. The usual case, where all rows have one shape, is cast
+as one column an input; only where something is unusual are the rows looked at one by one (``transforms/casting.py``).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from transforms.casting import MAX_RANK, Caster, FieldMismatch, describe, is_b64, observed_shape
+from transforms.codecs import (
+    BYTES,
+    JSON,
+    TF_EXAMPLE,
+    UNKNOWN_INPUT,
+    JsonError,
+    json_depth,
+    parse_json,
+    resolve_input_format,
+    row_shape,
+)
+from transforms.errors import ContractError
+from transforms.types import STAGE_DECODE, DecodedChunk, Failure, KafkaRecord, Segment, Signature
+
+MAX_PASSED_DEPTH = 200
+"""JSON that goes to a server as it is must be serialized again; serializers stop at about 250 levels."""
+
+_FIELDS_SHOWN = 8
+
+_Row = tuple[int, list[tuple[Caster, Any]]]  # a row and the value of each input it has
+_Group = tuple[list[int], dict[str, np.ndarray]]  # rows and their tensors
+
+
+class Decoder:
+    """Decodes chunks of records for one signature. Holds no I/O and may be pickled.
+
+    Attributes:
+        input_format: ``json``, ``bytes`` or ``tf_example``: what ``auto`` came to.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        input_format: str = "auto",
+        window_seconds: float | None = None,
+        keep_documents: bool = False,
+    ):
+        """Checks that the format can fit the signature.
+
+        Args:
+            signature: What the model takes.
+            input_format: ``auto``, ``json``, ``bytes`` or ``tf_example``.
+            window_seconds: Records of different windows of this length (by Kafka timestamp, from the epoch on) never
+                share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
+            keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
+
+        Raises:
+            ContractError: Format, signature and flags can't fit together; the message names the flag and the cure.
+        """
+        self.input_format = resolve_input_format(signature, input_format)
+        if keep_documents and self.input_format != JSON:
+            raise ContractError(
+                f"--output_mode=merge: the records are read as {self.input_format}, and only JSON can hold a prediction; "
+                "use --output_mode=prediction" + (", or --input_format=json" if not signature.takes_examples else "")
+            )
+        if window_seconds is not None and not window_seconds >= 0.001:
+            raise ContractError(f"--window_seconds={window_seconds}: must be 0.001 or more, the resolution of a timestamp")
+        self._signature = signature
+        self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
+        self._keep = keep_documents
+        self._casters: list[Caster] = []
+        if self.input_format == JSON and signature.known:
+            self._casters = [Caster(name, spec) for name, spec in signature.inputs.items()]
+        self._has_defaults = any(caster.spec.has_default for caster in self._casters)
+        self._single = self._casters[0] if len(self._casters) == 1 else None
+        self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
+
+    def decode(self, records: list[KafkaRecord]) -> DecodedChunk:
+        """Decodes the records of a chunk; every row ends up in exactly one of segments and failures.
+
+        Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``.
+        """
+        chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
+        if not records:
+            return chunk
+        if self.input_format == JSON:
+            self._decode_json(chunk)
+        else:
+            self._decode_bytes(chunk)
+        return chunk
+
+    def _decode_json(self, chunk: DecodedChunk) -> None:
+        values = [record.value for record in chunk.records]
+        rows: Sequence[int] = range(len(values))
+        try:
+            documents: list[Any] = list(map(orjson.loads, values))  # type: ignore[arg-type]  # null raises, too
+        except ValueError:
+            rows, documents = self._parse_each(chunk, values)
+        if chunk.documents is not None:
+            for row, document in zip(rows, documents, strict=True):
+                chunk.documents[row] = document
+        if not rows:
+            return
+        if not self._signature.known:
+            self._pass(chunk, rows, documents)
+            return
+        tensors = self._cast_columns(documents)
+        if tensors is not None:
+            self._add(chunk, rows, tensors)
+        else:
+            self._cast_each(chunk, rows, documents)
+
+    def _parse_each(self, chunk: DecodedChunk, values: list[bytes | None]) -> tuple[list[int], list[Any]]:
+        rows, documents = [], []
+        for row, value in enumerate(values):
+            if not value:
+                chunk.failures[row] = _missing(value)
+                continue
+            try:
+                documents.append(parse_json(value))
+            except JsonError as error:
+                chunk.failures[row] = Failure(STAGE_DECODE, "JsonError", str(error))
+            else:
+                rows.append(row)
+        return rows, documents
+
+    def _cast_columns(self, documents: list[Any]) -> dict[str, np.ndarray] | None:
+        """All rows at once; ``None`` where they are not plainly alike and right."""
+        casters, columns, first = self._casters, [], documents[0]
+        try:
+            if self._has_defaults and type(first) is dict:
+                casters = [c for c in casters if c.name in first or not c.spec.has_default]
+                absent = [c.name for c in self._casters if c not in casters]
+                if not casters or any(name in document for name in absent for document in documents):
+                    return None
+            for caster in casters:
+                if caster.name == "b64":
+                    return None  # could be an object that is data
+                columns.append([document[caster.name] for document in documents])
+        except (KeyError, TypeError):
+            if self._single is None or any(type(d) is dict and not is_b64(d) for d in documents):
+                return None
+            columns = [documents]
+        tensors = {}
+        for caster, column in zip(casters, columns, strict=True):
+            array = caster.cast_all(column)
+            if array is None:
+                return None
+            tensors[caster.name] = array
+        return tensors
+
+    def _cast_each(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
+        """Rows that differ: grouped by the inputs they have and their shapes, the failures sorted out."""
+        alike: dict[Hashable, list[_Row]] = {}
+        for row, document in zip(rows, documents, strict=True):
+            try:
+                fields = self._fields(document)
+            except FieldMismatch as error:
+                chunk.failures[row] = _mismatch(error)
+                continue
+            shapes = tuple([(caster.name, observed_shape(value, MAX_RANK)) for caster, value in fields])
+            alike.setdefault(shapes, []).append((row, fields))
+        groups: dict[Hashable, list[_Group]] = {}
+        for members in alike.values():
+            for group in _cast_group(members, chunk.failures):
+                shapes = tuple([(name, array.shape[1:]) for name, array in group[1].items()])
+                groups.setdefault(shapes, []).append(group)
+        for parts in groups.values():
+            self._add(chunk, *_joined(parts))
+
+    def _fields(self, document: Any) -> list[tuple[Caster, Any]]:
+        """The inputs that a document has; raises ``FieldMismatch`` where it lacks one."""
+        if type(document) is not dict or is_b64(document):
+            if self._single is None:
+                inputs = ", ".join(f"{c.name}: {c.expected}" for c in self._casters)
+                raise FieldMismatch(f"expected an object with the fields {inputs}; came {describe(document)}")
+            return [(self._single, document)]
+        fields = []
+        for caster in self._casters:
+            if caster.name in document:
+                fields.append((caster, document[caster.name]))
+            elif not caster.spec.has_default:
+                raise FieldMismatch(f"{caster.name}: missing; expected {caster.expected}; {_names(document)}")
+        if not fields:
+            inputs = ", ".join(c.name for c in self._casters)
+            raise FieldMismatch(f"has none of the inputs ({inputs}); {_names(document)}")
+        return fields
+
+    def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
+        """JSON as it is, to a server that publishes no signature."""
+        kept: list[int] = []
+        instances: list[Any] = []
+        for row, document in zip(rows, documents, strict=True):
+            value = chunk.records[row].value or b""
+            brackets = value.count(b"[") + value.count(b"{")  # an upper bound that costs next to nothing
+            if brackets > MAX_PASSED_DEPTH and json_depth(document, MAX_PASSED_DEPTH + 1) > MAX_PASSED_DEPTH:
+                message = f"the JSON value is nested more than {MAX_PASSED_DEPTH} deep"
+                chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", message)
+                continue
+            kept.append(row)
+            instances.append(document)
+        if kept:
+            self._add(chunk, kept, {UNKNOWN_INPUT: _objects(instances)})
+
+    def _decode_bytes(self, chunk: DecodedChunk) -> None:
+        check = _example_checker() if self.input_format == TF_EXAMPLE else None
+        rows: list[int] = []
+        values: list[Any] = []
+        for row, record in enumerate(chunk.records):
+            value = record.value
+            if not value:
+                chunk.failures[row] = _missing(value)
+                continue
+            if check is not None and not check(value):
+                message = f"the value ({len(value)} bytes) is not a serialized tf.Example with features"
+                chunk.failures[row] = Failure(STAGE_DECODE, "ExampleError", message)
+                continue
+            rows.append(row)
+            values.append(value)
+        if not rows:
+            return
+        if self._signature.known or self.input_format != BYTES:
+            name, array = self._bytes_name, _objects(values)
+            if not self._signature.takes_examples:
+                spec = self._signature.inputs[name]
+                array = array.reshape(len(values), *row_shape(spec))
+        else:
+            name, array = UNKNOWN_INPUT, _objects([{"b64": base64.b64encode(value).decode()} for value in values])
+        self._add(chunk, rows, {name: array})
+
+    def _add(self, chunk: DecodedChunk, rows: Sequence[int], tensors: Mapping[str, np.ndarray]) -> None:
+        """Adds a segment for each window of the rows, which ascend."""
+        if len(rows) == len(chunk.records):
+            rows = range(len(rows))
+        shapes = tuple([(name, self._dtype(name), array.shape[1:]) for name, array in tensors.items()])
+        if self._window_ms is None:
+            chunk.segments.append(Segment((None, shapes), rows, tensors))
+            return
+        windows: dict[int | None, list[int]] = {}
+        for position, row in enumerate(rows):
+            timestamp = chunk.records[row].timestamp_ms
+            window = None if timestamp is None else timestamp // self._window_ms
+            windows.setdefault(window, []).append(position)
+        if len(windows) == 1:
+            chunk.segments.append(Segment((*windows, shapes), rows, tensors))
+            return
+        for window, positions in windows.items():
+            part = {name: array[positions] for name, array in tensors.items()}
+            chunk.segments.append(Segment((window, shapes), [rows[p] for p in positions], part))
+
+    def _dtype(self, name: str) -> str:
+        spec = self._signature.inputs.get(name)
+        return "json" if spec is None else spec.dtype
+
+
+def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Group]:
+    """Casts rows of one shape; where that fails, halves them until what does not fit is alone."""
+    rows = [row for row, _ in members]
+    casters = [caster for caster, _ in members[0][1]]
+    tensors: dict[str, np.ndarray] = {}
+    for i, caster in enumerate(casters):
+        array = caster.cast_all([fields[i][1] for _, fields in members])
+        if array is None:
+            break
+        tensors[caster.name] = array
+    else:
+        return [(rows, tensors)]
+    if len(members) > 1:
+        half = len(members) // 2
+        return _cast_group(members[:half], failures) + _cast_group(members[half:], failures)
+    try:
+        return [(rows, {caster.name: caster.cast_one(value) for caster, value in members[0][1]})]
+    except FieldMismatch as error:
+        failures[rows[0]] = _mismatch(error)
+        return []
+
+
+def _joined(groups: list[_Group]) -> _Group:
+    """Groups of equal names and shapes as one, rows ascending."""
+    if len(groups) == 1:
+        return groups[0]
+    rows = [row for group_rows, _ in groups for row in group_rows]
+    tensors = {name: np.concatenate([group[name] for _, group in groups]) for name in groups[0][1]}
+    if rows != sorted(rows):
+        order = np.argsort(rows)
+        rows = sorted(rows)
+        tensors = {name: array[order] for name, array in tensors.items()}
+    return rows, tensors
+
+
+def _mismatch(error: FieldMismatch) -> Failure:
+    return Failure(STAGE_DECODE, "FieldError", str(error))
+
+
+def _missing(value: bytes | None) -> Failure:
+    if value is None:
+        return Failure(STAGE_DECODE, "Tombstone", "the value is null (a tombstone), so there is nothing to predict from")
+    return Failure(STAGE_DECODE, "EmptyValue", "the value is empty (0 bytes)")
+
+
+def _names(document: dict[str, Any]) -> str:
+    names = [name if len(name) <= 40 else name[:40] + "…" for name in list(document)[:_FIELDS_SHOWN]]
+    more = len(document) - len(names)
+    return f"fields that came: {', '.join(names) or 'none'}" + (f" and {more} more" if more else "")
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    return np.fromiter(values, dtype=object, count=len(values))  # np.array would make lists into dimensions
+
+
+def _example_checker() -> Any:
+    from google.protobuf.message import DecodeError  # here: only a tf_example pipeline needs protobuf
+
+    from transforms.clients.tfserving_messages import Example
+
+    def is_example(value: bytes) -> bool:
+        # Protobuf takes many short byte strings for a message of unknown fields: features must be there.
+        try:
+            return bool(Example.FromString(value).HasField("features"))
+        except DecodeError:
+            return False
+
+    return is_example

@@ -1,0 +1,80 @@
+"""What can happen to the job, as exceptions. What can happen to a record is a value: ``types.Failure``.
+
+    ScoringError
+    ├── ConfigError             wrong flags, all of them together              exit status 2
+    ├── ContractError           model, topic and flags do not fit              exit status 2
+    ├── KafkaError              the broker refused or lost us                  exit status 1
+    │   └── FencedError         a newer process of the same instance took over
+    └── ModelError              one request failed; raised by clients only
+        ├── TransientError      try again: overload, time-out, 5xx
+        │   └── UnavailableError   nobody answers
+        ├── RejectedError       refused for its content: bisect the batch
+        ├── MalformedAnswerError   short, long or unreadable answer
+        └── NotServedError      unknown model, version or signature; not allowed
+
+Vendor errors (grpc, aiohttp, confluent_kafka) are translated once, where the vendor's library is called, with
+``raise … from error``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ScoringError(Exception):
+    """The root of this project's exceptions."""
+
+
+class ConfigError(ScoringError):
+    """Wrong flags. Carries every mistake found, each naming its flag and the cure."""
+
+    def __init__(self, mistakes: Sequence[str]):
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[str, ...]]]:
+        return type(self), (self.mistakes,)
+
+
+class ContractError(ScoringError):
+    """The model, the topics and the flags do not fit together; found before anything is consumed."""
+
+
+class KafkaError(ScoringError):
+    """Kafka refused something that trying again does not cure."""
+
+
+class FencedError(KafkaError):
+    """Another process with the same group and instance id has taken over; this one must stop."""
+
+
+class ModelError(ScoringError):
+    """One request to the model server failed. The message never holds payload bytes."""
+
+
+class TransientError(ModelError):
+    """Worth trying again: UNAVAILABLE, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, 429, 5xx.
+
+    Attributes:
+        retry_after_s: How long the server asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None):
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(TransientError):
+    """Nobody answers at the address: refused, reset, not resolved."""
+
+
+class RejectedError(ModelError):
+    """The server refused the request for its content: INVALID_ARGUMENT, 400, 413, 422."""
+
+
+class MalformedAnswerError(ModelError):
+    """The answer is short, long or unreadable: it can't be matched to the rows of the request."""
+
+
+class NotServedError(ModelError):
+    """The server is there but does not serve this: unknown model, version, label or signature; no permission."""

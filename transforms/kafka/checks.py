@@ -1,0 +1,198 @@
+"""What can be known of the topics and the group before anything is consumed; each problem with its cure."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import difflib
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from transforms.errors import ContractError
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.consumer import Partition
+from transforms.kafka.vendor import describe
+
+TIMEOUT_S = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Topics:
+    """What the broker said of the topics.
+
+    Attributes:
+        partitions: All partitions of the input topics.
+        created: The dead-letter topic, if it had to be made.
+        max_value_bytes: How large a record the output topic takes; ``None`` if the broker did not say.
+    """
+
+    partitions: tuple[Partition, ...]
+    created: str | None
+    max_value_bytes: int | None
+
+
+class Checker:
+    """Asks the broker, with the job's own credentials.
+
+    Args:
+        config: The job's.
+    """
+
+    def __init__(self, config: KafkaConfig):
+        self._config = config
+        self._problem: ck.KafkaError | None = None
+        properties = {name: value for name, value in config.consumer_properties().items() if name != "group.id"}
+        self._consumer = ck.Consumer(
+            {
+                **properties,
+                "group.id": config.group_id,
+                "error_cb": self._on_error,
+                "log_level": 0,  # what goes wrong here is raised, in better words
+            }
+        )
+
+    def topics(self, output_topic: str, dead_letter_topic: str) -> Topics:
+        """Checks that the topics are there; makes the dead-letter topic if it is not, as Kafka Connect does.
+
+        Raises:
+            ContractError: No broker, no access, or a topic that does not exist.
+        """
+        found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
+        missing = [
+            f"{flag}={name}: the topic does not exist{_nearest(name, found)}"
+            for flag, name in [
+                *(("--input_topic", topic) for topic in self._config.topics),
+                ("--output_topic", output_topic),
+            ]
+            if name not in found
+        ]
+        if missing:
+            raise ContractError("\n".join(missing))
+        created = None
+        if dead_letter_topic not in found:
+            self._create(dead_letter_topic, len(found[output_topic].partitions))
+            created = dead_letter_topic
+        partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
+        return Topics(partitions, created, self._max_bytes(output_topic))
+
+    def check_retention(self, partitions: Sequence[Partition]) -> None:
+        """Checks that what the group has not read yet is still there.
+
+        Raises:
+            ContractError: Retention has deleted unread records.
+        """
+        lost = []
+        for tp in self._committed(partitions):
+            low, _ = self._watermarks(tp)
+            if 0 <= tp.offset < low:
+                lost.append(f"{tp.topic}/{tp.partition}: {low - tp.offset} records (committed {tp.offset}, earliest {low})")
+        if lost:
+            raise ContractError(
+                f"retention has deleted records that group {self._config.group_id!r} had not read: {'; '.join(lost)}; "
+                "to go on without them, run once with --start_from=earliest"
+            )
+
+    def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[Partition, int], ...]:
+        """The end of each partition that the group has not come to yet."""
+        ends = []
+        for tp in self._committed(partitions):
+            low, high = self._watermarks(tp)
+            if max(tp.offset, low) < high:
+                ends.append(((tp.topic, tp.partition), high))
+        return tuple(ends)
+
+    def reset(self, partitions: Sequence[Partition], start_from: str) -> None:
+        """Sets the group's committed offsets: ``earliest``, ``latest`` or an ISO time.
+
+        Raises:
+            ContractError: The group has members now.
+        """
+        wanted = []
+        for topic, number in partitions:
+            low, high = self._watermarks(ck.TopicPartition(topic, number))
+            wanted.append(ck.TopicPartition(topic, number, low if start_from == "earliest" else high))
+        if start_from not in ("earliest", "latest"):
+            moment_ms = int(datetime.datetime.fromisoformat(start_from).timestamp() * 1000)
+            asked = [ck.TopicPartition(topic, number, moment_ms) for topic, number in partitions]
+            for target, at in zip(
+                wanted, self._call(self._consumer.offsets_for_times, asked, timeout=TIMEOUT_S), strict=True
+            ):
+                if at.offset >= 0:  # -1: no record since then, so the end
+                    target.offset = at.offset
+        try:
+            for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+        except ck.KafkaException as error:
+            raise ContractError(
+                f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running now? "
+                f"Stop them, or use another --group_id ({describe(error.args[0])})"
+            ) from error
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._consumer.close()
+
+    def _on_error(self, error: ck.KafkaError) -> None:
+        if self._problem is None or error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError._SSL):
+            self._problem = error
+
+    def _call(self, call: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return call(*arguments, **named)
+        except ck.KafkaException as error:
+            with contextlib.suppress(ck.KafkaException, RuntimeError):
+                self._consumer.poll(0)  # hands over what went wrong in the background, which says more
+            problem = self._problem or error.args[0]
+            raise ContractError(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
+
+    def _committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
+        asked = [ck.TopicPartition(*partition) for partition in partitions]
+        found: list[ck.TopicPartition] = self._call(self._consumer.committed, asked, timeout=TIMEOUT_S * 3)
+        for tp in found:
+            if tp.error is not None:
+                raise ContractError(f"--group_id={self._config.group_id}: {describe(tp.error)}")
+        return found
+
+    def _watermarks(self, tp: ck.TopicPartition) -> tuple[int, int]:
+        low, high = self._call(self._consumer.get_watermark_offsets, tp, timeout=TIMEOUT_S, cached=False)
+        return low, high
+
+    def _admin(self) -> AdminClient:
+        properties = {**self._config.client_properties(), "log_level": 0}
+        return AdminClient(
+            {name: value for name, value in properties.items() if name in _COMMON or name.startswith(_SECURITY)}
+        )
+
+    def _create(self, topic: str, partitions: int) -> None:
+        future: Future[None] = self._admin().create_topics([NewTopic(topic, max(1, partitions))])[topic]
+        try:
+            future.result(TIMEOUT_S)
+        except ck.KafkaException as error:
+            if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
+                return
+            raise ContractError(
+                f"--dead_letter_topic={topic}: does not exist and can't be made: {describe(error.args[0])}"
+            ) from error
+
+    def _max_bytes(self, topic: str) -> int | None:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            entries = self._admin().describe_configs([resource])[resource].result(TIMEOUT_S)
+            return int(entries["max.message.bytes"].value)
+        except (ck.KafkaException, KeyError, ValueError, TimeoutError):
+            return None  # not allowed to ask, or an embedded broker: then the broker's refusal has to do
+
+
+_COMMON = ("bootstrap.servers", "client.id", "broker.address.family", "log_level")
+_SECURITY = ("security.", "sasl.", "ssl.", "enable.ssl", "socket.", "https.")
+
+
+def _nearest(name: str, found: Any) -> str:
+    close = difflib.get_close_matches(name, list(found), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else "; create it first (kafka-topics.sh --create --topic …)"

@@ -1,0 +1,194 @@
+"""``ReadFromKafka``: a splittable DoFn on librdkafka. One poll is one bundle is one transaction.
+
+How much a bundle reads follows the load. Little to read: what is there, at once. A backlog: on and on, up to
+``max_bundle_records``, so that the barrier at the bundle's end (every request answered, one commit) costs little. In
+between, when a batch is about to fill within ``batch_max_wait_ms`` at the present rate, the poll waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.polls import Polls
+from transforms.kafka.session import Session, session
+from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
+from transforms.observe import telling_failures
+from transforms.types import KafkaRecord
+
+IDLE_POLL_S = 0.1
+"""How long a poll waits for a first record; also how soon a drain is noticed when there is nothing to read."""
+
+FIRST_READ = 2048
+"""Records asked for at a time. As many as that at once mean that there is a backlog."""
+
+CHECK_COMMITTED_S = 0.2
+"""How often, at our ends, we ask whether the rest of the group has come to theirs."""
+
+Chunk = list[KafkaRecord]
+
+
+class Polling:
+    """Decides how much to read and when to stop; the part of the source that knows nothing of Beam."""
+
+    def __init__(self, config: KafkaConfig, stop: StopConditions, clock: Callable[[], float] = time.monotonic):
+        self.config, self.stop, self._clock = config, stop, clock
+        self._until = dict(stop.until) if stop.until is not None else None
+        self._budget = self._open_budget()
+        self._used = 0
+        self._rate = 0.0  # records a second, smoothed
+        self._last_at = clock()
+        self._checked_at = 0.0
+
+    def finished(self, kafka: Session) -> bool:
+        """Whether to stop; called between bundles, when ``kafka`` has nothing in flight."""
+        if self._budget is not None:
+            self._budget.settle(kafka.take_committed_count())
+            if self._budget.spent():
+                return True
+        return draining() or time_is_up(self.stop) or self._ends_reached(kafka)
+
+    def chunks(self, kafka: Session) -> Iterator[Chunk]:
+        """Reads one bundle, in chunks, each in the order of every partition."""
+        began = self._clock()
+        read = 0
+        while read < self.config.max_bundle_records:
+            wanted = min(FIRST_READ, self.config.max_bundle_records - read)
+            granted = wanted if self._budget is None else self._budget.take(wanted)
+            if not granted:
+                if not read:
+                    kafka.poll_nothing(IDLE_POLL_S)  # others use up the budget; stay in the group meanwhile
+                break
+            records = kafka.poll(granted, IDLE_POLL_S if not read else 0.0)
+            if not read:
+                records += self._fill(kafka, len(records), granted)
+                self._learn_rate(len(records))
+            records = self._within_ends(kafka, records)
+            read += len(records)
+            size = self.config.chunk_records
+            for start in range(0, len(records), size):
+                yield records[start : start + size]
+            if len(records) < FIRST_READ or self._clock() - began > self.config.max_bundle_s or draining():
+                break
+
+    def _fill(self, kafka: Session, have: int, granted: int) -> Chunk:
+        """Waits for the rest of a batch if it will be there in time, and only then."""
+        missing = min(self.config.batch_max_size, granted) - have
+        wait_s = self.config.batch_max_wait_ms / 1000
+        if have and 0 < missing <= self._rate * wait_s:
+            return kafka.poll(missing, wait_s, fill=True)
+        return []
+
+    def _learn_rate(self, read: int) -> None:
+        now = self._clock()
+        elapsed, self._last_at = max(now - self._last_at, 1e-4), now
+        self._rate += 0.2 * (read / elapsed - self._rate)
+
+    def _within_ends(self, kafka: Session, records: Chunk) -> Chunk:
+        if self._until is None or not records:
+            return records
+        beyond = [record for record in records if record.offset >= self._until.get(record[:2], 1 << 62)]
+        if beyond:
+            records = [record for record in records if record.offset < self._until.get(record[:2], 1 << 62)]
+            kafka.stop_at(beyond)
+        return records
+
+    def _ends_reached(self, kafka: Session) -> bool:
+        if self._until is None:
+            return False
+        ours = {partition: end for partition, end in self._until.items() if partition in kafka.reader.owned}
+        if any(kafka.committed.get(partition, -1) < end for partition, end in ours.items()):
+            return False
+        if len(ours) == len(self._until):
+            return True
+        if self._clock() - self._checked_at < CHECK_COMMITTED_S:
+            return False
+        self._checked_at = self._clock()
+        return kafka.group_has_passed(self._until)
+
+    def _open_budget(self) -> Budget | None:
+        if self.stop.max_records is None:
+            return None
+        if self.stop.budget_file is None:
+            return LocalBudget(self.stop.max_records)
+        return SharedBudget(self.stop.budget_file, self.stop.max_records, self.stop.worker)
+
+
+_polling: dict[tuple[KafkaConfig, StopConditions], Polling] = {}
+
+
+class _Read(beam.DoFn):
+    def __init__(self, config: KafkaConfig, stop: StopConditions):
+        self._config, self._stop = config, stop
+
+    @beam.DoFn.unbounded_per_element()
+    def process(self, _: object, tracker: Any = beam.DoFn.RestrictionParam(Polls())) -> Iterator[Chunk]:
+        """Reads one bundle, and asks to be called again unless it is time to stop."""
+        if not tracker.try_claim(tracker.current_restriction()):
+            return
+        with telling_failures():
+            kafka = session(self._config)
+            kafka.begin()
+            key = self._config, self._stop
+            polling = _polling.get(key) or _polling.setdefault(key, Polling(*key))
+            if polling.finished(kafka):
+                return  # nothing deferred: the source has ended, and so the job does
+            yield from polling.chunks(kafka)
+            tracker.defer_remainder()
+
+
+class ReadFromKafka(beam.PTransform):
+    """Reads topics as ``KafkaRecord`` elements, streaming, from the group's committed offsets.
+
+    Without Java: it streams on Beam's own DirectRunner. The argument names are those of ``apache_beam.io.kafka`` where they
+    mean the same. Offsets are committed by ``WriteToKafka`` with the same ``config``, in the transaction of the outputs.
+
+    Args:
+        consumer_config: ``bootstrap.servers``, ``group.id`` and any other librdkafka property.
+        topics: The topics to read.
+        max_num_records: Stop after so many records.
+        config: Instead of the above: what source and sink share.
+        stop: Instead of ``max_num_records``: all stop conditions.
+        chunks: Give lists of records, as they were polled, instead of single records; far cheaper.
+    """
+
+    def __init__(
+        self,
+        consumer_config: Mapping[str, str] | None = None,
+        topics: Sequence[str] = (),
+        max_num_records: int | None = None,
+        *,
+        config: KafkaConfig | None = None,
+        stop: StopConditions | None = None,
+        chunks: bool = False,
+    ):
+        super().__init__()
+        self._config = config or config_from_properties(consumer_config or {}, topics)
+        self._stop = stop or StopConditions(max_records=max_num_records)
+        self._chunks = chunks
+
+    def expand(self, pbegin: Any) -> Any:
+        """Builds the source."""
+        chunks = (
+            pbegin
+            | "OneShard" >> beam.Create([0], reshuffle=False)  # a reshuffle would split the stage
+            | "Poll" >> beam.ParDo(_Read(self._config, self._stop))
+        )
+        return chunks if self._chunks else chunks | "Records" >> beam.FlatMap(lambda records: records)
+
+
+def config_from_properties(properties: Mapping[str, str], topics: Sequence[str]) -> KafkaConfig:
+    """Makes a ``KafkaConfig`` from a consumer's properties.
+
+    Raises:
+        ValueError: ``bootstrap.servers`` or ``group.id`` is missing.
+    """
+    rest = dict(properties)
+    missing = [name for name in ("bootstrap.servers", "group.id") if name not in rest]
+    if missing:
+        raise ValueError(f"consumer_config lacks {' and '.join(missing)}")
+    return KafkaConfig(rest.pop("bootstrap.servers"), tuple(topics), rest.pop("group.id"), properties=tuple(rest.items()))

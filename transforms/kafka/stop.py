@@ -1,0 +1,153 @@
+"""When reading ends: so many records, the end offsets of the start, a time, or a request to drain.
+
+Every condition is looked at between bundles only, when all that was read is committed: stopping never cuts a bundle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import mmap
+import os
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from transforms.kafka.consumer import Partition
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StopConditions:
+    """What ends the job; with none of them it runs until it is drained.
+
+    Attributes:
+        max_records: Answer so many records, then stop.
+        until: Partition to the offset before which to stop (``--until_end``: the ends at the start).
+        stop_at: Seconds since the epoch.
+        budget_file: Where the workers of one job share ``max_records``; ``None`` for a single worker.
+        worker: This worker's index in that file.
+    """
+
+    max_records: int | None = None
+    until: tuple[tuple[Partition, int], ...] | None = None
+    stop_at: float | None = None
+    budget_file: str | None = None
+    worker: int = 0
+
+
+class Budget(Protocol):
+    """How many records may still be read."""
+
+    def take(self, wanted: int) -> int:
+        """Reserves up to ``wanted`` records; returns how many."""
+
+    def settle(self, used: int) -> None:
+        """The bundle is over: ``used`` of what was reserved are committed, the rest is free again."""
+
+    def spent(self) -> bool:
+        """Whether all of it is committed, by whichever worker."""
+
+
+class LocalBudget:
+    """A budget of one process."""
+
+    def __init__(self, records: int):
+        self._left, self._reserved = records, 0
+
+    def take(self, wanted: int) -> int:
+        """As ``Budget.take``."""
+        granted = min(wanted, self._left)
+        self._left -= granted
+        self._reserved += granted
+        return granted
+
+    def settle(self, used: int) -> None:
+        """As ``Budget.settle``."""
+        self._left += self._reserved - used
+        self._reserved = 0
+
+    def spent(self) -> bool:
+        """As ``Budget.spent``."""
+        return self._left == 0 and self._reserved == 0
+
+
+class SharedBudget:
+    """A budget of several processes: a mapped file with two numbers a worker (reserved, used), under a file lock.
+
+    A worker that is killed leaves its reservation behind; its successor, of the same index, clears it on opening the file.
+    A commit that was made but not settled before a kill is not counted: up to one bundle more is then answered.
+    """
+
+    _SLOT = struct.Struct("<qq")
+
+    def __init__(self, path: str | Path, records: int, worker: int, workers: int | None = None):
+        self._records, self._worker = records, worker
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if workers is not None:
+            os.ftruncate(self._file, self._SLOT.size * workers)
+        self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+        self._workers = len(self._map) // self._SLOT.size
+        self.settle(0)
+
+    def take(self, wanted: int) -> int:
+        """As ``Budget.take``."""
+        with self._locked():
+            free = self._records - sum(sum(self._slot(index)) for index in range(self._workers))
+            granted = max(0, min(wanted, free))
+            reserved, used = self._slot(self._worker)
+            self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, reserved + granted, used)
+        return granted
+
+    def settle(self, used: int) -> None:
+        """As ``Budget.settle``."""
+        with self._locked():
+            before = self._slot(self._worker)[1]
+            self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, 0, before + used)
+
+    def spent(self) -> bool:
+        """As ``Budget.spent``."""
+        with self._locked():
+            return sum(self._slot(index)[1] for index in range(self._workers)) >= self._records
+
+    def _slot(self, index: int) -> tuple[int, int]:
+        reserved, used = self._SLOT.unpack_from(self._map, index * self._SLOT.size)
+        return reserved, used
+
+    def _locked(self) -> _Locked:
+        return _Locked(self._file)
+
+
+class _Locked:
+    def __init__(self, file: int):
+        self._file = file
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc_info: object) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+_draining = threading.Event()
+
+
+def request_drain() -> None:
+    """Asks every source of this process to stop reading; what is in flight is finished and committed."""
+    _draining.set()
+
+
+def draining() -> bool:
+    """Whether a drain was asked for."""
+    return _draining.is_set()
+
+
+def reset_drain() -> None:
+    """Forgets a request to drain, for the next job in the same process."""
+    _draining.clear()
+
+
+def time_is_up(conditions: StopConditions) -> bool:
+    """Whether ``stop_at`` has passed."""
+    return conditions.stop_at is not None and time.time() >= conditions.stop_at

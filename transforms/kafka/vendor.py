@@ -1,0 +1,56 @@
+"""The one place that translates confluent_kafka's errors: which pass by themselves, and what each means for a person."""
+
+from __future__ import annotations
+
+import confluent_kafka as ck
+
+E = ck.KafkaError
+
+_TRANSIENT = {
+    E._TRANSPORT, E._ALL_BROKERS_DOWN, E._TIMED_OUT, E._TIMED_OUT_QUEUE, E._RESOLVE, E._MAX_POLL_EXCEEDED, E._WAIT_COORD,
+    E._WAIT_CACHE, E._STATE, E.COORDINATOR_LOAD_IN_PROGRESS, E.COORDINATOR_NOT_AVAILABLE, E.NOT_COORDINATOR,
+    E.LEADER_NOT_AVAILABLE, E.NOT_LEADER_FOR_PARTITION, E.REQUEST_TIMED_OUT, E.NETWORK_EXCEPTION, E.BROKER_NOT_AVAILABLE,
+    E.REBALANCE_IN_PROGRESS, E.ILLEGAL_GENERATION, E.UNKNOWN_MEMBER_ID, E.UNSTABLE_OFFSET_COMMIT, E.NOT_ENOUGH_REPLICAS,
+    E.NOT_ENOUGH_REPLICAS_AFTER_APPEND, E.CONCURRENT_TRANSACTIONS, E.OFFSET_NOT_AVAILABLE, E.FENCED_LEADER_EPOCH,
+    E.UNKNOWN_LEADER_EPOCH, E.KAFKA_STORAGE_ERROR, E.FETCH_SESSION_ID_NOT_FOUND, E.INVALID_FETCH_SESSION_EPOCH,
+    E.REPLICA_NOT_AVAILABLE, E.THROTTLING_QUOTA_EXCEEDED,
+}  # fmt: skip
+
+FENCED = {E._FENCED, E.PRODUCER_FENCED, E.INVALID_PRODUCER_EPOCH, E.FENCED_INSTANCE_ID, E.INVALID_PRODUCER_ID_MAPPING}
+"""A newer producer of the same ``transactional.id`` has taken over."""
+
+_CURES = {
+    E._AUTHENTICATION: "the broker refused our credentials: check sasl.username, sasl.password and sasl.mechanism in "
+    "--kafka_config_file",
+    E.SASL_AUTHENTICATION_FAILED: "the broker refused our credentials: check sasl.username, sasl.password and "
+    "sasl.mechanism in --kafka_config_file",
+    E._SSL: "the TLS handshake failed: check security.protocol and ssl.ca.location in --kafka_config_file",
+    E._ALL_BROKERS_DOWN: "no broker answers: check --bootstrap_servers and that Kafka is running",
+    E._TRANSPORT: "no broker answers: check --bootstrap_servers and that Kafka is running",
+    E._RESOLVE: "the broker's host name can't be resolved: check --bootstrap_servers",
+    E.TOPIC_AUTHORIZATION_FAILED: "not authorized for the topic: grant READ on the input, WRITE on the outputs",
+    E.GROUP_AUTHORIZATION_FAILED: "not authorized for the consumer group: grant READ on the group given by --group_id",
+    E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "not authorized for the transactional id: grant WRITE on "
+    "TransactionalId '<group_id>-<instance_id>', or use --delivery=at_least_once",
+    E.CLUSTER_AUTHORIZATION_FAILED: "not authorized to write with idempotence: grant IDEMPOTENT_WRITE on the cluster",
+    E.UNKNOWN_TOPIC_OR_PART: "the topic does not exist (any more)",
+    E._UNKNOWN_TOPIC: "the topic does not exist (any more)",
+    E._UNKNOWN_PARTITION: "the partition does not exist (any more)",
+    E.MSG_SIZE_TOO_LARGE: "a record is larger than the topic allows: raise max.message.bytes of the output and "
+    "dead-letter topics above the input's",
+    E._MSG_TIMED_OUT: "the broker did not acknowledge an output in time (message.timeout.ms)",
+    E.INCONSISTENT_GROUP_PROTOCOL: "another member of the group uses another partition.assignment.strategy: stop it, or "
+    "use another --group_id",
+}
+
+
+def is_transient(error: ck.KafkaError) -> bool:
+    """Whether the same call may succeed later by itself."""
+    return bool(not error.fatal() and (error.retriable() or error.code() in _TRANSIENT))
+
+
+def describe(error: ck.KafkaError) -> str:
+    """What a person should read: the cure where there is one, then Kafka's own words."""
+    cure = _CURES.get(error.code())
+    own = f"{error.name()}: {error.str()}"
+    return f"{cure} ({own})" if cure else own

@@ -1,0 +1,96 @@
+"""How many requests are in flight at once: a fixed number, or as many as the server can take.
+
+The adaptive limit follows TCP Vegas (as Netflix's concurrency-limits does for RPCs): from the shortest round trip seen, the
+number of requests that only wait in a queue is ``limit * (1 - shortest / average)``. Few: one more. Many: one less. A server
+that says it is overloaded halves the limit. It only grows while it is what holds requests back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+
+START = 16
+MOST = 128
+QUEUE_FEW = 3
+QUEUE_MANY = 8
+FORGET = 0.98
+"""The shortest round trip drifts up to the average by this factor a window, so that a slower server is noticed."""
+
+
+class Limiter:
+    """Slots for requests, given out in order. For one asyncio loop.
+
+    Args:
+        fixed: The number of slots; ``None`` adapts.
+    """
+
+    def __init__(self, fixed: int | None = None):
+        self._adapts = fixed is None
+        self.limit = START if fixed is None else fixed
+        self.in_flight = 0
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._shortest_s = float("inf")
+        self._sum_s = 0.0
+        self._count = 0
+        self._held_back = False
+
+    async def __aenter__(self) -> None:
+        if self.in_flight < self.limit and not self._waiting:
+            self.in_flight += 1
+            return
+        self._held_back = True
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn  # whoever wakes us has taken the slot for us
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._release()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._release()
+
+    def succeeded(self, latency_s: float) -> None:
+        """Learns from a request that was answered."""
+        if not self._adapts:
+            return
+        self._shortest_s = min(self._shortest_s, latency_s)
+        self._sum_s += latency_s
+        self._count += 1
+        if self._count >= self.limit:
+            self._adapt()
+
+    def overloaded(self) -> None:
+        """Learns from a request that was refused or not answered for load."""
+        if self._adapts:
+            self.limit = max(1, self.limit // 2)
+            self._start_window()
+
+    def _adapt(self) -> None:
+        average_s = self._sum_s / self._count
+        queued = self.limit * (1 - self._shortest_s / average_s) if average_s > 0 else 0.0
+        if queued < QUEUE_FEW and self._held_back and self.limit < MOST:
+            self.limit += 1
+        elif queued > QUEUE_MANY and self.limit > 1:
+            self.limit -= 1
+        self._shortest_s = self._shortest_s * FORGET + average_s * (1 - FORGET)
+        self._start_window()
+        self._wake()
+
+    def _start_window(self) -> None:
+        self._sum_s, self._count, self._held_back = 0.0, 0, False
+
+    def _release(self) -> None:
+        self.in_flight -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self.in_flight < self.limit:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.in_flight += 1
+                turn.set_result(None)

@@ -1,0 +1,205 @@
+"""``Predict``: a RunInference-style DoFn with many requests in flight and ordered results.
+
+Requests start while the bundle is still being read; a chunk's results leave as soon as it and all chunks before it are
+complete, at the latest when the bundle ends. So the order of the input is kept, and a bundle is a barrier: all of its
+outcomes leave in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.batching import Batch, Batcher, PendingChunk, batch_size
+from transforms.clients import open_client
+from transforms.clients.base import ClientOptions
+from transforms.dispatch import Dispatcher, DispatchOptions
+from transforms.observe import telling_failures
+from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
+
+CHECK_S = 0.25
+"""How often a bundle that waits for the server looks whether it is still worth waiting."""
+
+
+class BundleGuard(Protocol):
+    """Keeps the source alive while a bundle waits for the model server; picklable."""
+
+    def keep_alive(self) -> bool:
+        """Called every ``CHECK_S`` while waiting.
+
+        Returns:
+            Whether the bundle can still be committed; if not, its requests are cancelled and nothing of it leaves.
+        """
+
+
+class NoGuard:
+    """For sources that need no keeping alive."""
+
+    def keep_alive(self) -> bool:
+        """Waits on."""
+        return True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictConfig:
+    """Which model, and how to ask it.
+
+    Attributes:
+        uri: The model's URI.
+        model: What the server said it serves.
+        client: Options of the client.
+        dispatch: Retries, time-outs, requests in flight.
+        batch_max_size: Rows of a request at most.
+    """
+
+    uri: str
+    model: ModelMetadata
+    client: ClientOptions = dataclasses.field(default_factory=ClientOptions)
+    dispatch: DispatchOptions = dataclasses.field(default_factory=DispatchOptions)
+    batch_max_size: int = 64
+
+
+class Requests:
+    """An asyncio loop in a thread of its own, with one dispatcher. Call it from one thread.
+
+    Args:
+        config: The model and how to ask it.
+    """
+
+    def __init__(self, config: PredictConfig):
+        self.done: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
+        self._thread.start()
+        self._running: set[concurrent.futures.Future[None]] = set()
+        self._dispatcher = asyncio.run_coroutine_threadsafe(self._open(config), self._loop).result()
+
+    async def _open(self, config: PredictConfig) -> Dispatcher:
+        return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
+
+    def send(self, batch: Batch) -> None:
+        """Starts a request; the batch comes back in ``done``."""
+        future = asyncio.run_coroutine_threadsafe(self._answer(batch), self._loop)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+
+    async def _answer(self, batch: Batch) -> None:
+        try:
+            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits for the batch
+            batch.error = error
+        self.done.put(batch)
+
+    def cancel(self) -> None:
+        """Cancels what is in flight and forgets what came back."""
+        running = list(self._running)
+        for future in running:
+            future.cancel()
+        concurrent.futures.wait(running)
+        while not self.done.empty():
+            self.done.get_nowait()
+
+    def close(self) -> None:
+        """Ends the loop and its thread."""
+        self.cancel()
+        asyncio.run_coroutine_threadsafe(self._dispatcher.close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+class PredictChunks(beam.DoFn):
+    """``DecodedChunk`` in, ``PredictedChunk`` out, in the same order.
+
+    Args:
+        config: The model and how to ask it.
+        guard: Keeps the source alive while a bundle waits.
+    """
+
+    def __init__(self, config: PredictConfig, guard: BundleGuard | None = None):
+        self._config = config
+        self._guard: BundleGuard = guard or NoGuard()
+        self._requests: Requests | None = None
+
+    def setup(self) -> None:
+        """Starts the request loop; contacts nobody yet."""
+        self._requests = Requests(self._config)
+
+    def start_bundle(self) -> None:
+        """Starts with nothing in flight, whatever became of the bundle before."""
+        assert self._requests is not None
+        self._requests.cancel()
+        self._batcher = Batcher(batch_size(self._config.model.signature, self._config.batch_max_size))
+        self._order: collections.deque[PendingChunk] = collections.deque()
+        self._in_flight = 0
+
+    def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
+        """Sends full batches; yields what is complete."""
+        assert self._requests is not None
+        pending = PendingChunk.of(decoded)
+        self._order.append(pending)
+        for segment in decoded.segments:
+            for batch in self._batcher.add(pending, segment):
+                self._send(batch)
+        while not self._requests.done.empty():
+            self._settle(self._requests.done.get_nowait())
+        yield from self._complete()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Sends the rest and waits for every answer."""
+        assert self._requests is not None
+        for batch in self._batcher.flush():
+            self._send(batch)
+        check_at = time.monotonic() + CHECK_S
+        while self._in_flight:
+            with contextlib.suppress(queue.Empty):
+                self._settle(self._requests.done.get(timeout=CHECK_S))
+            if time.monotonic() >= check_at:
+                check_at = time.monotonic() + CHECK_S
+                if not self._guard.keep_alive():
+                    self._requests.cancel()
+                    return
+            for chunk in self._complete():
+                yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
+        for chunk in self._complete():
+            yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def teardown(self) -> None:
+        """Ends the request loop."""
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+
+    def _send(self, batch: Batch) -> None:
+        assert self._requests is not None
+        self._in_flight += 1
+        self._requests.send(batch)
+
+    def _settle(self, batch: Batch) -> None:
+        self._in_flight -= 1
+        if batch.error is not None:
+            assert self._requests is not None
+            self._requests.cancel()
+            with telling_failures():
+                raise batch.error
+        batch.settle()
+
+    def _complete(self) -> Iterator[PredictedChunk]:
+        while self._order and self._order[0].waiting == 0:
+            yield self._order.popleft().chunk

@@ -1,0 +1,128 @@
+"""A server in a thread of its own, with an asyncio loop of its own, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from transforms.testing.faults import Fault, Faults, spoil
+from transforms.testing.stub_model import Function, StubModel
+
+T = TypeVar("T")
+
+
+class StubServer(abc.ABC):
+    """A model server to test against. Use it as a context manager.
+
+    Args:
+        model: What it serves; y = 0.5 * x + 2 if left out.
+        port: The port; 0 takes a free one.
+
+    Attributes:
+        model: What it serves; may be changed while it runs.
+        faults: What it does wrong, and its counters.
+    """
+
+    def __init__(self, model: StubModel | None = None, port: int = 0):
+        self.model = model or StubModel()
+        self.faults = Faults()
+        # Bound but never listening: it keeps the port ours while the server is down, and connections are refused then.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", port))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
+        self._up = False
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        port: int = self._reserved.getsockname()[1]
+        return port
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT``."""
+        return f"127.0.0.1:{self.port}"
+
+    @abc.abstractmethod
+    def uri(
+        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
+    ) -> str:
+        """Returns the model URI; the served model's name if none is given."""
+
+    @abc.abstractmethod
+    async def _start(self) -> None: ...
+
+    @abc.abstractmethod
+    async def _stop(self) -> None: ...
+
+    def up(self) -> None:
+        """Serves, on the same port as before."""
+        if not self._up:
+            self._run(self._start())
+            self._up = True
+
+    def down(self) -> None:
+        """Stops serving at once: connections are cut, and new ones refused."""
+        if self._up:
+            self._up = False
+            self._run(self._stop())
+
+    def close(self) -> None:
+        """Stops for good; may be called twice."""
+        self.down()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+        self._reserved.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.up()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def _respond(
+        self,
+        function: Function,
+        inputs: Mapping[str, np.ndarray],
+        rows: int,
+        headers: Iterable[tuple[str, str]],
+        hang_up: Callable[[], None],
+    ) -> tuple[dict[str, Any], Fault | None]:
+        """Runs the model on one request, with the faults programmed.
+
+        Raises:
+            StubError: The answer is a status.
+        """
+        rows_answered, cancelled = 0, False
+        self.faults.last_headers = tuple((name.lower(), value) for name, value in headers)
+        try:
+            fault = self.faults.arrived(inputs, rows)
+            if self.faults.latency_s:
+                await asyncio.sleep(self.faults.latency_s)
+            if fault is not None and fault.kind == "hang_up":
+                hang_up()
+            if fault is not None and fault.kind in ("hang", "hang_up"):
+                await asyncio.Event().wait()
+            outputs = spoil(fault, dict(function(dict(inputs))))
+            rows_answered = rows
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        finally:
+            self.faults.left(rows_answered, cancelled)
+        return outputs, fault

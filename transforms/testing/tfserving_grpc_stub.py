@@ -1,0 +1,262 @@
+"""A stub of TensorFlow Serving's gRPC API: Predict, Classify, Regress, GetModelMetadata, GetModelStatus.
+
+    python -m transforms.testing.tfserving_grpc_stub --port 0 --latency_ms 20 --fast
+
+prints its port as the first line, and serves until it is stopped. With ``--fast`` it answers y [n], the sum of each row of
+x [n, m], with as little work as can be, and without counters: the benchmark's server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import numpy as np
+
+from transforms.clients import tfserving_messages as messages
+from transforms.clients.tensors import dtype_name, dtype_of, fill_tensor, read_tensor
+from transforms.errors import MalformedAnswerError
+from transforms.testing.faults import StubError
+from transforms.testing.stub_model import StubModel, check_inputs, row_sum
+from transforms.testing.stub_server import StubServer
+from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Signature, TensorSpec
+
+_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_GARBAGE = b"\xff\xffthis is no protobuf message"
+_ANY = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+class TfServingGrpcStub(StubServer):
+    """TensorFlow Serving's gRPC API with one model and programmable faults. See ``StubServer``."""
+
+    _server: Any = None
+
+    def uri(
+        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
+    ) -> str:
+        """See ``StubServer``."""
+        asked = version if version is not None else label
+        query = f"?signature={signature}" if signature else ""
+        return f"grpc://{self.address}/{model or self.model.name}{'' if asked is None else f'@{asked}'}{query}"
+
+    async def _start(self) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers(service_handlers(self._handlers()))
+        self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    async def _stop(self) -> None:
+        await self._server.stop(None)
+
+    def _handlers(self) -> dict[str, Handler]:
+        calls = {
+            messages.PREDICT: self._predict,
+            messages.CLASSIFY: self._classify,
+            messages.REGRESS: self._regress,
+            messages.GET_MODEL_METADATA: self._metadata,
+            messages.GET_MODEL_STATUS: self._status,
+        }
+        return {method: _with_status(call) for method, call in calls.items()}
+
+    async def _predict(self, body: bytes, context: Any) -> bytes:
+        request = messages.PredictRequest.FromString(body)
+        version = self._version(request.model_spec)
+        name = request.model_spec.signature_name
+        signature, function = self.model.signature(name)
+        try:
+            inputs = {name: read_tensor(tensor, name) for name, tensor in request.inputs.items()}
+        except MalformedAnswerError as error:
+            raise StubError("INVALID_ARGUMENT", str(error)) from error
+        dtypes = {id(array): dtype_name(request.inputs[name].dtype) for name, array in inputs.items()}
+        check_inputs(signature, inputs, lambda array: dtypes[id(array)])
+        rows = max((array.shape[0] if array.ndim else 1 for array in inputs.values()), default=1)
+        outputs, fault = await self._respond(
+            function, inputs, rows, context.invocation_metadata(), lambda: _hang_up(self.port, context.peer())
+        )
+        if fault is not None and fault.kind == "malformed":
+            return _GARBAGE
+        response = messages.PredictResponse(model_spec=self._spec(version, signature.name))
+        for name, values in outputs.items():
+            declared = signature.outputs.get(name)
+            fill_tensor(response.outputs[name], np.asarray(values), declared is not None and declared.dtype == "bfloat16")
+        return _bytes(response)
+
+    async def _classify(self, body: bytes, context: Any) -> bytes:
+        request = messages.ClassificationRequest.FromString(body)
+        outputs, head = await self._examples(request, context, METHOD_CLASSIFY, messages.ClassificationResponse)
+        response = messages.ClassificationResponse()
+        response.result.SetInParent()
+        for labels, scores in zip(outputs.get("classes", ()), outputs.get("scores", ()), strict=True):
+            row = response.result.classifications.add()
+            for label, score in zip(labels, scores, strict=True):
+                row.classes.add(label=label, score=score)
+        return head if head is _GARBAGE else head + _bytes(response)
+
+    async def _regress(self, body: bytes, context: Any) -> bytes:
+        request = messages.RegressionRequest.FromString(body)
+        outputs, head = await self._examples(request, context, METHOD_REGRESS, messages.RegressionResponse)
+        response = messages.RegressionResponse()
+        response.result.SetInParent()
+        for value in np.atleast_1d(np.asarray(outputs.get("value", ()))).tolist():
+            response.result.regressions.add(value=value)
+        return head if head is _GARBAGE else head + _bytes(response)
+
+    async def _examples(self, request: Any, context: Any, method: str, response: Any) -> tuple[dict[str, Any], bytes]:
+        version = self._version(request.model_spec)
+        signature, function = self.model.signature(request.model_spec.signature_name, method=method)
+        rows = len(request.input.example_list.examples)
+        if not rows:
+            raise StubError("INVALID_ARGUMENT", "Input is empty")
+        examples = np.empty(rows, dtype=object)
+        examples[:] = list(request.input.example_list.examples)
+        hang_up = lambda: _hang_up(self.port, context.peer())  # noqa: E731  # one line says it all
+        outputs, fault = await self._respond(function, {"examples": examples}, rows, context.invocation_metadata(), hang_up)
+        if fault is not None and fault.kind == "malformed":
+            return {}, _GARBAGE
+        return outputs, _bytes(response(model_spec=self._spec(version, signature.name)))
+
+    async def _metadata(self, body: bytes, context: Any) -> bytes:
+        request = messages.GetModelMetadataRequest.FromString(body)
+        version = self._version(request.model_spec)
+        if list(request.metadata_field) != ["signature_def"]:
+            raise StubError("INVALID_ARGUMENT", "Metadata field is not supported")
+        definitions = messages.SignatureDefMap()
+        for name, (signature, _) in self.model.signatures.items():
+            definition = definitions.signature_def[name]
+            definition.method_name = signature.method
+            for specs, infos in ((signature.inputs, definition.inputs), (signature.outputs, definition.outputs)):
+                for key, spec in specs.items():
+                    _fill_info(infos[key], key, spec)
+            for key, spec in signature.inputs.items():
+                if spec.has_default:
+                    definition.defaults[key].dtype = dtype_of(spec.dtype)
+        response = messages.GetModelMetadataResponse(model_spec=self._spec(version, ""))
+        response.metadata["signature_def"].type_url = _ANY
+        response.metadata["signature_def"].value = definitions.SerializeToString()
+        return _bytes(response)
+
+    async def _status(self, body: bytes, context: Any) -> bytes:
+        spec = messages.GetModelStatusRequest.FromString(body).model_spec
+        if spec.name != self.model.name:
+            raise StubError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
+        numbers = {state: number for number, state in messages.VERSION_STATES.items()}
+        response = messages.GetModelStatusResponse()
+        for version, state in self.model.versions.items():
+            response.model_version_status.add(version=version, state=numbers[state])
+        return _bytes(response)
+
+    def _version(self, spec: Any) -> int:
+        choice = spec.WhichOneof("version_choice")
+        return self.model.version(
+            spec.name,
+            spec.version.value if choice == "version" else None,
+            spec.version_label if choice == "version_label" else None,
+        )
+
+    def _spec(self, version: int, signature: str) -> Any:
+        return messages.ModelSpec(name=self.model.name, version={"value": version}, signature_name=signature)
+
+
+class FastGrpcStub(TfServingGrpcStub):
+    """Answers the row sums as cheaply as it can, for benchmarks: only ``faults.latency_s``, no counters."""
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {**super()._handlers(), messages.PREDICT: self._predict_fast}
+
+    async def _predict_fast(self, body: bytes, context: Any) -> bytes:
+        request = messages.PredictRequest.FromString(body)
+        ((_, tensor),) = request.inputs.items()
+        outputs = row_sum({"x": read_tensor(tensor)})
+        if self.faults.latency_s:
+            await asyncio.sleep(self.faults.latency_s)
+        response = messages.PredictResponse(model_spec=self._spec(max(self.model.versions), "serving_default"))
+        fill_tensor(response.outputs["y"], outputs["y"])
+        return _bytes(response)
+
+
+def service_handlers(handlers: dict[str, Handler]) -> tuple[Any, ...]:
+    """Returns gRPC's generic handlers for methods given by their full path, taking and giving bytes."""
+    services: dict[str, dict[str, Any]] = {}
+    for path, handler in handlers.items():
+        _, service, method = path.split("/")
+        services.setdefault(service, {})[method] = grpc.unary_unary_rpc_method_handler(handler)
+    return tuple(grpc.method_handlers_generic_handler(service, methods) for service, methods in services.items())
+
+
+def _with_status(handler: Handler) -> Handler:
+    async def answer(body: bytes, context: Any) -> bytes:
+        try:
+            return await handler(body, context)
+        except StubError as error:
+            trailers: tuple[tuple[str, str], ...] = ()
+            if error.retry_after_s is not None:
+                trailers = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))),)
+            await context.abort(getattr(grpc.StatusCode, error.code), error.message, trailers)
+            raise AssertionError("abort raises") from error
+
+    return answer
+
+
+def _bytes(message: Any) -> bytes:
+    serialized: bytes = message.SerializeToString()
+    return serialized
+
+
+def _fill_info(info: Any, name: str, spec: TensorSpec) -> None:
+    info.name, info.dtype = f"{name}:0", dtype_of(spec.dtype)
+    info.tensor_shape.unknown_rank = spec.shape is None
+    for size in spec.shape or ():
+        info.tensor_shape.dim.add(size=size)
+
+
+def _hang_up(port: int, peer: str) -> None:
+    """Cuts the TCP connection to a peer, which gRPC has no call for: finds our end of it among the open files."""
+    for fd in map(int, os.listdir("/dev/fd")):  # noqa: PTH208  # names are all that is needed
+        with contextlib.suppress(OSError):  # some are closed meanwhile, or not connected
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(fd)) as ours:
+                if ours.family == socket.AF_UNIX or ours.getsockname()[1] != port:
+                    continue
+                if peer.endswith(f":{ours.getpeername()[1]}"):
+                    ours.shutdown(socket.SHUT_RDWR)
+
+
+def main() -> None:
+    """Serves until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--model", default="model", help="the model's name")
+    parser.add_argument("--width", type=int, default=-1, help="numbers in a row of x; -1 for any")
+    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
+    parser.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")
+    flags = parser.parse_args()
+    model = StubModel(name=flags.model)
+    x = {"x": TensorSpec("float32", (-1, flags.width))}
+    (default, function) = model.signatures["serving_default"]
+    if flags.fast:
+        y = {"y": TensorSpec("float32", (-1,))}
+        model.signatures = {default.name: (Signature(default.name, default.method, x, y), row_sum)}
+    else:
+        y = {"y": TensorSpec("float32", (-1, flags.width))}
+        model.signatures = {default.name: (Signature(default.name, default.method, x, y), function)}
+    stub = (FastGrpcStub if flags.fast else TfServingGrpcStub)(model, flags.port)
+    stub.faults.latency_s = flags.latency_ms / 1000
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    with stub:
+        print(stub.port, flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
