@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 from pipeline import options
 from transforms.errors import ConfigError
@@ -22,8 +24,13 @@ def main() -> int:
     return launch(config)
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Runs the command line, then ends the process at once: libraries' threads are not waited for."""
     status = main()
-    from pipeline.launch import exit_now
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
-    exit_now(status)
+
+if __name__ == "__main__":
+    run()

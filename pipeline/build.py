@@ -12,6 +12,7 @@ import time
 
 import apache_beam as beam
 
+from transforms.coders import OutputChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.session import session
 from transforms.kafka.sink import WriteToKafka
@@ -19,6 +20,7 @@ from transforms.kafka.source import ReadFromKafka
 from transforms.kafka.stop import StopConditions, draining
 from transforms.predict import PredictChunks, PredictConfig
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
+from transforms.types import DecodedChunk, PredictedChunk
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,9 +40,9 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     (
         pipeline
         | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True)
-        | "Decode" >> beam.ParDo(DecodeChunks(job.decode))
-        | "Predict" >> beam.ParDo(PredictChunks(job.predict, guard))
-        | "Encode" >> beam.ParDo(EncodeChunks(job.encode))
+        | "Decode" >> beam.ParDo(DecodeChunks(job.decode)).with_output_types(DecodedChunk)
+        | "Predict" >> beam.ParDo(PredictChunks(job.predict, guard)).with_output_types(PredictedChunk)
+        | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Write" >> WriteToKafka(config=job.kafka, chunks=True)
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import sys
 import tempfile
 import threading
@@ -241,10 +240,3 @@ def _drainer(status: Status, drain: Callable[[], None]) -> Callable[[], None]:
         status.say("draining: finishing what is in flight (a second signal stops at once)")
 
     return start
-
-
-def exit_now(code: int) -> None:
-    """Ends the process without waiting for the threads of libraries, once everything of ours is closed."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -102,6 +102,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
 def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     parser = _Parser(
         prog="python -m pipeline",
+        usage="python -m pipeline [--flag=value …]",
         description="Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded.",
         epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
         allow_abbrev=False,

@@ -18,7 +18,7 @@ from transforms.types import METHOD_PREDICT, DecodedChunk, Failure, KafkaRecord,
 Spec = tuple[str, tuple[int, ...] | None]
 
 
-def signature(inputs: Mapping[str, Spec | TensorSpec]) -> Signature:
+def signature(inputs: Mapping[str, Spec] | Mapping[str, TensorSpec]) -> Signature:
     specs = {name: s if isinstance(s, TensorSpec) else TensorSpec(*s) for name, s in inputs.items()}
     return Signature("serving_default", METHOD_PREDICT, specs, {})
 
@@ -227,7 +227,7 @@ def test_what_is_missing_is_named_with_what_came(value: bytes, parts: list[str])
 
 def test_an_input_with_a_default_may_be_left_out() -> None:
     """Rows without it make a group of their own; a null is not leaving it out."""
-    inputs = {"x": ("float32", (-1,)), "t": TensorSpec("float32", (-1,), has_default=True)}
+    inputs = {"x": TensorSpec("float32", (-1,)), "t": TensorSpec("float32", (-1,), has_default=True)}
     decoder = Decoder(signature(inputs))
     values = [b'{"x":1}', b'{"x":2,"t":1}', b'{"x":3}', b'{"x":4,"t":null}']
     chunk = decoder.decode(records(*values))
@@ -265,6 +265,17 @@ def test_rows_of_different_shapes_are_grouped_not_failed() -> None:
     assert [segment.tensors["x"].shape for segment in chunk.segments] == [(2, 1), (2, 2), (1, 0)]
     assert len({segment.key for segment in chunk.segments}) == 3
     assert list(chunk.failures) == [5]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+def test_lengths_that_add_up_never_shift_values_to_a_neighbour(dtype: str) -> None:
+    """2 + 1 + 3 elements are as many as 3 rows of 2."""
+    texts = [b'["1","2"]', b'["3"]', b'["4","5","6"]'] if dtype == "string" else [b"[1,2]", b"[3]", b"[4,5,6]"]
+    free = Decoder(signature({"x": (dtype, (-1, -1))}), "json").decode(records(*texts))
+    assert outcomes(free) == [[0], [1], [2]]
+    fixed = Decoder(signature({"x": (dtype, (-1, 2))}), "json").decode(records(*texts))
+    assert outcomes(fixed) == [[0]]
+    assert sorted(fixed.failures) == [1, 2]
 
 
 def test_equal_groups_of_different_chunks_have_equal_keys() -> None:

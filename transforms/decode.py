@@ -166,13 +166,10 @@ class Decoder:
                 continue
             shapes = tuple([(caster.name, observed_shape(value, MAX_RANK)) for caster, value in fields])
             alike.setdefault(shapes, []).append((row, fields))
-        groups: dict[Hashable, list[_Group]] = {}
         for members in alike.values():
-            for group in _cast_group(members, chunk.failures):
-                shapes = tuple([(name, array.shape[1:]) for name, array in group[1].items()])
-                groups.setdefault(shapes, []).append(group)
-        for parts in groups.values():
-            self._add(chunk, *_joined(parts))
+            groups = _cast_group(members, chunk.failures)
+            if groups:
+                self._add(chunk, *_joined(groups))
 
     def _fields(self, document: Any) -> list[tuple[Caster, Any]]:
         """The inputs that a document has; raises ``FieldMismatch`` where it lacks one."""
@@ -282,15 +279,11 @@ def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Grou
 
 
 def _joined(groups: list[_Group]) -> _Group:
-    """Groups of equal names and shapes as one, rows ascending."""
+    """Groups of equal names and shapes as one."""
     if len(groups) == 1:
         return groups[0]
     rows = [row for group_rows, _ in groups for row in group_rows]
     tensors = {name: np.concatenate([group[name] for _, group in groups]) for name in groups[0][1]}
-    if rows != sorted(rows):
-        order = np.argsort(rows)
-        rows = sorted(rows)
-        tensors = {name: array[order] for name, array in tensors.items()}
     return rows, tensors
 
 

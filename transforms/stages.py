@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
+from transforms.coders import OutputChunk
 from transforms.decode import Decoder
 from transforms.encode import Encoder
-from transforms.types import DecodedChunk, KafkaRecord, OutputRecord, PredictedChunk, Signature
+from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signature
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +83,6 @@ class EncodeChunks(beam.DoFn):
         """Makes the encoder, once a worker."""
         self._encoder = self._config.encoder()
 
-    def process(self, chunk: PredictedChunk) -> Iterator[list[OutputRecord]]:
+    def process(self, chunk: PredictedChunk) -> Iterator[OutputChunk]:
         """Encodes one chunk."""
-        yield self._encoder.encode(chunk)
+        yield OutputChunk(self._encoder.encode(chunk))

@@ -19,6 +19,7 @@ class Forwarder:
         self._port = port
         host, _, target_port = target.rpartition(":")
         self._target = host, int(target_port)
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forwarder", daemon=True)
 
@@ -31,7 +32,7 @@ class Forwarder:
         self._thread.start()
         listening = asyncio.start_server(self._connected, HOST, self._port)
         try:
-            asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+            self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
         except OSError as error:
             self.close()
             raise KafkaError(f"the embedded broker can't listen on {HOST}:{self._port}; is the port in use?") from error
@@ -48,6 +49,8 @@ class Forwarder:
         self._loop.close()
 
     async def _cancel_all(self) -> None:
+        if self._server is not None:
+            self._server.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

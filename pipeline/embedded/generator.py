@@ -120,7 +120,10 @@ def publish_digits(
             failed.append(error)
 
     config = {"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True, "log_level": 2}
-    producer = confluent_kafka.Producer({**config, **(kafka_config or {})})
+    try:
+        producer = confluent_kafka.Producer({**config, **(kafka_config or {})})
+    except confluent_kafka.KafkaException as error:
+        raise KafkaError(f"publishing the digits to topic {topic} failed: {error.args[0].str()}") from error
     everything = list(records(seed))
     stop = stop or threading.Event()
     sent: Counter[str] = Counter()

@@ -144,11 +144,15 @@ async def start_rest(models: Models, executor: Executor, port: int) -> tuple[web
         if not path.lower().startswith("/v1/"):
             return web.Response(status=404, text=_NOT_FOUND, content_type="text/html")
         body = await request.read()
-        loop = asyncio.get_running_loop()
         status, text = await loop.run_in_executor(executor, answer, models, request.method, path, body)
         return web.Response(status=status, body=text, content_type=_JSON)
 
-    server = web.Server(handle, client_max_size=MAX_BODY_BYTES)
+    loop = asyncio.get_running_loop()
+
+    def make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
+
+    server = web.Server(handle, request_factory=make_request)
     runner = web.ServerRunner(server, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, HOST, port, reuse_address=True)

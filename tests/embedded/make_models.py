@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,11 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-KINDS_DIR = Path(__file__).parent / "models" / "kinds"
-
-DTYPES = (
-    "half bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string complex64 complex128"
-).split()
+from tests.embedded.servers import DTYPES, KINDS_DIR
 
 
 class Kinds(tf.Module):

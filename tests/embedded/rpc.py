@@ -38,6 +38,11 @@ def predict(channel: grpc.Channel, model: str, signature: str = "", **inputs: An
     return {name: from_proto(response.outputs[name], name) for name in response.outputs}
 
 
+def floats(values: Any) -> np.ndarray:
+    """Returns a number or nested lists as float32."""
+    return np.array(values, dtype=np.float32)
+
+
 def strings(*values: bytes) -> np.ndarray:
     """Returns byte strings as the array of dtype object that tensors of strings are."""
     array = np.empty(len(values), dtype=object)

@@ -27,6 +27,13 @@ TESTDATA = Path(__file__).parents[2].parent / "shared" / "testdata" / "tensorflo
 KINDS_DIR = Path(__file__).parent / "models" / "kinds"
 """A model with a signature for each dtype, for ragged rows, refused rows, short answers …; see make_models.py."""
 
+DTYPES = (
+    *("half", "bfloat16", "float32", "float64", "complex64", "complex128", "bool", "string"),
+    *("int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64"),
+)
+"""TensorFlow's names of the dtypes that tensors can have; kinds has a signature ``echo_…`` for each."""
+
 needs_testdata = pytest.mark.skipif(not TESTDATA.is_dir(), reason=f"TensorFlow Serving's test models are not at {TESTDATA}")
 
 

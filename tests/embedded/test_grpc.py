@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.embedded.status import HTTP_STATUS, Code
-from tests.embedded.make_models import DTYPES
-from tests.embedded.rpc import call, failure, predict, strings
-from tests.embedded.servers import needs_testdata
+from tests.embedded.rpc import call, failure, floats, predict, strings
+from tests.embedded.servers import DTYPES, needs_testdata
 from transforms.clients import tfserving_messages as messages
 from transforms.clients.tf_example import build_example
 
@@ -99,8 +98,8 @@ def test_inputs_have_to_match(channel: grpc.Channel) -> None:
 
 def test_default_values(channel: grpc.Channel) -> None:
     """Fact 18: an input with a default may be left out; a name that is none may not be added."""
-    assert predict(channel, "kinds", "defaults", x=np.float32([1, 2]))["total"].tolist() == [11, 12]
-    assert predict(channel, "kinds", "defaults", x=np.float32([1]), y=np.float32([2]))["total"].tolist() == [3]
+    assert predict(channel, "kinds", "defaults", x=floats([1, 2]))["total"].tolist() == [11, 12]
+    assert predict(channel, "kinds", "defaults", x=floats([1]), y=floats([2]))["total"].tolist() == [3]
     code, message = failure(channel, messages.PREDICT, request_of("kinds", "defaults", y=[1]))
     assert (code, "no default value" in message) == (StatusCode.INVALID_ARGUMENT, True)
     code, message = failure(channel, messages.PREDICT, request_of("kinds", "defaults", x=[1], w=[1]))
@@ -214,8 +213,8 @@ def test_classify_and_regress(channel: grpc.Channel) -> None:
 @needs_testdata
 def test_declared_shapes_are_not_enforced(channel: grpc.Channel) -> None:
     """Fact 12: [3] and [2,2] go through a [-1,1] signature."""
-    assert predict(channel, TWO, x=np.float32([1, 2, 3]))["y"].tolist() == [2.5, 3.0, 3.5]
-    assert predict(channel, TWO, x=np.float32([[1, 2], [3, 4]]))["y"].tolist() == [[2.5, 3.0], [3.5, 4.0]]
+    assert predict(channel, TWO, x=floats([1, 2, 3]))["y"].tolist() == [2.5, 3.0, 3.5]
+    assert predict(channel, TWO, x=floats([[1, 2], [3, 4]]))["y"].tolist() == [[2.5, 3.0], [3.5, 4.0]]
 
 
 @needs_testdata
@@ -223,9 +222,9 @@ def test_signatures_without_inputs_and_with_scalars(channel: grpc.Channel) -> No
     """Fact 18: a stateful counter, and x:f[] of half_plus_three."""
     predict(channel, "counter", "reset_counter")
     predict(channel, "counter", "incr_counter")
-    assert predict(channel, "counter", "incr_counter_by", delta=np.float32(3))["output"].tolist() == 4
+    assert predict(channel, "counter", "incr_counter_by", delta=floats(3))["output"].tolist() == 4
     assert predict(channel, "counter", "get_counter")["output"].tolist() == 4
-    assert predict(channel, "half_plus_three", x=np.float32(2))["y"].tolist() == 4
+    assert predict(channel, "half_plus_three", x=floats(2))["y"].tolist() == 4
 
 
 def test_metadata_requests(channel: grpc.Channel) -> None:

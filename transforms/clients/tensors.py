@@ -142,10 +142,10 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
         raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is not fully known")
     size = math.prod(shape)
     if number == _STRING:
+        values = _filled(list(tensor.string_val), size, b"", name)
         strings = np.empty(size, dtype=object)
-        if size:
-            strings[:] = _filled(list(tensor.string_val), size, b"", name)
-        return strings.reshape(shape)
+        strings[:] = values
+        return _shaped(strings, shape, name)
     if number not in _WIRE:
         raise MalformedAnswerError(f"output {name}: dtype {dtype_name(number)} can't be read")
     wire = _WIRE[number]
@@ -161,7 +161,14 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
             flat = _filled(flat, size, wire.type(0), name)
     if number == _BFLOAT16:
         flat = _from_bfloat16(flat)
-    return flat.reshape(shape)
+    return _shaped(flat, shape, name)
+
+
+def _shaped(flat: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    try:
+        return flat.reshape(shape)
+    except ValueError as error:  # a dimension beyond what NumPy can count, beside one of 0
+        raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is too large") from error
 
 
 def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
@@ -169,7 +176,8 @@ def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
     field, packed = _FIELDS[number]
     values = getattr(tensor, field)
     if packed is None:
-        return np.fromiter(values, np.int64 if wire.kind == "i" else np.uint64, len(values)).astype(wire)
+        ints = np.fromiter(values, np.int64 if wire.kind == "i" else np.uint64, len(values))
+        return ints.astype("<u2").view(wire) if wire.kind == "f" else ints.astype(wire)  # half_val holds a half's bits
     item = np.dtype(packed)
     size = len(values) * item.itemsize
     # A message of a dtype, a shape and this field serializes to the first two, a tag, a length and then the packed

@@ -180,7 +180,7 @@ def _array(name: str, value: Any, signature: Signature | None) -> np.ndarray:
         return values
     if declared == "string":
         raise MalformedAnswerError(f"output {name}: has numbers, but the signature declares string")
-    return _cast(name, values, declared)
+    return _cast(name, value, values, declared)
 
 
 def _strings(name: str, value: Any) -> np.ndarray:
@@ -199,7 +199,7 @@ def _strings(name: str, value: Any) -> np.ndarray:
     return strings.reshape(values.shape)
 
 
-def _cast(name: str, values: np.ndarray, declared: str) -> np.ndarray:
+def _cast(name: str, value: Any, values: np.ndarray, declared: str) -> np.ndarray:
     try:
         dtype = np.dtype("float32" if declared == "bfloat16" else declared)
     except TypeError as error:
@@ -207,15 +207,15 @@ def _cast(name: str, values: np.ndarray, declared: str) -> np.ndarray:
     if not values.size or values.dtype == dtype:
         return values.astype(dtype)
     if dtype.kind in "iu" and values.dtype.kind == "f":
-        # NumPy reads ints of which some are beyond int64 as floats: convert one by one, without loss.
-        numbers = np.array(value, dtype=object).ravel().tolist()
-        try:
-            values = np.array([n if isinstance(n, int) or not n.is_integer() else int(n) for n in numbers], dtype)
-        except (OverflowError, ValueError):
-            fits = False
-    fits = values.dtype.kind in {"b": "b", "f": "iuf", "i": "iuf", "u": "iuf"}.get(dtype.kind, "")
-    with np.errstate(all="ignore"):
-        cast = values.astype(dtype) if fits else values
-    if not fits or (dtype.kind in "iu" and not (cast == values).all()):
-        raise MalformedAnswerError(f"output {name}: came as {values.dtype}, which does not fit the declared {declared}")
-    return cast
+        # NumPy turns ints of which some are beyond int64 into floats: go back to the numbers as they came.
+        numbers = np.array(value, dtype=object)
+        whole = [int(n) if isinstance(n, int) or n.is_integer() else None for n in numbers.ravel().tolist()]
+        limits = np.iinfo(dtype)
+        if all(n is not None and limits.min <= n <= limits.max for n in whole):
+            return np.array(whole, dtype).reshape(values.shape)
+    elif values.dtype.kind in {"b": "b", "f": "iuf", "i": "iu", "u": "iu"}.get(dtype.kind, ""):
+        with np.errstate(all="ignore"):  # a float64 beyond float32 is infinite there, as it was for the server
+            cast = values.astype(dtype)
+        if dtype.kind not in "iu" or (cast == values).all():
+            return cast
+    raise MalformedAnswerError(f"output {name}: came as {values.dtype}, which does not fit the declared {declared}")

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import difflib
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -16,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from transforms.errors import ContractError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.consumer import Partition
-from transforms.kafka.vendor import describe
+from transforms.kafka.vendor import describe, is_transient
 
 TIMEOUT_S = 10.0
 
@@ -143,21 +144,34 @@ class Checker:
             self._problem = error
 
     def _call(self, call: Any, *arguments: Any, **named: Any) -> Any:
-        try:
-            return call(*arguments, **named)
-        except ck.KafkaException as error:
-            with contextlib.suppress(ck.KafkaException, RuntimeError):
-                self._consumer.poll(0)  # hands over what went wrong in the background, which says more
-            problem = self._problem or error.args[0]
-            raise ContractError(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
+        stop_at = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return call(*arguments, **named)
+            except ck.KafkaException as raised:
+                error = raised
+            # A coordinator that is just being chosen, say; what says that nobody is there has waited already.
+            waited = error.args[0].code() in (ck.KafkaError._TRANSPORT, ck.KafkaError._TIMED_OUT)
+            if waited or not is_transient(error.args[0]) or time.monotonic() > stop_at:
+                break
+            time.sleep(0.1)
+        with contextlib.suppress(ck.KafkaException, RuntimeError):
+            self._consumer.poll(0)  # hands over what went wrong in the background, which says more
+        problem = self._problem or error.args[0]
+        raise ContractError(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
 
     def _committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
         asked = [ck.TopicPartition(*partition) for partition in partitions]
-        found: list[ck.TopicPartition] = self._call(self._consumer.committed, asked, timeout=TIMEOUT_S * 3)
-        for tp in found:
-            if tp.error is not None:
-                raise ContractError(f"--group_id={self._config.group_id}: {describe(tp.error)}")
-        return found
+
+        def ask() -> list[ck.TopicPartition]:
+            found: list[ck.TopicPartition] = self._consumer.committed(asked, timeout=TIMEOUT_S * 3)
+            for tp in found:
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+            return found
+
+        committed: list[ck.TopicPartition] = self._call(ask)
+        return committed
 
     def _watermarks(self, tp: ck.TopicPartition) -> tuple[int, int]:
         low, high = self._call(self._consumer.get_watermark_offsets, tp, timeout=TIMEOUT_S, cached=False)
@@ -170,7 +184,8 @@ class Checker:
         )
 
     def _create(self, topic: str, partitions: int) -> None:
-        future: Future[None] = self._admin().create_topics([NewTopic(topic, max(1, partitions))])[topic]
+        admin = self._admin()  # kept while waiting: without it librdkafka gives its futures up (_DESTROY)
+        future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions))])[topic]
         try:
             future.result(TIMEOUT_S)
         except ck.KafkaException as error:
@@ -182,8 +197,9 @@ class Checker:
 
     def _max_bytes(self, topic: str) -> int | None:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        admin = self._admin()  # kept while waiting, as above
         try:
-            entries = self._admin().describe_configs([resource])[resource].result(TIMEOUT_S)
+            entries = admin.describe_configs([resource])[resource].result(TIMEOUT_S)
             return int(entries["max.message.bytes"].value)
         except (ck.KafkaException, KeyError, ValueError, TimeoutError):
             return None  # not allowed to ask, or an embedded broker: then the broker's refusal has to do

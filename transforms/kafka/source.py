@@ -13,6 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.polls import Polls
 from transforms.kafka.session import Session, session
@@ -28,8 +29,6 @@ FIRST_READ = 2048
 
 CHECK_COMMITTED_S = 0.2
 """How often, at our ends, we ask whether the rest of the group has come to theirs."""
-
-Chunk = list[KafkaRecord]
 
 
 class Polling:
@@ -52,7 +51,7 @@ class Polling:
                 return True
         return draining() or time_is_up(self.stop) or self._ends_reached(kafka)
 
-    def chunks(self, kafka: Session) -> Iterator[Chunk]:
+    def chunks(self, kafka: Session) -> Iterator[RecordChunk]:
         """Reads one bundle, in chunks, each in the order of every partition."""
         began = self._clock()
         read = 0
@@ -71,11 +70,11 @@ class Polling:
             read += len(records)
             size = self.config.chunk_records
             for start in range(0, len(records), size):
-                yield records[start : start + size]
+                yield RecordChunk(records[start : start + size])
             if len(records) < FIRST_READ or self._clock() - began > self.config.max_bundle_s or draining():
                 break
 
-    def _fill(self, kafka: Session, have: int, granted: int) -> Chunk:
+    def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
         """Waits for the rest of a batch if it will be there in time, and only then."""
         missing = min(self.config.batch_max_size, granted) - have
         wait_s = self.config.batch_max_wait_ms / 1000
@@ -88,7 +87,7 @@ class Polling:
         elapsed, self._last_at = max(now - self._last_at, 1e-4), now
         self._rate += 0.2 * (read / elapsed - self._rate)
 
-    def _within_ends(self, kafka: Session, records: Chunk) -> Chunk:
+    def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
         if self._until is None or not records:
             return records
         beyond = [record for record in records if record.offset >= self._until.get(record[:2], 1 << 62)]
@@ -126,7 +125,7 @@ class _Read(beam.DoFn):
         self._config, self._stop = config, stop
 
     @beam.DoFn.unbounded_per_element()
-    def process(self, _: object, tracker: Any = beam.DoFn.RestrictionParam(Polls())) -> Iterator[Chunk]:
+    def process(self, _: object, tracker: Any = beam.DoFn.RestrictionParam(Polls())) -> Iterator[RecordChunk]:
         """Reads one bundle, and asks to be called again unless it is time to stop."""
         if not tracker.try_claim(tracker.current_restriction()):
             return
@@ -176,7 +175,7 @@ class ReadFromKafka(beam.PTransform):
         chunks = (
             pbegin
             | "OneShard" >> beam.Create([0], reshuffle=False)  # a reshuffle would split the stage
-            | "Poll" >> beam.ParDo(_Read(self._config, self._stop))
+            | "Poll" >> beam.ParDo(_Read(self._config, self._stop)).with_output_types(RecordChunk)
         )
         return chunks if self._chunks else chunks | "Records" >> beam.FlatMap(lambda records: records)
 

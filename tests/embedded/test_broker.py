@@ -1,0 +1,119 @@
+"""The embedded broker and the generator that publishes to it."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from typing import Any
+
+import confluent_kafka
+import pytest
+
+from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.embedded.digits import load_digits
+from pipeline.embedded.generator import BROKEN_PER_KIND, KINDS, publish_digits, records
+from transforms.errors import KafkaError
+
+QUIET = {"log_level": 0}
+
+
+def read_all(address: str, topic: str, count: int) -> list[Any]:
+    """Reads ``count`` records of a topic in a consumer group, and makes sure that there are no more."""
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest", **QUIET}
+    )
+    consumer.subscribe([topic])
+    found: list[Any] = []
+    while len(found) < count:
+        messages = consumer.consume(count, timeout=10)
+        assert messages, f"{len(found)} of {count} records"
+        found += messages
+    assert not consumer.consume(1, timeout=0.1)
+    assert all(message.error() is None for message in found)
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    return found
+
+
+def test_topics_have_their_partitions() -> None:
+    """Topics are there before anyone asks, with the partitions wanted; later ones can be made."""
+    with EmbeddedBroker({"one": 1, "seven": 7}) as broker:
+        broker.create_topic("two", 2)
+        client = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "g", **QUIET})
+        topics = client.list_topics(timeout=10).topics
+        assert {name: len(topic.partitions) for name, topic in topics.items()} == {"one": 1, "seven": 7, "two": 2}
+        with pytest.raises(KafkaError, match=r"topic one .* already exists"):
+            broker.create_topic("one", 3)
+        client.close()
+
+
+def test_fixed_port() -> None:
+    """Clients reach it by the port asked for; a port in use is an error that says so."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with EmbeddedBroker({"t": 1}, port=port) as broker:
+        assert broker.address == f"127.0.0.1:{port}"
+        producer = confluent_kafka.Producer({"bootstrap.servers": broker.address, **QUIET})
+        producer.produce("t", b"value", b"key", headers=[("h", b"1"), ("n", None)], timestamp=1234567890123)
+        assert producer.flush(10) == 0
+        (message,) = read_all(broker.address, "t", 1)
+        assert (message.key(), message.value(), message.headers()) == (b"key", b"value", [("h", b"1"), ("n", None)])
+        assert message.timestamp()[1] == 1234567890123
+        with pytest.raises(KafkaError, match="in use"):
+            EmbeddedBroker(port=port).start()
+
+
+def test_close_twice() -> None:
+    """Closing is safe at any time, and a closed broker starts anew."""
+    broker = EmbeddedBroker({"t": 1})
+    broker.close()
+    first = broker.start()
+    broker.close()
+    broker.close()
+    assert broker.address == ""
+    assert broker.start() != ""
+    assert first
+    broker.close()
+
+
+def test_generator_publishes_every_image_and_the_broken_ones() -> None:
+    """1,797 images with true labels, four each of five kinds of broken records, nothing else."""
+    progress: list[tuple[int, int]] = []
+    with EmbeddedBroker({"digits": 4}) as broker:
+        published = publish_digits(broker.address, "digits", on_progress=lambda *p: progress.append(p))
+        found = read_all(broker.address, "digits", published.records)
+    assert (published.good, published.broken, published.held_out, published.records) == (1797, 20, 360, 1817)
+    assert progress[-1] == (1817, 1817)
+    digits = {digit.name.encode(): digit for digit in load_digits()}
+    good = {m.key(): m for m in found if m.key() in digits}
+    assert good.keys() == digits.keys()
+    for key, message in good.items():
+        digit, headers = digits[key], dict(message.headers())
+        assert message.value() == digit.png
+        assert headers == {"label": str(digit.label).encode(), "split": b"held-out" if digit.held_out else b"train"}
+    broken = [(dict(m.headers())["broken"].decode(), m.value()) for m in found if m.key() not in digits]
+    assert Counter(kind for kind, _ in broken) == dict.fromkeys(KINDS, BROKEN_PER_KIND)
+    for kind, value in broken:
+        assert (value is None) == (kind == "null")
+        assert (value == b"") == (kind == "empty")
+
+
+def test_order_is_random_but_fixed() -> None:
+    """The same seed gives the same records in the same order; another seed another order."""
+    first, again, other = (list(records(seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert sorted(r[0] for r in first) == sorted(r[0] for r in other)
+    names = [key for key, _, _ in first]
+    assert names != sorted(names)
+
+
+def test_generator_says_what_failed() -> None:
+    """No broker there, or a property that is none: an error with librdkafka's reason."""
+    with EmbeddedBroker() as broker:
+        address = broker.address
+    with pytest.raises(KafkaError, match=r"topic digits failed: .*timed out"):
+        publish_digits(address, "digits", kafka_config={"message.timeout.ms": 200, "log_level": 0})
+    with pytest.raises(KafkaError, match=r'No such configuration property: "no\.such"'):
+        publish_digits(address, "digits", kafka_config={"no.such": 1})
