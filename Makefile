@@ -49,7 +49,7 @@ $(VENV)/.uv:
 
 $(VENV)/.installed: requirements.txt setup.py $(VENV)/.uv
 	@echo "installing requirements.txt (TensorFlow among them) …"
-	$(UV) install --quiet --require-hashes -r requirements.txt
+	$(UV) install --quiet --compile-bytecode --require-hashes -r requirements.txt
 	$(UV) install --quiet --no-deps -e .
 	@touch $@
 

@@ -19,6 +19,9 @@ ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_O
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 """Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
 
+BUSY = 0.5
+"""The load average above which the machine is not quiet enough to trust the figures."""
+
 LIKE_WITH_LIKE = ("--batch_max_size=64", "--max_in_flight=16")
 """What the hand-written consumer has."""
 
@@ -28,6 +31,8 @@ def main() -> int:
     args = _arguments()
     figures: list[Figure] = []
     machine = setting.machine()
+    if machine["load_average_at_start"] > BUSY:
+        _say(f"Load average {machine['load_average_at_start']:.1f}: others use this machine now; the figures will show it.")
     try:
         with KafkaBroker() as broker:
             for part in args.only or PARTS:

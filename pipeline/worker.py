@@ -103,7 +103,8 @@ def end_with_parent() -> None:
 def quiet_logging() -> None:
     """Warnings and errors only, a line each; Beam and librdkafka tell more than a person wants."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failed stage is told by us, once
+    logging.getLogger("transforms.kafka.librdkafka").setLevel(logging.ERROR)  # its warnings are retries under way
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from transforms.codecs import JsonError, json_depth, parse_json, resolve_input_format
+from transforms.codecs import JsonError, parse_json, resolve_input_format
 from transforms.decode import Decoder
 from transforms.errors import ContractError
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, KafkaRecord, Signature, TensorSpec
@@ -114,12 +114,6 @@ def test_what_is_no_json_says_where(value: bytes, message: str) -> None:
         parse_json(value)
     assert message in str(error.value)
     assert "secret" not in str(error.value)
-
-
-@pytest.mark.parametrize(("document", "depth"), [(1, 1), ([], 1), ([[1]], 2), ({"a": [{"b": []}]}, 4), ([1, {}, [[]]], 3)])
-def test_depth(document: object, depth: int) -> None:
-    assert json_depth(document, 10) == depth
-    assert json_depth(document, 2) == min(depth, 2)
 
 
 def test_tf_example_records_are_checked() -> None:

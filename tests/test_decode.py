@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transforms.clients.tfserving_json import predict_body
+from transforms.codecs import parse_json
 from transforms.decode import Decoder
 from transforms.errors import ContractError
 from transforms.types import METHOD_PREDICT, DecodedChunk, Failure, KafkaRecord, Signature, TensorSpec
@@ -333,13 +335,17 @@ def test_an_unknown_signature_takes_bytes_in_base64() -> None:
     assert chunk.segments[0].tensors["instances"].tolist() == [{"b64": "AP8="}]
 
 
-def test_what_could_not_be_serialized_again_is_a_failure_of_its_record() -> None:
-    """Many brackets are fine, deep ones are not: the request of the whole batch would fail."""
+@pytest.mark.parametrize("bad", [b'{"a":' * 300 + b"1" + b"}" * 300, b'["\\ud800"]', b"[NaN,%d]" % (2**70)])
+def test_what_could_not_be_serialized_again_is_a_failure_of_its_record(bad: bytes) -> None:
+    """The request of its whole batch would fail."""
     wide = b"[" + b"[]," * 500 + b"[]]"
-    deep = b'{"a":' * 300 + b"1" + b"}" * 300
-    chunk = Decoder(UNKNOWN).decode(records(wide, deep, wide))
+    chunk = Decoder(UNKNOWN).decode(records(wide, bad, b"[NaN]", b"{"))
     assert outcomes(chunk) == [[0, 2]]
-    assert "nested more than 200 deep" in chunk.failures[1].message
+    assert "can't be sent on" in chunk.failures[1].message
+    body = predict_body(chunk.segments[0].tensors, None, None)
+    assert len(json.loads(body)["instances"]) == 2
+    with pytest.raises(TypeError):
+        predict_body({"instances": np.fromiter([parse_json(bad)], object, 1)}, None, None)
 
 
 def test_documents_are_kept_for_merging() -> None:

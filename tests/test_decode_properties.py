@@ -8,12 +8,13 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from transforms.decode import Decoder
 from transforms.types import METHOD_PREDICT, DecodedChunk, KafkaRecord, Signature, TensorSpec
 
+SLOW = (HealthCheck.too_slow,)  # says how loaded the machine is, not what is wrong
 NUMERIC = (
     *("float16", "bfloat16", "float32", "float64"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -124,7 +125,7 @@ def by_row(chunk: DecodedChunk) -> dict[int, Any]:
     return found
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
 @given(cases())
 def test_a_chunk_decodes_as_each_of_its_records_alone(case: tuple[Signature, list[KafkaRecord], float | None]) -> None:
     """The fast path over all rows, the halved groups and the single row obey the same rules, to the bit."""
@@ -202,7 +203,7 @@ def oracle(value: Any, spec: TensorSpec) -> tuple[tuple[int, ...], list[Any]]:
     return shape, [oracle_element(v, spec.dtype) for v in oracle_flat(value)]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None, suppress_health_check=SLOW)
 @given(specs.flatmap(lambda spec: st.tuples(st.just(spec), rows_like(spec) | values)))
 @example((TensorSpec("int64", (-1, 2)), [9007199254740993, 1.0]))
 @example((TensorSpec("float32", (-1, 2)), [True, 1.5]))
@@ -232,7 +233,7 @@ def test_a_value_is_cast_exactly_or_refused(case: tuple[TensorSpec, Any]) -> Non
         assert array.tobytes() == np.array(elements, expected).tobytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
 @given(st.data(), st.sampled_from(NUMERIC), st.integers(1, 5))
 def test_arrays_come_back_as_they_were(data: st.DataObject, dtype: str, rows: int) -> None:
     """array → JSON → decode is the identity, for every dtype and to the bit (bfloat16 travels as float32)."""
@@ -255,7 +256,7 @@ def test_arrays_come_back_as_they_were(data: st.DataObject, dtype: str, rows: in
     assert segment.tensors["x"].tobytes() == array.tobytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
 @given(
     cases(), st.sampled_from((b"'s3cret-42'", b'{"x":"s3cret-42"}', b'{"x":["s3cret-42",1]}', b'{"x":{"b64":"s3cret-42"}}'))
 )
@@ -268,7 +269,7 @@ def test_no_message_holds_a_value(case: tuple[Signature, list[KafkaRecord], floa
         assert "73419" not in failure.message
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
 @given(
     st.lists(
         st.binary(max_size=20) | st.text(alphabet='{}[]",:xb641-.eENaInfitytruefalsn\\ud8 ').map(str.encode), max_size=6

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from transforms.encode import Encoder
@@ -15,6 +15,7 @@ from transforms.json_columns import column_texts
 from transforms.labels import top_indexes
 from transforms.types import AnsweredSegment, Failure, KafkaRecord, PredictedChunk
 
+SLOW = (HealthCheck.too_slow,)  # says how loaded the machine is, not what is wrong
 DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 SHAPES = ((), (1,), (3,), (2, 2), (1, 1, 2), (0,), (2, 0))
 NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -51,7 +52,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     return array
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800, deadline=None, suppress_health_check=SLOW)
 @given(arrays())
 def test_numbers_survive_to_the_bit(array: np.ndarray) -> None:
     """Short digits must still be the same number: array → JSON → array is the identity (of NaNs there is one)."""
@@ -66,7 +67,7 @@ def test_numbers_survive_to_the_bit(array: np.ndarray) -> None:
         assert back.tobytes() == array.tobytes()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=SLOW)
 @given(arrays())
 def test_a_row_is_written_as_if_it_were_alone(array: np.ndarray) -> None:
     """The text of the whole array is cut between rows, never within one."""
@@ -83,7 +84,7 @@ rows_of_lists = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=SLOW)
 @given(rows_of_lists, st.sampled_from(("y", "y_bytes")), st.sampled_from((None, "float32")))
 def test_any_value_is_strict_json_or_an_error_of_its_row(column: list[Any], name: str, dtype: str | None) -> None:
     texts, errors = column_texts(name, column, dtype)
@@ -97,7 +98,7 @@ def test_any_value_is_strict_json_or_an_error_of_its_row(column: list[Any], name
             assert column_texts(name, [value], dtype) == ([text], {})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_the_best_are_found_as_a_plain_sort_finds_them(data: st.DataObject) -> None:
     """Ties by index: also where a partition is used, and with ties at its border."""
@@ -111,7 +112,7 @@ def test_the_best_are_found_as_a_plain_sort_finds_them(data: st.DataObject) -> N
     assert top_indexes(scores, k).tolist() == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_every_record_is_written_once_and_in_order(data: st.DataObject) -> None:
     """inputs = predictions + dead letters, whatever the segments and failures."""

@@ -7,6 +7,7 @@ as one column an input; only where something is unusual are the rows looked at o
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -20,16 +21,13 @@ from transforms.codecs import (
     TF_EXAMPLE,
     UNKNOWN_INPUT,
     JsonError,
-    json_depth,
+    can_be_sent_on,
     parse_json,
     resolve_input_format,
     row_shape,
 )
 from transforms.errors import ContractError
 from transforms.types import STAGE_DECODE, DecodedChunk, Failure, KafkaRecord, Segment, Signature
-
-MAX_PASSED_DEPTH = 200
-"""JSON that goes to a server as it is must be serialized again; serializers stop at about 250 levels."""
 
 _FIELDS_SHOWN = 8
 
@@ -191,19 +189,15 @@ class Decoder:
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """JSON as it is, to a server that publishes no signature."""
-        kept: list[int] = []
-        instances: list[Any] = []
-        for row, document in zip(rows, documents, strict=True):
-            value = chunk.records[row].value or b""
-            brackets = value.count(b"[") + value.count(b"{")  # an upper bound that costs next to nothing
-            if brackets > MAX_PASSED_DEPTH and json_depth(document, MAX_PASSED_DEPTH + 1) > MAX_PASSED_DEPTH:
-                message = f"the JSON value is nested more than {MAX_PASSED_DEPTH} deep"
-                chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", message)
-                continue
-            kept.append(row)
-            instances.append(document)
-        if kept:
-            self._add(chunk, kept, {UNKNOWN_INPUT: _objects(instances)})
+        if not can_be_sent_on(documents):
+            good = list(map(can_be_sent_on, documents))
+            for row in itertools.compress(rows, (not g for g in good)):
+                message = "can't be sent on: nested too deeply, an integer beyond 64 bits, or half a surrogate pair"
+                chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", f"the JSON value {message}")
+            rows = list(itertools.compress(rows, good))
+            documents = list(itertools.compress(documents, good))
+        if rows:
+            self._add(chunk, rows, {UNKNOWN_INPUT: _objects(documents)})
 
     def _decode_bytes(self, chunk: DecodedChunk) -> None:
         check = _example_checker() if self.input_format == TF_EXAMPLE else None

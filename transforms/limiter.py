@@ -14,8 +14,11 @@ START = 16
 MOST = 128
 QUEUE_FEW = 3
 QUEUE_MANY = 8
-FORGET = 0.98
-"""The shortest round trip drifts up to the average by this factor a window, so that a slower server is noticed."""
+FORGET = 0.995
+"""The shortest round trip drifts up to the average by this factor a window, so that a slower server is noticed. Not in a
+window that shrinks the limit: that would take the queue for the server's pace before it is gone. The barrier at the end of
+every bundle, where few requests are in flight, shows the true one again.
+"""
 
 
 class Limiter:
@@ -47,7 +50,7 @@ class Limiter:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()
-            else:
+            elif turn in self._waiting:  # unless whoever freed a slot meanwhile has thrown the cancelled turn away
                 self._waiting.remove(turn)
             raise
 
@@ -73,16 +76,17 @@ class Limiter:
     def _adapt(self) -> None:
         average_s = self._sum_s / self._count
         queued = self.limit * (1 - self._shortest_s / average_s) if average_s > 0 else 0.0
-        if queued < QUEUE_FEW and self._held_back and self.limit < MOST:
-            self.limit += 1
-        elif queued > QUEUE_MANY and self.limit > 1:
+        if queued > QUEUE_MANY and self.limit > 1:
             self.limit -= 1
-        self._shortest_s = self._shortest_s * FORGET + average_s * (1 - FORGET)
+        else:
+            self._shortest_s = self._shortest_s * FORGET + average_s * (1 - FORGET)
+            if queued < QUEUE_FEW and self._held_back and self.limit < MOST:
+                self.limit += 1
         self._start_window()
         self._wake()
 
     def _start_window(self) -> None:
-        self._sum_s, self._count, self._held_back = 0.0, 0, False
+        self._sum_s, self._count, self._held_back = 0.0, 0, bool(self._waiting)
 
     def _release(self) -> None:
         self.in_flight -= 1

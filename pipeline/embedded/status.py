@@ -76,7 +76,7 @@ class ServingError(Exception):
     def grpc_message(self) -> str:
         """The message as gRPC carries it: cut, because it travels in a header."""
         if len(self.message) > MESSAGE_LIMIT:
-            return self.message[:MESSAGE_LIMIT] + ""
+            return self.message[:MESSAGE_LIMIT] + "...TRUNCATED"
         return self.message
 
 

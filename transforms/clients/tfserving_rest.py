@@ -42,6 +42,7 @@ VERSION_REFRESH_S = 5.0
 
 _METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
 _CONNECT_S = 10.0
+_NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
 # json_tensor.cc answers these with 501, after everything was consumed and decoded.
 _NOT_OVER_REST = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
@@ -214,6 +215,7 @@ class TfServingRestClient(ModelClient):
         self, method: str, url: yarl.URL, body: bytes | None, timeout_s: float
     ) -> tuple[int, bytes, float | None]:
         session = self._session or self._open_session()
+        timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
         try:
             async with session.request(method, url, data=body, timeout=timeout, allow_redirects=False) as response:

@@ -18,10 +18,15 @@ from transforms.kafka.config import KafkaConfig
 from transforms.kafka.vendor import describe, is_transient
 from transforms.types import KafkaRecord
 
+log = logging.getLogger(__name__)
+
 Partition = tuple[str, int]
 
 DISCOVERY_S = 10.0
 """How often a static reader looks for added partitions."""
+
+SAY_DOWN_S = 10.0
+"""How often a person is told that Kafka is down."""
 
 _COMMITTED_TIMEOUT_S = 30.0
 
@@ -43,6 +48,7 @@ class Reader:
         self.changed = False
         self.ends: dict[Partition, int] = {}
         self._stopped: set[Partition] = set()
+        self._say_down_at = 0.0
         self._failure: KafkaError | None = None
         self.consumer = ck.Consumer(
             {**config.consumer_properties(), "error_cb": self._on_error},
@@ -204,7 +210,10 @@ class Reader:
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 
     def _on_error(self, error: ck.KafkaError) -> None:
-        # Background problems: librdkafka goes on trying; only those that trying can't cure stop the job.
+        # Background problems: librdkafka goes on trying, and we say so; only what trying can't cure stops the job.
+        if error.code() == ck.KafkaError._ALL_BROKERS_DOWN and time.monotonic() >= self._say_down_at:
+            self._say_down_at = time.monotonic() + SAY_DOWN_S
+            log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
         if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
             self._failure = KafkaError(describe(error))
 

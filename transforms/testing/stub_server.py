@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import dataclasses
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -17,19 +19,36 @@ from transforms.testing.stub_model import Function, StubModel
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of a server's identity.
+
+    Attributes:
+        cert_file: Its certificate.
+        key_file: The key of it.
+        client_ca_file: The authority that clients' certificates must come from; without one, clients need none.
+    """
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
 class StubServer(abc.ABC):
     """A model server to test against. Use it as a context manager.
 
     Args:
         model: What it serves; y = 0.5 * x + 2 if left out.
         port: The port; 0 takes a free one.
+        tls: Speak TLS, as this server.
 
     Attributes:
         model: What it serves; may be changed while it runs.
         faults: What it does wrong, and its counters.
     """
 
-    def __init__(self, model: StubModel | None = None, port: int = 0):
+    def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
+        self._tls = tls
         self.model = model or StubModel()
         self.faults = Faults()
         # Bound but never listening: it keeps the port ours while the server is down, and connections are refused then.

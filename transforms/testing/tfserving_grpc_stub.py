@@ -26,7 +26,7 @@ from transforms.clients.tensors import dtype_name, dtype_of, fill_tensor, read_t
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.stub_model import StubModel, check_inputs, row_sum
-from transforms.testing.stub_server import StubServer
+from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Signature, TensorSpec
 
 _OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -47,12 +47,16 @@ class TfServingGrpcStub(StubServer):
         """See ``StubServer``."""
         asked = version if version is not None else label
         query = f"?signature={signature}" if signature else ""
-        return f"grpc://{self.address}/{model or self.model.name}{'' if asked is None else f'@{asked}'}{query}"
+        scheme = "grpcs" if self._tls else "grpc"
+        return f"{scheme}://{self.address}/{model or self.model.name}{'' if asked is None else f'@{asked}'}{query}"
 
     async def _start(self) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers(service_handlers(self._handlers()))
-        self._server.add_insecure_port(self.address)
+        if self._tls is None:
+            self._server.add_insecure_port(self.address)
+        else:
+            self._server.add_secure_port(self.address, _credentials(self._tls))
         await self._server.start()
 
     async def _stop(self) -> None:
@@ -217,6 +221,12 @@ def _fill_info(info: Any, name: str, spec: TensorSpec) -> None:
     info.tensor_shape.unknown_rank = spec.shape is None
     for size in spec.shape or ():
         info.tensor_shape.dim.add(size=size)
+
+
+def _credentials(tls: Tls) -> Any:
+    ca = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+    identity = [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())]
+    return grpc.ssl_server_credentials(identity, root_certificates=ca, require_client_auth=ca is not None)
 
 
 def _hang_up(port: int, peer: str) -> None:

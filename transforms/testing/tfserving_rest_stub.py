@@ -12,6 +12,7 @@ import base64
 import json
 import re
 import signal
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from transforms.clients.tf_example import build_example
 from transforms.clients.tfserving_messages import DATA_TYPES
 from transforms.testing.faults import StubError
 from transforms.testing.stub_model import StubModel, check_inputs
-from transforms.testing.stub_server import StubServer
+from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata|:predict|:classify|:regress)?")
@@ -57,7 +58,7 @@ class TfServingRestStub(StubServer):
         """See ``StubServer``."""
         asked = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
         query = f"?signature={signature}" if signature else ""
-        return f"http://{self.address}/v1/models/{model or self.model.name}{asked}{query}"
+        return f"{'https' if self._tls else 'http'}://{self.address}/v1/models/{model or self.model.name}{asked}{query}"
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 30)
@@ -65,7 +66,8 @@ class TfServingRestStub(StubServer):
         # Without it a cancelled request would go on: aiohttp keeps handlers running when a client leaves.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True).start()
+        context = _ssl(self._tls) if self._tls else None
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True, ssl_context=context).start()
 
     async def _stop(self) -> None:
         assert self._runner is not None
@@ -196,10 +198,18 @@ class KServeV1Stub(TfServingRestStub):
         )
         if fault is not None and fault.kind == "malformed":
             return b'{"predictions": [1, 2'
-        lists = [np.asarray(values).tolist() for values in outputs.values()]
+        lists = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in outputs.values()]
         if len(lists) == 1:
             return _dump({"predictions": lists[0]})
         return _dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
+
+
+def _ssl(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca_file)
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    if tls.client_ca_file:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _hang_up(request: web.Request) -> None:

@@ -1,0 +1,50 @@
+"""An authority and its certificates, made for one test run."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+def write_certificates(folder: Path) -> None:
+    """Writes ca.pem, server.pem, server.key, client.pem and client.key; the server is 127.0.0.1."""
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority = _name("test authority")
+    _write(folder, "ca", _certificate(authority, authority, authority_key, authority_key, is_authority=True), authority_key)
+    for who in ("server", "client"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write(folder, who, _certificate(_name(who), authority, key, authority_key, is_authority=False), key)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    is_authority: bool,
+) -> x509.Certificate:
+    today = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    builder = x509.CertificateBuilder(
+        issuer, subject, key.public_key(), x509.random_serial_number(), today - day, today + day
+    )
+    builder = builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    return builder.add_extension(address, critical=False).sign(issuer_key, hashes.SHA256())
+
+
+def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    form = serialization.PrivateFormat.PKCS8
+    (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))

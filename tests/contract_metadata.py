@@ -1,0 +1,197 @@
+"""The part of the contract about what is served: metadata, versions, labels, signatures, headers, TLS. See ``contract.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from tests.clients.certificates import write_certificates
+from transforms.clients import open_client
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import (
+    ConfigError,
+    NotServedError,
+    UnavailableError,
+)
+from transforms.testing.stub_model import StubModel
+from transforms.testing.stub_server import StubServer, Tls
+from transforms.types import METHOD_PREDICT, Signature, TensorSpec
+
+T = TypeVar("T")
+TIMEOUT_S = 20.0
+
+
+def rows_of(count: int, width: int = 3) -> np.ndarray:
+    """x [count, width], every number different, so that a shifted row is noticed."""
+    return np.arange(count * width, dtype=np.float32).reshape(count, width)
+
+
+class MetadataContract:
+    """What must hold for every protocol that can ask for a signature.
+
+    Attributes:
+        stub_class: The protocol's stub server.
+        dtypes: The dtypes that the protocol can carry both ways.
+    """
+
+    stub_class: type[StubServer]
+    dtypes: tuple[str, ...]
+
+    @pytest.fixture
+    def stub(self) -> Iterator[StubServer]:
+        with self.stub_class() as stub:
+            yield stub
+
+    def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
+        return open_client(uri, options)
+
+    def use(self, stub: StubServer, work: Callable[[ModelClient], Awaitable[T]], uri: str | None = None) -> T:
+        """Runs ``work`` with a client that has read the metadata."""
+
+        async def run() -> T:
+            async with self.open(uri or stub.uri()) as client:
+                await client.metadata(TIMEOUT_S)
+                return await work(client)
+
+        return asyncio.run(run())
+
+    def predict(self, stub: StubServer, x: np.ndarray, timeout_s: float = TIMEOUT_S) -> Any:
+        return self.use(stub, lambda client: client.predict({"x": x}, len(x), timeout_s))
+
+    def metadata_error(self, uri: str) -> Exception:
+        async def run() -> Exception:
+            async with self.open(uri) as client:
+                with pytest.raises((NotServedError, UnavailableError)) as caught:
+                    await client.metadata(TIMEOUT_S)
+                return caught.value
+
+        return asyncio.run(run())
+
+    # ---- metadata, versions, signatures
+
+    def test_metadata(self, stub: StubServer) -> None:
+        stub.model.versions = {3: "AVAILABLE", 4: "AVAILABLE", 5: "LOADING"}
+
+        async def work(client: ModelClient) -> Any:
+            return await client.metadata(TIMEOUT_S)
+
+        metadata = self.use(stub, work)
+        assert (metadata.model, metadata.version) == ("model", "4")
+        assert metadata.signature == stub.model.signatures["serving_default"][0]
+        assert metadata.signature.known
+
+    @pytest.mark.parametrize("shape", [None, (), (2, 3), (-1, 4)])
+    def test_shapes_of_the_signature(self, stub: StubServer, shape: tuple[int, ...] | None) -> None:
+        stub.model = StubModel.of({"x": TensorSpec("int32", shape)}, {"y": TensorSpec("string", shape)}, dict)
+
+        async def work(client: ModelClient) -> Any:
+            return (await client.metadata(TIMEOUT_S)).signature
+
+        signature = self.use(stub, work)
+        assert signature.inputs == {"x": TensorSpec("int32", shape)}
+        assert signature.outputs == {"y": TensorSpec("string", shape)}
+
+    def test_a_version_and_a_label_in_the_uri(self, stub: StubServer) -> None:
+        stub.model.versions = {1: "AVAILABLE", 2: "AVAILABLE"}
+        stub.model.labels = {"stable": 1}
+
+        async def work(client: ModelClient) -> Any:
+            return (await client.metadata(TIMEOUT_S)).version, (
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+            ).version
+
+        assert self.use(stub, work) == ("2", "2")
+        assert self.use(stub, work, stub.uri(version=1)) == ("1", "1")
+        assert self.use(stub, work, stub.uri(label="stable")) == ("1", "1")
+
+    def test_a_version_flip_is_noticed(self, stub: StubServer) -> None:
+        async def work(client: ModelClient) -> str:
+            assert (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version == "1"
+            stub.model.flip(2)
+            version = "1"
+            async with asyncio.timeout(TIMEOUT_S):
+                while version == "1":
+                    version = (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version
+            return version
+
+        assert self.use(stub, work) == "2"
+
+    def test_an_unknown_model_version_and_label(self, stub: StubServer) -> None:
+        stub.model.versions = {7: "AVAILABLE"}
+        for uri in (stub.uri(model="other"), stub.uri(version=8), stub.uri(label="no_such")):
+            error = self.metadata_error(uri)
+            assert isinstance(error, NotServedError), uri
+        assert "7 (AVAILABLE)" in str(self.metadata_error(stub.uri(version=8)))
+
+    def test_a_model_still_loading_is_not_available_yet(self, stub: StubServer) -> None:
+        stub.model.versions = {1: "LOADING"}
+        error = self.metadata_error(stub.uri())
+        assert isinstance(error, UnavailableError)
+        assert "loading" in str(error)
+
+    def test_the_signature_asked_for(self, stub: StubServer) -> None:
+        spec = TensorSpec("float32", (-1,))
+        twice = Signature("twice", METHOD_PREDICT, {"x": spec}, {"z": spec})
+        stub.model.signatures["twice"] = (twice, lambda inputs: {"z": inputs["x"] * 2})
+        answer = self.use(
+            stub, lambda client: client.predict({"x": np.ones(2, np.float32)}, 2, TIMEOUT_S), stub.uri(signature="twice")
+        )
+        assert list(answer.outputs) == ["z"]
+        error = self.metadata_error(stub.uri(signature="thrice"))
+        assert isinstance(error, NotServedError)
+        assert "serving_default, twice" in str(error)
+
+    def test_the_only_signature_needs_no_name(self, stub: StubServer) -> None:
+        spec = TensorSpec("float32", (-1,))
+        stub.model = StubModel.of({"x": spec}, {"y": spec}, lambda i: {"y": i["x"]}, signature="only")
+        answer = self.use(stub, lambda client: client.predict({"x": np.ones(2, np.float32)}, 2, TIMEOUT_S))
+        assert list(answer.outputs["y"]) == [1, 1]
+
+    def test_model_or_signature_gone_while_running(self, stub: StubServer) -> None:
+        """Leaving records out of the batch would not cure it, so it is not the records' failure."""
+
+        async def work(client: ModelClient) -> None:
+            signatures, stub.model.signatures = stub.model.signatures, {}
+            with pytest.raises(NotServedError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+            stub.model.signatures, stub.model.versions = signatures, {}
+            with pytest.raises(NotServedError):
+                await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        self.use(stub, work)
+
+    def test_headers_travel_and_stay_secret(self, stub: StubServer) -> None:
+        options = ClientOptions(headers=(("authorization", "Bearer s3cret"),))
+        assert "s3cret" not in repr(options)
+
+        async def run() -> Any:
+            async with self.open(stub.uri(), options) as client:
+                await client.metadata(TIMEOUT_S)
+                return await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
+
+        asyncio.run(run())
+        assert ("authorization", "Bearer s3cret") in stub.faults.last_headers
+
+    # ---- TLS
+
+    def test_mutual_tls(self, tmp_path: Path) -> None:
+        write_certificates(tmp_path)
+        pem = {name: str(tmp_path / name) for name in ("ca.pem", "client.pem", "client.key")}
+        full = ClientOptions(tls_ca_file=pem["ca.pem"], tls_cert_file=pem["client.pem"], tls_key_file=pem["client.key"])
+
+        async def version(options: ClientOptions) -> str:
+            async with self.open(stub.uri(), options) as client:
+                return (await client.metadata(TIMEOUT_S)).version
+
+        with self.stub_class(tls=Tls(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")) as stub:
+            assert asyncio.run(version(full)) == "1"
+            for refused in (ClientOptions(), ClientOptions(tls_ca_file=pem["ca.pem"])):
+                with pytest.raises(UnavailableError):
+                    asyncio.run(version(refused))
+            with pytest.raises(ConfigError, match=r"tls_ca_file=/no/such\.pem"):
+                asyncio.run(version(ClientOptions(tls_ca_file="/no/such.pem")))

@@ -1,0 +1,38 @@
+"""Jobs against the real Kafka, stub model servers with faults, and one embedded model server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline.embedded.digits import MODEL_DIR
+from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
+from tests.integration.process import Job, job_factory
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+NewJob = Callable[..., Job]
+
+
+@pytest.fixture
+def new_job(kafka: str) -> Iterator[NewJob]:
+    """Makes jobs with topics and a group of their own; see ``process.job_factory``."""
+    with job_factory(kafka) as factory:
+        yield factory
+
+
+@pytest.fixture
+def stub() -> Iterator[TfServingGrpcStub]:
+    """A model server that answers y = 0.5 * x + 2, and fails on demand."""
+    with TfServingGrpcStub() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Served]:
+    """The embedded model server: digits, kinds and, where they are, TensorFlow Serving's test models."""
+    models = {"digits": MODEL_DIR, "kinds": KINDS_DIR}
+    if TESTDATA.is_dir():
+        models["half_plus_two"] = TESTDATA / "saved_model_half_plus_two_cpu"
+    with model_server(models) as server:
+        yield server

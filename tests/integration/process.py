@@ -1,0 +1,258 @@
+"""``python -m pipeline`` as a process of its own, and the topics it works on.
+
+Usage::
+
+    job = new_job(model=stub.uri(), partitions=2)
+    job.produce(range(1000))
+    assert job.run("--until_end").summary["records"] == 1000
+    assert job.report().ok, job.report()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests import topics
+from transforms.types import KafkaRecord
+
+START_S = 60.0
+"""How long a process may take until it scores, on a busy machine."""
+
+SMALL_BUNDLES = ("--kafka_config=queued.min.messages=300", "--kafka_config=fetch.message.max.bytes=8192")
+"""Makes the consumer hold little in advance, so that a backlog is read in bundles of some hundred records."""
+
+
+class Scoring:
+    """A running ``python -m pipeline``.
+
+    Attributes:
+        pid: Its process id.
+        flags: What it was started with.
+    """
+
+    def __init__(self, flags: Sequence[str], environ: dict[str, str] | None = None):
+        self.flags = tuple(flags)
+        self._folder = tempfile.TemporaryDirectory(prefix="scoring-")
+        folder = Path(self._folder.name)
+        self._out, self._err, self._summary = folder / "out", folder / "err", folder / "summary.json"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline", *flags, f"--summary_json={self._summary}"],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=os.environ | (environ or {}),
+                start_new_session=True,  # a Ctrl-C for pytest is not for it
+            )
+        self.pid = self._process.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._out.read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What it has printed to standard error so far."""
+        return self._err.read_text(errors="replace")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What ``--summary_json`` wrote."""
+        found: dict[str, Any] = json.loads(self._summary.read_text())
+        return found
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def wait(self, timeout_s: float = START_S) -> int:
+        """Waits for its end and returns its exit status.
+
+        Raises:
+            AssertionError: It has not ended in time.
+        """
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout_s:.0f} s\n{self}") from None
+
+    def done(self, timeout_s: float = START_S) -> Scoring:
+        """Waits for its end, which must be a good one."""
+        status = self.wait(timeout_s)
+        assert status == 0, f"exit status {status}\n{self}"
+        return self
+
+    def wait_for_output(self, text: str, timeout_s: float = START_S) -> None:
+        """Waits until it has printed ``text`` on either stream."""
+        wait_until(lambda: text in self.stdout + self.stderr, f"{text!r}", timeout_s, self)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT, as Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM, as Kubernetes does."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL) and waits for that."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Ends it if it still runs, and removes its files."""
+        if self.running:
+            self.kill()
+        self._folder.cleanup()
+
+    def __str__(self) -> str:
+        state = "running" if self.running else f"exit status {self._process.returncode}"
+        return f"python -m pipeline {' '.join(self.flags)} ({state})\n--- stdout\n{self.stdout}--- stderr\n{self.stderr}---"
+
+
+@dataclasses.dataclass
+class Job:
+    """Topics, a group and a model; any number of processes may work on it.
+
+    Attributes:
+        bootstrap: The broker's address.
+        inputs: The input topics.
+        output: The output topic; dead letters go to ``<output>.dead-letter``.
+        group: The consumer group.
+        flags: What every process gets besides.
+        started: Every process started.
+    """
+
+    bootstrap: str
+    inputs: tuple[str, ...]
+    output: str
+    group: str
+    flags: tuple[str, ...] = ()
+    started: list[Scoring] = dataclasses.field(default_factory=list)
+
+    def start(self, *flags: str, environ: dict[str, str] | None = None) -> Scoring:
+        """Starts a process; flags given here win."""
+        ours = {
+            "runner": "DirectRunner",
+            "bootstrap_servers": self.bootstrap,
+            "output_topic": self.output,
+            "group_id": self.group,
+        }
+        given = {flag.removeprefix("--").partition("=")[0] for flag in flags}
+        command = [f"--{name}={value}" for name, value in ours.items() if name not in given]
+        command += [f"--input_topic={topic}" for topic in self.inputs] if "input_topic" not in given else []
+        command += [flag for flag in self.flags if _name(flag) not in given or _name(flag) == "kafka_config"]
+        process = Scoring([*command, *flags], environ)
+        self.started.append(process)
+        return process
+
+    def run(self, *flags: str, timeout_s: float = START_S) -> Scoring:
+        """Starts a process and waits for its good end."""
+        return self.start(*flags).done(timeout_s)
+
+    def produce(self, numbers: Iterable[int], *, topic: str | None = None, partition: int | None = None) -> None:
+        """Writes ``{"x": [number]}`` for each number, without a key, to the partitions in turn or to one."""
+        numbers = list(numbers)
+        topic = topic or self.inputs[0]
+        count = topics.partition_count(self.bootstrap, topic)
+        topics.produce(
+            self.bootstrap,
+            topic,
+            (b'{"x": [%d]}' % number for number in numbers),
+            partitions=(index % count if partition is None else partition for index in range(len(numbers))),
+        )
+
+    def predictions(self) -> list[KafkaRecord]:
+        """What a ``read_committed`` reader finds in the output topic."""
+        return topics.read_all(self.bootstrap, self.output)
+
+    def dead_letters(self) -> list[KafkaRecord]:
+        """What a ``read_committed`` reader finds in the dead-letter topic."""
+        return topics.read_all(self.bootstrap, f"{self.output}.dead-letter")
+
+    def report(self) -> topics.Report:
+        """Matches everything written with everything that can be read from the inputs."""
+        inputs: dict[tuple[str, int], set[int]] = {}
+        for topic in self.inputs:
+            inputs |= topics.offsets_of(topics.read_all(self.bootstrap, topic))
+        return topics.check_exactly_once(inputs, self.predictions(), self.dead_letters())
+
+    def committed(self, topic: str | None = None) -> dict[int, int]:
+        """The group's committed offsets in the (first) input topic."""
+        return topics.committed_offsets(self.bootstrap, self.group, topic or self.inputs[0])
+
+    def end_of_output(self) -> int:
+        """A measure of progress: the committed end offsets of the output, which count transaction markers too."""
+        return sum(topics.end_offsets(self.bootstrap, self.output).values())
+
+    def wait_for_progress(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
+        """Waits until the output's committed end has moved by ``records`` or more."""
+        start = self.end_of_output()
+        wait_until(lambda: self.end_of_output() >= start + records, f"{records} more outputs", timeout_s, process)
+
+    def wait_for_commit(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
+        """Waits until the group has committed ``records`` of the first input topic."""
+        wait_until(lambda: sum(self.committed().values()) >= records, f"{records} committed", timeout_s, process)
+
+
+def _name(flag: str) -> str:
+    return flag.removeprefix("--").partition("=")[0]
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, process: Scoring | None = None) -> None:
+    """Waits for a condition; gives up at once when ``process`` has ended without it.
+
+    Raises:
+        AssertionError: It did not come.
+    """
+    stop_at = time.monotonic() + timeout_s
+    while True:
+        ended = process is not None and not process.running
+        if condition():
+            return
+        if ended or time.monotonic() > stop_at:
+            raise AssertionError(f"no {what} within {timeout_s:.0f} s{' before its end' if ended else ''}\n{process or ''}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def job_factory(bootstrap: str) -> Iterator[Callable[..., Job]]:
+    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=())``; ends every process it started."""
+    jobs: list[Job] = []
+
+    def new_job(
+        model: str, partitions: int = 1, outputs: int = 2, topics_in: int = 1, flags: Sequence[str] = (), at: str = bootstrap
+    ) -> Job:
+        name = uuid4().hex[:8]
+        inputs = tuple(f"in-{name}-{index}" for index in range(topics_in))
+        for topic in inputs:
+            topics.create_topic(at, topic, partitions)
+        for topic in (f"out-{name}", f"out-{name}.dead-letter"):
+            topics.create_topic(at, topic, outputs)
+        job = Job(at, inputs, f"out-{name}", f"group-{name}", (f"--model={model}", *flags))
+        jobs.append(job)
+        return job
+
+    try:
+        yield new_job
+    finally:
+        for job in jobs:
+            for process in job.started:
+                if process.running:
+                    process.kill()
+                print(process)  # shown by pytest if the test fails
+                process.close()
