@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -114,20 +115,22 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
                 raise BenchmarkError(f"{_short(command)} ended with status {process.returncode}:\n{tail}")
 
 
-def run_to_end(command: list[str], timeout_s: float) -> float:
-    """Runs a program until it ends by itself, and returns how many seconds it took.
+def run_to_end(command: list[str], timeout_s: float) -> tuple[float, float]:
+    """Runs a program until it ends by itself, and returns how many seconds it took, by the clock and of the processors.
 
     Raises:
         BenchmarkError: It failed or took too long.
     """
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with running(command) as process:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise BenchmarkError(f"{_short(command)} did not end within {timeout_s:.0f} s") from error
-    return time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - started, cpu_s
 
 
 @contextlib.contextmanager

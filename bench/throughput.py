@@ -43,12 +43,13 @@ def measure(
             for side in sides[run % len(sides) :] + sides[: run % len(sides)]:
                 output = setting.new_topic(bootstrap, "output", message_timestamp_type="LogAppendTime")
                 job = setting.Job(bootstrap, model, source, output, True, pipeline_flags)
-                took_s = setting.run_to_end(job.command(side), TIMEOUT_S)
+                took_s, cpu_s = setting.run_to_end(job.command(side), TIMEOUT_S)
                 times, distinct = append_times(bootstrap, output)
                 if len(times) != records or distinct != (0 if side == setting.HANDWRITTEN else records):
                     raise setting.BenchmarkError(f"{side}: {records} in, {len(times)} out, of {distinct} sources")
                 rates[side].append(rate(times))
-                say(f"  {latency_ms:g} ms, {side}: {rates[side][-1]:,.0f} records/s ({took_s:.1f} s with start and stop)")
+                total = f"with start and stop {took_s:.1f} s, {cpu_s:.1f} s of CPU"
+                say(f"  {latency_ms:g} ms, {side}: {rates[side][-1]:,.0f} records/s ({total})")
     return {side: median_of(f"{side}, {latency_ms:g} ms server", runs, "records/s") for side, runs in rates.items()}
 
 

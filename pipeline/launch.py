@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import sys
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import worker
 from pipeline.demo import Demo
@@ -30,6 +31,9 @@ from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
     from pipeline.build import Job
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 CHECK_TIMEOUT_S = 10.0
 CHUNK_BATCHES = 4
@@ -53,14 +57,14 @@ def launch(config: Config) -> int:
             config = demo.resolved if demo else config
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
-            model = _ask_model(config)
-            topics, stop = _check_kafka(config, status)
+            model, (topics, stop) = _both(lambda: _ask_model(config), lambda: _check_kafka(config, status))
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
             job = _job(config, ids.ids[0], model, topics, stop)
         except ScoringError as error:
-            print(f"error: {error}", file=sys.stderr)
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
             return worker.EXIT_WRONG
         if topics.created:
             status.say(f"made the dead-letter topic {topics.created}")
@@ -77,6 +81,28 @@ def launch(config: Config) -> int:
 
 def _load_beam() -> None:
     import pipeline.direct  # noqa: F401  # into sys.modules, in the background
+
+
+def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
+    """Runs two checks side by side; tells the mistakes of both.
+
+    Raises:
+        ContractError: One of them, or both, found something wrong.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(first)
+        mistakes = []
+        try:
+            found = second()
+        except ContractError as error:
+            mistakes.append(str(error))
+        try:
+            asked = other.result()
+        except ContractError as error:
+            mistakes.insert(0, str(error))
+    if mistakes:
+        raise ContractError("\n".join(mistakes))
+    return asked, found
 
 
 def _ask_model(config: Config) -> ModelMetadata:

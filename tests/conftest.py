@@ -9,6 +9,8 @@ import pytest
 
 from tests.kafka_broker import KafkaBroker
 
+pytest.register_assert_rewrite("tests.contract", "tests.contract_metadata")
+
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:

@@ -214,7 +214,7 @@ class ClientContract(MetadataContract):
 
     @pytest.mark.parametrize("timeout_s", [0.0, -1.0])
     def test_no_time_left_is_no_time(self, stub: StubServer, timeout_s: float) -> None:
-        """gRPC and aiohttp take 0 for "no limit"; a caller whose deadline has passed must not wait for ever."""
+        """Some libraries (aiohttp) take 0 for "no limit"; a caller whose deadline has passed must not wait for ever."""
 
         async def work(client: ModelClient) -> None:
             stub.faults.answer_next(None, "hang")

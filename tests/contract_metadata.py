@@ -1,4 +1,4 @@
-"""The part of the contract about what is served: metadata, versions, labels, signatures, headers, TLS. See ``contract.py``."""
+"""The part of the contract about what is served: metadata, versions, labels, signatures, TLS. See ``contract.py``."""
 
 from __future__ import annotations
 

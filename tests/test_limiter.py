@@ -13,14 +13,15 @@ from transforms.limiter import MOST, QUEUE_MANY, START, Limiter
 
 def drive(limiter: Limiter, latency_s: Callable[[int], float], requests: int, at_once: int) -> int:
     """Sends requests, never more than ``at_once`` of them waiting or in flight; returns how many were in flight at most."""
-    most = 0
+    most, highest = 0, limiter.limit
 
     async def request(gate: asyncio.Semaphore) -> None:
-        nonlocal most
+        nonlocal most, highest
         async with gate:
             async with limiter:
                 most = max(most, limiter.in_flight)
-                assert limiter.in_flight <= max(limiter.limit, START)
+                highest = max(highest, limiter.limit)
+                assert limiter.in_flight <= highest
                 took_s = latency_s(limiter.in_flight)
                 for _ in range(3):
                     await asyncio.sleep(0)
@@ -90,6 +91,25 @@ def test_overload_halves_it_but_leaves_one() -> None:
     assert limits == [8, 4, 2, 1, 1, 1]
     drive(limiter, lambda _: 0.01, 2_000, 100)
     assert limiter.limit > 8, "it recovers"
+
+
+def test_after_a_cut_no_slot_is_given_until_fewer_are_in_flight() -> None:
+    async def run() -> None:
+        limiter = Limiter()
+        for _ in range(START):
+            await limiter.__aenter__()
+        limiter.overloaded()
+        waiting = asyncio.ensure_future(limiter.__aenter__())
+        for in_flight in range(START - 1, limiter.limit - 1, -1):
+            await limiter.__aexit__()
+            await asyncio.sleep(0)
+            assert limiter.in_flight == in_flight
+            assert not waiting.done()
+        await limiter.__aexit__()
+        await waiting
+        assert limiter.in_flight == limiter.limit
+
+    asyncio.run(run())
 
 
 def test_slots_are_given_in_the_order_of_asking() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections import Counter
 from typing import Any
 
@@ -97,6 +98,11 @@ def test_generator_publishes_every_image_and_the_broken_ones() -> None:
     for kind, value in broken:
         assert (value is None) == (kind == "null")
         assert (value == b"") == (kind == "empty")
+        if kind == "truncated":
+            assert value
+            assert any(d.png.startswith(value) and len(value) < len(d.png) for d in digits.values())
+        if kind == "oversized":
+            assert struct.unpack(">II", value[16:24]) == (512, 512)  # width and height in the header
 
 
 def test_order_is_random_but_fixed() -> None:

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from pipeline.embedded.messages import Input
 from pipeline.embedded.status import HTTP_STATUS, Code
 from tests.embedded.rpc import call, failure, floats, predict, strings
 from tests.embedded.servers import DTYPES, needs_testdata
@@ -208,6 +209,19 @@ def test_classify_and_regress(channel: grpc.Channel) -> None:
     float_input = by_examples(messages.ClassificationRequest, TWO, "classify_x2_to_y3", {"x2": 1.0})
     code, message = failure(channel, messages.CLASSIFY, float_input)
     assert (code, "to be float but string is provided" in message) == (StatusCode.INVALID_ARGUMENT, True)
+
+
+@needs_testdata
+def test_context_is_part_of_every_example(channel: grpc.Channel) -> None:
+    """Regress merges the context into each example (input.proto)."""
+    request = messages.RegressionRequest()
+    request.model_spec.name, request.model_spec.signature_name = TWO, "regress_x_to_y"
+    context, bare = build_example({"x": 4.0}), build_example({})
+    listed = Input()
+    listed.example_list_with_context.context = context
+    listed.example_list_with_context.examples.extend([bare, bare])
+    request.input.MergeFromString(listed.SerializeToString())
+    assert [r.value for r in call(channel, messages.REGRESS, request).result.regressions] == [4.0, 4.0]
 
 
 @needs_testdata

@@ -120,6 +120,7 @@ def test_too_late_is_an_error() -> None:
 def test_port_in_use(served: Served, flag: str) -> None:
     """A port in use is a failure that says so, not a second server on it."""
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as another server of gRPC's would
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]

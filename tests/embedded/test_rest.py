@@ -121,6 +121,19 @@ def test_not_an_int(served: Served, value: str) -> None:
     assert "is not of expected type: int64" in refused(served.rest(f"{KINDS}:predict", body))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *(("int32", 2**31), ("int8", -(2**31) - 1), ("uint32", -1), ("uint32", 2**32), ("uint64", -1), ("bool", 1)),
+        *(("float32", True), ("string", 1), ("int64", {"b64": "aGk="})),
+    ],
+)
+def test_beyond_the_dtype(served: Served, dtype: str, value: Any) -> None:
+    """Fact 7: what the JSON type can't hold is refused, naming the dtype; the small ints are read as int32."""
+    message = refused(served.rest(f"{KINDS}:predict", on(f"echo_{dtype}", instances=[value])))
+    assert f"is not of expected type: {dtype.replace('float32', 'float')}" in message
+
+
 def test_range_of_numbers(served: Served) -> None:
     """Fact 7: a float that is too large becomes infinite, a small int wraps, both in silence."""
     body = served.rest(f"{KINDS}:predict", b'{"signature_name": "echo_float32", "instances": [1e39, -1e39]}')[1]

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -226,24 +226,29 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, proce
             return
         if ended or time.monotonic() > stop_at:
             raise AssertionError(f"no {what} within {timeout_s:.0f} s{' before its end' if ended else ''}\n{process or ''}")
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager
 def job_factory(bootstrap: str) -> Iterator[Callable[..., Job]]:
-    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=())``; ends every process it started."""
+    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=(), config=None)``; ends every process it started."""
     jobs: list[Job] = []
 
     def new_job(
-        model: str, partitions: int = 1, outputs: int = 2, topics_in: int = 1, flags: Sequence[str] = (), at: str = bootstrap
+        model: str,
+        partitions: int = 1,
+        outputs: int = 2,
+        topics_in: int = 1,
+        flags: Sequence[str] = (),
+        config: Mapping[str, str] | None = None,
     ) -> Job:
         name = uuid4().hex[:8]
         inputs = tuple(f"in-{name}-{index}" for index in range(topics_in))
         for topic in inputs:
-            topics.create_topic(at, topic, partitions)
+            topics.create_topic(bootstrap, topic, partitions, config)
         for topic in (f"out-{name}", f"out-{name}.dead-letter"):
-            topics.create_topic(at, topic, outputs)
-        job = Job(at, inputs, f"out-{name}", f"group-{name}", (f"--model={model}", *flags))
+            topics.create_topic(bootstrap, topic, outputs)
+        job = Job(bootstrap, inputs, f"out-{name}", f"group-{name}", (f"--model={model}", *flags))
         jobs.append(job)
         return job
 

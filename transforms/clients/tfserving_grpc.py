@@ -48,8 +48,6 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-_NO_TIME_S = 1e-6  # gRPC takes a time limit of 0 for none
-
 
 def parse(uri: str) -> ModelAddress:
     """Parses a ``grpc://`` or ``grpcs://`` URI.
@@ -188,7 +186,7 @@ class TfServingGrpcClient(ModelClient):
     async def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         call = self._calls.get(method) or self._open_call(method)
         try:
-            body: bytes = await call(request, timeout=timeout_s if timeout_s > 0 else _NO_TIME_S, metadata=self._headers)
+            body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             raise self._translated(error) from error
         except asyncio.CancelledError:

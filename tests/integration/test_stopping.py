@@ -1,0 +1,197 @@
+"""How a job ends, and that the next run goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from tests import topics
+from tests.integration.conftest import NewJob
+from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+COMPACTED = {"cleanup.policy": "compact,delete", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
+
+
+def check_drained(job: Job) -> int:
+    """Checks that exactly what is committed was answered, once, and nothing thrown away; returns how much that is."""
+    committed = {(job.inputs[0], partition): range(offset) for partition, offset in job.committed().items()}
+    predictions = job.predictions()
+    report = topics.check_exactly_once(committed, predictions, job.dead_letters())
+    assert report.ok, report
+    written = topics.read_all(job.bootstrap, job.output, "read_uncommitted")
+    assert len(predictions) == len(written), "work in flight was thrown away"
+    return report.expected
+
+
+def test_max_records_is_exact_and_the_next_run_goes_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """So many records and no more, from the committed offsets on, over several partitions, with either assignment."""
+    job = new_job(stub.uri(), partitions=3)
+    job.produce(range(2000))
+    assert job.run("--max_records=1").summary["records"] == 1
+    assert check_drained(job) == 1
+    assert job.run("--max_records=1303", "--assignment=static").summary["records"] == 1303
+    assert check_drained(job) == 1304
+    assert job.run("--until_end", "--delivery=at_least_once").summary["records"] == 696
+    assert job.report().ok, job.report()
+
+
+@pytest.mark.parametrize("assignment", ["group", "static"])
+def test_until_end_passes_over_what_is_not_there(new_job: NewJob, stub: TfServingGrpcStub, assignment: str) -> None:
+    """Aborted records and markers at the end, deleted ones at the start, compacted ones between, an empty partition."""
+    job = new_job(stub.uri(), partitions=4, flags=(f"--assignment={assignment}",), config=COMPACTED)
+    _write_gaps(job)
+    process = job.start("--until_end")
+    process.wait_for_output("scoring ")
+    time.sleep(0.2)
+    job.produce(range(3), partition=3)  # behind the ends at the start: not its business
+    process.done()
+    report = job.report()
+    assert report.missing == [(job.inputs[0], 3, offset) for offset in range(3)], report
+    assert not (report.duplicated or report.unexpected or report.out_of_order or report.without_source), report
+    # At the end means behind the markers: the next run has nothing to pass over.
+    ends = topics.end_offsets(job.bootstrap, job.inputs[0])
+    assert job.committed() == {partition: end for partition, end in ends.items() if partition != 3}
+    assert job.run("--until_end").summary["records"] == 3
+    assert job.run("--until_end").summary["records"] == 0
+    assert job.report().ok
+
+
+def _write_gaps(job: Job) -> None:
+    def produce(partition: int, count: int, **kind: Any) -> None:
+        keys = [f"key-{i % 7}".encode() for i in range(count)]
+        values = [b"[%d]" % i for i in range(count)]
+        topics.produce(job.bootstrap, job.inputs[0], values, keys=keys, partitions=[partition] * count, **kind)
+
+    for kind in ("commit", "abort", "commit", "abort", "abort"):
+        produce(0, 10, transaction=kind)
+    produce(1, 50)
+    produce(1, 10, transaction="abort")
+    topics.delete_records(job.bootstrap, job.inputs[0], {1: 20})
+    for _ in range(3):
+        produce(2, 10)
+        time.sleep(0.15)  # the next one is in a segment of its own
+    produce(2, 10, transaction="commit")
+    found: dict[tuple[str, int], set[int]] = {}
+
+    def compacted() -> bool:
+        found.update(topics.offsets_of(topics.read_all(job.bootstrap, job.inputs[0])))
+        return len(found[job.inputs[0], 2]) < 30
+
+    wait_until(compacted, "compaction", 30)
+    admin = AdminClient({"bootstrap.servers": job.bootstrap})
+    entry = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, job.inputs[0], incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(10)  # no more of it while the job reads
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "duration"])
+def test_drain(new_job: NewJob, stub: TfServingGrpcStub, how: str) -> None:
+    """In mid-stream: reading stops, what is in flight is finished and committed, exit 0; the next run goes on from there."""
+    stub.faults.latency_s = 0.1
+    job = new_job(stub.uri(), partitions=2, flags=("--max_in_flight=4", *SMALL_BUNDLES))
+    job.produce(range(60_000))
+    process = job.start(*(["--duration_s=8"] if how == "duration" else []))
+    job.wait_for_progress(500, process)
+    stub.faults.wait_for(lambda faults: faults.in_flight > 0)
+    if how != "duration":
+        process.interrupt() if how == "SIGINT" else process.terminate()
+        asked_at = time.monotonic()
+        process.done(20)
+        assert time.monotonic() - asked_at < 10
+        assert "draining" in process.stdout
+    process.done(20)
+    answered = check_drained(job)
+    assert 500 <= answered < 60_000
+    summary = process.summary
+    assert (summary["records"], summary["predictions"], summary["rollbacks"]) == (answered, answered, 0)
+    stub.faults.latency_s = 0
+    assert job.run("--until_end").summary["records"] == 60_000 - answered
+    assert job.report().ok, job.report()
+
+
+def test_a_second_signal_stops_at_once(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """While a request hangs: nothing of its bundle is committed."""
+    job = new_job(stub.uri())
+    job.produce(range(10))
+    stub.faults.answer_next(None, "hang")
+    process = job.start()
+    stub.faults.wait_for(lambda faults: faults.in_flight > 0, 60)
+    process.interrupt()
+    process.wait_for_output("draining")
+    time.sleep(1)
+    assert process.running, "the first signal waits for what is in flight"
+    process.terminate()
+    assert process.wait(2) == 128 + 15
+    assert job.committed() == {}
+    assert job.predictions() == []
+
+
+def test_drain_while_the_model_server_is_down(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """A job that holds ends within the retry deadline; its bundle is not committed, and scored by the next run."""
+    job = new_job(stub.uri(), flags=("--retry_deadline_s=2",))
+    job.produce(range(1000))
+    stub.faults.fail_next(None, "UNAVAILABLE")
+    process = job.start("--request_timeout_ms=1000")
+    process.wait_for_output("WAITING for the model server")
+    asked_at = time.monotonic()
+    process.terminate()
+    process.done(20)
+    assert time.monotonic() - asked_at < 2 + 4
+    assert process.summary["records"] == 0
+    assert job.committed() == {}
+    stub.faults.clear()
+    assert job.run("--until_end").summary["records"] == 1000
+    assert job.report().ok, job.report()
+
+
+def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Earliest, latest and a time reset the group; committed goes on; a group with members can't be reset."""
+    job = new_job(stub.uri(), partitions=2)
+    start = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+    values = [b"[%d]" % i for i in range(100)]
+    times = [start + i * 60_000 for i in range(100)]
+    topics.produce(job.bootstrap, job.inputs[0], values, timestamps_ms=times, partitions=[i % 2 for i in range(100)])
+    assert job.run("--until_end", "--start_from=2026-01-01T01:00:00+00:00").summary["records"] == 40
+    assert {_x(record.value) for record in job.predictions()} == set(range(60, 100))
+    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 100
+    assert job.run("--until_end", "--start_from=2027-01-01").summary["records"] == 0
+    latest = job.start("--start_from=latest", "--max_records=7")
+    latest.wait_for_output("scoring ")
+    job.produce(range(1000, 1007))
+    latest.done()
+    assert {_x(record.value) for record in job.predictions()} == {*range(100), *range(1000, 1007)}
+    member = job.start()
+    job.produce([2000])
+    wait_until(lambda: any(_x(record.value) == 2000 for record in job.predictions()), "its answer", 60, member)
+    refused = job.start("--start_from=earliest", "--until_end")
+    assert refused.wait() == 2
+    assert "members" in refused.stderr
+    member.terminate()
+    member.done()
+
+
+def _x(value: bytes | None) -> int:
+    return int((json.loads(value or b"")["y"][0] - 2) * 2)
+
+
+def test_added_partitions(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Partitions added while jobs run are read from their first record, with either assignment."""
+    refresh = "--kafka_config=topic.metadata.refresh.interval.ms=1000"
+    jobs = [new_job(stub.uri(), flags=(refresh, f"--assignment={kind}", "--max_records=60")) for kind in ("group", "static")]
+    processes: list[Scoring] = []
+    for job in jobs:
+        job.produce(range(20))
+        processes.append(job.start())
+    for job, process in zip(jobs, processes, strict=True):
+        job.wait_for_progress(20, process)
+        topics.add_partitions(job.bootstrap, job.inputs[0], 3)
+        job.produce(range(40), partition=2)
+    for job, process in zip(jobs, processes, strict=True):
+        process.done(30)
+        assert job.report().ok, job.report()
