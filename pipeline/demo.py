@@ -49,7 +49,7 @@ class Demo:
     def __enter__(self) -> Self:
         config = self._config
         if config.embedded_model:
-            self._status.say("starting the embedded model server (loads TensorFlow, some seconds) …")
+            self._status.say("starting the embedded model server (a second or two) …")
             self._server = EmbeddedModelServer({MODEL_NAME: MODEL_DIR}).start()
         try:
             if config.embedded_broker:
@@ -94,8 +94,8 @@ class Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
         self._latest: collections.deque[tuple[str, str, str]] = collections.deque(maxlen=SHOWN)
-        self.right = 0
-        self.compared = 0
+        self._right: collections.Counter[str] = collections.Counter()
+        self._compared: collections.Counter[str] = collections.Counter()
         self._seen_at = time.monotonic()
 
     def start(self) -> None:
@@ -107,9 +107,11 @@ class Watcher:
         """Key, label and verdict of the latest predictions, the newest last."""
         return list(self._latest)
 
-    def accuracy(self) -> tuple[int, int] | None:
-        """How many predictions were right, of how many that could be compared; ``None`` if none could."""
-        return (self.right, self.compared) if self.compared else None
+    def accuracy(self) -> dict[str, tuple[int, int]]:
+        """Right predictions and comparisons, for ``all`` and for ``held-out``: digits that the training never saw."""
+        everything = {"all": (self._right.total(), self._compared.total())} if self._compared else {}
+        held_out = {name: (self._right[name], count) for name, count in self._compared.items() if name == "held-out"}
+        return everything | held_out
 
     def finish(self, quiet_s: float = 0.5) -> None:
         """Waits until nothing new has come for ``quiet_s`` seconds."""
@@ -157,9 +159,10 @@ class Watcher:
         truth = headers.get("label")
         verdict = ""
         if truth is not None and label is not None:
-            self.compared += 1
+            split = (headers.get("split") or b"").decode()
             hit = str(label) == truth.decode()
-            self.right += hit
+            self._compared[split] += 1
+            self._right[split] += hit
             verdict = "right" if hit else f"wrong, it is {truth.decode()}"
         shown = str(label) if label is not None else orjson.dumps(outputs).decode()
         self._latest.append((key, shown[:40], verdict))

@@ -73,7 +73,7 @@ def launch(config: Config) -> int:
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
         code, totals = _run(config, job, ids, demo, status)
-        print_summary(totals, config, demo.watcher.accuracy() if demo else None, code)
+        print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code)
         if config.summary_json is not None:
             write_summary(totals, config.summary_json)
         return code
@@ -127,11 +127,11 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
         else:
             checker.reset(topics.partitions, config.start_from)
             status.say(f"group {config.group_id}: offsets set to {config.start_from}")
-        until = checker.ends(topics.partitions) if config.until_end else None
+        until, behind = checker.ends(topics.partitions) if config.until_end else (None, ())
     finally:
         checker.close()
     stop_at = time.time() + config.duration_s if config.duration_s is not None else None
-    return topics, StopConditions(config.max_records, until, stop_at)
+    return topics, StopConditions(config.max_records, until, behind, stop_at)
 
 
 def _kafka(config: Config, instance_id: str, topics: Topics | None) -> KafkaConfig:

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -30,8 +30,8 @@ class Predictions(Protocol):
     def latest(self) -> Iterable[tuple[str, str, str]]:
         """Key, label and verdict of each."""
 
-    def accuracy(self) -> tuple[int, int] | None:
-        """Right answers and comparisons."""
+    def accuracy(self) -> dict[str, tuple[int, int]]:
+        """Right answers and comparisons, by part."""
 
 
 class Status:
@@ -158,7 +158,7 @@ def open_status(kind: str) -> Status:
     return {"live": LiveStatus, "plain": PlainStatus, "off": Status}[kind]()
 
 
-def print_summary(totals: Totals, config: Config, accuracy: tuple[int, int] | None, code: int) -> None:
+def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int) -> None:
     """Prints what was done, and what to try next after the demo."""
     if config.status == "off":
         return
@@ -170,9 +170,13 @@ def print_summary(totals: Totals, config: Config, accuracy: tuple[int, int] | No
         ("latency", f"p50 {totals.latency_ms(0.5):.1f} ms, p99 {totals.latency_ms(0.99):.1f} ms (read to committed)"),
         ("mean batch size", f"{totals.mean_batch_size:.1f}"),
     ]
-    if accuracy is not None:
-        right, compared = accuracy
-        rows.insert(2, ("accuracy", f"{right / compared:.1%} ({right:,} of {compared:,} right)"))
+    if "all" in accuracy:
+        right, compared = accuracy["all"]
+        text = f"{right / compared:.1%} ({right:,} of {compared:,} right)"
+        if "held-out" in accuracy:
+            right, compared = accuracy["held-out"]
+            text += f"; {right / compared:.1%} of the {compared:,} that the training never saw"
+        rows.insert(2, ("accuracy", text))
     if totals.retries or totals.rollbacks:
         rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
     print()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake_model import Behaviour, Call, FakeModel, doubled, signature
-from transforms.batching import Outcome, request_inputs
+from transforms.batching import Outcome, batch_size, request_inputs
 from transforms.dispatch import Dispatcher, DispatchOptions
 from transforms.errors import (
     MalformedAnswerError,
@@ -44,6 +44,8 @@ class Time:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+        if self.now > 20_000:
+            raise RuntimeError("it would wait for ever")
         await asyncio.sleep(0)
 
 
@@ -119,7 +121,7 @@ def refusing(guilty: Callable[[np.ndarray], Any], error: ModelError) -> Behaviou
 
     async def behave(call: Call) -> Answer:
         if np.any(guilty(call.inputs["x"])):
-            raise error
+            raise type(error)(*error.args)
         return await doubled(call)
 
     return behave
@@ -384,7 +386,7 @@ def test_with_fail_no_request_outlives_the_one_that_failed() -> None:
     model = FakeModel(behave)
 
     async def work() -> None:
-        asked = dispatcher(model, time, on_unavailable="fail")
+        asked = dispatcher(model, time, on_unavailable="fail", max_in_flight=4)
         with pytest.raises(UnavailableError):
             await asked.answer(x_of(1, 2), 2)
         await asyncio.sleep(0)
@@ -501,6 +503,7 @@ def test_a_scalar_beside_a_fixed_batch_dimension(scalar_first: bool) -> None:
     specs = {"k": TensorSpec("float32", ()), "x": TensorSpec("float32", (4, 1))}
     served = signature()
     served = Signature(served.name, served.method, dict(sorted(specs.items(), reverse=not scalar_first)), served.outputs)
+    assert batch_size(served, 64) == 1
     sent, rows = request_inputs(served, {"k": np.array([5], np.float32), **x_of(1)}, 1)
     assert rows == 4
     assert sent["k"].shape == ()

@@ -125,7 +125,9 @@ class Batcher:
 
 
 def batch_size(signature: Signature, batch_max_size: int) -> int:
-    """How many rows a request of this model may have: the fixed batch dimension wins over the flag."""
+    """How many rows a request may have: one beside a scalar input; the fixed batch dimension wins over the flag."""
+    if signature.has_scalar:
+        return 1  # a scalar is the same for all rows of a request, but every record has one of its own
     return signature.rows_per_request or batch_max_size
 
 

@@ -3,8 +3,9 @@
 What a failed request means:
 
 * transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
-* past the deadline: a probe, which is rows that this server answered before. If the probe is answered, the server is up and
-  these rows are at fault, whatever the status said: they are bisected. If not, the server is down: ``on_unavailable``;
+* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these). If the
+  probe is answered and these rows still fail after it, the server is up and these rows are at fault, whatever the status
+  said: they are bisected. If not, the server is down: ``on_unavailable``;
 * refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail.
 """
 
@@ -111,26 +112,35 @@ class Dispatcher:
         await self._client.close()
 
     async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[Outcome]:
-        stop_at = self._clock() + deadline_s
+        stop_at = float("inf")
         failed = 0
+        suspect = False
         token = object()
         try:
             while True:
                 try:
-                    outcome = await self._request(inputs, rows, start, attempts + failed + 1)
+                    async with self._limiter:
+                        if not failed:
+                            stop_at = self._clock() + deadline_s  # what waits for a slot has not been tried yet
+                        outcome = await self._request(inputs, rows, start, attempts + failed + 1)
+                    self._limiter.succeeded(outcome.latency_ms / 1000)
                     return [outcome]
                 except (RejectedError, MalformedAnswerError) as error:
                     return await self._bisect(inputs, rows, start, attempts + failed + 1, error)
                 except (TransientError, NotServedError) as error:
                     failed += 1
                     if self._clock() >= stop_at:
-                        if await self._server_answers_others():
+                        answers_others = await self._server_answers_others(inputs, rows)
+                        if answers_others and suspect:
                             return await self._bisect(inputs, rows, start, attempts + failed, error)
-                        if self._options.on_unavailable == DEAD_LETTER:
-                            return [_failed(start, rows, attempts + failed, "Unavailable", error)]
-                        if self._options.on_unavailable == FAIL:
-                            raise UnavailableError(f"the model server is down: {error}") from error
-                        self._hold(token, error)
+                        # Once is no proof: the server may have come back between this request and the probe.
+                        suspect = answers_others
+                        if not answers_others:
+                            if self._options.on_unavailable == DEAD_LETTER:
+                                return [_failed(start, rows, attempts + failed, "Unavailable", error)]
+                            if self._options.on_unavailable == FAIL:
+                                raise UnavailableError(f"the model server is down: {error}") from error
+                            self._hold(token, error)
                     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
                     observer().retried()
                     await self._sleep(self._options.retry.delay_s(failed, retry_after_s, self._rng))
@@ -138,19 +148,16 @@ class Dispatcher:
             self._release(token)
 
     async def _request(self, inputs: Inputs, rows: int, start: int, attempt: int) -> Outcome:
-        async with self._limiter:
-            timeout_s = self._options.request_timeout_s
+        timeout_s = self._options.request_timeout_s
+        try:
+            if not self._connected:
+                await self._connect(timeout_s)
             began = self._clock()
-            try:
-                if not self._connected:
-                    await self._connect(timeout_s)
-                    began = self._clock()
-                answer = await self._send(inputs, rows, timeout_s)
-            except TransientError:
-                self._limiter.overloaded()
-                raise
-            took_s = self._clock() - began
-        self._limiter.succeeded(took_s)
+            answer = await self._send(inputs, rows, timeout_s)
+        except TransientError:
+            self._limiter.overloaded()
+            raise
+        took_s = self._clock() - began
         if self._known_good is None:
             self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
         observer().answered(rows)
@@ -172,19 +179,38 @@ class Dispatcher:
     async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[Outcome]:
         if rows == 1:
             return [_failed(start, 1, attempts, _class_of(error), error)]
-        half = rows // 2
-        first, second = await asyncio.gather(
-            self._answer({n: v[:half] for n, v in inputs.items()}, half, start, attempts, HALF_DEADLINE_S),
-            self._answer({n: v[half:] for n, v in inputs.items()}, rows - half, start + half, attempts, HALF_DEADLINE_S),
-        )
-        return first + second
+        half, deadline_s = rows // 2, min(HALF_DEADLINE_S, self._options.retry.deadline_s)
+        first = {name: values[:half] for name, values in inputs.items()}
+        second = {name: values[half:] for name, values in inputs.items()}
+        halves = [
+            asyncio.ensure_future(self._answer(first, half, start, attempts, deadline_s)),
+            asyncio.ensure_future(self._answer(second, rows - half, start + half, attempts, deadline_s)),
+        ]
+        try:
+            return [outcome for outcomes in await asyncio.gather(*halves) for outcome in outcomes]
+        except BaseException:
+            for task in halves:
+                task.cancel()
+            await asyncio.gather(*halves, return_exceptions=True)
+            raise
 
-    async def _server_answers_others(self) -> bool:
-        if self._known_good is None:
-            return False
+    async def _server_answers_others(self, inputs: Inputs, rows: int) -> bool:
+        if self._known_good is not None:
+            return await self._answers(self._known_good)
+        # Nothing was ever answered. If one row is at fault, the first or the last of several is not.
+        for row in (0, rows - 1) if rows > 1 else ():
+            probe = {name: values[row : row + PROBE_ROWS].copy() for name, values in inputs.items()}
+            if await self._answers(probe):
+                self._known_good = self._known_good or probe
+                return True
+        return False
+
+    async def _answers(self, probe: Inputs) -> bool:
         try:
             async with self._limiter:
-                await self._send(self._known_good, PROBE_ROWS, self._options.request_timeout_s)
+                if not self._connected:
+                    await self._connect(self._options.request_timeout_s)
+                await self._send(probe, PROBE_ROWS, self._options.request_timeout_s)
         except ModelError:
             return False
         return True

@@ -144,14 +144,14 @@ class Signature:
         """
         if self.takes_examples:
             return None
-        for spec in self.inputs.values():
-            if spec.shape is None:
-                continue
-            if not spec.shape:
-                return 1
-            if spec.shape[0] >= 0:
-                return spec.shape[0]
-        return None
+        shapes = [spec.shape for spec in self.inputs.values() if spec.shape is not None]
+        fixed = [shape[0] for shape in shapes if shape and shape[0] > 0]
+        return fixed[0] if fixed else 1 if () in shapes else None
+
+    @property
+    def has_scalar(self) -> bool:
+        """Whether an input has no batch dimension: then every record needs a request of its own."""
+        return not self.takes_examples and any(spec.shape == () for spec in self.inputs.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ def test_until_end_passes_over_what_is_not_there(new_job: NewJob, stub: TfServin
     assert not (report.duplicated or report.unexpected or report.out_of_order or report.without_source), report
     # At the end means behind the markers: the next run has nothing to pass over.
     ends = topics.end_offsets(job.bootstrap, job.inputs[0])
-    assert job.committed() == {partition: end for partition, end in ends.items() if partition != 3}
+    committed = job.committed()
+    assert committed.pop(3, 0) == 0
+    assert committed == {partition: end for partition, end in ends.items() if partition != 3}
     assert job.run("--until_end").summary["records"] == 3
     assert job.run("--until_end").summary["records"] == 0
     assert job.report().ok

@@ -98,14 +98,15 @@ class Checker:
                 "to go on without them, run once with --start_from=earliest"
             )
 
-    def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[Partition, int], ...]:
-        """The end of each partition that the group has not come to yet."""
-        ends = []
+    def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
+        """The end of each partition, and the partitions whose end the group has not come to yet."""
+        ends, behind = [], []
         for tp in self._committed(partitions):
             low, high = self._watermarks(tp)
+            ends.append(((tp.topic, tp.partition), high))
             if max(tp.offset, low) < high:
-                ends.append(((tp.topic, tp.partition), high))
-        return tuple(ends)
+                behind.append((tp.topic, tp.partition))
+        return tuple(ends), tuple(behind)
 
     def reset(self, partitions: Sequence[Partition], start_from: str) -> None:
         """Sets the group's committed offsets: ``earliest``, ``latest`` or an ISO time.

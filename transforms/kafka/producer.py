@@ -37,7 +37,13 @@ class NotCommittedError(KafkaError):
 
 
 class Writer:
-    """A producer; subclasses say what ``commit`` means."""
+    """A producer; subclasses say what ``commit`` means.
+
+    Attributes:
+        open_s: How long the transaction has been open, in seconds; 0 if there is none.
+    """
+
+    open_s: float = 0.0
 
     def __init__(self, config: KafkaConfig):
         self.config = config
@@ -112,7 +118,7 @@ class TransactionalWriter(Writer):
         self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
 
     @property
-    def open_s(self) -> float:
+    def open_s(self) -> float:  # type: ignore[override]  # read only, as its readers need it
         """How long the transaction has been open, in seconds; 0 if there is none."""
         return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
 

@@ -20,7 +20,7 @@ import confluent_kafka as ck
 from transforms.errors import KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.consumer import GroupReader, Partition, Reader, StaticReader
-from transforms.kafka.producer import NotCommittedError, TransactionalWriter, Writer, open_writer
+from transforms.kafka.producer import NotCommittedError, Writer, open_writer
 from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord
 
@@ -37,15 +37,35 @@ CAUTIOUS_BUNDLES = 10
 
 
 class Session:
-    """Reads, writes and commits for one job in one process. Not for use by several threads at once."""
+    """Reads, writes and commits for one job in one process. Not for use by several threads at once.
 
-    def __init__(self, config: KafkaConfig, shard: int = 0, shards: int = 1, clock: Callable[[], float] = time.monotonic):
+    Args:
+        config: The job's.
+        shard: Of a static assignment, which share this is.
+        shards: And of how many.
+        clock: Seconds, monotonic.
+        open_writer: Makes the writer.
+        open_reader: Makes the reader; by default the one for ``config.assignment``.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        shard: int = 0,
+        shards: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        open_writer: Callable[[KafkaConfig], Writer] = open_writer,
+        open_reader: Callable[[KafkaConfig], Reader] | None = None,
+    ):
         self.config = config
         self._clock = clock
         self.writer: Writer = open_writer(config)  # first: it fences a former self before we read what that may commit
-        self.reader: Reader = (
-            GroupReader(config) if config.assignment == ASSIGN_GROUP else StaticReader(config, shard, shards)
-        )
+        if open_reader is not None:
+            self.reader = open_reader(config)
+        elif config.assignment == ASSIGN_GROUP:
+            self.reader = GroupReader(config)
+        else:
+            self.reader = StaticReader(config, shard, shards)
         self._first: dict[Partition, int] = {}
         self._next: dict[Partition, int] = {}
         self._reads: list[tuple[float, int]] = []
@@ -150,7 +170,8 @@ class Session:
         """
         if self._clock() - self._polled_at >= KEEP_ALIVE_S:
             self._poll_paused()
-        if isinstance(self.writer, TransactionalWriter) and self.writer.open_s > self._transaction_timeout_s / 2:
+        open_s = self.writer.open_s
+        if open_s and open_s > self._transaction_timeout_s / 2:
             # Outputs in a transaction that nobody ends would block every read_committed reader, then be aborted anyway.
             self._void = "the model server was too slow for one transaction"
             self._cautious = CAUTIOUS_BUNDLES

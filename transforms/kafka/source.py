@@ -37,6 +37,7 @@ class Polling:
     def __init__(self, config: KafkaConfig, stop: StopConditions, clock: Callable[[], float] = time.monotonic):
         self.config, self.stop, self._clock = config, stop, clock
         self._until = dict(stop.until) if stop.until is not None else None
+        self._behind = {partition: end for partition, end in stop.until or () if partition in stop.behind}
         self._budget = self._open_budget()
         self._used = 0
         self._rate = 0.0  # records a second, smoothed
@@ -90,24 +91,24 @@ class Polling:
     def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
         if self._until is None or not records:
             return records
-        beyond = [record for record in records if record.offset >= self._until.get(record[:2], 1 << 62)]
+        beyond = [record for record in records if record.offset >= self._until.get(record[:2], 0)]
         if beyond:
-            records = [record for record in records if record.offset < self._until.get(record[:2], 1 << 62)]
+            records = [record for record in records if record.offset < self._until.get(record[:2], 0)]
             kafka.stop_at(beyond)
         return records
 
     def _ends_reached(self, kafka: Session) -> bool:
         if self._until is None:
             return False
-        ours = {partition: end for partition, end in self._until.items() if partition in kafka.reader.owned}
+        ours = {partition: end for partition, end in self._behind.items() if partition in kafka.reader.owned}
         if any(kafka.committed.get(partition, -1) < end for partition, end in ours.items()):
             return False
-        if len(ours) == len(self._until):
+        if len(ours) == len(self._behind):
             return True
         if self._clock() - self._checked_at < CHECK_COMMITTED_S:
             return False
         self._checked_at = self._clock()
-        return kafka.group_has_passed(self._until)
+        return kafka.group_has_passed(self._behind)
 
     def _open_budget(self) -> Budget | None:
         if self.stop.max_records is None:

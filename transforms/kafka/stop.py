@@ -24,7 +24,9 @@ class StopConditions:
 
     Attributes:
         max_records: Answer so many records, then stop.
-        until: Partition to the offset before which to stop (``--until_end``: the ends at the start).
+        until: Partition to the offset before which to stop (``--until_end``: the ends at the start). Of partitions that
+            are not named, nothing is read.
+        behind: Those of ``until`` that the group has still to come to; when it has, the job ends.
         stop_at: Seconds since the epoch.
         budget_file: Where the workers of one job share ``max_records``; ``None`` for a single worker.
         worker: This worker's index in that file.
@@ -32,6 +34,7 @@ class StopConditions:
 
     max_records: int | None = None
     until: tuple[tuple[Partition, int], ...] | None = None
+    behind: tuple[Partition, ...] = ()
     stop_at: float | None = None
     budget_file: str | None = None
     worker: int = 0

@@ -1,0 +1,130 @@
+"""What does not fit together is said before anything is consumed: exit status 2, the flag at fault, and the cure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests import topics
+from tests.integration.conftest import NewJob
+from tests.integration.process import Job, Scoring
+from tests.kafka_broker import KafkaBroker
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving_rest_stub import TfServingRestStub
+
+
+@pytest.fixture(scope="module")
+def grpc_stub() -> Iterator[TfServingGrpcStub]:
+    with TfServingGrpcStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def rest_stub() -> Iterator[TfServingRestStub]:
+    with TfServingRestStub() as stub:
+        yield stub
+
+
+def refused(process: Scoring, *said: str, within_s: float = 30) -> None:
+    """Checks that a process ends with 2, in time, with these words in one ``error:`` line and no trace."""
+    began = time.monotonic()
+    assert process.wait(within_s + 20) == 2, process
+    assert time.monotonic() - began < within_s
+    lines = [line for line in process.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, process
+    for words in said:
+        assert words in lines[0], process
+    assert "Traceback" not in process.stderr, process
+
+
+def check_untouched(job: Job) -> None:
+    """Checks that nothing was consumed."""
+    assert job.committed() == {}
+    assert topics.read_all(job.bootstrap, job.output, "read_uncommitted") == []
+
+
+def test_model(new_job: NewJob, grpc_stub: TfServingGrpcStub, rest_stub: TfServingRestStub) -> None:
+    """A model server that is not there; an unknown model, version, label or signature; over both protocols."""
+    with TfServingGrpcStub() as gone:
+        nowhere = gone.address
+    job = new_job(grpc_stub.uri())
+    job.produce(range(10))
+    said = {
+        f"grpc://{nowhere}/model": "can't be reached",
+        f"http://{nowhere}/v1/models/model": "can't be reached",
+        grpc_stub.uri(model="other"): "other",
+        rest_stub.uri(model="other"): "other",
+        grpc_stub.uri(version=9): "9",
+        rest_stub.uri(version=9): "9",
+        grpc_stub.uri(label="canary"): "canary",
+        grpc_stub.uri(signature="nosuch"): "serving_default",  # the message lists those there are
+        rest_stub.uri(signature="nosuch"): "serving_default",
+    }
+    models = list(said)
+    for start in range(0, len(models), 3):  # a few at a time: each keeps a core busy for a second
+        processes = [job.start(f"--model={model}") for model in models[start : start + 3]]
+        for process, model in zip(processes, models[start : start + 3], strict=True):
+            refused(process, f"--model={model}", said[model])
+    check_untouched(job)
+
+
+def test_topics(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
+    """A topic that does not exist, with the nearest name; every mistake at once."""
+    job = new_job(grpc_stub.uri())
+    job.produce(range(10))
+    close = job.inputs[0][:-1] + "00"
+    unknown = job.start(f"--input_topic={close}")
+    both = job.start(f"--input_topic={uuid4().hex}", f"--output_topic={job.output}x")
+    refused(unknown, f"--input_topic={close}", "does not exist", f"did you mean '{job.inputs[0]}'")
+    assert both.wait() == 2, both
+    assert "--input_topic" in both.stderr
+    assert f"did you mean '{job.output}'" in both.stderr
+    check_untouched(job)
+
+
+def test_no_broker(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
+    """Nobody listens at --bootstrap_servers: said within 20 s."""
+    job = new_job(grpc_stub.uri())
+    with TfServingGrpcStub() as gone:
+        nowhere = gone.address
+    refused(job.start(f"--bootstrap_servers={nowhere}"), f"--bootstrap_servers={nowhere}", "no broker answers", within_s=20)
+
+
+def test_credentials(new_job: NewJob, grpc_stub: TfServingGrpcStub, own_kafka: KafkaBroker) -> None:
+    """Wrong credentials are named as such, and not shown; right ones work, by environment variable."""
+    job = new_job(grpc_stub.uri())
+    job.bootstrap = own_kafka.bootstrap
+    topics.create_topic(job.bootstrap, job.inputs[0])
+    topics.create_topic(job.bootstrap, job.output)
+    job.produce(range(10))
+    sasl = [
+        f"--bootstrap_servers={own_kafka.sasl_bootstrap}",
+        "--kafka_config=security.protocol=SASL_PLAINTEXT",
+        "--kafka_config=sasl.mechanism=PLAIN",
+        f"--kafka_config=sasl.username={own_kafka.user}",
+        "--kafka_config=sasl.password=${TEST_PASSWORD}",
+    ]
+    wrong = job.start(*sasl, environ={"TEST_PASSWORD": "wrong-secret"})
+    right = job.start("--until_end", *sasl, environ={"TEST_PASSWORD": own_kafka.password})
+    refused(wrong, "refused our credentials", "sasl.password", within_s=20)
+    assert "wrong-secret" not in wrong.stdout + wrong.stderr
+    assert right.done().summary["records"] == 10
+    # The dead-letter topic was missing, and is made with the same credentials.
+    assert job.dead_letters() == []
+
+
+def test_retention(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
+    """Retention ran past the committed offset: said, with how many records are lost; --start_from=earliest goes on."""
+    job = new_job(grpc_stub.uri(), partitions=2)
+    job.produce(range(20))
+    job.run("--max_records=4")
+    job.produce(range(20, 40))
+    before = job.committed()
+    topics.delete_records(job.bootstrap, job.inputs[0], {0: 15, 1: 15})
+    # Once deleted for good, the offsets that the group has committed are below the earliest.
+    refused(job.start("--until_end"), "retention has deleted", "--start_from=earliest", job.group)
+    assert job.committed() == before
+    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 10
