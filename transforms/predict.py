@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import concurrent.futures
-import contextlib
 import dataclasses
-import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import apache_beam as beam
@@ -32,6 +29,10 @@ from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
 CHECK_S = 0.25
 """How often a bundle that waits for the server looks whether it is still worth waiting."""
+
+
+WAKE_AT = 8
+"""How many answered batches wake the thread that waits for them; the last ones do in any case."""
 
 
 class BundleGuard(Protocol):
@@ -75,44 +76,48 @@ class PredictConfig:
 class Requests:
     """An asyncio loop in a thread of its own, with one dispatcher. Call it from one thread.
 
+    Waking a thread costs more than a request's own Python, so batches are handed over many at a time, in both directions.
+
     Args:
         config: The model and how to ask it.
     """
 
     def __init__(self, config: PredictConfig):
-        self.done: queue.SimpleQueue[Batch] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
         self._thread.start()
-        self._running: set[concurrent.futures.Future[None]] = set()
+        self._in_flight = 0
+        self._done: collections.deque[Batch] = collections.deque()
+        self._enough = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._dispatcher = asyncio.run_coroutine_threadsafe(self._open(config), self._loop).result()
 
-    async def _open(self, config: PredictConfig) -> Dispatcher:
-        return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
+    @property
+    def in_flight(self) -> int:
+        """How many batches were sent and not yet taken back."""
+        return self._in_flight
 
-    def send(self, batch: Batch) -> None:
-        """Starts a request; the batch comes back in ``done``."""
-        future = asyncio.run_coroutine_threadsafe(self._answer(batch), self._loop)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
+    def send(self, batches: Sequence[Batch]) -> None:
+        """Starts requests; the batches come back from ``take``."""
+        if batches:
+            self._in_flight += len(batches)
+            self._loop.call_soon_threadsafe(self._start, batches)
 
-    async def _answer(self, batch: Batch) -> None:
-        try:
-            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits for the batch
-            batch.error = error
-        self.done.put(batch)
+    def take(self, timeout_s: float) -> list[Batch]:
+        """Returns batches that are answered, in no order, waiting for some if ``timeout_s`` is above 0."""
+        if timeout_s and len(self._done) < min(WAKE_AT, self._in_flight):
+            self._enough.wait(timeout_s)
+        self._enough.clear()
+        taken = [self._done.popleft() for _ in range(len(self._done))]
+        self._in_flight -= len(taken)
+        return taken
 
     def cancel(self) -> None:
         """Cancels what is in flight and forgets what came back."""
-        running = list(self._running)
-        for future in running:
-            future.cancel()
-        concurrent.futures.wait(running)
-        while not self.done.empty():
-            self.done.get_nowait()
+        if self._in_flight:
+            asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result()
+            self._in_flight = 0
+            self._done.clear()
 
     def close(self) -> None:
         """Ends the loop and its thread."""
@@ -122,6 +127,34 @@ class Requests:
         self._thread.join(10)
         if not self._thread.is_alive():
             self._loop.close()
+
+    # ------------------------------------------------------------------ in the loop's thread
+
+    async def _open(self, config: PredictConfig) -> Dispatcher:
+        return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
+
+    def _start(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            task = self._loop.create_task(self._answer(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, batch: Batch) -> None:
+        try:
+            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits for the batch
+            batch.error = error
+        self._done.append(batch)
+        if len(self._done) >= WAKE_AT or len(self._tasks) == 1 or batch.error is not None:
+            self._enough.set()
+
+    async def _cancel(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class PredictChunks(beam.DoFn):
@@ -147,29 +180,23 @@ class PredictChunks(beam.DoFn):
         self._requests.cancel()
         self._batcher = Batcher(batch_size(self._config.model.signature, self._config.batch_max_size))
         self._order: collections.deque[PendingChunk] = collections.deque()
-        self._in_flight = 0
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
         """Sends full batches; yields what is complete."""
         assert self._requests is not None
         pending = PendingChunk.of(decoded)
         self._order.append(pending)
-        for segment in decoded.segments:
-            for batch in self._batcher.add(pending, segment):
-                self._send(batch)
-        while not self._requests.done.empty():
-            self._settle(self._requests.done.get_nowait())
+        self._requests.send([batch for segment in decoded.segments for batch in self._batcher.add(pending, segment)])
+        self._settle(self._requests.take(0))
         yield from self._complete()
 
     def finish_bundle(self) -> Iterator[Any]:
         """Sends the rest and waits for every answer."""
         assert self._requests is not None
-        for batch in self._batcher.flush():
-            self._send(batch)
+        self._requests.send(self._batcher.flush())
         check_at = time.monotonic() + CHECK_S
-        while self._in_flight:
-            with contextlib.suppress(queue.Empty):
-                self._settle(self._requests.done.get(timeout=CHECK_S))
+        while self._requests.in_flight:
+            self._settle(self._requests.take(CHECK_S))
             if time.monotonic() >= check_at:
                 check_at = time.monotonic() + CHECK_S
                 if not self._guard.keep_alive():
@@ -177,7 +204,7 @@ class PredictChunks(beam.DoFn):
                     return
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
-        for chunk in self._complete():
+        for chunk in self._complete():  # of records that all failed to decode
             yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
@@ -186,19 +213,14 @@ class PredictChunks(beam.DoFn):
             self._requests.close()
             self._requests = None
 
-    def _send(self, batch: Batch) -> None:
-        assert self._requests is not None
-        self._in_flight += 1
-        self._requests.send(batch)
-
-    def _settle(self, batch: Batch) -> None:
-        self._in_flight -= 1
-        if batch.error is not None:
-            assert self._requests is not None
-            self._requests.cancel()
-            with telling_failures():
-                raise batch.error
-        batch.settle()
+    def _settle(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if batch.error is not None:
+                assert self._requests is not None
+                self._requests.cancel()
+                with telling_failures():
+                    raise batch.error
+            batch.settle()
 
     def _complete(self) -> Iterator[PredictedChunk]:
         while self._order and self._order[0].waiting == 0:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import confluent_kafka as ck
 
@@ -34,23 +35,29 @@ _COMMITTED_TIMEOUT_S = 30.0
 class Reader:
     """A consumer whose partitions are set by a subclass.
 
+    Args:
+        config: The job's.
+        open_consumer: Makes the consumer.
+
     Attributes:
         owned: The partitions read now.
         lost: Partitions taken away during the call of ``consume`` that runs now.
+        taken: Partitions taken away, even if they came back, since the session last looked; it clears them.
         changed: Whether the assignment changed since the session last reset it; group metadata taken before is outdated.
         ends: Partition to the position (next offset) at which reading last met the partition's end.
     """
 
-    def __init__(self, config: KafkaConfig):
+    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
         self.config = config
         self.owned: set[Partition] = set()
         self.lost: set[Partition] = set()
+        self.taken: set[Partition] = set()
         self.changed = False
         self.ends: dict[Partition, int] = {}
         self._stopped: set[Partition] = set()
         self._say_down_at = 0.0
         self._failure: KafkaError | None = None
-        self.consumer = ck.Consumer(
+        self.consumer = open_consumer(
             {**config.consumer_properties(), "error_cb": self._on_error},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
@@ -79,28 +86,31 @@ class Reader:
         if self.lost:
             # What was read of a partition before it went is its new owner's, even if that is us again.
             records = [record for record in records if (record.topic, record.partition) not in self.lost]
+            for partition in self.lost:
+                self.ends.pop(partition, None)
             back = self.start_offsets(sorted(self.lost & self.owned))
             self.lost.clear()
             self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
         return records
 
     def _records(self, messages: list[ck.Message]) -> list[KafkaRecord]:
-        records = []
+        records: list[KafkaRecord] = []
+        append, new = records.append, tuple.__new__  # half the time of KafkaRecord(…), for every record
+        only_topic = self.config.topics[0] if len(self.config.topics) == 1 else None
         for message in messages:
             error = message.error()
             if error is None:
                 kind, timestamp_ms = message.timestamp()  # kind 0: there is none
-                records.append(
-                    KafkaRecord(
-                        message.topic(),
-                        message.partition(),
-                        message.offset(),
-                        timestamp_ms if kind else None,
-                        message.key(),
-                        message.value(),
-                        message.headers() or [],
-                    )
+                fields = (
+                    only_topic or message.topic(),
+                    message.partition(),
+                    message.offset(),
+                    timestamp_ms if kind else None,
+                    message.key(),
+                    message.value(),
+                    message.headers() or [],
                 )
+                append(new(KafkaRecord, fields))
             elif error.code() == ck.KafkaError._PARTITION_EOF:
                 self.ends[message.topic(), message.partition()] = message.offset()
             elif not is_transient(error):
@@ -221,8 +231,8 @@ class Reader:
 class GroupReader(Reader):
     """Partitions shared among all members of the group by Kafka's consumer-group protocol."""
 
-    def __init__(self, config: KafkaConfig):
-        super().__init__(config)
+    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
+        super().__init__(config, open_consumer)
         self.consumer.subscribe(
             list(config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
@@ -243,6 +253,7 @@ class GroupReader(Reader):
         self.changed = True
         gone = {(tp.topic, tp.partition) for tp in partitions}
         self.lost |= gone
+        self.taken |= gone
         self.owned -= gone
         self._stopped -= gone
         for partition in gone:
@@ -253,8 +264,10 @@ class GroupReader(Reader):
 class StaticReader(Reader):
     """This shard's share of every topic: the partitions whose number modulo the shard count is the shard's index."""
 
-    def __init__(self, config: KafkaConfig, shard: int = 0, shards: int = 1):
-        super().__init__(config)
+    def __init__(
+        self, config: KafkaConfig, shard: int = 0, shards: int = 1, open_consumer: Callable[..., Any] = ck.Consumer
+    ):
+        super().__init__(config, open_consumer)
         self._shard, self._shards = shard, shards
         self._discover_at = 0.0
 

@@ -39,20 +39,24 @@ class NotCommittedError(KafkaError):
 class Writer:
     """A producer; subclasses say what ``commit`` means.
 
-    Attributes:
-        open_s: How long the transaction has been open, in seconds; 0 if there is none.
+    Args:
+        config: The job's.
+        open_producer: Makes the producer.
     """
 
-    open_s: float = 0.0
-
-    def __init__(self, config: KafkaConfig):
+    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
         self.config = config
         self._failure: tuple[str, ck.KafkaError] | None = None
         self._counts: dict[str, int] = {}
-        self.producer = ck.Producer(
+        self.producer = open_producer(
             {**config.producer_properties(), "on_delivery": self._on_failed_delivery},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
+
+    @property
+    def open_s(self) -> float:
+        """How long a transaction has been open, in seconds; 0 if there is none."""
+        return 0.0
 
     def write(self, records: Iterable[OutputRecord]) -> None:
         """Hands records to librdkafka, which sends them in the background, in order per output partition.
@@ -112,14 +116,14 @@ class Writer:
 class TransactionalWriter(Writer):
     """One Kafka transaction a bundle, begun with its first output (KIP-98, KIP-447)."""
 
-    def __init__(self, config: KafkaConfig):
-        super().__init__(config)
+    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
+        super().__init__(config, open_producer)
         self._begun_at: float | None = None
         self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
 
     @property
-    def open_s(self) -> float:  # type: ignore[override]  # read only, as its readers need it
-        """How long the transaction has been open, in seconds; 0 if there is none."""
+    def open_s(self) -> float:
+        """As ``Writer.open_s``."""
         return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
 
     def write(self, records: Iterable[OutputRecord]) -> None:

@@ -44,6 +44,7 @@ class Session:
         shard: Of a static assignment, which share this is.
         shards: And of how many.
         clock: Seconds, monotonic.
+        sleep: Waits so many seconds.
         open_writer: Makes the writer.
         open_reader: Makes the reader; by default the one for ``config.assignment``.
     """
@@ -54,11 +55,12 @@ class Session:
         shard: int = 0,
         shards: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
         open_writer: Callable[[KafkaConfig], Writer] = open_writer,
         open_reader: Callable[[KafkaConfig], Reader] | None = None,
     ):
         self.config = config
-        self._clock = clock
+        self._clock, self._sleep = clock, sleep
         self.writer: Writer = open_writer(config)  # first: it fences a former self before we read what that may commit
         if open_reader is not None:
             self.reader = open_reader(config)
@@ -87,8 +89,8 @@ class Session:
 
     def begin(self) -> None:
         """Starts a bundle. One that was begun and never committed has failed: its records are read again."""
-        if self._first:
-            self.rollback("the bundle failed")
+        if self._first or self._void is not None:
+            self.rollback(self._void or "the bundle failed")
         self.reader.changed = False
         self._group = None
         self._void = None
@@ -105,22 +107,27 @@ class Session:
             self._group = self.reader.consumer.consumer_group_metadata()
             self.reader.changed = False
         self._note_changes()
+        # Noted in a void bundle, too: reading has moved past them, and the rollback has to take it back.
+        last = {(record[0], record[1]): record[2] for record in records}
+        for partition, offset in last.items():
+            if partition not in self._next:
+                self._first[partition] = next(record[2] for record in records if (record[0], record[1]) == partition)
+            self._next[partition] = offset + 1
         if self._void is not None:
             return []
-        for record in records:
-            partition = record[0], record[1]
-            if partition not in self._next:
-                self._first[partition] = record[2]
-            self._next[partition] = record[2] + 1
         if records:
             self._reads.append((self._polled_at, len(records)))
             self._read += len(records)
         return records
 
+    def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
+        """Whether this bundle has read a record at or beyond the end of its partition."""
+        return any(offset > ends.get(partition, offset) for partition, offset in self._next.items())
+
     def poll_nothing(self, wait_s: float) -> None:
         """Keeps our place in the group for ``wait_s`` seconds without reading."""
         self._poll_paused()
-        time.sleep(wait_s)
+        self._sleep(wait_s)
 
     def take_committed_count(self) -> int:
         """How many records were committed since the last call."""
@@ -159,6 +166,13 @@ class Session:
         if self._first and self.reader.changed and self._void is None:
             # The generation moved on under this bundle: its commit would be refused (ILLEGAL_GENERATION).
             self._void = "the group rebalanced"
+        for partition in self.reader.taken:
+            # Others may have gone on from where we were: should it come back, it is read from what is committed then, and
+            # a rollback must not take it further back.
+            self._first.pop(partition, None)
+            self._next.pop(partition, None)
+            self.committed.pop(partition, None)
+        self.reader.taken.clear()
 
     # ------------------------------------------------------------------ waiting
 
@@ -199,7 +213,7 @@ class Session:
 
     def write(self, records: list[OutputRecord]) -> None:
         """Adds outcomes to the bundle: predictions and dead letters alike."""
-        if self._void is not None:
+        if self._void is not None or not records:
             return
         if self._cautious:
             self._held_back.extend(records)
@@ -274,7 +288,7 @@ class Session:
 
     def close(self) -> None:
         """Gives the partitions back at once."""
-        if self._first:
+        if self._first or self._void is not None:
             self.rollback("stopped")
         if self.config.delivery == AT_LEAST_ONCE:
             self._commit_synchronously()

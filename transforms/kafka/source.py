@@ -32,10 +32,23 @@ CHECK_COMMITTED_S = 0.2
 
 
 class Polling:
-    """Decides how much to read and when to stop; the part of the source that knows nothing of Beam."""
+    """Decides how much to read and when to stop; the part of the source that knows nothing of Beam.
 
-    def __init__(self, config: KafkaConfig, stop: StopConditions, clock: Callable[[], float] = time.monotonic):
-        self.config, self.stop, self._clock = config, stop, clock
+    Args:
+        config: The job's.
+        stop: When to stop.
+        clock: Seconds, monotonic.
+        first_read: Records asked for at a time.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        stop: StopConditions,
+        clock: Callable[[], float] = time.monotonic,
+        first_read: int = FIRST_READ,
+    ):
+        self.config, self.stop, self._clock, self._first_read = config, stop, clock, first_read
         self._until = dict(stop.until) if stop.until is not None else None
         self._behind = {partition: end for partition, end in stop.until or () if partition in stop.behind}
         self._budget = self._open_budget()
@@ -57,7 +70,7 @@ class Polling:
         began = self._clock()
         read = 0
         while read < self.config.max_bundle_records:
-            wanted = min(FIRST_READ, self.config.max_bundle_records - read)
+            wanted = min(self._first_read, self.config.max_bundle_records - read)
             granted = wanted if self._budget is None else self._budget.take(wanted)
             if not granted:
                 if not read:
@@ -72,7 +85,7 @@ class Polling:
             size = self.config.chunk_records
             for start in range(0, len(records), size):
                 yield RecordChunk(records[start : start + size])
-            if len(records) < FIRST_READ or self._clock() - began > self.config.max_bundle_s or draining():
+            if len(records) < self._first_read or self._clock() - began > self.config.max_bundle_s or draining():
                 break
 
     def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
@@ -89,7 +102,7 @@ class Polling:
         self._rate += 0.2 * (read / elapsed - self._rate)
 
     def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
-        if self._until is None or not records:
+        if self._until is None or not kafka.has_read_beyond(self._until):
             return records
         beyond = [record for record in records if record.offset >= self._until.get(record[:2], 0)]
         if beyond:

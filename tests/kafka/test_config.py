@@ -1,0 +1,79 @@
+"""What Kafka's clients are told: the guarantees' properties are fixed, everything else is the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import confluent_kafka as ck
+import pytest
+
+from transforms.kafka.config import AT_LEAST_ONCE, PROTECTED, KafkaConfig
+from transforms.kafka.source import config_from_properties
+
+CONFIG = KafkaConfig("127.0.0.1:1", ("in",), "group", "host-3")
+
+
+def with_properties(**properties: str) -> KafkaConfig:
+    return dataclasses.replace(CONFIG, properties=tuple((name.replace("__", "."), v) for name, v in properties.items()))
+
+
+def test_what_the_guarantees_rest_on() -> None:
+    consumer, producer = CONFIG.consumer_properties(), CONFIG.producer_properties()
+    assert consumer["isolation.level"] == "read_committed"
+    assert consumer["enable.auto.commit"] is False
+    assert consumer["auto.offset.reset"] == "error"
+    assert consumer["enable.partition.eof"] is True
+    assert consumer["group.id"] == "group"
+    assert producer["enable.idempotence"] is True
+    assert producer["transactional.id"] == CONFIG.transactional_id == "group-host-3"
+
+
+def test_at_least_once_has_no_transactions() -> None:
+    producer = dataclasses.replace(CONFIG, delivery=AT_LEAST_ONCE).producer_properties()
+    assert not [name for name in producer if name.startswith("transaction")]
+    assert producer["enable.idempotence"] is True
+
+
+def test_the_group_protocol_is_only_asked_for_where_it_is_used() -> None:
+    assert CONFIG.consumer_properties()["partition.assignment.strategy"] == "cooperative-sticky"
+    static = dataclasses.replace(CONFIG, assignment="static")
+    assert "partition.assignment.strategy" not in static.consumer_properties()
+
+
+def test_the_users_properties_win_over_our_defaults_and_go_where_they_belong() -> None:
+    config = with_properties(linger__ms="7", fetch__wait__max__ms="9", ssl__ca__location="/ca.pem", client__id="me")
+    consumer, producer = config.consumer_properties(), config.producer_properties()
+    assert (producer["linger.ms"], consumer["fetch.wait.max.ms"]) == ("7", "9")
+    assert "linger.ms" not in consumer
+    assert "fetch.wait.max.ms" not in producer
+    for properties in (consumer, producer):
+        assert (properties["ssl.ca.location"], properties["client.id"]) == ("/ca.pem", "me")
+
+
+@pytest.mark.parametrize("name", sorted(set(PROTECTED) - {"metadata.broker.list", "group.protocol", "group.instance.id"}))
+def test_a_protected_property_can_not_be_changed_even_from_code(name: str) -> None:
+    """--kafka_config refuses them; whoever builds a KafkaConfig by hand may not lose the guarantee either."""
+    config = with_properties(**{name.replace(".", "__"): "true"})
+    for of in (KafkaConfig.consumer_properties, KafkaConfig.producer_properties):
+        assert of(config).get(name) == of(CONFIG).get(name)
+
+
+def test_librdkafka_takes_all_of_it() -> None:
+    """A wrong name or a contradiction among our own defaults would be an exception here."""
+    for config in (CONFIG, dataclasses.replace(CONFIG, delivery=AT_LEAST_ONCE, assignment="static")):
+        ck.Consumer({**config.consumer_properties(), "log_level": 0}).close()
+        ck.Producer({**config.producer_properties(), "log_level": 0})
+
+
+def test_secrets_are_not_shown() -> None:
+    config = with_properties(sasl__password="hunter2")
+    assert "hunter2" not in repr(config)
+    assert pickle.loads(pickle.dumps(config)) == config, "but they travel to the workers"
+
+
+def test_a_config_from_beam_style_properties() -> None:
+    config = config_from_properties({"bootstrap.servers": "h:1", "group.id": "g", "client.id": "me"}, ["in"])
+    assert config == KafkaConfig("h:1", ("in",), "g", properties=(("client.id", "me"),))
+    with pytest.raises(ValueError, match=r"consumer_config lacks bootstrap\.servers and group\.id"):
+        config_from_properties({}, ["in"])
