@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -26,10 +27,17 @@ def main() -> int:
 
 def run() -> NoReturn:
     """Runs the command line, then ends the process at once: libraries' threads are not waited for."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)  # until the job runs, which then drains
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    os.write(2, b"stopped before anything was read\n")
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     groups: dict[str, Any] = {}
     for flag in FLAGS:
@@ -118,12 +118,13 @@ def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _how(flag: Flag) -> dict[str, Any]:
+    # A flag without its value is not argparse's to refuse: it would stop at the first one and hide all other mistakes.
     if flag.kind == "switch":
-        return {"action": "store_true"}
+        return {"nargs": "?", "const": True, "metavar": "true|false"}
     metavar = (
         "|".join(flag.choices) if flag.choices else flag.kind.upper() if flag.kind in ("natural", "number") else "VALUE"
     )
-    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar)}
+    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar), "nargs": "?", "const": _NO_VALUE}
     if flag.kind == "many":
         how["action"] = "append"
     return how
@@ -131,6 +132,18 @@ def _how(flag: Flag) -> dict[str, Any]:
 
 def _help(flag: Flag) -> str:
     return flag.help + (f" (default: {flag.default})" if flag.default is not None else "")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows a flag's value without the brackets of one that may be left out."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == "?":
+            return "" if action.const is True else str(action.metavar)
+        return super()._format_args(action, default_metavar)
+
+
+_NO_VALUE = object()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -145,6 +158,7 @@ class _Checker:
         self.mistakes: list[str] = []
         self._environ = environ
         self._rest = rest
+        given = self._with_values(given)
         self._given = {**self._from_file(given.get("config")), **given}
 
     def config(self) -> Config:
@@ -179,7 +193,7 @@ class _Checker:
             retry_deadline_s=self._number("retry_deadline_s") or 60.0,
             on_unavailable=self._choice("on_unavailable"),
             max_records=self._whole("max_records"),
-            until_end=bool(self._given.get("until_end")),
+            until_end=self._switch("until_end"),
             duration_s=self._number("duration_s"),
             status=self._choice("status"),
             summary_json=self._output_file("summary_json"),
@@ -193,6 +207,24 @@ class _Checker:
         return config
 
     # ------------------------------------------------------------------ single flags
+
+    def _with_values(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, value in given.items():
+            kept = [item for item in value if item is not _NO_VALUE] if isinstance(value, list) else value
+            if kept is _NO_VALUE or kept != value:
+                self.mistakes.append(f"--{name}: takes a value, as in --{name}=VALUE")
+            if kept is not _NO_VALUE:
+                found[name] = kept
+        return found
+
+    def _switch(self, name: str) -> bool:
+        value = self._given.get(name, False)
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            self.mistakes.append(f"--{name}: give true or false, or the flag alone for true")
+        return bool(value)
 
     def _text(self, name: str) -> str | None:
         value = self._given.get(name, BY_NAME[name].default)
@@ -264,11 +296,12 @@ class _Checker:
         if not output:
             self.mistakes.append("--output_topic: name the topic that predictions go to")
         output = output or "?"
-        dead = self._text("dead_letter_topic") or f"{output}.dead-letter"
+        given_dead = self._text("dead_letter_topic")
+        dead = given_dead or f"{output}.dead-letter"
         for name, topic in [
             *(("input_topic", topic) for topic in inputs),
             ("output_topic", output),
-            ("dead_letter_topic", dead),
+            *([("dead_letter_topic", given_dead)] if given_dead else []),
         ]:
             if not topic.startswith("?") and not re.fullmatch(r"[a-zA-Z0-9._-]{1,249}", topic):
                 self.mistakes.append(
@@ -360,9 +393,10 @@ class _Checker:
                     continue
                 found[key.strip()] = self._expand(where, value.strip())
         found.update(self._pairs("kafka_config"))
-        for name, value in found.items():
-            if problem := _property_problem(name, value):
-                self.mistakes.append(f"--kafka_config {name}: {problem}")
+        problems = {name: problem for name, value in found.items() if (problem := _property_problem(name, value))}
+        self.mistakes += [f"--kafka_config {name}: {problem}" for name, problem in problems.items()]
+        if found and not problems and (refusal := _refused_by_librdkafka(found)):
+            self.mistakes.append(f"--kafka_config: not accepted by librdkafka: {refusal}")
         return tuple(sorted(found.items()))
 
     # ------------------------------------------------------------------ the whole
@@ -401,16 +435,17 @@ class _Checker:
                 )
             if name == "--direct_running_mode" and value != "in_memory":
                 self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
-        unknown = [argument.partition("=")[0] for argument in rest if argument.startswith("--")]
+        unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
         if unknown:
             known = _beam_flags()
             for name in unknown:
                 if name not in known:
                     self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")
         for index, argument in enumerate(rest):
-            after_flag = index > 0 and rest[index - 1].startswith("--") and "=" not in rest[index - 1]
-            if not argument.startswith("-") and not after_flag:
-                self.mistakes.append(f"{argument}: what is this? Flags are given as --name=value")
+            after_flag = index > 0 and _is_flag(rest[index - 1]) and "=" not in rest[index - 1]
+            if not _is_flag(argument) and not after_flag:
+                name = argument.partition("=")[0]  # what stands behind may be a secret
+                self.mistakes.append(f"{name}: what is this? Flags are given as --name=value")
 
     def _from_file(self, path: str | None) -> dict[str, Any]:
         if path is None:
@@ -429,9 +464,13 @@ class _Checker:
         return {name: _plain(value) for name, value in content.items() if name in BY_NAME and value is not None}
 
 
+def _is_flag(argument: str) -> bool:
+    return bool(re.match(r"--?[^\d.-]", argument))
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):  # kafka_config: {name: value}
-        return [f"{key}={_plain(item)}" for key, item in value.items()]
+        return [f"{key}={str(item).lower() if isinstance(item, bool) else _plain(item)}" for key, item in value.items()]
     if isinstance(value, list) or value is True or value is False:
         return value
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
@@ -440,19 +479,23 @@ def _plain(value: Any) -> Any:
 def _property_problem(name: str, value: str) -> str | None:
     if name in PROTECTED:
         return "is set by a flag, or by the guarantees; leave it out"
+    text = _refused_by_librdkafka({name: value})
+    if text is None or text.startswith("Failed to create"):
+        return None  # alone it makes no client (SASL without a mechanism, say): that is for all of them together to show
+    if "No such configuration property" in text:
+        return "no such librdkafka property"
+    # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
+    harmless = len(value) < 20 and "password" not in name and "key" not in name
+    return "not accepted by librdkafka: " + (text if harmless else "bad value")
+
+
+def _refused_by_librdkafka(properties: Mapping[str, str]) -> str | None:
     import confluent_kafka as ck
 
     try:
-        ck.Producer({name: value, "log_level": 0})
+        ck.Producer({**properties, "log_level": 0})
     except ck.KafkaException as error:
-        text = error.args[0].str()
-        # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
-        return (
-            "no such librdkafka property"
-            if "No such configuration property" in text
-            else "not accepted by librdkafka: "
-            + (text if len(value) < 20 and "password" not in name and "key" not in name else "bad value")
-        )
+        return str(error.args[0].str())
     return None
 
 

@@ -56,6 +56,7 @@ class WorkerStats(Observer):
     def __init__(self, path: Path | None = None, worker: int = 0, workers: int = 1):
         self.rows = open_rows(path, workers)
         self._row = self.rows[worker]
+        self._row["partitions"], self._row["holding"] = 0, b""  # what a killed worker was doing, its successor is not
         self._lock = threading.Lock()  # two threads report: the bundle's and the request loop's
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
 
@@ -91,7 +92,7 @@ class WorkerStats(Observer):
     def rolled_back(self, reason: str) -> None:
         """As ``Observer.rolled_back``."""
         self._row["rollbacks"] += 1
-        self._row["rolled_back"] = reason.encode()[:512]
+        self._row["rolled_back"] = reason.encode(errors="replace")[:512]
 
     def assigned(self, partitions: Sequence[str]) -> None:
         """As ``Observer.assigned``."""
@@ -99,10 +100,10 @@ class WorkerStats(Observer):
 
     def holding(self, reason: str | None) -> None:
         """As ``Observer.holding``."""
-        self._row["holding"] = (reason or "").encode()[:512]
+        self._row["holding"] = (reason or "").encode(errors="replace")[:512]
 
     def _reason(self, name: str) -> int:
-        key = name.encode()[:48]
+        key = name.encode(errors="replace")[:48]
         if key not in self._reasons:
             index = min(len(self._reasons), _REASONS - 1)
             self._row["reasons"][index]["name"] = key
@@ -164,7 +165,7 @@ class Totals:
         total = int(self._latency.sum())
         if not total:
             return 0.0
-        index = int(np.searchsorted(np.cumsum(self._latency), quantile * total))
+        index = int(np.searchsorted(np.cumsum(self._latency), max(1, quantile * total)))
         return round(float(0.01 * _BASE ** (index + 0.5)), 3)
 
     def summary(self) -> dict[str, Any]:

@@ -123,8 +123,12 @@ def end_with_parent() -> None:
 def quiet_logging() -> None:
     """Warnings and errors only, a line each; Beam and librdkafka tell more than a person wants."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else every connection that a model server closes is a line
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failed stage is told by us, once
-    logging.getLogger("transforms.kafka.librdkafka").setLevel(logging.ERROR)  # its warnings are retries under way
+    librdkafka = logging.getLogger("transforms.kafka.librdkafka")
+    librdkafka.setLevel(logging.ERROR)  # its warnings are retries under way
+    # Every refused connection, many a second while Kafka is down: that it is down is told by ``consumer.py``, now and then.
+    librdkafka.addFilter(lambda record: not record.getMessage().startswith("FAIL "))
 
 
 def main() -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +34,7 @@ class _Worker:
     started_at: float
     quick_deaths: int = 0
     start_at: float | None = None
+    dismissed: bool = False  # it was to be started again when the drain came
 
 
 class Workers:
@@ -39,10 +42,20 @@ class Workers:
 
     Args:
         orders: What each worker is told.
+        start: Starts the process of one.
+        clock: Seconds, monotonic.
+        sleep: Waits so many seconds.
     """
 
-    def __init__(self, orders: Sequence[Order]):
-        self._workers = [_Worker(order, _start(order), time.monotonic()) for order in orders]
+    def __init__(
+        self,
+        orders: Sequence[Order],
+        start: Callable[[Order], subprocess.Popen[bytes]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._start, self._clock, self._sleep = start or _start, clock, sleep
+        self._workers = [_Worker(order, self._start(order), clock()) for order in orders]
         self._draining = False
 
     @property
@@ -70,7 +83,7 @@ class Workers:
             status = self._check(on_event)
             if status is not None:
                 return status
-            time.sleep(CHECK_S)
+            self._sleep(CHECK_S)
 
     def _check(self, on_event: Callable[[str], None]) -> int | None:
         running = 0
@@ -81,19 +94,23 @@ class Workers:
             elif worker.start_at is not None:
                 running += 1
                 if self._draining:
-                    worker.start_at = None
-                elif time.monotonic() >= worker.start_at:
-                    worker.process, worker.started_at, worker.start_at = _start(worker.order), time.monotonic(), None
+                    worker.start_at, worker.dismissed = None, True
+                elif self._clock() >= worker.start_at:
+                    worker.process, worker.started_at, worker.start_at = self._start(worker.order), self._clock(), None
             elif code != EXIT_DONE and not self._draining:
                 if code == EXIT_FENCED:
                     self._end_all()
                     return EXIT_FAILED
                 self._plan_restart(worker, code, on_event)
                 running += 1
-        return None if running else EXIT_DONE
+        if running:
+            return None
+        codes = [worker.process.poll() for worker in self._workers if not worker.dismissed]
+        # A worker that is told to drain before it listens for that has not begun: nothing is lost, nothing has failed.
+        return EXIT_DONE if all(code in (EXIT_DONE, -signal.SIGTERM) for code in codes) else EXIT_FAILED
 
     def _plan_restart(self, worker: _Worker, code: int, on_event: Callable[[str], None]) -> None:
-        quick = time.monotonic() - worker.started_at < QUICK_S
+        quick = self._clock() - worker.started_at < QUICK_S
         worker.quick_deaths = worker.quick_deaths + 1 if quick else 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         if worker.quick_deaths >= QUICK_DEATHS:
@@ -101,7 +118,7 @@ class Workers:
             raise WorkerFailedError(f"worker {worker.order.index} {how}, {QUICK_DEATHS} times in a row; see above")
         delay_s = min(10.0, 0.5 * 2.0**worker.quick_deaths) if worker.quick_deaths else 0.0
         on_event(f"worker {worker.order.index} {how}; started again, nothing is lost")
-        worker.start_at = time.monotonic() + delay_s
+        worker.start_at = self._clock() + delay_s
 
     def _end_all(self) -> None:
         self.drain()
@@ -119,6 +136,6 @@ def _start(order: Order) -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C is for the parent alone, which drains us; twice would end us at once
     )
     assert process.stdin is not None
-    with process.stdin as stdin:
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: that is seen by its status
         stdin.write(pickle.dumps(order))  # over a pipe, not a file: it holds secrets
     return process

@@ -106,7 +106,9 @@ def serving(model: FakeModel, name: str = "model") -> Iterator[str]:
     try:
         yield f"fake://{name}"
     finally:
-        del _served[name], clients.SCHEMES["fake"]
+        del _served[name]
+        if not _served:
+            del clients.SCHEMES["fake"]
 
 
 def parse(uri: str) -> None:

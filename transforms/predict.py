@@ -90,7 +90,12 @@ class Requests:
         self._done: collections.deque[Batch] = collections.deque()
         self._enough = threading.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dispatcher = asyncio.run_coroutine_threadsafe(self._open(config), self._loop).result()
+        self._unanswered = 0  # of those tasks; several may end in one turn of the loop, before they are taken out of the set
+        try:
+            self._dispatcher = asyncio.run_coroutine_threadsafe(self._open(config), self._loop).result()
+        except BaseException:
+            self._end_loop()
+            raise
 
     @property
     def in_flight(self) -> int:
@@ -123,6 +128,9 @@ class Requests:
         """Ends the loop and its thread."""
         self.cancel()
         asyncio.run_coroutine_threadsafe(self._dispatcher.close(), self._loop).result(10)
+        self._end_loop()
+
+    def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         if not self._thread.is_alive():
@@ -134,6 +142,7 @@ class Requests:
         return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
 
     def _start(self, batches: Sequence[Batch]) -> None:
+        self._unanswered += len(batches)
         for batch in batches:
             task = self._loop.create_task(self._answer(batch))
             self._tasks.add(task)
@@ -146,8 +155,9 @@ class Requests:
             raise
         except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits for the batch
             batch.error = error
+        self._unanswered -= 1
         self._done.append(batch)
-        if len(self._done) >= WAKE_AT or len(self._tasks) == 1 or batch.error is not None:
+        if len(self._done) >= WAKE_AT or not self._unanswered or batch.error is not None:
             self._enough.set()
 
     async def _cancel(self) -> None:
@@ -155,6 +165,7 @@ class Requests:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._unanswered = 0
 
 
 class PredictChunks(beam.DoFn):

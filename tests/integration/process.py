@@ -196,7 +196,7 @@ class Job:
         return topics.committed_offsets(self.bootstrap, self.group, topic or self.inputs[0])
 
     def end_of_output(self) -> int:
-        """A measure of progress: the committed end offsets of the output, which count transaction markers too."""
+        """A measure of progress: the committed end of the output, which counts markers and aborted records too."""
         return sum(topics.end_offsets(self.bootstrap, self.output).values())
 
     def wait_for_progress(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
@@ -231,7 +231,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, proce
 
 @contextlib.contextmanager
 def job_factory(bootstrap: str) -> Iterator[Callable[..., Job]]:
-    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=(), config=None)``; ends every process it started."""
+    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=(), config=None)``; ends what it started."""
     jobs: list[Job] = []
 
     def new_job(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,11 +77,11 @@ def test_records(new_job: NewJob, protocol: type[StubServer]) -> None:
         letters = _by_offset(topic, dead)
         for offset in classes:
             record = letters.pop(offset)
-            key, value, headers = sent[offset]
+            key, value, own = sent[offset]
             assert (record.key, record.value, record.timestamp_ms) == (key, value, T + offset), "the original, untouched"
-            assert record.headers[: len(headers)] == headers
-            assert [name for name, _ in record.headers[len(headers) :]] == ADDED_TO_DEAD
-            why = dict(record.headers[len(headers) :])
+            assert record.headers[: len(own)] == own
+            assert [name for name, _ in record.headers[len(own) :]] == ADDED_TO_DEAD
+            why = dict(record.headers[len(own) :])
             assert why["inference.error.stage"] == b"decode"
             assert why["inference.error.class"] == classes[offset].encode()
             assert SECRET.encode() not in (why["inference.error.message"] or b""), "no payload in messages"
@@ -168,11 +169,9 @@ def test_examples_and_merge(new_job: NewJob, served: Served) -> None:
     assert sorted(_outputs(regress, "value")) == [0.5 * n + 2 for n in range(100)]
     assert sorted(_outputs(classify, "scores")) == [[0.5 * n + 2] for n in range(100)]
     merged = {record.value for record in merge.predictions()}
-    assert merged == {
-        original[:-1] + b',"prediction":{"y":[%.1f]}}' % (0.5 * n + 2) for n, original in enumerate(originals)
-    }
+    assert merged == {original[:-1] + b',"prediction":{"y":[%.1f]}}' % (0.5 * n + 2) for n, original in enumerate(originals)}
     assert dict(merge.dead_letters()[0].headers)["inference.error.class"] == b"FieldCollision"
 
 
-def _outputs(job: Job, name: str) -> list[object]:
+def _outputs(job: Job, name: str) -> list[Any]:
     return [json.loads(record.value or b"")[name] for record in job.predictions()]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Job, job_factory, wait_until
 from tests.kafka_broker import KafkaBroker
@@ -38,7 +39,7 @@ def test_broker(new_job_there: NewJob, own_kafka: KafkaBroker, stub: TfServingGr
     own_kafka.kill()
     time.sleep(2)
     own_kafka.start()
-    for job, process in zip(jobs, processes, strict=True):
+    for job, process in zip(jobs[:2], processes, strict=False):  # the third need not wait for transactions to time out
         job.wait_for_progress(500, process)
     own_kafka.restart()
     stub.faults.latency_s = 0
@@ -93,12 +94,12 @@ def test_model_server_hold(new_job: NewJob, stub: TfServingGrpcStub) -> None:
 @pytest.mark.timeout(120)
 def test_model_server_policies(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Server down past the deadline: dead_letter writes on, fail ends with 1 and commits nothing of the bundle."""
-    stub.faults.latency_s = 0.05
-    flags = ("--max_in_flight=4", "--retry_deadline_s=1", *SMALL_BUNDLES)
+    stub.faults.latency_s = 0.1
+    flags = ("--max_in_flight=2", "--retry_deadline_s=1", *SMALL_BUNDLES)
     dead_letter = new_job(stub.uri(), flags=(*flags, "--on_unavailable=dead_letter"))
     fail = new_job(stub.uri(), flags=(*flags, "--on_unavailable=fail"))
     for job in (dead_letter, fail):
-        job.produce(range(8000))
+        job.produce(range(12_000))
     writing, failing = dead_letter.start("--until_end"), fail.start("--until_end")
     for job, process in ((dead_letter, writing), (fail, failing)):
         job.wait_for_progress(300, process)
@@ -117,9 +118,26 @@ def test_model_server_policies(new_job: NewJob, stub: TfServingGrpcStub) -> None
     assert headers["inference.error.stage"] == b"predict"
     assert int(headers["inference.error.attempts"] or b"0") > 1
     answered = failing.summary["records"]
-    assert 300 <= answered < 8000
-    assert fail.run("--until_end").summary["records"] == 8000 - answered
+    assert 300 <= answered < 12_000
+    assert fail.run("--until_end").summary["records"] == 12_000 - answered
     assert fail.report().ok, fail.report()
+
+
+def test_retention_while_running(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Records are deleted before they are read: never skipped without a word, but exit 1, with the cure."""
+    job = new_job(stub.uri(), flags=SMALL_BUNDLES)
+    job.produce(range(60_000))
+    stub.faults.answer_next(None, "hang")
+    process = job.start("--until_end")
+    stub.faults.wait_for(lambda faults: faults.in_flight > 0, 60)
+    topics.delete_records(job.bootstrap, job.inputs[0], {0: 50_000})
+    stub.down()  # what hangs is cut off, and sent again
+    stub.faults.clear()
+    stub.up()
+    assert process.wait() == 1
+    assert "retention deleted records before they were read" in process.stderr
+    assert "--start_from=earliest" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_same_instance_id(new_job: NewJob, stub: TfServingGrpcStub) -> None:

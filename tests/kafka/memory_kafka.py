@@ -1,10 +1,10 @@
-"""Kafka in memory, behind the parts of confluent_kafka's interface that the project calls: one group member and "the others".
+"""Kafka in memory, behind what the project calls of confluent_kafka: one group member and "the others".
 
 The real ``GroupReader``, ``TransactionalWriter``, ``Session`` and ``Polling`` run on it, so that rebalances, fencing and
 failed commits can happen at any chosen moment. What is modelled, and where it comes from:
 
-* rebalance callbacks run inside ``poll`` and ``consume``, between two records of the same call (librdkafka serves its queue in
-  order, and what was taken from it before a revocation is still returned);
+* rebalance callbacks run inside ``poll`` and ``consume``, between two records of the same call (librdkafka serves its queue
+  in order, and what was taken from it before a revocation is still returned);
 * a rebalance moves the generation on; offsets sent under an older one are refused, and the transaction has to be aborted
   (KIP-447);
 * partitions taken from us are worked on by another member, which commits outputs and offsets of its own;
@@ -28,11 +28,11 @@ from transforms.types import KafkaRecord
 Source = tuple[str, int, int]
 
 
-def refused(code: int, reason: str = "injected", *, retriable: bool = False, abort: bool = False, fatal: bool = False) -> Any:
+def refused(
+    code: int, reason: str = "injected", *, retriable: bool = False, abort: bool = False, fatal: bool = False
+) -> Any:
     """The exception that librdkafka's calls raise."""
-    return ck.KafkaException(
-        ck.KafkaError(code, reason, fatal=fatal, retriable=retriable, txn_requires_abort=abort)  # type: ignore[call-arg]
-    )
+    return ck.KafkaException(ck.KafkaError(code, reason, fatal=fatal, retriable=retriable, txn_requires_abort=abort))
 
 
 class Message:

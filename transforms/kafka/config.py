@@ -55,7 +55,7 @@ class KafkaConfig:
 
     def client_properties(self) -> dict[str, Value]:
         """Properties of every client: the address and what the user gave, without what only the other kind knows."""
-        return {"bootstrap.servers": self.bootstrap_servers, **dict(self.properties)}
+        return {**dict(self.properties), "bootstrap.servers": self.bootstrap_servers}
 
     def consumer_properties(self) -> dict[str, Value]:
         """Properties of the consumer."""

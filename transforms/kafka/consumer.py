@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import confluent_kafka as ck
 
@@ -23,13 +23,11 @@ log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
-DISCOVERY_S = 10.0
-"""How often a static reader looks for added partitions."""
-
 SAY_DOWN_S = 10.0
 """How often a person is told that Kafka is down."""
 
-_COMMITTED_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 30.0
+_Answer = TypeVar("_Answer")
 
 
 class Reader:
@@ -165,7 +163,10 @@ class Reader:
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def _checked_start(self, topic: str, partition: int, offset: int) -> int:
-        low, high = self.consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), timeout=10, cached=False)
+        low, high = _ask_until_answered(
+            lambda: self.consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), timeout=10, cached=False),
+            f"{topic}/{partition}",
+        )
         if offset < 0:
             return int(low)
         if offset < low:
@@ -184,19 +185,14 @@ class Reader:
 
     def _committed(self, wanted: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
         # A transaction that is still open keeps its offsets unstable (KIP-447); librdkafka asks again until the time-out.
-        stop_at = time.monotonic() + _COMMITTED_TIMEOUT_S
-        while True:
-            try:
-                found: list[ck.TopicPartition] = self.consumer.committed(wanted, timeout=10)
-                errors = [tp.error for tp in found if tp.error is not None]
-                if not errors:
-                    return found
-                problem = errors[0]
-            except ck.KafkaException as error:
-                problem = error.args[0]
-            if not is_transient(problem) or time.monotonic() > stop_at:
-                raise KafkaError(f"committed offsets of group {self.config.group_id!r}: {describe(problem)}")
-            time.sleep(0.05)
+        def ask() -> list[ck.TopicPartition]:
+            found: list[ck.TopicPartition] = self.consumer.committed(wanted, timeout=10)
+            for tp in found:
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+            return found
+
+        return _ask_until_answered(ask, f"committed offsets of group {self.config.group_id!r}")
 
     def _seek(self, target: ck.TopicPartition) -> None:
         # Just assigned, a partition may not be seekable for a moment ("Erroneous state").
@@ -226,6 +222,22 @@ class Reader:
             log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
         if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
             self._failure = KafkaError(describe(error))
+
+
+def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
+    """Calls ``ask`` again while its failures may pass by themselves.
+
+    Raises:
+        KafkaError: They do not, or not in time.
+    """
+    stop_at = time.monotonic() + _ANSWER_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except ck.KafkaException as error:
+            if not is_transient(error.args[0]) or time.monotonic() > stop_at:
+                raise KafkaError(f"{what}: {describe(error.args[0])}") from error
+        time.sleep(0.05)
 
 
 class GroupReader(Reader):
@@ -270,19 +282,26 @@ class StaticReader(Reader):
         super().__init__(config, open_consumer)
         self._shard, self._shards = shard, shards
         self._discover_at = 0.0
+        # How often a group's member looks for added partitions; here it is we who look.
+        self._discovery_s = float(config.consumer_properties()["topic.metadata.refresh.interval.ms"]) / 1000
 
     def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         """As ``Reader.consume``; looks for added partitions first, now and then."""
         if time.monotonic() >= self._discover_at:
-            self._discover_at = time.monotonic() + DISCOVERY_S
+            self._discover_at = time.monotonic() + self._discovery_s
             self._discover()
         return super().consume(most, timeout_s, fill=fill)
 
     def _discover(self) -> None:
         found = set()
         for topic in self.config.topics:
-            metadata = self.consumer.list_topics(topic, timeout=10).topics[topic]
-            found |= {(topic, number) for number in metadata.partitions if number % self._shards == self._shard}
+            try:
+                partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            except ck.KafkaException as error:
+                if is_transient(error.args[0]):
+                    return  # looked for again soon
+                raise KafkaError(f"{topic}: {describe(error.args[0])}") from error
+            found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
         if new := found - self.owned:
             self.consumer.incremental_assign(self.start_offsets(sorted(new)))
             self.owned |= new

@@ -6,7 +6,10 @@ Kafka transaction) or one after the other (outputs acknowledged first, so that n
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 30.0
 GIVE_UP_S = 120.0
+HANG_S = 5.0
+"""How long after the transaction's own time-out a call that does not come back is given up for good."""
 
 PERMANENT = {
     ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.TOPIC_AUTHORIZATION_FAILED, ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -48,8 +53,12 @@ class Writer:
         self.config = config
         self._failure: tuple[str, ck.KafkaError] | None = None
         self._counts: dict[str, int] = {}
-        self.producer = open_producer(
-            {**config.producer_properties(), "on_delivery": self._on_failed_delivery},
+        self._open_producer = open_producer
+        self.producer = self._open()
+
+    def _open(self) -> Any:
+        return self._open_producer(
+            {**self.config.producer_properties(), "on_delivery": self._on_failed_delivery},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
 
@@ -63,18 +72,23 @@ class Writer:
 
         A keyed record goes where its key says. A null key has no place of its own: it goes to the partition of the same
         number as its source's (modulo the count), which keeps the order of the input.
+
+        Raises:
+            NotCommittedError: The bundle's transaction has failed already.
+            KafkaError: Trying again would not help.
         """
         produce = self.producer.produce
         for topic, key, value, headers, timestamp_ms, source, _ in records:
-            partition = -1 if key is not None else source[1] % self._partitions(topic)
             while True:
                 try:
-                    produce(topic, value, key, partition, None, None, timestamp_ms or 0, headers)
-                    break
-                except BufferError:  # the queue is full: let it drain
-                    self.producer.poll(0.01)
+                    partition = -1 if key is not None else source[1] % self._partitions(topic)
+                    try:
+                        produce(topic, value, key, partition, None, None, timestamp_ms or 0, headers)
+                        break
+                    except BufferError:  # the queue is full: let it drain
+                        self.producer.poll(0.01)
                 except ck.KafkaException as error:
-                    raise self._permanent(topic, error.args[0]) from error
+                    raise self._not_written(topic, error.args[0]) from error
 
     def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
         """Makes everything written and ``offsets`` final.
@@ -105,6 +119,13 @@ class Writer:
         if error is not None and error.code() != ck.KafkaError._PURGE_QUEUE and self._failure is None:
             self._failure = message.topic(), error
 
+    def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        return (
+            NotCommittedError(f"writing to {topic}: {describe(error)}")
+            if is_transient(error)
+            else self._permanent(topic, error)
+        )
+
     def _permanent(self, topic: str, error: ck.KafkaError) -> KafkaError:
         return KafkaError(f"writing to {topic}: {describe(error)}")
 
@@ -134,9 +155,36 @@ class TransactionalWriter(Writer):
     def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
         self._begin()  # offsets alone: the position moved over transaction markers
-        self._call(self.producer.send_offsets_to_transaction, offsets, group)
+        self._send_offsets(offsets, group)
         self._call(self.producer.commit_transaction)
         self._begun_at = None
+
+    def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
+        """Adds the offsets to the transaction.
+
+        When the group's coordinator goes away in mid-call, librdkafka may never come back, whatever its time-out
+        (https://github.com/confluentinc/librdkafka/issues/5456, open in 2.16). So it is called in a thread of its own; a
+        producer that hangs is left behind, and its successor of the same ``transactional.id`` fences it.
+        """
+        sent: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def send(producer: Any = self.producer) -> None:
+            try:
+                self._call(producer.send_offsets_to_transaction, offsets, group)
+            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        try:
+            sent.result(float(self.config.producer_properties()["transaction.timeout.ms"]) / 1000 + HANG_S)
+        except TimeoutError as error:
+            log.warning("the group's coordinator went away in mid-commit; starting the transaction anew")
+            self.producer.purge()
+            self.producer, self._begun_at, self._failure = self._open(), None, None
+            self._call(self.producer.init_transactions)
+            raise NotCommittedError("the group's coordinator went away in mid-commit") from error
 
     def abort(self) -> None:
         """Aborts the open transaction, if there is one."""
@@ -145,6 +193,12 @@ class TransactionalWriter(Writer):
             self._call(self.producer.abort_transaction)
             self._begun_at = None
             self._failure = None
+
+    def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        # The transaction has failed in the background (_STATE), or the producer was fenced (_FATAL): aborting tells which.
+        if error.code() in (ck.KafkaError._STATE, ck.KafkaError._FATAL) or error.fatal():
+            return NotCommittedError(describe(error))
+        return super()._not_written(topic, error)
 
     def _begin(self) -> None:
         if self._begun_at is None:
@@ -160,7 +214,8 @@ class TransactionalWriter(Writer):
                 return
             except ck.KafkaException as raised:
                 error: ck.KafkaError = raised.args[0]
-                self.producer.poll(0)  # failed deliveries say more than the transaction's error
+                with contextlib.suppress(ck.KafkaException):  # that it is fatal is known
+                    self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
                     raise FencedError(

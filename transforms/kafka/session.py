@@ -122,7 +122,7 @@ class Session:
 
     def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
         """Whether this bundle has read a record at or beyond the end of its partition."""
-        return any(offset > ends.get(partition, offset) for partition, offset in self._next.items())
+        return any(offset > ends.get(partition, 0) for partition, offset in self._next.items())
 
     def poll_nothing(self, wait_s: float) -> None:
         """Keeps our place in the group for ``wait_s`` seconds without reading."""
@@ -218,7 +218,11 @@ class Session:
         if self._cautious:
             self._held_back.extend(records)
         else:
-            self.writer.write(records)
+            try:
+                self.writer.write(records)
+            except NotCommittedError as error:
+                self._void = str(error)
+                return
         self._written += len(records)
         for record in records:
             if record.failed_stage is not None:

@@ -149,6 +149,7 @@ class _Read(beam.DoFn):
             key = self._config, self._stop
             polling = _polling.get(key) or _polling.setdefault(key, Polling(*key))
             if polling.finished(kafka):
+                del _polling[key]  # a next job in this process starts with a budget of its own
                 return  # nothing deferred: the source has ended, and so the job does
             yield from polling.chunks(kafka)
             tracker.defer_remainder()

@@ -1,0 +1,142 @@
+"""What the tests of the dispatcher share: a clock that only sleeping moves, a listener, and scripted behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tests.fake_model import Behaviour, Call, FakeModel, doubled
+from transforms.batching import Outcome
+from transforms.dispatch import Dispatcher, DispatchOptions
+from transforms.errors import (
+    ModelError,
+)
+from transforms.observe import Observer, observer, set_observer
+from transforms.retry import RetryPolicy
+from transforms.types import Answer
+
+T = TypeVar("T")
+POISON = 666.0
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        if self.now > 20_000:
+            raise RuntimeError("it would wait for ever")
+        await asyncio.sleep(0)
+
+
+class Highest(random.Random):
+    """Jitter that always draws the upper bound."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.retries = 0
+        self.answers: list[int] = []
+        self.held: list[str | None] = []
+
+    def answered(self, rows: int) -> None:
+        self.answers.append(rows)
+
+    def retried(self) -> None:
+        self.retries += 1
+
+    def holding(self, reason: str | None) -> None:
+        self.held.append(reason)
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Listener]:
+    """What the dispatcher tells meanwhile."""
+    before, listener = observer(), Listener()
+    set_observer(listener)
+    try:
+        yield listener
+    finally:
+        set_observer(before)
+
+
+def dispatcher(
+    model: FakeModel,
+    time: Time | None = None,
+    *,
+    deadline_s: float = 60.0,
+    on_unavailable: str = "hold",
+    max_in_flight: int | None = None,
+) -> Dispatcher:
+    time = time or Time()
+    options = DispatchOptions(30.0, RetryPolicy(deadline_s), on_unavailable, max_in_flight)
+    return Dispatcher(model.client(), model.metadata.signature, options, time, time.sleep, Highest())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    async def limited() -> T:
+        async with asyncio.timeout(20):
+            return await work
+
+    return asyncio.run(limited())
+
+
+def x_of(*values: float) -> dict[str, np.ndarray]:
+    return {"x": np.array([[value] for value in values], np.float32)}
+
+
+def failing(errors: Sequence[Exception], then: Behaviour = doubled) -> Behaviour:
+    """The first requests fail with these."""
+
+    async def behave(call: Call) -> Answer:
+        if call.number < len(errors):
+            raise errors[call.number]
+        return await then(call)
+
+    return behave
+
+
+def refusing(guilty: Callable[[np.ndarray], Any], error: ModelError) -> Behaviour:
+    """A request with a guilty row fails."""
+
+    async def behave(call: Call) -> Answer:
+        if np.any(guilty(call.inputs["x"])):
+            raise type(error)(*error.args)
+        return await doubled(call)
+
+    return behave
+
+
+def by_row(outcomes: list[Outcome], rows: int) -> list[Any]:
+    """Each row's output, or the error class of its failure; every row exactly once."""
+    found: dict[int, Any] = {}
+    for outcome in outcomes:
+        assert (outcome.outputs is None) != (outcome.failure is None)
+        for i in range(outcome.rows):
+            row = outcome.start + i
+            assert row not in found
+            if outcome.failure is not None:
+                assert outcome.failure.stage == "predict"
+                found[row] = outcome.failure.error_class
+            else:
+                assert outcome.outputs is not None
+                assert all(len(values) == outcome.rows for values in outcome.outputs.values())
+                found[row] = float(np.ravel(np.asarray(outcome.outputs["y"][i]))[0])
+    assert sorted(found) == list(range(rows))
+    return [found[row] for row in range(rows)]

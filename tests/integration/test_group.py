@@ -1,0 +1,63 @@
+"""Processes of one group share the partitions: one joins, one leaves, one dies, and every record is scored once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.conftest import NewJob
+from tests.integration.process import SMALL_BUNDLES
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+RECORDS = 60_000
+
+
+@pytest.mark.timeout(240)
+def test_join_leave_and_die(new_job: NewJob) -> None:
+    """The first process has company twice: one that leaves by SIGTERM, one that is killed. Each has a stub of its own."""
+    with TfServingGrpcStub() as first, TfServingGrpcStub() as second, TfServingGrpcStub() as third:
+        job = new_job(
+            first.uri(),
+            partitions=4,
+            flags=(
+                "--max_in_flight=2",
+                *SMALL_BUNDLES,
+                # Soon enough for a test: how long the partitions and the open transaction of a dead process are kept.
+                "--kafka_config=session.timeout.ms=3000",
+                "--kafka_config=transaction.timeout.ms=4000",
+            ),
+        )
+        job.produce(range(RECORDS))
+        for stub in (first, second, third):
+            stub.faults.latency_s = 0.06
+        staying = job.start("--until_end")
+        job.wait_for_progress(500, staying)
+        leaving = job.start(f"--model={second.uri()}")
+        second.faults.wait_for(lambda faults: faults.rows_answered > 1000, 60)
+        leaving.terminate()
+        left = leaving.done(30).summary
+        assert 0 < left["records"] <= second.faults.rows_answered, "it really had partitions"
+        before = first.faults.rows_answered
+        dying = job.start(f"--model={third.uri()}")
+        third.faults.wait_for(lambda faults: faults.rows_answered > 1000, 60)
+        assert first.faults.rows_answered > before, "they share"
+        dying.kill()
+        for stub in (first, third):
+            stub.faults.latency_s = 0
+        stayed = staying.done(90).summary
+    report = job.report()
+    assert report.ok, report
+    died = sum(1 for _ in job.predictions()) - left["records"] - stayed["records"]
+    assert died > 0, "what it had committed before it was killed counts"
+    assert left["records"] + stayed["records"] + died == RECORDS
+
+
+@pytest.mark.timeout(120)
+def test_two_that_end_together(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """With --until_end both end at the ends of the whole group, not of their own share alone, and the counts add up."""
+    stub.faults.latency_s = 0.05
+    job = new_job(stub.uri(), partitions=3, flags=("--max_in_flight=2", *SMALL_BUNDLES))
+    job.produce(range(9000))
+    processes = [job.start("--until_end"), job.start("--until_end")]
+    summaries = [process.done(60).summary for process in processes]
+    assert sum(summary["records"] for summary in summaries) == 9000
+    assert job.report().ok, job.report()

@@ -1,0 +1,19 @@
+"""What the README says stays true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.readme import table
+
+README = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+
+
+def test_readme_has_every_flag_with_its_default() -> None:
+    """The table is the one that ``python -m pipeline.readme`` prints."""
+    assert table() in README
+
+
+def test_readme_has_no_gap_left_to_fill() -> None:
+    """No placeholder is left."""
+    assert "@" not in README.replace("@VERSION", "").replace("@LABEL", "")
