@@ -53,7 +53,7 @@ class Scoring:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env=os.environ | (environ or {}),
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"} | (environ or {}),
                 start_new_session=True,  # a Ctrl-C for pytest is not for it
             )
         self.pid = self._process.pid
@@ -199,10 +199,9 @@ class Job:
         """A measure of progress: the committed end of the output, which counts markers and aborted records too."""
         return sum(topics.end_offsets(self.bootstrap, self.output).values())
 
-    def wait_for_progress(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
-        """Waits until the output's committed end has moved by ``records`` or more."""
-        start = self.end_of_output()
-        wait_until(lambda: self.end_of_output() >= start + records, f"{records} more outputs", timeout_s, process)
+    def wait_for_progress(self, records: int, process: Scoring, since: int = 0, timeout_s: float = START_S) -> None:
+        """Waits until ``end_of_output`` has moved by ``records`` or more since it was ``since``."""
+        wait_until(lambda: self.end_of_output() >= since + records, f"{records} more outputs", timeout_s, process)
 
     def wait_for_commit(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
         """Waits until the group has committed ``records`` of the first input topic."""

@@ -45,8 +45,9 @@ def _survive(job: Job) -> None:
     values = (poison[i // EVERY % len(poison)] if i % EVERY == 5 else b'{"x": [%d]}' % i for i in range(RECORDS))
     topics.produce(job.bootstrap, job.inputs[0], values, partitions=(i % PARTITIONS for i in range(RECORDS)))
     for _ in range(KILLS):
+        before = job.end_of_output()
         process = job.start("--until_end")
-        job.wait_for_progress(rng.randrange(300, 6000), process)
+        job.wait_for_progress(rng.randrange(300, 6000), process, since=before)
         time.sleep(rng.uniform(0, 0.3))
         assert process.running, f"it ended before it was killed\n{process}"
         process.kill()

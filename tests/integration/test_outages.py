@@ -39,8 +39,9 @@ def test_broker(new_job_there: NewJob, own_kafka: KafkaBroker, stub: TfServingGr
     own_kafka.kill()
     time.sleep(2)
     own_kafka.start()
-    for job, process in zip(jobs[:2], processes, strict=False):  # the third need not wait for transactions to time out
-        job.wait_for_progress(500, process)
+    ends = [job.end_of_output() for job in jobs]
+    for job, process, end in zip(jobs, processes, ends, strict=True):
+        job.wait_for_progress(500, process, since=end)
     own_kafka.restart()
     stub.faults.latency_s = 0
     for process in processes:
@@ -102,7 +103,7 @@ def test_model_server_policies(new_job: NewJob, stub: TfServingGrpcStub) -> None
         job.produce(range(12_000))
     writing, failing = dead_letter.start("--until_end"), fail.start("--until_end")
     for job, process in ((dead_letter, writing), (fail, failing)):
-        job.wait_for_progress(300, process)
+        job.wait_for_commit(300, process)
     stub.down()
     assert failing.wait(30) == 1
     assert "error: the model server is down" in failing.stderr

@@ -45,7 +45,7 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
 
     process = job.start()
     pids = worker_pids(process)
-    job.wait_for_progress(1000, process)
+    job.wait_for_progress(1000, process, since=777)
     # Killed while its requests hang, so surely within a bundle, and not between a commit and its being counted.
     stub.faults.answer_next(None, "hang")
     stub.faults.wait_for(lambda faults: faults.in_flight >= 4, 30)
@@ -53,7 +53,7 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     process.wait_for_output("was killed by signal 9; started again", 10)
     stub.faults.clear()
     stub.faults.latency_s = 0.1
-    job.wait_for_progress(2000, process)
+    job.wait_for_progress(2000, process, since=job.end_of_output())
     process.terminate()
     drained = process.done(30).summary
     assert not alive(pids[1]), "the parent's end is everybody's"

@@ -6,9 +6,11 @@ bundles that fail happen at moments that Hypothesis chooses.
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import confluent_kafka as ck
 from hypothesis import assume, given, settings
@@ -35,6 +37,36 @@ def outcome(record: KafkaRecord) -> OutputRecord:
     return OutputRecord("out", record.key, b"{}", headers, record.timestamp_ms, source, failed)  # type: ignore[arg-type]
 
 
+class LateExecutor(concurrent.futures.Executor):
+    """Runs what it is given at once, or only when somebody waits for it: a commit's earliest and latest moment."""
+
+    def __init__(self, late: Callable[[], bool]):
+        self._late = late
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> concurrent.futures.Future[Any]:
+        future = LateFuture(lambda: call(*arguments, **named))
+        if not self._late():
+            future.run()
+        return future
+
+
+class LateFuture(concurrent.futures.Future[Any]):
+    def __init__(self, call: Callable[[], Any]):
+        super().__init__()
+        self._call = call
+
+    def run(self) -> None:
+        if not self.done():
+            try:
+                self.set_result(self._call())
+            except BaseException as error:  # noqa: BLE001  # as an executor does
+                self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.run()
+        return super().result(timeout)
+
+
 class World:
     """Everything that can happen, with these chances, for so many events; then quiet, and all partitions are ours."""
 
@@ -57,6 +89,8 @@ class World:
             sleep=lambda _: None,
             open_writer=lambda c: writer(c, self.producer.opened),
             open_reader=lambda c: GroupReader(c, self.consumer.opened),
+            background=LateExecutor(lambda: self.random.random() < 0.7),
+            overlap_from=self.random.choice((0, 3, 1_000)),
         )
         ends = tuple((partition, len(present)) for partition, present in self.kafka.log.items())
         behind = tuple(partition for partition, end in ends if end)

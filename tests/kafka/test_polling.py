@@ -56,6 +56,12 @@ class FakeSession:
         count, self._newly_committed = self._newly_committed, 0
         return count
 
+    def settle(self) -> bool:
+        return True
+
+    def position(self, partition: Partition) -> int:
+        return self.committed.get(partition, -1)
+
     def stop_at(self, beyond: list[KafkaRecord]) -> None:
         self.beyond += beyond
 

@@ -46,7 +46,7 @@ class KafkaConfig:
     delivery: str = EXACTLY_ONCE
     assignment: str = ASSIGN_GROUP
     properties: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
-    max_bundle_records: int = 16384
+    max_bundle_records: int = 32768
     max_bundle_s: float = 0.5
     chunk_records: int = 256
     batch_max_size: int = 64

@@ -229,6 +229,7 @@ class TransactionalWriter(Writer):
                     raise NotCommittedError(describe(error)) from raised
                 if not is_transient(error) or time.monotonic() > stop_at:
                     raise KafkaError(f"transaction: {describe(error)}") from raised
+                self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
 
 
 class AcknowledgedWriter(Writer):

@@ -9,6 +9,8 @@ to the bundle's first offsets, and the records are read again.
 from __future__ import annotations
 
 import collections
+import concurrent.futures
+import dataclasses
 import logging
 import threading
 import time
@@ -32,8 +34,47 @@ KEEP_ALIVE_S = 1.0
 MAX_ROLLBACKS = 20
 """Rollbacks in a row, with no rebalance among them, after which the job gives up: something is wrong for good."""
 
+OVERLAP_FROM = 2048
+"""Bundles of so many records commit while the next one is read. Smaller ones don't: it would only make more transactions."""
+
 CAUTIOUS_BUNDLES = 10
 """For how many bundles outputs are held until all are there, after a transaction grew too old to stay open."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Bundle:
+    """What is in flight between source and sink.
+
+    Attributes:
+        first: Partition to the first offset read: where a rollback goes back to.
+        next: Partition to the offset after the last one read: what is committed.
+        reads: When records came and how many, a pair a poll.
+        read: How many records in all.
+        group: The group's metadata when they were read.
+        void: Why this bundle can't be committed; ``None`` while it can.
+        held_back: Outputs that wait for the rest.
+        written: How many outcomes came back.
+        dead: Error class to how many of them are dead letters.
+    """
+
+    first: dict[Partition, int] = dataclasses.field(default_factory=dict)
+    next: dict[Partition, int] = dataclasses.field(default_factory=dict)
+    reads: list[tuple[float, int]] = dataclasses.field(default_factory=list)
+    read: int = 0
+    group: Any = None
+    void: str | None = None
+    held_back: list[OutputRecord] = dataclasses.field(default_factory=list)
+    written: int = 0
+    dead: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+
+
+@dataclasses.dataclass(slots=True)
+class _Commit:
+    """A commit under way; its result is when it was done."""
+
+    bundle: _Bundle
+    offsets: dict[Partition, int]
+    done_at: concurrent.futures.Future[float]
 
 
 class Session:
@@ -47,6 +88,8 @@ class Session:
         sleep: Waits so many seconds.
         open_writer: Makes the writer.
         open_reader: Makes the reader; by default the one for ``config.assignment``.
+        background: Runs commits that overlap with reading, one at a time.
+        overlap_from: From how many records on a bundle's commit overlaps.
     """
 
     def __init__(
@@ -58,6 +101,8 @@ class Session:
         sleep: Callable[[float], None] = time.sleep,
         open_writer: Callable[[KafkaConfig], Writer] = open_writer,
         open_reader: Callable[[KafkaConfig], Reader] | None = None,
+        background: concurrent.futures.Executor | None = None,
+        overlap_from: int = OVERLAP_FROM,
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
@@ -68,20 +113,15 @@ class Session:
             self.reader = GroupReader(config)
         else:
             self.reader = StaticReader(config, shard, shards)
-        self._first: dict[Partition, int] = {}
-        self._next: dict[Partition, int] = {}
-        self._reads: list[tuple[float, int]] = []
-        self._group: Any = None
-        self._void: str | None = None
+        self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._overlap_from = overlap_from
+        self._bundle = _Bundle()
+        self._commit: _Commit | None = None
         self._polled_at = clock()
         self._paused = False
         self._rollbacks = 0
         self._cautious = 0
-        self._held_back: list[OutputRecord] = []
-        self._written = 0
-        self._dead: collections.Counter[str] = collections.Counter()
         self._known: set[Partition] = set()
-        self._read = 0
         self._committed_count = 0
         self.committed: dict[Partition, int] = {}
 
@@ -89,11 +129,10 @@ class Session:
 
     def begin(self) -> None:
         """Starts a bundle. One that was begun and never committed has failed: its records are read again."""
-        if self._first or self._void is not None:
-            self.rollback(self._void or "the bundle failed")
+        if self._bundle.first or self._bundle.void is not None:
+            self.rollback(self._bundle.void or "the bundle failed")
+        self._bundle = _Bundle()
         self.reader.changed = False
-        self._group = None
-        self._void = None
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         """Reads records into the bundle, as ``Reader.consume``. An empty list: nothing came in time."""
@@ -102,27 +141,28 @@ class Session:
             self._paused = False
         records = self.reader.consume(most, timeout_s, fill=fill)
         self._polled_at = self._clock()
-        if self._group is None:
+        if self._bundle.group is None:
             # The generation that these records are read under: a commit after a rebalance is refused by the broker.
-            self._group = self.reader.consumer.consumer_group_metadata()
+            self._bundle.group = self.reader.consumer.consumer_group_metadata()
             self.reader.changed = False
         self._note_changes()
         # Noted in a void bundle, too: reading has moved past them, and the rollback has to take it back.
         last = {(record[0], record[1]): record[2] for record in records}
         for partition, offset in last.items():
-            if partition not in self._next:
-                self._first[partition] = next(record[2] for record in records if (record[0], record[1]) == partition)
-            self._next[partition] = offset + 1
-        if self._void is not None:
+            if partition not in self._bundle.next:
+                came = next(record[2] for record in records if (record[0], record[1]) == partition)
+                self._bundle.first.setdefault(partition, came)  # a commit that failed may go back further
+            self._bundle.next[partition] = offset + 1
+        if self._bundle.void is not None:
             return []
         if records:
-            self._reads.append((self._polled_at, len(records)))
-            self._read += len(records)
+            self._bundle.reads.append((self._polled_at, len(records)))
+            self._bundle.read += len(records)
         return records
 
     def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
         """Whether this bundle has read a record at or beyond the end of its partition."""
-        return any(offset > ends.get(partition, 0) for partition, offset in self._next.items())
+        return any(offset > ends.get(partition, 0) for partition, offset in self._bundle.next.items())
 
     def poll_nothing(self, wait_s: float) -> None:
         """Keeps our place in the group for ``wait_s`` seconds without reading."""
@@ -145,33 +185,41 @@ class Session:
         for record in beyond:
             first.setdefault((record.topic, record.partition), record.offset)
         for partition, offset in first.items():
-            self._next[partition] = offset
-            if self._first[partition] >= offset:
-                del self._first[partition], self._next[partition]
+            self._bundle.next[partition] = offset
+            if self._bundle.first[partition] >= offset:
+                del self._bundle.first[partition], self._bundle.next[partition]
             self.reader.stop(partition, offset)
-        self._read -= len(beyond)
+        self._bundle.read -= len(beyond)
+
+    def position(self, partition: Partition) -> int:
+        """Up to where ``partition`` is committed, or will be once the commit under way is done; -1 if not known."""
+        underway = self._commit.offsets.get(partition, -1) if self._commit is not None else -1
+        return max(underway, self.committed.get(partition, -1))
 
     def positions_past_markers(self) -> dict[Partition, int]:
         """Ends met by reading that lie beyond the last record: transaction markers, aborted or compacted records."""
         return {
             partition: end
             for partition, end in self.reader.ends.items()
-            if partition in self.reader.owned and end > max(self._next.get(partition, -1), self.committed.get(partition, -1))
+            if partition in self.reader.owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
         }
 
     def _note_changes(self) -> None:
         if self.reader.owned != self._known:
             self._known = set(self.reader.owned)
             observer().assigned([f"{topic}/{number}" for topic, number in sorted(self._known)])
-        if self._first and self.reader.changed and self._void is None:
+        if self._bundle.first and self.reader.changed and self._bundle.void is None:
             # The generation moved on under this bundle: its commit would be refused (ILLEGAL_GENERATION).
-            self._void = "the group rebalanced"
+            self._bundle.void = "the group rebalanced"
         for partition in self.reader.taken:
             # Others may have gone on from where we were: should it come back, it is read from what is committed then, and
             # a rollback must not take it further back.
-            self._first.pop(partition, None)
-            self._next.pop(partition, None)
+            self._bundle.first.pop(partition, None)
+            self._bundle.next.pop(partition, None)
             self.committed.pop(partition, None)
+            if self._commit is not None:
+                self._commit.bundle.first.pop(partition, None)
+                self._commit.offsets.pop(partition, None)
         self.reader.taken.clear()
 
     # ------------------------------------------------------------------ waiting
@@ -184,16 +232,20 @@ class Session:
         """
         if self._clock() - self._polled_at >= KEEP_ALIVE_S:
             self._poll_paused()
+        if self._commit is not None:
+            if self._commit.done_at.done():
+                self.settle()
+            return self._bundle.void is None
         open_s = self.writer.open_s
         if open_s and open_s > self._transaction_timeout_s / 2:
             # Outputs in a transaction that nobody ends would block every read_committed reader, then be aborted anyway.
-            self._void = "the model server was too slow for one transaction"
+            self._bundle.void = "the model server was too slow for one transaction"
             self._cautious = CAUTIOUS_BUNDLES
-        return self._void is None
+        return self._bundle.void is None
 
     def give_up(self, reason: str) -> None:
         """Marks the bundle in flight as not to be committed; it is rolled back when it ends."""
-        self._void = reason
+        self._bundle.void = reason
 
     def _poll_paused(self) -> None:
         if not self._paused:
@@ -213,61 +265,92 @@ class Session:
 
     def write(self, records: list[OutputRecord]) -> None:
         """Adds outcomes to the bundle: predictions and dead letters alike."""
-        if self._void is not None or not records:
+        if self._bundle.void is not None or not records:
             return
         if self._cautious:
-            self._held_back.extend(records)
+            self._bundle.held_back.extend(records)
         else:
+            if not self.settle():
+                return
             try:
                 self.writer.write(records)
             except NotCommittedError as error:
-                self._void = str(error)
+                self._bundle.void = str(error)
                 return
-        self._written += len(records)
+        self._bundle.written += len(records)
         for record in records:
             if record.failed_stage is not None:
-                self._dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
+                self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
 
     def commit(self) -> bool:
         """Ends the bundle: outputs and source offsets become final together, or none of them.
 
         Returns:
-            Whether the bundle was committed; if not, its records are read again.
+            Whether the bundle is committed, or its commit has begun: ``settle`` then tells how it went. If not, its records
+            are read again.
 
         Raises:
             FencedError: A newer process of this instance has taken over.
             KafkaError: Trying again would not help.
         """
-        offsets = {**self._next, **self.positions_past_markers()} if self._void is None else self._next
-        if not offsets and self._void is None:
+        bundle = self._bundle
+        if bundle.void is None and not bundle.next and not self.positions_past_markers():
+            return self.settle()
+        if bundle.void is not None or not self.settle():
+            self.rollback(bundle.void or "")
+            return False
+        if self.config.one_outcome_each and bundle.written != bundle.read:
+            raise KafkaError(f"{bundle.read} records were read, but {bundle.written} outcomes came to be written")
+        offsets = {**bundle.next, **self.positions_past_markers()}
+        self._bundle = _Bundle()
+        if bundle.read >= self._overlap_from:
+            self._commit = _Commit(bundle, offsets, self._background.submit(self._make_final, bundle, dict(offsets)))
             return True
-        if self._void is not None:
-            self.rollback(self._void)
+        self._commit = _Commit(bundle, offsets, _now(lambda: self._make_final(bundle, offsets)))
+        if not self.settle():
+            self.rollback(self._bundle.void or "")
             return False
-        if self.config.one_outcome_each and self._written != self._read:
-            raise KafkaError(f"{self._read} records were read, but {self._written} outcomes came to be written")
+        return True
+
+    def _make_final(self, bundle: _Bundle, offsets: dict[Partition, int]) -> float:
+        if bundle.held_back:
+            self.writer.write(bundle.held_back)
+        self.writer.commit(
+            [ck.TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
+            self.reader.consumer,
+            bundle.group,
+        )
+        return self._clock()
+
+    def settle(self) -> bool:
+        """Waits for the commit under way, if there is one.
+
+        Returns:
+            Whether it is final. If not, the bundle that is read now is void: reading goes back to before both.
+
+        Raises:
+            FencedError: A newer process of this instance has taken over.
+            KafkaError: Trying again would not help.
+        """
+        commit, self._commit = self._commit, None
+        if commit is None:
+            return True
+        done = commit.bundle
         try:
-            if self._held_back:
-                self.writer.write(self._held_back)
-            self.writer.commit(
-                [ck.TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
-                self.reader.consumer,
-                self._group,
-            )
+            done_at = commit.done_at.result()
         except NotCommittedError as error:
-            self.rollback(str(error))
+            self._bundle.void = str(error)
+            self._bundle.first.update(done.first)
             return False
-        now = self._clock()
         observer().committed(
-            self._written - self._dead.total(),
-            dict(self._dead),
-            [((now - read_at) * 1000, count) for read_at, count in self._reads],
+            done.written - done.dead.total(),
+            dict(done.dead),
+            [((done_at - read_at) * 1000, count) for read_at, count in done.reads],
         )
         self._rollbacks = 0
         self._cautious = max(0, self._cautious - 1)
-        self.committed.update(offsets)
-        self._committed_count += self._read
-        self._clear()
+        self.committed.update(commit.offsets)
+        self._committed_count += done.read
         return True
 
     def rollback(self, reason: str) -> None:
@@ -276,24 +359,22 @@ class Session:
         Raises:
             KafkaError: It happened too often in a row.
         """
+        self.settle()
         self.writer.abort()
         if not self.reader.changed:
             self._rollbacks += 1
         if self._rollbacks > MAX_ROLLBACKS:
             raise KafkaError(f"{self._rollbacks} bundles in a row could not be committed; the last because: {reason}")
-        self.reader.rewind(self._first)
+        self.reader.rewind(self._bundle.first)
         observer().rolled_back(reason)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._first, self._next, self._reads, self._read = {}, {}, [], 0
-        self._held_back, self._written, self._dead = [], 0, collections.Counter()
-        self._void = None
+        self._bundle = _Bundle()
 
     def close(self) -> None:
         """Gives the partitions back at once."""
-        if self._first or self._void is not None:
+        self.settle()
+        if self._bundle.first or self._bundle.void is not None:
             self.rollback("stopped")
+        self._background.shutdown()
         if self.config.delivery == AT_LEAST_ONCE:
             self._commit_synchronously()
         self.reader.close()
@@ -308,6 +389,15 @@ class Session:
                 self.reader.consumer.commit(offsets=ours, asynchronous=False)
             except ck.KafkaException as error:
                 log.warning("the last offsets were not committed, their records will be read again: %s", error)
+
+
+def _now(call: Callable[[], float]) -> concurrent.futures.Future[float]:
+    done: concurrent.futures.Future[float] = concurrent.futures.Future()
+    try:
+        done.set_result(call())
+    except Exception as error:  # noqa: BLE001  # it is raised again by result(), as if it had run elsewhere
+        done.set_exception(error)
+    return done
 
 
 _sessions: dict[KafkaConfig, Session] = {}

@@ -58,12 +58,16 @@ class Polling:
         self._checked_at = 0.0
 
     def finished(self, kafka: Session) -> bool:
-        """Whether to stop; called between bundles, when ``kafka`` has nothing in flight."""
+        """Whether to stop; called between bundles, when ``kafka`` has at most a commit in flight."""
         if self._budget is not None:
+            kafka.settle()
             self._budget.settle(kafka.take_committed_count())
             if self._budget.spent():
                 return True
-        return draining() or time_is_up(self.stop) or self._ends_reached(kafka)
+        if draining() or time_is_up(self.stop):
+            kafka.settle()
+            return True
+        return self._ends_reached(kafka)
 
     def chunks(self, kafka: Session) -> Iterator[RecordChunk]:
         """Reads one bundle, in chunks, each in the order of every partition."""
@@ -114,7 +118,7 @@ class Polling:
         if self._until is None:
             return False
         ours = {partition: end for partition, end in self._behind.items() if partition in kafka.reader.owned}
-        if any(kafka.committed.get(partition, -1) < end for partition, end in ours.items()):
+        if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.settle():
             return False
         if len(ours) == len(self._behind):
             return True
