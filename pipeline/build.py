@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from transforms.coders import OutputChunk
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.session import session
+from transforms.kafka.sessions import session
 from transforms.kafka.sink import WriteToKafka
 from transforms.kafka.source import ReadFromKafka
 from transforms.kafka.stop import StopConditions, draining

@@ -14,12 +14,12 @@ from typing import Any, Self
 import confluent_kafka as ck
 import orjson
 
+from pipeline.config import Config
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
 from pipeline.embedded.generator import Published, publish_digits
 from pipeline.embedded.generator import records as generated_records
 from pipeline.embedded.model_server import EmbeddedModelServer
-from pipeline.options import Config
 from pipeline.status import Status
 
 PARTITIONS = 4

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import worker
+from pipeline.config import Config
 from pipeline.demo import Demo
 from pipeline.instance import InstanceIds
 from pipeline.metrics import serve_metrics
-from pipeline.options import Config
 from pipeline.stats import Totals, open_rows
 from pipeline.status import Status, open_status, print_summary, write_summary
 from transforms.clients import open_client

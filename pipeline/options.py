@@ -5,87 +5,22 @@ Nothing here imports Beam, so that a wrong flag is answered at once.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import datetime
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
-from pipeline.flags import BY_NAME, FLAGS, Flag
+from pipeline.command_line import NO_VALUE, beam_flags, given_flags
+from pipeline.config import DIRECT, EMBEDDED, Config
+from pipeline.flags import BY_NAME, FLAGS
+from pipeline.kafka_properties import property_problem, refused_by_librdkafka
 from transforms.clients import check_uri
 from transforms.errors import ConfigError
-from transforms.kafka.config import PROTECTED
-
-EMBEDDED = "embedded"
-DIRECT = ("DirectRunner", "FnApiRunner")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Config:
-    """The flags, checked and typed; see ``flags.py`` for what each means."""
-
-    runner: str
-    bootstrap_servers: str
-    input_topics: tuple[str, ...]
-    output_topic: str
-    dead_letter_topic: str
-    group_id: str
-    start_from: str
-    kafka_properties: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
-    delivery: str
-    workers: int
-    assignment: str
-    instance_id: str | None
-    model: str
-    model_headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
-    model_ca_file: str | None
-    model_cert_file: str | None
-    model_key_file: str | None
-    input_format: str
-    output_mode: str
-    labels: tuple[str, ...] | None
-    top_k: int | None
-    batch_max_size: int
-    batch_max_wait_ms: int
-    window_seconds: float | None
-    max_in_flight: int | None
-    request_timeout_s: float
-    retry_deadline_s: float
-    on_unavailable: str
-    max_records: int | None
-    until_end: bool
-    duration_s: float | None
-    status: str
-    summary_json: Path | None
-    metrics_port: int | None
-    beam_args: tuple[str, ...]
-
-    @property
-    def embedded_broker(self) -> bool:
-        """Whether a broker has to be started in this process."""
-        return self.bootstrap_servers == EMBEDDED
-
-    @property
-    def embedded_model(self) -> bool:
-        """Whether the demo's model server has to be started."""
-        return self.model == EMBEDDED
-
-    @property
-    def direct(self) -> bool:
-        """Whether Beam's local engine runs the job."""
-        return self.runner in DIRECT
-
-    @property
-    def endless(self) -> bool:
-        """Whether nothing but a signal stops the job."""
-        return self.max_records is None and not self.until_end and self.duration_s is None
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
@@ -95,60 +30,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
         ConfigError: With every mistake found.
         SystemExit: ``--help`` was asked for.
     """
-    given, rest = _given(argv)
+    given, rest = given_flags(argv)
     return _Checker(given, rest, environ).config()
-
-
-def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    parser = _Parser(
-        prog="python -m pipeline",
-        usage="python -m pipeline [--flag=value …]",
-        description="Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded.",
-        epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        formatter_class=_Formatter,
-    )
-    groups: dict[str, Any] = {}
-    for flag in FLAGS:
-        group = groups.get(flag.group) or groups.setdefault(flag.group, parser.add_argument_group(flag.group))
-        group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
-    namespace, rest = parser.parse_known_args(list(argv))
-    return vars(namespace), rest
-
-
-def _how(flag: Flag) -> dict[str, Any]:
-    # A flag without its value is not argparse's to refuse: it would stop at the first one and hide all other mistakes.
-    if flag.kind == "switch":
-        return {"nargs": "?", "const": True, "metavar": "true|false"}
-    metavar = (
-        "|".join(flag.choices) if flag.choices else flag.kind.upper() if flag.kind in ("natural", "number") else "VALUE"
-    )
-    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar), "nargs": "?", "const": _NO_VALUE}
-    if flag.kind == "many":
-        how["action"] = "append"
-    return how
-
-
-def _help(flag: Flag) -> str:
-    return flag.help + (f" (default: {flag.default})" if flag.default is not None else "")
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows a flag's value without the brackets of one that may be left out."""
-
-    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        if action.nargs == "?":
-            return "" if action.const is True else str(action.metavar)
-        return super()._format_args(action, default_metavar)
-
-
-_NO_VALUE = object()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError([message.replace("argument ", "")])
 
 
 class _Checker:
@@ -211,10 +94,10 @@ class _Checker:
     def _with_values(self, given: dict[str, Any]) -> dict[str, Any]:
         found = {}
         for name, value in given.items():
-            kept = [item for item in value if item is not _NO_VALUE] if isinstance(value, list) else value
-            if kept is _NO_VALUE or kept != value:
+            kept = [item for item in value if item is not NO_VALUE] if isinstance(value, list) else value
+            if kept is NO_VALUE or kept != value:
                 self.mistakes.append(f"--{name}: takes a value, as in --{name}=VALUE")
-            if kept is not _NO_VALUE:
+            if kept is not NO_VALUE:
                 found[name] = kept
         return found
 
@@ -393,9 +276,9 @@ class _Checker:
                     continue
                 found[key.strip()] = self._expand(where, value.strip())
         found.update(self._pairs("kafka_config"))
-        problems = {name: problem for name, value in found.items() if (problem := _property_problem(name, value))}
+        problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
         self.mistakes += [f"--kafka_config {name}: {problem}" for name, problem in problems.items()]
-        if found and not problems and (refusal := _refused_by_librdkafka(found)):
+        if found and not problems and (refusal := refused_by_librdkafka(found)):
             self.mistakes.append(f"--kafka_config: not accepted by librdkafka: {refusal}")
         return tuple(sorted(found.items()))
 
@@ -437,7 +320,7 @@ class _Checker:
                 self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
         unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
         if unknown:
-            known = _beam_flags()
+            known = beam_flags()
             for name in unknown:
                 if name not in known:
                     self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")
@@ -476,29 +359,6 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
-def _property_problem(name: str, value: str) -> str | None:
-    if name in PROTECTED:
-        return "is set by a flag, or by the guarantees; leave it out"
-    text = _refused_by_librdkafka({name: value})
-    if text is None or text.startswith("Failed to create"):
-        return None  # alone it makes no client (SASL without a mechanism, say): that is for all of them together to show
-    if "No such configuration property" in text:
-        return "no such librdkafka property"
-    # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
-    harmless = len(value) < 20 and "password" not in name and "key" not in name
-    return "not accepted by librdkafka: " + (text if harmless else "bad value")
-
-
-def _refused_by_librdkafka(properties: Mapping[str, str]) -> str | None:
-    import confluent_kafka as ck
-
-    try:
-        ck.Producer({**properties, "log_level": 0})
-    except ck.KafkaException as error:
-        return str(error.args[0].str())
-    return None
-
-
 def _one_of(value: str, choices: Sequence[str]) -> str:
     return f"use {', '.join(choices[:-1])} or {choices[-1]}{_nearest(value, choices)}"
 
@@ -506,18 +366,3 @@ def _one_of(value: str, choices: Sequence[str]) -> str:
 def _nearest(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names, 1, 0.6)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _beam_flags() -> set[str]:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
-    for cls in PipelineOptions.__subclasses__():
-        cls._add_argparse_args(parser)
-    return {option for action in parser._actions for option in action.option_strings}
-
-
-def to_json(config: Config) -> str:
-    """The config as JSON, without secrets, for the log."""
-    hidden = {"kafka_properties", "model_headers"}
-    return json.dumps({k: str(v) for k, v in dataclasses.asdict(config).items() if k not in hidden})

@@ -1,4 +1,4 @@
-"""The README's table of flags, from the flags themselves: ``python -m pipeline.readme``; a test keeps the README true to it."""
+"""The README's table of flags, from the flags themselves: ``python -m pipeline.readme``; a test compares the two."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.options import Config
+from pipeline.config import Config
 from pipeline.stats import Totals
 
 LIVE_S = 0.25

@@ -69,7 +69,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         The exit status.
     """
     from pipeline import direct
-    from transforms.kafka.session import close_sessions
+    from transforms.kafka.sessions import close_sessions
 
     set_observer(stats)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

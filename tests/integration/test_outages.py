@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -124,6 +126,39 @@ def test_model_server_policies(new_job: NewJob, stub: TfServingGrpcStub) -> None
     assert fail.report().ok, fail.report()
 
 
+def test_suspended_process(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """A process that sleeps (SIGSTOP, a suspended machine) past its transaction's and its membership's time-out goes on.
+
+    Kafka has aborted the transaction and fenced the producer meanwhile, in the same words as if somebody had taken over.
+    """
+    stub.faults.latency_s = 0.1
+    times = ("--kafka_config=transaction.timeout.ms=2000", "--kafka_config=session.timeout.ms=2000")
+    jobs = [
+        new_job(stub.uri(), partitions=2, flags=("--max_in_flight=4", f"--assignment={kind}", *times, *SMALL_BUNDLES))
+        for kind in ("group", "static")
+    ]
+    for job in jobs:
+        job.produce(range(20_000))
+    processes = [job.start("--until_end") for job in jobs]
+    for job, process in zip(jobs, processes, strict=True):
+        job.wait_for_commit(300, process)
+        end = topics.end_offsets(job.bootstrap, job.output, "read_uncommitted")
+        # In the middle of a transaction: its first outputs are there.
+        wait_until(lambda job=job, end=end: _written(job) > sum(end.values()) + 100, "outputs", 30, process)  # type: ignore[misc]
+        os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(5)
+    stub.faults.latency_s = 0
+    for process in processes:
+        os.kill(process.pid, signal.SIGCONT)
+    for job, process in zip(jobs, processes, strict=True):
+        process.done(60)
+        assert job.report().ok, job.report()
+
+
+def _written(job: Job) -> int:
+    return sum(topics.end_offsets(job.bootstrap, job.output, "read_uncommitted").values())
+
+
 def test_retention_while_running(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Records are deleted before they are read: never skipped without a word, but exit 1, with the cure."""
     job = new_job(stub.uri(), flags=SMALL_BUNDLES)
@@ -145,7 +180,7 @@ def test_same_instance_id(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """A second process of the same --instance_id takes over; the first is fenced, says so and ends with 1."""
     stub.faults.latency_s = 0.1
     job = new_job(stub.uri(), partitions=2, flags=("--instance_id=replica-7", "--max_in_flight=4", *SMALL_BUNDLES))
-    job.produce(range(10_000))
+    job.produce(range(40_000))
     first = job.start("--until_end")
     job.wait_for_progress(300, first)
     second = job.start("--until_end")
@@ -156,4 +191,4 @@ def test_same_instance_id(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     assert "Traceback" not in first.stderr
     second.done()
     assert job.report().ok, job.report()
-    assert first.summary["records"] + second.summary["records"] == 10_000
+    assert first.summary["records"] + second.summary["records"] == 40_000

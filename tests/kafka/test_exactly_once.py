@@ -21,7 +21,7 @@ from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.consumer import GroupReader
 from transforms.kafka.producer import AcknowledgedWriter, TransactionalWriter
-from transforms.kafka.session import Session
+from transforms.kafka.session import MAX_ROLLBACKS, Session
 from transforms.kafka.source import Polling
 from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
@@ -100,6 +100,8 @@ class World:
     def chance(self, probability: float) -> bool:
         if self.events <= 0 or self.random.random() >= probability:
             return False
+        if self.session._rollbacks > MAX_ROLLBACKS // 2:
+            return False  # or the job gives up, as it should when nothing but failures come
         self.events -= 1
         return True
 

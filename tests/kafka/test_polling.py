@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,6 +266,21 @@ def _use_up(path: str, worker: int) -> int:
         budget.settle(committed)
         used += committed
     return used
+
+
+def test_a_budget_is_changed_under_the_files_lock(tmp_path: Path) -> None:
+    """Reading and writing it are two steps; whoever comes between would grant the same records again."""
+    path = tmp_path / "budget"
+    budget = SharedBudget(path, 100, 0, 2)
+    for change in (lambda: budget.take(1), lambda: budget.settle(1), budget.spent):
+        with path.open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            thread = threading.Thread(target=change)
+            thread.start()
+            thread.join(0.05)
+            assert thread.is_alive()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_killed_workers_reservation_is_freed_by_its_successor(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from pipeline import options
-from pipeline.options import Config
+from pipeline.config import Config
 from transforms.errors import ConfigError
 
 OWN = ("--bootstrap_servers=h:9092", "--input_topic=in", "--output_topic=out", "--model=grpc://h:8500/m")

@@ -245,14 +245,24 @@ class GroupReader(Reader):
 
     def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
         super().__init__(config, open_consumer)
+        self._closing = False
         self.consumer.subscribe(
             list(config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
-    # Rebalance callbacks run inside consume(), in the thread that calls it.
+    def close(self) -> None:
+        """As ``Reader.close``."""
+        self._closing = True
+        super().close()
+
+    # Rebalance callbacks run inside consume() and close(), in the thread that calls it.
 
     def _on_assign(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         self.changed = True
+        if self._closing:
+            # Another member has left just before us. Asking from where to read is not answered any more, and is of no use.
+            consumer.incremental_assign(partitions)
+            return
         try:
             starts = self.start_offsets((tp.topic, tp.partition) for tp in partitions)
         except (KafkaError, ck.KafkaException) as error:

@@ -41,6 +41,10 @@ class NotCommittedError(KafkaError):
     """Nothing of this bundle became visible; read its records again."""
 
 
+class OutcomeUnknownError(NotCommittedError):
+    """The producer was lost in mid-commit: what the group has committed tells from where to read again."""
+
+
 class Writer:
     """A producer; subclasses say what ``commit`` means.
 
@@ -139,6 +143,7 @@ class TransactionalWriter(Writer):
 
     def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
         super().__init__(config, open_producer)
+        self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
         self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
 
@@ -155,16 +160,27 @@ class TransactionalWriter(Writer):
     def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
         self._begin()  # offsets alone: the position moved over transaction markers
-        self._send_offsets(offsets, group)
-        self._call(self.producer.commit_transaction)
+        try:
+            self._send_offsets(offsets, group)
+            self._call(self.producer.commit_transaction)
+        except OutcomeUnknownError as error:
+            self._start_anew(error)
+            raise
         self._begun_at = None
+
+    def _start_anew(self, why: OutcomeUnknownError) -> None:
+        """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open."""
+        log.warning("%s; starting a new one", why)
+        self.producer.purge()
+        self.producer, self._begun_at, self._failure = self._open(), None, None
+        self._call(self.producer.init_transactions)
 
     def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
         """Adds the offsets to the transaction.
 
         When the group's coordinator goes away in mid-call, librdkafka may never come back, whatever its time-out
-        (https://github.com/confluentinc/librdkafka/issues/5456, open in 2.16). So it is called in a thread of its own; a
-        producer that hangs is left behind, and its successor of the same ``transactional.id`` fences it.
+        (https://github.com/confluentinc/librdkafka/issues/5456, open in 2.16). So it is called in a thread of its own, which
+        is left behind with the producer if it hangs.
         """
         sent: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -178,19 +194,18 @@ class TransactionalWriter(Writer):
 
         threading.Thread(target=send, name="send-offsets", daemon=True).start()
         try:
-            sent.result(float(self.config.producer_properties()["transaction.timeout.ms"]) / 1000 + HANG_S)
+            sent.result(self._timeout_s + HANG_S)
         except TimeoutError as error:
-            log.warning("the group's coordinator went away in mid-commit; starting the transaction anew")
-            self.producer.purge()
-            self.producer, self._begun_at, self._failure = self._open(), None, None
-            self._call(self.producer.init_transactions)
-            raise NotCommittedError("the group's coordinator went away in mid-commit") from error
+            raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
 
     def abort(self) -> None:
         """Aborts the open transaction, if there is one."""
         if self._begun_at is not None:
             self.producer.purge()
-            self._call(self.producer.abort_transaction)
+            try:
+                self._call(self.producer.abort_transaction)
+            except OutcomeUnknownError as error:
+                self._start_anew(error)
             self._begun_at = None
             self._failure = None
 
@@ -218,6 +233,10 @@ class TransactionalWriter(Writer):
                     self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
+                    if self.open_s > self._timeout_s:
+                        # Kafka aborts what takes too long (it was down itself, or this process was suspended) and fences its
+                        # producer, in the same words as if somebody had taken over.
+                        raise OutcomeUnknownError("the transaction took longer than transaction.timeout.ms") from raised
                     raise FencedError(
                         f"fenced: a newer process of group {self.config.group_id!r} with --instance_id="
                         f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
@@ -229,7 +248,8 @@ class TransactionalWriter(Writer):
                     raise NotCommittedError(describe(error)) from raised
                 if not is_transient(error) or time.monotonic() > stop_at:
                     raise KafkaError(f"transaction: {describe(error)}") from raised
-                self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
+                with contextlib.suppress(ck.KafkaException):  # the next call raises it
+                    self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
 
 
 class AcknowledgedWriter(Writer):

@@ -8,21 +8,18 @@ to the bundle's first offsets, and the records are read again.
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
-import dataclasses
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
+from transforms.kafka.bundle import Bundle, Commit, at_once
 from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.consumer import GroupReader, Partition, Reader, StaticReader
-from transforms.kafka.producer import NotCommittedError, Writer, open_writer
+from transforms.kafka.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
 from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord
 
@@ -39,42 +36,6 @@ OVERLAP_FROM = 2048
 
 CAUTIOUS_BUNDLES = 10
 """For how many bundles outputs are held until all are there, after a transaction grew too old to stay open."""
-
-
-@dataclasses.dataclass(slots=True)
-class _Bundle:
-    """What is in flight between source and sink.
-
-    Attributes:
-        first: Partition to the first offset read: where a rollback goes back to.
-        next: Partition to the offset after the last one read: what is committed.
-        reads: When records came and how many, a pair a poll.
-        read: How many records in all.
-        group: The group's metadata when they were read.
-        void: Why this bundle can't be committed; ``None`` while it can.
-        held_back: Outputs that wait for the rest.
-        written: How many outcomes came back.
-        dead: Error class to how many of them are dead letters.
-    """
-
-    first: dict[Partition, int] = dataclasses.field(default_factory=dict)
-    next: dict[Partition, int] = dataclasses.field(default_factory=dict)
-    reads: list[tuple[float, int]] = dataclasses.field(default_factory=list)
-    read: int = 0
-    group: Any = None
-    void: str | None = None
-    held_back: list[OutputRecord] = dataclasses.field(default_factory=list)
-    written: int = 0
-    dead: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-
-
-@dataclasses.dataclass(slots=True)
-class _Commit:
-    """A commit under way; its result is when it was done."""
-
-    bundle: _Bundle
-    offsets: dict[Partition, int]
-    done_at: concurrent.futures.Future[float]
 
 
 class Session:
@@ -115,11 +76,12 @@ class Session:
             self.reader = StaticReader(config, shard, shards)
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
-        self._bundle = _Bundle()
-        self._commit: _Commit | None = None
+        self._bundle = Bundle()
+        self._commit: Commit | None = None
         self._polled_at = clock()
         self._paused = False
         self._rollbacks = 0
+        self._outcome_unknown = False
         self._cautious = 0
         self._known: set[Partition] = set()
         self._committed_count = 0
@@ -131,7 +93,7 @@ class Session:
         """Starts a bundle. One that was begun and never committed has failed: its records are read again."""
         if self._bundle.first or self._bundle.void is not None:
             self.rollback(self._bundle.void or "the bundle failed")
-        self._bundle = _Bundle()
+        self._bundle = Bundle()
         self.reader.changed = False
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
@@ -302,17 +264,17 @@ class Session:
         if self.config.one_outcome_each and bundle.written != bundle.read:
             raise KafkaError(f"{bundle.read} records were read, but {bundle.written} outcomes came to be written")
         offsets = {**bundle.next, **self.positions_past_markers()}
-        self._bundle = _Bundle()
+        self._bundle = Bundle()
         if bundle.read >= self._overlap_from:
-            self._commit = _Commit(bundle, offsets, self._background.submit(self._make_final, bundle, dict(offsets)))
+            self._commit = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, dict(offsets)))
             return True
-        self._commit = _Commit(bundle, offsets, _now(lambda: self._make_final(bundle, offsets)))
+        self._commit = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, offsets)))
         if not self.settle():
             self.rollback(self._bundle.void or "")
             return False
         return True
 
-    def _make_final(self, bundle: _Bundle, offsets: dict[Partition, int]) -> float:
+    def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
         if bundle.held_back:
             self.writer.write(bundle.held_back)
         self.writer.commit(
@@ -341,6 +303,7 @@ class Session:
         except NotCommittedError as error:
             self._bundle.void = str(error)
             self._bundle.first.update(done.first)
+            self._outcome_unknown = isinstance(error, OutcomeUnknownError)
             return False
         observer().committed(
             done.written - done.dead.total(),
@@ -365,9 +328,14 @@ class Session:
             self._rollbacks += 1
         if self._rollbacks > MAX_ROLLBACKS:
             raise KafkaError(f"{self._rollbacks} bundles in a row could not be committed; the last because: {reason}")
-        self.reader.rewind(self._bundle.first)
+        first = self._bundle.first
+        if self._outcome_unknown:
+            ours = self.reader.start_offsets(sorted(first.keys() & self.reader.owned))
+            first = {(tp.topic, tp.partition): tp.offset for tp in ours}
+            self._outcome_unknown = False
+        self.reader.rewind(first)
         observer().rolled_back(reason)
-        self._bundle = _Bundle()
+        self._bundle = Bundle()
 
     def close(self) -> None:
         """Gives the partitions back at once."""
@@ -389,36 +357,3 @@ class Session:
                 self.reader.consumer.commit(offsets=ours, asynchronous=False)
             except ck.KafkaException as error:
                 log.warning("the last offsets were not committed, their records will be read again: %s", error)
-
-
-def _now(call: Callable[[], float]) -> concurrent.futures.Future[float]:
-    done: concurrent.futures.Future[float] = concurrent.futures.Future()
-    try:
-        done.set_result(call())
-    except Exception as error:  # noqa: BLE001  # it is raised again by result(), as if it had run elsewhere
-        done.set_exception(error)
-    return done
-
-
-_sessions: dict[KafkaConfig, Session] = {}
-_lock = threading.Lock()
-
-
-def session(config: KafkaConfig) -> Session:
-    """The session of this process for ``config``, made at the first call.
-
-    Raises:
-        FencedError: A newer process of the same instance is there.
-        KafkaError: Kafka does not answer, or refuses us.
-    """
-    with _lock:
-        if config not in _sessions:
-            _sessions[config] = Session(config)
-        return _sessions[config]
-
-
-def close_sessions() -> None:
-    """Closes every session of this process."""
-    with _lock:
-        while _sessions:
-            _sessions.popitem()[1].close()

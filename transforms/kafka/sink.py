@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.session import session
+from transforms.kafka.sessions import session
 from transforms.observe import telling_failures
 from transforms.types import OutputRecord
 

@@ -16,7 +16,8 @@ import apache_beam as beam
 from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.polls import Polls
-from transforms.kafka.session import Session, session
+from transforms.kafka.session import Session
+from transforms.kafka.sessions import session
 from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
 from transforms.observe import telling_failures
 from transforms.types import KafkaRecord

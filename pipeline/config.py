@@ -1,0 +1,70 @@
+"""The flags, checked and typed: one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+EMBEDDED = "embedded"
+DIRECT = ("DirectRunner", "FnApiRunner")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """The flags, checked and typed; see ``flags.py`` for what each means."""
+
+    runner: str
+    bootstrap_servers: str
+    input_topics: tuple[str, ...]
+    output_topic: str
+    dead_letter_topic: str
+    group_id: str
+    start_from: str
+    kafka_properties: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+    delivery: str
+    workers: int
+    assignment: str
+    instance_id: str | None
+    model: str
+    model_headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
+    model_ca_file: str | None
+    model_cert_file: str | None
+    model_key_file: str | None
+    input_format: str
+    output_mode: str
+    labels: tuple[str, ...] | None
+    top_k: int | None
+    batch_max_size: int
+    batch_max_wait_ms: int
+    window_seconds: float | None
+    max_in_flight: int | None
+    request_timeout_s: float
+    retry_deadline_s: float
+    on_unavailable: str
+    max_records: int | None
+    until_end: bool
+    duration_s: float | None
+    status: str
+    summary_json: Path | None
+    metrics_port: int | None
+    beam_args: tuple[str, ...]
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether a broker has to be started in this process."""
+        return self.bootstrap_servers == EMBEDDED
+
+    @property
+    def embedded_model(self) -> bool:
+        """Whether the demo's model server has to be started."""
+        return self.model == EMBEDDED
+
+    @property
+    def direct(self) -> bool:
+        """Whether Beam's local engine runs the job."""
+        return self.runner in DIRECT
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing but a signal stops the job."""
+        return self.max_records is None and not self.until_end and self.duration_s is None
