@@ -72,7 +72,11 @@ def launch(config: Config) -> int:
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
-        code, totals = _run(config, job, ids, demo, status)
+        try:
+            code, totals = _run(config, job, ids, demo, status)
+        except ScoringError as error:  # before the job has begun: the metrics' port is taken
+            print(f"error: {error}", file=sys.stderr)
+            return worker.EXIT_WRONG
         print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code)
         if config.summary_json is not None:
             write_summary(totals, config.summary_json)

@@ -126,9 +126,8 @@ def quiet_logging() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else every connection that a model server closes is a line
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failed stage is told by us, once
     librdkafka = logging.getLogger("transforms.kafka.librdkafka")
-    librdkafka.setLevel(logging.ERROR)  # its warnings are retries under way
-    # Every refused connection, many a second while Kafka is down: that it is down is told by ``consumer.py``, now and then.
-    librdkafka.addFilter(lambda record: not record.getMessage().startswith("FAIL "))
+    # What it calls errors are mostly retries and rolled-back transactions under way; what stops the job we say ourselves.
+    librdkafka.setLevel(logging.CRITICAL)
 
 
 def main() -> int:

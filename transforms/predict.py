@@ -35,6 +35,11 @@ WAKE_AT = 8
 """How many answered batches wake the thread that waits for them; the last ones do in any case."""
 
 
+AHEAD = 64
+"""How many batches may wait for their answers before reading waits, too: what is read is worked on while it is still in the
+processor's cache, and the thread that talks to the server gets its turn."""
+
+
 class BundleGuard(Protocol):
     """Keeps the source alive while a bundle waits for the model server; picklable."""
 
@@ -180,6 +185,7 @@ class PredictChunks(beam.DoFn):
         self._config = config
         self._guard: BundleGuard = guard or NoGuard()
         self._requests: Requests | None = None
+        self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
 
     def setup(self) -> None:
         """Starts the request loop; contacts nobody yet."""
@@ -191,28 +197,33 @@ class PredictChunks(beam.DoFn):
         self._requests.cancel()
         self._batcher = Batcher(batch_size(self._config.model.signature, self._config.batch_max_size))
         self._order: collections.deque[PendingChunk] = collections.deque()
+        self._void = False
+        self._check_at = time.monotonic() + CHECK_S
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
         """Sends full batches; yields what is complete."""
         assert self._requests is not None
+        if self._void:
+            return
         pending = PendingChunk.of(decoded)
         self._order.append(pending)
         self._requests.send([batch for segment in decoded.segments for batch in self._batcher.add(pending, segment)])
         self._settle(self._requests.take(0))
         yield from self._complete()
+        while self._requests.in_flight > self._ahead:
+            if not self._wait():
+                return
+            yield from self._complete()
 
     def finish_bundle(self) -> Iterator[Any]:
         """Sends the rest and waits for every answer."""
         assert self._requests is not None
+        if self._void:
+            return
         self._requests.send(self._batcher.flush())
-        check_at = time.monotonic() + CHECK_S
         while self._requests.in_flight:
-            self._settle(self._requests.take(CHECK_S))
-            if time.monotonic() >= check_at:
-                check_at = time.monotonic() + CHECK_S
-                if not self._guard.keep_alive():
-                    self._requests.cancel()
-                    return
+            if not self._wait():
+                return
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
         for chunk in self._complete():  # of records that all failed to decode
@@ -223,6 +234,17 @@ class PredictChunks(beam.DoFn):
         if self._requests is not None:
             self._requests.close()
             self._requests = None
+
+    def _wait(self) -> bool:
+        """Waits for some answers; returns whether the bundle is still worth waiting for."""
+        assert self._requests is not None
+        self._settle(self._requests.take(CHECK_S))
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_S
+            if not self._guard.keep_alive():
+                self._requests.cancel()
+                self._void = True
+        return not self._void
 
     def _settle(self, batches: Sequence[Batch]) -> None:
         for batch in batches:

@@ -100,10 +100,13 @@ class World:
     def chance(self, probability: float) -> bool:
         if self.events <= 0 or self.random.random() >= probability:
             return False
-        if self.session._rollbacks > MAX_ROLLBACKS // 2:
-            return False  # or the job gives up, as it should when nothing but failures come
         self.events -= 1
         return True
+
+    def failure(self) -> bool:
+        """One more failure; not too many in a row, or the job gives up, as it should."""
+        in_a_row = self.session._rollbacks + len(self.kafka.commit_failures)
+        return in_a_row <= MAX_ROLLBACKS // 2 and self.chance(0.05)
 
     def some(self) -> set[tuple[str, int]]:
         return {partition for partition in sorted(self.all) if self.random.random() < 0.6}
@@ -123,11 +126,11 @@ class World:
     def outside(self) -> None:
         """Between the calls of ours."""
         self.now += self.random.choice((0.0, 0.01, 0.7, 2.0))
-        if self.chance(0.05):
+        if self.failure():
             self.consumer.expel()
             for partition in sorted(self.kafka.others):
                 self.kafka.others_work(partition, self.random.randint(0, 3))
-        if self.chance(0.05):
+        if self.failure():
             self.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, abort=True))
         if self.chance(0.05):
             self.kafka.commit_failures.append(refused(self.random.choice(TRANSIENT), retriable=True))
@@ -156,7 +159,7 @@ class World:
                 self.now += 0.7
                 if not self.session.keep_alive():
                     waiting = []
-            if self.chance(0.05):
+            if self.failure():
                 continue  # a DoFn raised: the bundle is begun again
             self.session.write([outcome(record) for record in waiting])
             self.outside()

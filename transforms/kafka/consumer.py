@@ -269,6 +269,7 @@ class GroupReader(Reader):
             self._failure = error if isinstance(error, KafkaError) else KafkaError(describe(error.args[0]))
             starts = []
         consumer.incremental_assign(starts)
+        consumer.resume(starts)  # one that was paused when it was taken away is so still when it comes back
         self.owned |= {(tp.topic, tp.partition) for tp in starts}
 
     def _on_revoke(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
