@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+import re
 
 import pytest
 
 from tests.integration.conftest import NewJob
-from tests.integration.process import SMALL_BUNDLES
+from tests.integration.process import SMALL_BUNDLES, wait_until
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 RECORDS = 60_000
@@ -36,6 +37,8 @@ def test_join_leave_and_die(new_job: NewJob) -> None:
         job.wait_for_progress(500, staying)
         leaving = job.start(f"--model={second.uri()}")
         second.faults.wait_for(lambda faults: faults.rows_answered > 1000, 60)
+        # As its own status says, that some of it is committed.
+        wait_until(lambda: re.search(r"^[1-9][\d,]* records", leaving.stdout, re.M) is not None, "commits", 60, leaving)
         leaving.terminate()
         left = leaving.done(30).summary
         assert 0 < left["records"] <= second.faults.rows_answered, "it really had partitions"

@@ -192,3 +192,25 @@ def test_same_instance_id(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     second.done()
     assert job.report().ok, job.report()
     assert first.summary["records"] + second.summary["records"] == 40_000
+
+
+def test_suspended_process_that_was_replaced(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """A process that was thought dead (suspended) and started again elsewhere under its name is fenced when it wakes up."""
+    stub.faults.latency_s = 0.1
+    times = ("--kafka_config=transaction.timeout.ms=2000", "--kafka_config=session.timeout.ms=6000")
+    flags = ("--instance_id=replica-8", "--max_in_flight=4", *times, *SMALL_BUNDLES)
+    job = new_job(stub.uri(), partitions=2, flags=flags)
+    job.produce(range(30_000))
+    first = job.start("--until_end")
+    job.wait_for_commit(300, first)
+    end = sum(topics.end_offsets(job.bootstrap, job.output, "read_uncommitted").values())
+    wait_until(lambda: _written(job) > end + 100, "outputs", 30, first)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = job.start("--until_end")
+    job.wait_for_commit(sum(job.committed().values()) + 300, second)
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait() == 1
+    assert "error: fenced" in first.stderr
+    stub.faults.latency_s = 0
+    second.done(90)
+    assert job.report().ok, job.report()

@@ -38,7 +38,8 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     # The caller retries, and knows when; reconnecting must keep up with it (gRPC's default grows to two minutes).
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # In spite of its name: how long one attempt to connect may take, with its TLS handshake, to a far or busy server.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 2000),
     # A peer that vanished without a word is noticed within half a minute while requests wait for it. TensorFlow Serving
     # takes pings at this rate only with requests in flight, so none are sent without.

@@ -15,7 +15,7 @@ import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from transforms.errors import ContractError
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import KafkaConfig, is_common
 from transforms.kafka.consumer import Partition
 from transforms.kafka.vendor import describe, is_transient
 
@@ -180,9 +180,7 @@ class Checker:
 
     def _admin(self) -> AdminClient:
         properties = {**self._config.client_properties(), "log_level": 0}
-        return AdminClient(
-            {name: value for name, value in properties.items() if name in _COMMON or name.startswith(_SECURITY)}
-        )
+        return AdminClient({name: value for name, value in properties.items() if is_common(name) or name == "log_level"})
 
     def _create(self, topic: str, partitions: int) -> None:
         admin = self._admin()  # kept while waiting: without it librdkafka gives its futures up (_DESTROY)
@@ -204,10 +202,6 @@ class Checker:
             return int(entries["max.message.bytes"].value)
         except (ck.KafkaException, KeyError, ValueError, TimeoutError):
             return None  # not allowed to ask, or an embedded broker: then the broker's refusal has to do
-
-
-_COMMON = ("bootstrap.servers", "client.id", "broker.address.family", "log_level")
-_SECURITY = ("security.", "sasl.", "ssl.", "enable.ssl", "socket.", "https.")
 
 
 def _nearest(name: str, found: Any) -> str:

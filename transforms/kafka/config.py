@@ -79,6 +79,8 @@ class KafkaConfig:
             **_without(self.client_properties(), PRODUCER_ONLY),
             # What the guarantees rest on is not for change.
             "group.id": self.group_id,
+            # By this a replica that was thought dead finds its successor: producer.py.
+            "client.id": "/".join(filter(None, (dict(self.properties).get("client.id"), self.transactional_id))),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",  # never a silent skip: see consumer.py
@@ -137,3 +139,11 @@ PROTECTED = (
 
 def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple[str, ...]) -> dict[str, Value]:
     return {name: value for name, value in properties.items() if not name.startswith(prefixes)}
+
+
+COMMON = ("bootstrap.servers", "broker.address.family", "security.", "sasl.", "ssl.", "enable.ssl", "socket.", "https.")
+
+
+def is_common(name: str) -> bool:
+    """Whether a property is for clients of any kind, the admin client among them."""
+    return name.startswith(COMMON)

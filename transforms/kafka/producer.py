@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
 from transforms.kafka.vendor import FENCED, describe, is_transient
 from transforms.types import OutputRecord
 
@@ -62,7 +63,10 @@ class Writer:
 
     def _open(self) -> Any:
         return self._open_producer(
-            {**self.config.producer_properties(), "on_delivery": self._on_failed_delivery},
+            {
+                **self.config.producer_properties(),
+                "on_delivery": self._on_failed_delivery,
+            },
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
 
@@ -145,6 +149,7 @@ class TransactionalWriter(Writer):
         super().__init__(config, open_producer)
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
+        self._consumer: ck.Consumer | None = None
         self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
 
     @property
@@ -159,6 +164,7 @@ class TransactionalWriter(Writer):
 
     def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
+        self._consumer = consumer
         self._begin()  # offsets alone: the position moved over transaction markers
         try:
             self._send_offsets(offsets, group)
@@ -198,10 +204,23 @@ class TransactionalWriter(Writer):
         except TimeoutError as error:
             raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
 
+    def _somebody_took_over(self) -> bool:
+        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
+        if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
+            return False  # no membership, no telling
+        properties = self.config.client_properties()
+        admin = AdminClient({name: value for name, value in properties.items() if is_common(name)})
+        group: Any = self.config.group_id
+        try:
+            members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
+        except ck.KafkaException:
+            return False  # Kafka is still away: that is why it took so long
+        ours, name = self._consumer.memberid(), self.config.consumer_properties()["client.id"]
+        return any(member.client_id == name and member.member_id != ours for member in members)
+
     def abort(self) -> None:
         """Aborts the open transaction, if there is one."""
         if self._begun_at is not None:
-            self.producer.purge()
             try:
                 self._call(self.producer.abort_transaction)
             except OutcomeUnknownError as error:
@@ -233,7 +252,7 @@ class TransactionalWriter(Writer):
                     self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
-                    if self.open_s > self._timeout_s:
+                    if self.open_s > self._timeout_s and not self._somebody_took_over():
                         # Kafka aborts what takes too long (it was down itself, or this process was suspended) and fences its
                         # producer, in the same words as if somebody had taken over.
                         raise OutcomeUnknownError("the transaction took longer than transaction.timeout.ms") from raised
