@@ -7,6 +7,7 @@ prints its port as the first line, and serves until it is stopped.
 
 from __future__ import annotations
 
+import asyncio
 import argparse
 import base64
 import json
@@ -72,6 +73,7 @@ class TfServingRestStub(StubServer):
     async def _stop(self) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+        await asyncio.sleep(0)  # connections that were cut close in the loop's next turn
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         matched = _PATH.fullmatch(request.path)
