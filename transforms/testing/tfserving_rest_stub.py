@@ -7,8 +7,8 @@ prints its port as the first line, and serves until it is stopped.
 
 from __future__ import annotations
 
-import asyncio
 import argparse
+import asyncio
 import base64
 import json
 import re
