@@ -146,3 +146,8 @@ def test_the_failures_of_the_decoded_chunk_are_not_touched() -> None:
 def test_how_many_rows_a_request_may_have(shapes: list[tuple[int, ...] | None], size: int) -> None:
     inputs = {f"i{number}": TensorSpec("float32", shape) for number, shape in enumerate(shapes)}
     assert batch_size(dataclasses.replace(signature(), inputs=inputs), 64) == size
+
+
+@pytest.mark.parametrize(("flag", "server", "size"), [(64, None, 64), (64, 8, 8), (4, 8, 4)])
+def test_a_server_may_take_fewer_rows_than_the_flag_says(flag: int, server: int | None, size: int) -> None:
+    assert batch_size(signature(), flag, server) == size

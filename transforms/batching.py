@@ -124,11 +124,17 @@ class Batcher:
         return rest
 
 
-def batch_size(signature: Signature, batch_max_size: int) -> int:
-    """How many rows a request may have: one beside a scalar input; the fixed batch dimension wins over the flag."""
+def batch_size(signature: Signature, batch_max_size: int, max_rows: int | None = None) -> int:
+    """How many rows a request may have: one beside a scalar input; the fixed batch dimension wins over the flag.
+
+    Args:
+        signature: What the model takes.
+        batch_max_size: The flag.
+        max_rows: The server's own limit, which wins over the flag where it is lower.
+    """
     if signature.has_scalar:
         return 1  # a scalar is the same for all rows of a request, but every record has one of its own
-    return signature.rows_per_request or batch_max_size
+    return signature.rows_per_request or min(batch_max_size, max_rows or batch_max_size)
 
 
 def request_inputs(signature: Signature, inputs: Mapping[str, np.ndarray], rows: int) -> tuple[dict[str, np.ndarray], int]:

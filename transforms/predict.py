@@ -195,7 +195,8 @@ class PredictChunks(beam.DoFn):
         """Starts with nothing in flight, whatever became of the bundle before."""
         assert self._requests is not None
         self._requests.cancel()
-        self._batcher = Batcher(batch_size(self._config.model.signature, self._config.batch_max_size))
+        model = self._config.model
+        self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
         self._order: collections.deque[PendingChunk] = collections.deque()
         self._void = False
         self._check_at = time.monotonic() + CHECK_S

@@ -156,11 +156,19 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """Which model answers, in which version, by which signature."""
+    """Which model answers, in which version, by which signature.
+
+    Attributes:
+        model: Its name.
+        version: The version served now, as text; empty if the server does not say.
+        signature: What it takes and gives.
+        max_rows: Rows of a request at most, where the server has a limit of its own; ``None`` where it has none.
+    """
 
     model: str
     version: str
     signature: Signature
+    max_rows: int | None = None
 
 
 @dataclasses.dataclass(slots=True)

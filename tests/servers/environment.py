@@ -1,0 +1,56 @@
+"""Virtual environments for the real model servers: each has pins of its own, which may not go with ours or one another's.
+
+They are made once, by uv, into ``.cache/servers``; several test processes may ask for one at the same time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.kafka_broker import ROOT
+
+FOLDER = Path(os.environ.get("SERVERS_CACHE", ROOT / ".cache" / "servers"))
+TIMEOUT_S = 600
+
+
+class ServerInstallError(RuntimeError):
+    """A server's packages could not be installed; the message has the end of what uv said."""
+
+
+def environment(name: str, requirements: Sequence[str]) -> Path:
+    """Returns the folder of a virtual environment of Python 3.11 that holds ``requirements``, making it if need be.
+
+    Args:
+        name: The server's, for the folder.
+        requirements: Exact versions (``mlserver==1.7.1``).
+
+    Raises:
+        ServerInstallError: It could not be made.
+    """
+    pins = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:8]
+    folder = FOLDER / f"{name}-{pins}"
+    done = folder / ".complete"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            uv = [sys.executable, "-m", "uv"]
+            _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+            _run([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *requirements])
+            done.touch()
+    return folder
+
+
+def _run(command: list[str]) -> None:
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ServerInstallError(f"{command[3]}: not done after {TIMEOUT_S} s") from error
+    if ended.returncode:
+        raise ServerInstallError(f"{' '.join(command[2:])}: {ended.stderr[-2000:]}")
