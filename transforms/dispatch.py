@@ -3,9 +3,9 @@
 What a failed request means:
 
 * transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
-* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or one of
-  zeros). If the probe is answered and these rows still fail after it, the server is up and these rows are at fault, whatever
-  the status said: they are bisected. If not, the server is down: ``on_unavailable``;
+* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or a row
+  of zeros). If the probe is answered and these rows still fail after it, the server is up and these rows are at fault,
+  whatever the status said: they are bisected. If not, the server is down: ``on_unavailable``;
 * refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail.
 """
 

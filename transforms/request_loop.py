@@ -23,8 +23,8 @@ WAKE_AT = 8
 """How many answered batches end a wait; the last ones do in any case. Each end is a turn of the bundle's own work."""
 
 TURNS = 4
-"""How often the loop looks around at a hand-over: from a byte on a socket to the start of the request that it lets through is
-so many steps (the answer's event, its future, the task that waits, the task that waited for its slot)."""
+"""How often the loop looks around at a hand-over: so many steps are from a byte on a socket to the start of the request
+that it lets through (the answer's event, its future, the task that waits, the task that waited for its slot)."""
 
 CLOSE_S = 10.0
 
