@@ -132,6 +132,19 @@ def end_offsets(bootstrap: str, topic: str, isolation: Isolation = "read_committ
     return {place.partition: future.result(TIMEOUT_S).offset for place, future in futures.items()}
 
 
+def wait_for_open_transactions(bootstrap: str, topic: str, timeout_s: float = 30) -> None:
+    """Waits until no transaction is open: the broker ends one that a killed process left behind only after its time-out.
+
+    Raises:
+        TimeoutError: One is still open.
+    """
+    stop_at = time.monotonic() + timeout_s
+    while end_offsets(bootstrap, topic) != end_offsets(bootstrap, topic, "read_uncommitted"):
+        if time.monotonic() > stop_at:
+            raise TimeoutError(f"{topic} has had an open transaction for {timeout_s:.0f} s")
+        time.sleep(0.1)
+
+
 def read_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed") -> list[KafkaRecord]:
     """Reads a topic from its beginning to what is its end at the time of the call; each partition's records are in order.
 

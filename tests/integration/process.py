@@ -178,11 +178,16 @@ class Job:
 
     def predictions(self) -> list[KafkaRecord]:
         """What a ``read_committed`` reader finds in the output topic."""
-        return topics.read_all(self.bootstrap, self.output)
+        return self._read(self.output)
 
     def dead_letters(self) -> list[KafkaRecord]:
         """What a ``read_committed`` reader finds in the dead-letter topic."""
-        return topics.read_all(self.bootstrap, f"{self.output}.dead-letter")
+        return self._read(f"{self.output}.dead-letter")
+
+    def _read(self, topic: str) -> list[KafkaRecord]:
+        if not any(process.running for process in self.started):
+            topics.wait_for_open_transactions(self.bootstrap, topic)  # a killed one's hides what the others wrote after it
+        return topics.read_all(self.bootstrap, topic)
 
     def report(self) -> topics.Report:
         """Matches everything written with everything that can be read from the inputs."""
