@@ -161,7 +161,7 @@ class Dispatcher:
         if self._known_good is None:
             self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
         observer().answered(rows)
-        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000)
+        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
 
     async def _connect(self, timeout_s: float) -> None:
         async with self._connecting:

@@ -9,6 +9,7 @@
         ├── TransientError      try again: overload, time-out, 5xx
         │   └── UnavailableError   nobody answers
         ├── RejectedError       refused for its content: bisect the batch
+        │   └── RequestTooLargeError   above the server's limit, and so never sent
         ├── MalformedAnswerError   short, long or unreadable answer
         └── NotServedError      unknown model, version or signature; not allowed
 
@@ -70,6 +71,10 @@ class UnavailableError(TransientError):
 
 class RejectedError(ModelError):
     """The server refused the request for its content: INVALID_ARGUMENT, 400, 413, 422."""
+
+
+class RequestTooLargeError(RejectedError):
+    """The request has more bytes than the server takes; with several rows in it, fewer may fit."""
 
 
 class MalformedAnswerError(ModelError):

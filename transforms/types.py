@@ -20,6 +20,12 @@ Header = tuple[str, bytes | None]
 
 Headers = list[Header]
 
+DEPLOYED_MODEL = "inference.deployed_model"
+"""Header of a prediction: the id of the deployed model that answered, where one endpoint has several (Vertex AI)."""
+
+DEPLOYED_MODEL_NAME = "inference.deployed_model_name"
+"""Header of a prediction: the name of that one."""
+
 STAGE_DECODE = "decode"
 STAGE_PREDICT = "predict"
 STAGE_ENCODE = "encode"
@@ -180,10 +186,12 @@ class Answer:
             bytes), or a list of ``rows`` JSON-like values where an output is ragged (classification results). The client
             guarantees that each has exactly as many rows as the request, or raises ``MalformedAnswerError``.
         version: The version that answered, as text; empty if the server does not say.
+        headers: What else the server says of who answered, as headers of the predictions.
     """
 
     outputs: Mapping[str, Sequence[Any] | np.ndarray]
     version: str
+    headers: tuple[Header, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -229,6 +237,7 @@ class AnsweredSegment:
         version: The served version that answered.
         latency_ms: Milliseconds that the successful request took.
         attempts: How many requests it took, 1 if the first one succeeded.
+        headers: As in ``Answer``.
     """
 
     rows: Sequence[int]
@@ -236,6 +245,7 @@ class AnsweredSegment:
     version: str
     latency_ms: float
     attempts: int
+    headers: tuple[Header, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)

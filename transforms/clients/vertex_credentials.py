@@ -1,0 +1,140 @@
+"""Access tokens for Google's APIs: application-default credentials, fetched and renewed in a thread beside the event loop.
+
+Neither of google-cloud-aiplatform's ways fits an asyncio client that must not stand still: ``google.auth.default()`` may ask
+the metadata server or start ``gcloud``, a refresh is a blocking request, and ``google.auth.aio`` has static tokens only.
+Source: https://cloud.google.com/docs/authentication/application-default-credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from google.auth import credentials as google_credentials
+from google.auth import exceptions
+
+from transforms.clients.tfserving_errors import clean
+from transforms.errors import ModelError, NotServedError, UnavailableError
+
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+
+_State = google_credentials.TokenState
+
+
+class Tokens(Protocol):
+    """Whoever can say which headers prove that we may ask."""
+
+    async def headers(self) -> dict[str, str]:
+        """Returns the headers of one request, names in lower case.
+
+        Raises:
+            UnavailableError: Nobody gives out tokens now.
+            NotServedError: There are no credentials, or they are refused.
+        """
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """Takes note that a server did not accept these headers."""
+
+    async def close(self) -> None:
+        """Ends what runs in the background."""
+
+
+class NoTokens:
+    """For servers that ask for none."""
+
+    async def headers(self) -> dict[str, str]:
+        """Returns none."""
+        return {}
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """Has nothing to renew."""
+
+    async def close(self) -> None:
+        """Has nothing to end."""
+
+
+def load_default() -> Any:
+    """Returns the application-default credentials. Blocks, and may ask the metadata server."""
+    import google.auth
+
+    return google.auth.default(scopes=SCOPES)[0]
+
+
+def new_request() -> Any:
+    """Returns what google-auth makes its own requests with."""
+    from google.auth.transport.requests import Request
+
+    return Request()
+
+
+class GoogleTokens:
+    """Tokens of google-auth credentials. For one asyncio loop; asks nobody before the first request.
+
+    A token that soon expires is renewed in the background while it still serves; one that has expired, or that a server did
+    not accept, before the next request.
+
+    Args:
+        load: Returns the credentials; called in a thread.
+        request: Returns the transport to refresh them with.
+    """
+
+    def __init__(self, load: Callable[[], Any] = load_default, request: Callable[[], Any] = new_request):
+        self._load, self._request = load, request
+        self._credentials: Any = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._void = True
+
+    async def headers(self) -> dict[str, str]:
+        """See ``Tokens``."""
+        if self._void or self._credentials.token_state is _State.INVALID:
+            # Shielded: many requests wait for it, and one of them giving up must not stop it for the others.
+            await asyncio.shield(self._renew())
+        elif self._credentials.token_state is _State.STALE:
+            self._renew()
+        return self._current()
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """See ``Tokens``. A late answer to a token renewed meanwhile counts for nothing."""
+        self._void = self._void or self._current() == headers
+
+    def _current(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        self._credentials.apply(headers)  # the token, and the project to bill if the credentials name one
+        return headers
+
+    def _renew(self) -> asyncio.Task[None]:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renewed())
+            # If nobody waits for it, the next request tries again, and tells.
+            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._renewal
+
+    async def _renewed(self) -> None:
+        try:
+            await asyncio.to_thread(self._renew_now)
+        except exceptions.GoogleAuthError as error:
+            raise _translated(error) from error
+        self._void = False
+
+    def _renew_now(self) -> None:
+        if self._credentials is None:
+            self._credentials = self._load()
+        self._credentials.refresh(self._request())
+
+    async def close(self) -> None:
+        """See ``Tokens``."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+
+def _translated(error: Exception) -> ModelError:
+    text = clean(str(error.args[0] if error.args else type(error).__name__))
+    if isinstance(error, exceptions.DefaultCredentialsError):
+        cure = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
+        return NotServedError(f"no Google application-default credentials: {text}; {cure}")
+    if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
+        return UnavailableError(f"no access token from Google now: {text}")
+    return NotServedError(f"Google gives no access token for these credentials: {text}")

@@ -1,0 +1,142 @@
+"""Vertex AI over gRPC, by google-cloud-aiplatform's own ``PredictionServiceAsyncClient``.
+
+Only its generated part is loaded (``google.cloud.aiplatform_v1``), not ``google.cloud.aiplatform``, which brings BigQuery and
+Cloud Storage along. Its retries are off, because the caller retries; its credentials are not used, because they would be
+looked up in the event loop (``vertex_credentials.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud.aiplatform_v1.services.prediction_service import PredictionServiceAsyncClient
+from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcAsyncIOTransport
+from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+
+from transforms.clients.base import ClientOptions
+from transforms.clients.tls_files import channel_credentials
+from transforms.clients.vertex import Transport
+from transforms.clients.vertex_credentials import Tokens
+from transforms.clients.vertex_errors import Refusal, Reply
+from transforms.clients.vertex_uri import VertexAddress
+from transforms.clients.vertex_values import decode, encode, varint
+from transforms.errors import MalformedAnswerError, TransientError, UnavailableError
+
+_ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2 and 3 of a PredictRequest, with a length
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_retries", 0),
+    # Reconnecting must keep up with the caller's retries; gRPC's default grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 10_000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # One connection per client: without it, clients of one address in one process share theirs, and its limits.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class GrpcTransport(Transport):
+    """Requests of one endpoint over gRPC.
+
+    Args:
+        address: Which endpoint, and where.
+        options: TLS files, headers (gRPC metadata) and channel options, which win over the defaults.
+        tokens: Where the access tokens come from.
+    """
+
+    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):
+        self._address, self._options, self._tokens = address, options, tokens
+        self._where = str(address)
+        self._headers = tuple((name.lower(), value) for name, value in options.headers)
+        if address.own_host:  # a dedicated host serves no other endpoint, but finds its own by this header
+            self._headers += (("x-vertex-ai-endpoint-id", address.endpoint),)
+        self._head = _field(_ENDPOINT, address.name.encode())
+        if address.parameters is not None:
+            self._head += _field(_PARAMETERS, encode(json.loads(address.parameters)))
+        self._client: PredictionServiceAsyncClient | None = None
+        self._closed = False
+
+    def body(self, instances: Sequence[Any]) -> bytes:
+        """See ``Transport``."""
+        return self._head + b"".join([_field(_INSTANCE, encode(instance)) for instance in instances])
+
+    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
+        """See ``Transport``."""
+        if self._closed:
+            raise UnavailableError(f"{self._where}: the client is closed")
+        client = self._client or self._open_client()
+        until = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                tokens = await self._tokens.headers()
+        except TimeoutError as error:
+            raise TransientError(f"{self._where}: no access token within {timeout_s:g} s") from error
+        if self._client is None:
+            raise UnavailableError(f"{self._where}: the client was closed")
+        try:
+            request = PredictRequest.wrap(PredictRequest.pb().FromString(body))
+            response = await client.predict(
+                request,
+                retry=None,
+                timeout=min(timeout_s, until - time.monotonic()),
+                metadata=(*self._headers, *tokens.items()),
+            )
+        except DecodeError as error:  # protobuf reads no message that is nested more than 100 deep
+            return Refusal("INVALID_ARGUMENT", f"the request is too deeply nested ({type(error).__name__})")
+        except GoogleAPICallError as error:
+            refusal = _refusal(error)
+            if refusal.code == "UNAUTHENTICATED":
+                self._tokens.refused(tokens)
+            return refusal
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
+                raise UnavailableError(f"{self._where}: the client was closed") from None
+            raise
+        if response is None:  # what gRPC gives for bytes that its deserializer did not take
+            raise MalformedAnswerError(f"{self._where}: the answer is no PredictResponse")
+        message = type(response).pb(response)
+        predictions = [decode(value) for value in message.predictions]
+        return Reply(predictions, message.model_version_id, message.deployed_model_id, message.model_display_name)
+
+    def _open_client(self) -> PredictionServiceAsyncClient:
+        # The first of two equal options would win, so ours go only where the user has none.
+        given = {name for name, _ in self._options.channel_options}
+        options = [*self._options.channel_options, *(o for o in _CHANNEL_OPTIONS if o[0] not in given)]
+        if self._address.secure:
+            channel = grpc.aio.secure_channel(self._address.target, channel_credentials(self._options), options)
+        else:
+            channel = grpc.aio.insecure_channel(self._address.target, options)
+        self._client = PredictionServiceAsyncClient(transport=PredictionServiceGrpcAsyncIOTransport(channel=channel))
+        return self._client
+
+    async def close(self) -> None:
+        """See ``Transport``."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            await client.transport.close()
+        await self._tokens.close()
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + varint(len(content)) + content
+
+
+def _refusal(error: GoogleAPICallError) -> Refusal:
+    code = error.grpc_status_code
+    delays = [detail.retry_delay for detail in error.details if isinstance(detail, RetryInfo)]
+    retry_after_s = max(0.0, delays[0].seconds + delays[0].nanos / 1e9) if delays else None
+    return Refusal(code.name if code is not None else "UNKNOWN", error.message or "", retry_after_s)
