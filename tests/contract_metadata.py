@@ -32,15 +32,22 @@ def rows_of(count: int, width: int = 3) -> np.ndarray:
 
 
 class MetadataContract:
-    """What must hold for every protocol that can ask for a signature.
+    """What must hold for every protocol.
 
     Attributes:
         stub_class: The protocol's stub server.
         dtypes: The dtypes that the protocol can carry both ways.
+        has_signature: Whether the server publishes one. Without, there are no dtypes to keep, and a protocol's own tests
+            replace those about signatures and versions asked for.
+        sole_output: What an output is called that came without its name; ``None`` if it always has one.
+        where: How messages name the model.
     """
 
     stub_class: type[StubServer]
     dtypes: tuple[str, ...]
+    has_signature: bool = True
+    sole_output: str | None = None
+    where: str = "model model"
 
     @pytest.fixture
     def stub(self) -> Iterator[StubServer]:
@@ -62,6 +69,9 @@ class MetadataContract:
 
     def predict(self, stub: StubServer, x: np.ndarray, timeout_s: float = TIMEOUT_S) -> Any:
         return self.use(stub, lambda client: client.predict({"x": x}, len(x), timeout_s))
+
+    def output(self, answer: Any, name: str = "y") -> Any:
+        return answer.outputs[self.sole_output or name]
 
     def metadata_error(self, uri: str) -> Exception:
         async def run() -> Exception:
@@ -150,7 +160,7 @@ class MetadataContract:
         spec = TensorSpec("float32", (-1,))
         stub.model = StubModel.of({"x": spec}, {"y": spec}, lambda i: {"y": i["x"]}, signature="only")
         answer = self.use(stub, lambda client: client.predict({"x": np.ones(2, np.float32)}, 2, TIMEOUT_S))
-        assert list(answer.outputs["y"]) == [1, 1]
+        assert list(self.output(answer)) == [1, 1]
 
     def test_model_or_signature_gone_while_running(self, stub: StubServer) -> None:
         """Leaving records out of the batch would not cure it, so it is not the records' failure."""
@@ -184,14 +194,14 @@ class MetadataContract:
         pem = {name: str(tmp_path / name) for name in ("ca.pem", "client.pem", "client.key")}
         full = ClientOptions(tls_ca_file=pem["ca.pem"], tls_cert_file=pem["client.pem"], tls_key_file=pem["client.key"])
 
-        async def version(options: ClientOptions) -> str:
+        async def model(options: ClientOptions) -> str:
             async with self.open(stub.uri(), options) as client:
-                return (await client.metadata(TIMEOUT_S)).version
+                return (await client.metadata(TIMEOUT_S)).model
 
         with self.stub_class(tls=Tls(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")) as stub:
-            assert asyncio.run(version(full)) == "1"
+            assert asyncio.run(model(full)) == "model"
             for refused in (ClientOptions(), ClientOptions(tls_ca_file=pem["ca.pem"])):
                 with pytest.raises(UnavailableError):
-                    asyncio.run(version(refused))
+                    asyncio.run(model(refused))
             with pytest.raises(ConfigError, match=r"tls_ca_file=/no/such\.pem"):
-                asyncio.run(version(ClientOptions(tls_ca_file="/no/such.pem")))
+                asyncio.run(model(ClientOptions(tls_ca_file="/no/such.pem")))

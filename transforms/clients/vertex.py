@@ -120,6 +120,8 @@ class VertexClient(ModelClient):
         except MalformedAnswerError as error:
             raise NotServedError(f"{error}; is it Vertex AI's API?") from error
         version = answered.version if isinstance(answered, Reply) else ""
+        if isinstance(answered, Reply) and not isinstance(answered.predictions, list):
+            raise NotServedError(f"{self._where}: the answer has no predictions; is it Vertex AI's API?")
         if isinstance(answered, Refusal) and not answered.is_of_content:
             refused = answered.error(self._where)
             if isinstance(refused, TransientError):

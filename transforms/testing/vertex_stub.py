@@ -76,7 +76,7 @@ class VertexStub(StubServer):
         """See ``StubServer``. An endpoint's address names neither version nor label nor signature."""
         if version is not None or label is not None or signature is not None:
             raise ValueError("a Vertex AI endpoint is asked for by its id alone")
-        host = f"{'https' if self._tls else 'http'}://{self.address}"
+        host = f"https://{self.address}" if self._tls else self.address  # plain text is what a loopback address speaks
         return f"vertex://{PROJECT}/{REGION}/{model or self.model.name}?transport={self.transport}&api_endpoint={host}"
 
     async def _predict(
