@@ -55,7 +55,8 @@ def test_the_names_that_google_gives() -> None:
 
 
 def test_parameters() -> None:
-    address: VertexAddress = parse(f"{BASE}?parameters={quote('{"confidenceThreshold": 0.5, "words": ["ä"]}')}")
+    text = '{"confidenceThreshold": 0.5, "words": ["ä"]}'
+    address: VertexAddress = parse(f"{BASE}?parameters={quote(text)}")
     assert address.parameters == r'{"confidenceThreshold": 0.5, "words": ["\u00e4"]}'
 
 

@@ -85,7 +85,11 @@ def test_instances() -> None:
         {"x": [3, 4], "image": [{"b64": ""}]},
     ]
     # records as they came, of a server whose signature nobody knows
-    assert instances_of({"instances": objects([1, None], {"a": [{"b": 1}]}, "text")}) == [[1, None], {"a": [{"b": 1}]}, "text"]
+    assert instances_of({"instances": objects([1, None], {"a": [{"b": 1}]}, "text")}) == [
+        [1, None],
+        {"a": [{"b": 1}]},
+        "text",
+    ]
     assert instances_of({"instances": objects(b"\xff", [b"a", 1])}) == [{"b64": "/w=="}, [{"b64": "YQ=="}, 1]]
     assert instances_of({"instances": objects(np.float32(0.5), np.array([1, 2]))}) == [0.5, [1, 2]]
     # an object whose only key is b64 is data: the sole input of that name goes bare

@@ -72,6 +72,8 @@ def parse(uri: str) -> VertexAddress:
 def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every protocol's module gives
     """Makes the client of a URI. Does no I/O.
 
+    Requests carry the application-default credentials, unless ``options.headers`` has an ``authorization`` of its own.
+
     Raises:
         ConfigError: The URI is wrong, or a package is missing; the message says what to install.
     """
@@ -80,7 +82,8 @@ def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every pr
         # Here, because google-cloud-aiplatform takes seconds to load, and only this scheme needs it.
         from transforms.clients.vertex_credentials import GoogleTokens, NoTokens
 
-        tokens = NoTokens() if address.anonymous else GoogleTokens()
+        given = any(name.lower() == "authorization" for name, _ in options.headers)
+        tokens = NoTokens() if address.anonymous or given else GoogleTokens()
         if address.transport == REST:
             from transforms.clients.vertex_rest import RestTransport
 

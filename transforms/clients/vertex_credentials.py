@@ -8,6 +8,7 @@ Source: https://cloud.google.com/docs/authentication/application-default-credent
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,9 @@ from google.auth import exceptions
 
 from transforms.clients.tfserving_errors import clean
 from transforms.errors import ModelError, NotServedError, UnavailableError
+
+AGAIN_S = 5.0
+"""Seconds between two attempts to renew a token that still serves."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -77,10 +81,17 @@ class GoogleTokens:
     Args:
         load: Returns the credentials; called in a thread.
         request: Returns the transport to refresh them with.
+        clock: Seconds on a clock that only goes forward.
     """
 
-    def __init__(self, load: Callable[[], Any] = load_default, request: Callable[[], Any] = new_request):
-        self._load, self._request = load, request
+    def __init__(
+        self,
+        load: Callable[[], Any] = load_default,
+        request: Callable[[], Any] = new_request,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._load, self._request, self._clock = load, request, clock
+        self._again_at = clock()
         self._credentials: Any = None
         self._renewal: asyncio.Task[None] | None = None
         self._void = True
@@ -88,9 +99,13 @@ class GoogleTokens:
     async def headers(self) -> dict[str, str]:
         """See ``Tokens``."""
         if self._void or self._credentials.token_state is _State.INVALID:
-            # Shielded: many requests wait for it, and one of them giving up must not stop it for the others.
-            await asyncio.shield(self._renew())
-        elif self._credentials.token_state is _State.STALE:
+            renewal = self._renew()
+            # Not awaited itself: many requests wait for it, and one of them giving up must not stop it for the others.
+            await asyncio.wait([renewal])
+            if renewal.cancelled():
+                raise UnavailableError("the client was closed while it waited for an access token")
+            renewal.result()
+        elif self._credentials.token_state is _State.STALE and self._clock() >= self._again_at:
             self._renew()
         return self._current()
 
@@ -105,8 +120,9 @@ class GoogleTokens:
 
     def _renew(self) -> asyncio.Task[None]:
         if self._renewal is None or self._renewal.done():
+            self._again_at = self._clock() + AGAIN_S
             self._renewal = asyncio.create_task(self._renewed())
-            # If nobody waits for it, the next request tries again, and tells.
+            # If nobody waits for it, a later request tries again, and tells once the token is of no use any more.
             self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._renewal
 

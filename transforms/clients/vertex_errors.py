@@ -29,17 +29,17 @@ _CODES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_KNOWN = frozenset(
-    (*_CODES.values(), "ABORTED", "ALREADY_EXISTS", "DATA_LOSS", "FAILED_PRECONDITION", "INTERNAL")
-    + ("OUT_OF_RANGE", "UNIMPLEMENTED", "UNKNOWN")
-)
+_OTHERS = ("ABORTED", "ALREADY_EXISTS", "DATA_LOSS", "FAILED_PRECONDITION", "INTERNAL", "OUT_OF_RANGE", "UNKNOWN")
+_KNOWN = frozenset((*_CODES.values(), *_OTHERS, "UNIMPLEMENTED"))
 
 _PERMISSION = (
     "check the credentials (gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS) and that they have "
     "the role roles/aiplatform.user in the project"
 )
 # FAILED_PRECONDITION is mostly a container's refusal of what an instance holds, but not where there is no container.
-_NOT_DEPLOYED = re.compile(r"(?i)not deployed|undeployed|no (deployed|model)|(has|have) (no|not any|0) deployed|traffic.?split")
+_NOT_DEPLOYED = re.compile(
+    r"(?i)not deployed|undeployed|no (deployed|model)|(has|have) (no|not any|0) deployed|traffic.?split"
+)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
@@ -116,12 +116,11 @@ def from_body(http_status: int, document: Any, text: str, retry_after_s: float |
     default = "INVALID_ARGUMENT" if http_status == 200 else _of_status(http_status)
     if not isinstance(error, dict):
         return Refusal(default, text if error is None else str(error), retry_after_s, http_status)
-    status, number = error.get("status"), error.get("code")
-    if status in _KNOWN:
-        code = str(status)
-    else:
-        code = _of_status(number) if type(number) is int and number >= 400 else default
-    advice = [_delay_of(detail) for detail in error.get("details") or () if isinstance(detail, dict)]
+    status, number = str(error.get("status")), error.get("code")
+    by_number = _of_status(number) if type(number) is int and number >= 400 else default
+    code = status if status in _KNOWN else by_number
+    details = error.get("details")
+    advice = [_delay_of(detail) for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     asked_s = next((delay_s for delay_s in advice if delay_s is not None), retry_after_s)
     return Refusal(code, str(error.get("message", "")), asked_s, http_status)
 

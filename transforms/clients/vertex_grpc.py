@@ -1,8 +1,8 @@
 """Vertex AI over gRPC, by google-cloud-aiplatform's own ``PredictionServiceAsyncClient``.
 
-Only its generated part is loaded (``google.cloud.aiplatform_v1``), not ``google.cloud.aiplatform``, which brings BigQuery and
-Cloud Storage along. Its retries are off, because the caller retries; its credentials are not used, because they would be
-looked up in the event loop (``vertex_credentials.py``).
+Only its generated part is loaded (``google.cloud.aiplatform_v1``), not ``google.cloud.aiplatform``, which brings BigQuery
+and Cloud Storage along. Its retries are off, because the caller retries; its credentials are not used, because they would
+be looked up in the event loop (``vertex_credentials.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from google.cloud.aiplatform_v1.services.prediction_service import PredictionSer
 from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcAsyncIOTransport
 from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.tls_files import channel_credentials
@@ -101,7 +101,7 @@ class GrpcTransport(Transport):
             return refusal
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and (task is None or not task.cancelling()):
+            if self._client is not client and (task is None or not task.cancelling()):
                 # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
                 raise UnavailableError(f"{self._where}: the client was closed") from None
             raise

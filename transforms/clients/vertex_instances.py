@@ -65,7 +65,7 @@ def _find(value: Any) -> tuple[str, str] | None:
         kinds = set(map(type, value))
         if kinds <= _ALWAYS_FINE or (kinds == {float} and all(map(math.isfinite, value))):
             return None
-        if kinds == {int} and -_EXACT <= min(value) and max(value) <= _EXACT:
+        if kinds == {int} and min(value) >= -_EXACT and max(value) <= _EXACT:
             return None
         return _first((f"[{index}]", item) for index, item in enumerate(value))
     if kind is dict:

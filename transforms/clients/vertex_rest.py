@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import io
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ from transforms.errors import MalformedAnswerError, TransientError, UnavailableE
 
 _CONNECT_S = 10.0
 _MOST_TEXT = 1000
+_PIECEWISE_BYTES = 2**20
 
 
 class RestTransport(Transport):
@@ -40,9 +42,7 @@ class RestTransport(Transport):
         now: Seconds since the epoch, for a Retry-After that is a date.
     """
 
-    def __init__(
-        self, address: VertexAddress, options: ClientOptions, tokens: Tokens, now: Callable[[], float] = time.time
-    ):
+    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens, now: Callable[[], float] = time.time):
         self._address, self._options, self._tokens, self._now = address, options, tokens, now
         self._where = str(address)
         self._url = yarl.URL(address.predict_url, encoded=True)
@@ -64,7 +64,9 @@ class RestTransport(Transport):
                 tokens = await self._tokens.headers()
                 if session.closed:
                     raise UnavailableError(f"{self._where}: the client was closed")
-                async with session.post(self._url, data=body, headers=tokens, allow_redirects=False) as response:
+                # aiohttp writes bytes in one go, a file piece by piece: a large one must not hold up the other requests.
+                data = io.BytesIO(body) if len(body) > _PIECEWISE_BYTES else body
+                async with session.post(self._url, data=data, headers=tokens, allow_redirects=False) as response:
                     status, answer = response.status, await response.read()
                     retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
         except aiohttp.ConnectionTimeoutError as error:

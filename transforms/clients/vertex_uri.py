@@ -145,7 +145,10 @@ def parse(uri: str) -> VertexAddress:
     if mistakes:
         raise ConfigError([f"--model={uri}: {mistake}; the form is {FORM}" for mistake in mistakes])
     own_host = "dedicated" in given or "private" in given
-    return VertexAddress(*parts, transport, host, port, secure, own_host, given.get("private"), parameters)
+    project, region, endpoint = parts
+    return VertexAddress(
+        project, region, endpoint, transport, host, port, secure, own_host, given.get("private"), parameters
+    )
 
 
 def _given(query: str, mistakes: list[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def encode(value: Any) -> bytes:
     if kind is float or kind is int:
         return _NUMBER + struct.pack("<d", value)
     if kind is str:
-        text = value.encode()
+        text: bytes = value.encode()
         return _STRING + varint(len(text)) + text
     if kind is bool:
         return _TRUE if value else _FALSE

@@ -1,4 +1,4 @@
-"""A stub of Vertex AI's gRPC API: ``google.cloud.aiplatform.v1.PredictionService/Predict``, with google.rpc.Status details."""
+"""A stub of Vertex AI's gRPC API: ``google.cloud.aiplatform.v1.PredictionService/Predict``, with google.rpc.Status."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import grpc
 from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest, PredictResponse
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Value
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
+from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
 from transforms.testing.faults import StubError
 from transforms.testing.tfserving_grpc_stub import Handler, TfServingGrpcStub, _hang_up
@@ -47,7 +47,7 @@ class VertexGrpcStub(VertexStub, TfServingGrpcStub):
         # json_format and not our own decoder: the stub has to be another reading of the same definitions.
         instances = [json_format.MessageToDict(value) for value in request.instances]
         parameters = json_format.MessageToDict(request.parameters) if request.HasField("parameters") else None
-        response, fault = await self._predict(
+        response, fault = await self._answer_instances(
             request.endpoint,
             instances,
             parameters,

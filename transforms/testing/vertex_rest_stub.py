@@ -64,7 +64,7 @@ class VertexRestStub(VertexStub, TfServingRestStub):
                 request.transport.abort()
 
         instances, parameters = document["instances"], document.get("parameters")
-        response, fault = await self._predict(name, instances, parameters, request.headers.items(), hang_up)
+        response, fault = await self._answer_instances(name, instances, parameters, request.headers.items(), hang_up)
         if fault is not None and fault.kind == "malformed":
             return b'{"predictions": [1, 2'
         if self.error_in_200 is not None:

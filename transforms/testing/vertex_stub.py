@@ -54,6 +54,7 @@ class VertexStub(StubServer):
         deployed_model: The deployed model's id.
         display_name: The model's name for people.
         max_request_bytes: A larger request is INVALID_ARGUMENT.
+        answer_to_none: The code with which a request of no instances is refused; ``None`` answers no predictions.
         access_token: If set, a request without it is UNAUTHENTICATED.
         last_parameters: ``parameters`` of the last prediction request.
         last_instances: Its ``instances``.
@@ -66,6 +67,7 @@ class VertexStub(StubServer):
         self.deployed_model = "4611686018427387904"
         self.display_name = "half plus two"
         self.max_request_bytes = 1_572_864
+        self.answer_to_none: str | None = "INVALID_ARGUMENT"  # as TensorFlow Serving
         self.access_token: str | None = None
         self.last_parameters: Any = None
         self.last_instances: list[Any] = []
@@ -79,7 +81,7 @@ class VertexStub(StubServer):
         host = f"https://{self.address}" if self._tls else self.address  # plain text is what a loopback address speaks
         return f"vertex://{PROJECT}/{REGION}/{model or self.model.name}?transport={self.transport}&api_endpoint={host}"
 
-    async def _predict(
+    async def _answer_instances(
         self,
         endpoint: str,
         instances: Sequence[Any],
@@ -97,19 +99,23 @@ class VertexStub(StubServer):
         if not self.model.signatures or not self.model.versions:
             raise StubError("FAILED_PRECONDITION", f"Endpoint {endpoint} has no deployed models")
         (signature, function), *_ = self.model.signatures.values()
+        if not instances and self.answer_to_none is not None:
+            raise StubError(self.answer_to_none, "Request data: 'instances' is missing or empty")
         if not instances:
-            raise StubError("INVALID_ARGUMENT", "Request data: 'instances' is missing or empty")
+            return self._response([]), None
         self.last_parameters, self.last_instances = parameters, list(instances)
         inputs = _inputs_of(instances, signature)
         outputs, fault = await self._respond(function, inputs, len(instances), headers, hang_up)
-        response = {
-            "predictions": _predictions_of(outputs),
+        return self._response(_predictions_of(outputs)), fault
+
+    def _response(self, predictions: Any) -> dict[str, Any]:
+        return {
+            "predictions": predictions,
             "deployedModelId": self.deployed_model,
             "model": f"projects/{PROJECT}/locations/{REGION}/models/{self.model.name}",
             "modelDisplayName": self.display_name,
             "modelVersionId": str(max(self.model.versions)),
         }
-        return response, fault
 
     def _admit(self, endpoint: str, headers: Sequence[tuple[str, str]]) -> None:
         if self.access_token is not None and ("authorization", f"Bearer {self.access_token}") not in [
