@@ -207,6 +207,25 @@ def test_quota_says_how_long_to_wait(stub_class: type[VertexStub]) -> None:
         assert caught.value.retry_after_s == 2.5
 
 
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "UNAVAILABLE"])
+def test_a_refusal_of_many_words_over_grpc(code: str) -> None:
+    """Message and details are headers to gRPC: above 8 kB of them it made another error of it, now and then."""
+    with VertexGrpcStub(echo()) as stub:
+        stub.faults.fail_next(20, code, "the reason: " + "y" * 50_000)
+        for _ in range(20):
+            with pytest.raises(ModelError, match=f"{code}: the reason"):
+                predict(stub.uri(), 1)
+
+
+def test_details_that_contradict_the_status() -> None:
+    with VertexGrpcStub(echo()) as stub:
+        stub.status_in_details = 13
+        stub.faults.fail_next(1, "RESOURCE_EXHAUSTED", "Quota exceeded", retry_after_s=2)
+        with pytest.raises(TransientError, match="Quota exceeded") as caught:
+            predict(stub.uri(), 1)
+        assert caught.value.retry_after_s == 2
+
+
 @pytest.mark.parametrize(
     ("told", "error", "retry_after_s"),
     [
@@ -383,14 +402,16 @@ def test_a_private_endpoint_is_called_by_its_own_url_and_without_credentials() -
             predict(uri.replace(stub.deployed_model, "43"), 1)
 
 
-@both
-def test_too_deeply_nested_is_the_records_fault(stub_class: type[VertexStub]) -> None:
-    """protobuf reads messages at most 100 deep, and a list in a list is two."""
+@pytest.mark.parametrize(("stub_class", "depth"), [(VertexGrpcStub, 60), (VertexRestStub, 300), (VertexRestStub, 600)])
+def test_too_deeply_nested_is_the_records_fault(stub_class: type[VertexStub], depth: int) -> None:
+    """Protobuf reads messages at most 100 deep, and a list in a list is two; orjson writes 254 lists in each other."""
     deep: Any = 1
-    for _ in range(400):
+    for _ in range(depth):
         deep = [deep]
-    with stub_class(echo()) as stub, pytest.raises(RejectedError):
-        predict(stub.uri(), deep)
+    with stub_class(echo()) as stub:
+        with pytest.raises(RejectedError):
+            predict(stub.uri(), deep)
+        assert stub.faults.requests == 0
 
 
 # ---- without the packages

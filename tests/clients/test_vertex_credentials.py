@@ -21,7 +21,7 @@ from google.auth import exceptions
 from tests.clients.test_tfserving_grpc import ONE_ROW, TIMEOUT_S
 from transforms.clients.base import ClientOptions
 from transforms.clients.vertex import Transport, VertexClient
-from transforms.clients.vertex_credentials import AGAIN_S, GoogleTokens, Tokens
+from transforms.clients.vertex_credentials import AGAIN_S, GoogleTokens, NoTokens, Tokens, tokens_for
 from transforms.clients.vertex_grpc import GrpcTransport
 from transforms.clients.vertex_rest import RestTransport
 from transforms.clients.vertex_uri import parse
@@ -233,6 +233,45 @@ def test_waiting_for_a_token_counts_as_waiting(stub_class: type[VertexStub]) -> 
     with stub_class() as stub:
         use(stub, source.tokens(), work)
     assert source.given == 1
+
+
+def test_who_needs_tokens() -> None:
+    assert isinstance(tokens_for(False, ()), GoogleTokens)
+    assert isinstance(tokens_for(True, ()), NoTokens)
+    assert isinstance(tokens_for(False, (("Authorization", "Bearer mine"),)), NoTokens)  # the user's own counts
+
+
+@pytest.mark.parametrize("stub_class", STUBS)
+def test_metadata_without_a_token_in_time_is_unavailable(stub_class: type[VertexStub]) -> None:
+    source = Source()
+    source.open.clear()
+
+    async def work(client: VertexClient) -> None:
+        with pytest.raises(UnavailableError, match="within"):
+            await client.metadata(0.03)
+        source.open.set()
+
+    with stub_class() as stub:
+        use(stub, source.tokens(), work)
+
+
+@pytest.mark.parametrize("stub_class", STUBS)
+def test_closing_just_when_the_token_has_come(stub_class: type[VertexStub]) -> None:
+    class Closing(NoTokens):
+        async def headers(self) -> dict[str, str]:
+            await client.close()
+            return {}
+
+    client: VertexClient
+
+    async def run(stub: VertexStub) -> None:
+        nonlocal client
+        client = VertexClient(parse(stub.uri()), transport(stub, Closing()))
+        with pytest.raises(UnavailableError, match="closed"):
+            await client.predict(ONE_ROW, 1, TIMEOUT_S)
+
+    with stub_class() as stub:
+        asyncio.run(run(stub))
 
 
 @pytest.mark.parametrize("stub_class", STUBS)

@@ -41,6 +41,12 @@ def test_values_are_those_of_protobufs_own_mapping(document: Any) -> None:
     assert decode(message) == json_format.MessageToDict(message)
 
 
+@pytest.mark.parametrize("document", [["7 bytes"], ["7 bytes", 1.5], [[], 1, []], [], [0], [-0.0, 5e-324]])
+def test_lists_that_look_like_numbers_on_the_wire(document: list[Any]) -> None:
+    """A number in a list takes 11 bytes, and so do 7 bytes of text."""
+    assert decode(Value.FromString(encode(document))) == document
+
+
 def test_whole_numbers_come_back_whole() -> None:
     """7, not 7.0: a class index is the same over gRPC and over REST."""
     read = decode(Value.FromString(encode([7.0, 0.5, -3, 1e300, [2.0, 1], {"a": 1.0}])))

@@ -80,10 +80,9 @@ def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every pr
     address = parse(uri)
     try:
         # Here, because google-cloud-aiplatform takes seconds to load, and only this scheme needs it.
-        from transforms.clients.vertex_credentials import GoogleTokens, NoTokens
+        from transforms.clients.vertex_credentials import tokens_for
 
-        given = any(name.lower() == "authorization" for name, _ in options.headers)
-        tokens = NoTokens() if address.anonymous or given else GoogleTokens()
+        tokens = tokens_for(address.anonymous, options.headers)
         if address.transport == REST:
             from transforms.clients.vertex_rest import RestTransport
 

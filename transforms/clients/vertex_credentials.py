@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from google.auth import credentials as google_credentials
@@ -56,6 +56,17 @@ class NoTokens:
 
     async def close(self) -> None:
         """Has nothing to end."""
+
+
+def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> Tokens:
+    """Returns where a client's tokens come from: nowhere if it needs none, or was given an ``authorization`` of its own.
+
+    Args:
+        anonymous: Whether the server is asked without credentials.
+        headers: The headers that go with every request.
+    """
+    given = any(name.lower() == "authorization" for name, _ in headers)
+    return NoTokens() if anonymous or given else GoogleTokens()
 
 
 def load_default() -> Any:

@@ -20,6 +20,7 @@ from google.cloud.aiplatform_v1.services.prediction_service.transports import Pr
 from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.tls_files import channel_credentials
@@ -35,6 +36,10 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.enable_retries", 0),
+    # A refusal quotes the container's text twice, in its message and in its details. Above 8 kB, gRPC's default, refusals
+    # would come as RESOURCE_EXHAUSTED, and only sometimes.
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 256 * 1024),
     # Reconnecting must keep up with the caller's retries; gRPC's default grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 10_000),
@@ -94,8 +99,12 @@ class GrpcTransport(Transport):
             )
         except DecodeError as error:  # protobuf reads no message that is nested more than 100 deep
             return Refusal("INVALID_ARGUMENT", f"the request is too deeply nested ({type(error).__name__})")
-        except GoogleAPICallError as error:
-            refusal = _refusal(error)
+        except (GoogleAPICallError, ValueError) as error:
+            # ValueError is what google-api-core raises for details that contradict the status.
+            failed = error.__cause__ or error.__context__
+            if not isinstance(failed, grpc.aio.AioRpcError):
+                raise
+            refusal = _refusal(failed)
             if refusal.code == "UNAUTHENTICATED":
                 self._tokens.refused(tokens)
             return refusal
@@ -135,8 +144,16 @@ def _field(tag: bytes, content: bytes) -> bytes:
     return tag + varint(len(content)) + content
 
 
-def _refusal(error: GoogleAPICallError) -> Refusal:
-    code = error.grpc_status_code
-    delays = [detail.retry_delay for detail in error.details if isinstance(detail, RetryInfo)]
-    retry_after_s = max(0.0, delays[0].seconds + delays[0].nanos / 1e9) if delays else None
-    return Refusal(code.name if code is not None else "UNKNOWN", error.message or "", retry_after_s)
+def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    return Refusal(error.code().name, error.details() or "", _retry_after_s(error))
+
+
+def _retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
+    """Reads google.rpc.RetryInfo in the status' details."""
+    trailers = dict(error.trailing_metadata() or ())
+    try:
+        details = Status.FromString(trailers.get("grpc-status-details-bin", b"")).details
+        delays = [RetryInfo.FromString(detail.value).retry_delay for detail in details if detail.Is(RetryInfo.DESCRIPTOR)]
+    except (DecodeError, TypeError):
+        return None  # advice that can't be read is no advice
+    return max(0.0, delays[0].seconds + delays[0].nanos / 1e9) if delays else None

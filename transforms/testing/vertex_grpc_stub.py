@@ -21,9 +21,14 @@ _GARBAGE = b"\xff\xffthis is no protobuf message"
 
 
 class VertexGrpcStub(VertexStub, TfServingGrpcStub):
-    """One endpoint over gRPC. See ``VertexStub``."""
+    """One endpoint over gRPC. See ``VertexStub``.
+
+    Attributes:
+        status_in_details: If set, the number of another status, by which a refusal's details contradict it.
+    """
 
     transport = "grpc"
+    status_in_details: int | None = None
 
     def _handlers(self) -> dict[str, Handler]:
         return {PREDICT: self._handle}
@@ -33,7 +38,7 @@ class VertexGrpcStub(VertexStub, TfServingGrpcStub):
             return await self._answered(body, context)
         except StubError as error:
             code = getattr(grpc.StatusCode, error.code)
-            status = Status(code=code.value[0], message=error.message)
+            status = Status(code=self.status_in_details or code.value[0], message=error.message)
             if error.retry_after_s is not None:
                 info = RetryInfo()
                 info.retry_delay.FromMilliseconds(round(error.retry_after_s * 1000))
