@@ -126,7 +126,8 @@ class Signature:
         name: The signature's name, such as ``serving_default``.
         method: ``tensorflow/serving/predict``, ``…/classify`` or ``…/regress``. The last two take serialized
             ``tf.Example`` records, whatever their declared input is.
-        inputs: Input name to its spec. Empty means not known: the server publishes none (KServe V1), or takes none.
+        inputs: Input name to its spec. Empty means not known: the server publishes none (KServe V1, Vertex AI), or the model
+            takes none.
         outputs: Output name to its spec.
         known: False where the server publishes no signature; records are then sent as they are.
     """

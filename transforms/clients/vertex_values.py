@@ -1,6 +1,6 @@
 """JSON-like Python values to the wire form of ``google.protobuf.Value`` and back, lists of numbers as whole arrays.
 
-A batch of 64 × 784 numbers takes 1.4 ms this way; ``json_format.ParseDict`` takes 80 ms and ``ListValue.extend`` 107 ms.
+A batch of 64 × 784 numbers takes 3 ms this way; ``json_format.ParseDict`` takes 80 ms and ``ListValue.extend`` 107 ms.
 Source: google/protobuf/struct.proto; https://protobuf.dev/programming-guides/encoding/.
 """
 

@@ -1,4 +1,9 @@
-"""A stub of Vertex AI's gRPC API: ``google.cloud.aiplatform.v1.PredictionService/Predict``, with google.rpc.Status."""
+"""A stub of Vertex AI's gRPC API: ``google.cloud.aiplatform.v1.PredictionService/Predict``, with google.rpc.Status.
+
+    python -m transforms.testing.vertex_grpc_stub --port 0 --latency_ms 20
+
+prints its model URI as the first line, and serves until it is stopped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # like
 
 from transforms.testing.faults import StubError
 from transforms.testing.tfserving_grpc_stub import Handler, TfServingGrpcStub, _hang_up
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.vertex_stub import VertexStub, serve
 
 PREDICT = "/google.cloud.aiplatform.v1.PredictionService/Predict"
 
@@ -67,3 +72,7 @@ class VertexGrpcStub(VertexStub, TfServingGrpcStub):
             message.predictions.extend([json_format.ParseDict(value, Value()) for value in predictions])
         serialized: bytes = message.SerializeToString()
         return serialized
+
+
+if __name__ == "__main__":
+    serve(VertexGrpcStub, __doc__)

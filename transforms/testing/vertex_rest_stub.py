@@ -1,4 +1,9 @@
-"""A stub of Vertex AI's REST API: ``POST /v1/projects/P/locations/R/endpoints/E:predict``, with Google's error bodies."""
+"""A stub of Vertex AI's REST API: ``POST /v1/projects/P/locations/R/endpoints/E:predict``, with Google's error bodies.
+
+    python -m transforms.testing.vertex_rest_stub --port 0 --latency_ms 20
+
+prints its model URI as the first line, and serves until it is stopped.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from aiohttp import web
 
 from transforms.testing.faults import StubError
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
-from transforms.testing.vertex_stub import HTTP_STATUS, PROJECT, REGION, VertexStub
+from transforms.testing.vertex_stub import HTTP_STATUS, PROJECT, REGION, VertexStub, serve
 
 _PATH = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/endpoints/[^/:]+):predict")
 _PRIVATE = re.compile(r"/v1/models/([^/:]+):predict")
@@ -76,3 +81,7 @@ class VertexRestStub(VertexStub, TfServingRestStub):
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+if __name__ == "__main__":
+    serve(VertexRestStub, __doc__)

@@ -6,7 +6,9 @@ model behind it reads instances as TensorFlow Serving reads rows: bare values fo
 
 from __future__ import annotations
 
+import argparse
 import base64
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -128,6 +130,26 @@ class VertexStub(StubServer):
     def _check_size(self, size: int) -> None:
         if size > self.max_request_bytes:
             raise StubError("INVALID_ARGUMENT", f"Request payload size exceeds the limit: {self.max_request_bytes} bytes.")
+
+
+def serve(stub_class: type[VertexStub], about: str | None) -> None:
+    """Serves until SIGINT or SIGTERM, by the flags of the command line.
+
+    Args:
+        stub_class: What to serve.
+        about: The help's text.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--endpoint", default="model", help="the endpoint's id")
+    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
+    flags = parser.parse_args()
+    stub = stub_class(StubModel(name=flags.endpoint), flags.port)
+    stub.faults.latency_s = flags.latency_ms / 1000
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    with stub:
+        print(stub.uri(), flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
 def _inputs_of(instances: Sequence[Any], signature: Signature) -> dict[str, np.ndarray]:
