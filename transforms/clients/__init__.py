@@ -12,6 +12,10 @@ SCHEMES = {
     "grpcs": "transforms.clients.tfserving_grpc",
     "http": "transforms.clients.tfserving_rest",
     "https": "transforms.clients.tfserving_rest",
+    "oip+grpc": "transforms.clients.oip_grpc",
+    "oip+grpcs": "transforms.clients.oip_grpc",
+    "oip+http": "transforms.clients.oip_http",
+    "oip+https": "transforms.clients.oip_http",
 }
 """URI scheme to the module whose ``parse(uri)`` checks a URI and whose ``open(uri, options)`` makes the client."""
 
@@ -39,5 +43,6 @@ def _module(uri: str):  # type: ignore[no-untyped-def]  # a module, by name: imp
     scheme = uri.partition("://")[0]
     if "://" not in uri or scheme not in SCHEMES:
         forms = "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL"
+        forms += ", oip+grpc://HOST:PORT/MODEL[/VERSION], oip+http://HOST:PORT/MODEL[/VERSION]"
         raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
     return importlib.import_module(SCHEMES[scheme])
