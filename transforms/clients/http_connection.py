@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 import yarl
+from aiohttp.connector import Connection
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.tfserving_errors import clean
@@ -34,6 +35,24 @@ class HttpAnswer:
     body: bytes
     headers: Mapping[str, str]
     retry_after_s: float | None
+
+
+class _LastOnFailure(aiohttp.ClientResponse):
+    """A 5xx is the last answer of its connection.
+
+    Servers on uvicorn (MLServer, KServe) close the connection behind one, without saying so. The next request on it would
+    be cut, and that is most likely the caller's probe of whether the server still answers others: a row that the server
+    fails on would look like an outage for ever.
+    """
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        await super().start(connection)
+        if self.status >= 500 and protocol is not None:
+            protocol.force_close()  # once all of the body is read
+            if connection.protocol is None:  # it came with the headers, and the connection is back in the pool
+                protocol.close()
+        return self
 
 
 class HttpConnection:
@@ -101,7 +120,7 @@ class HttpConnection:
             raise UnavailableError(f"{self._where}: the client is closed")
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
         headers = [("Content-Type", "application/json"), *self._options.headers]
-        self._session = aiohttp.ClientSession(connector=connector, headers=headers)
+        self._session = aiohttp.ClientSession(connector=connector, headers=headers, response_class=_LastOnFailure)
         return self._session
 
     def _ssl(self) -> ssl.SSLContext:

@@ -6,7 +6,8 @@ read in KServe 0.21):
 * INTERNAL and 500 are whatever went wrong in the model's own code: a row it can't take, or no memory left. Nothing tells the
   two apart, and refusing records because a server is ill would lose them: they are transient. The caller finds guilty rows
   after its deadline, by a probe (``transforms/dispatch.py``).
-* Triton answers 500 for a request that it can't parse: refused, for its text says so.
+* Triton answers 500 for a request that it can't parse, MLServer INTERNAL for values that its codecs can't take: refused, for
+  the text says so.
 * MLServer answers 400 and INVALID_ARGUMENT while a model is not ready, Triton NOT_FOUND: not available yet.
 * MLServer's 422 is FAILED_PRECONDITION over gRPC: refused.
 """
@@ -26,22 +27,26 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\).*", re.DOTALL)
-_EXCEPTION = re.compile(r"[\w.]+")
+_EXCEPTION = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception))\b", re.MULTILINE)
 
 # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): it is there, it only has too much to do.
 _OVERLOADED = re.compile(r"(?i)exceeds maximum queue size|request timeout expired")
 _NOT_READY = re.compile(r"(?i)is not ready|not at ready state|has no available versions|model version not ready")
-# Triton's HTTP front end (http_server.cc), before any model sees the request.
-_UNREADABLE = re.compile(r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data")
+# About the values of this very request, although the status says "internal": Triton's HTTP front end (http_server.cc),
+# before any model sees it; MLServer's codecs, for text that is not UTF-8, and for NaN and infinities, which it can't answer
+# raw.
+_UNREADABLE = re.compile(
+    r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
+    r"|codec can't decode byte|required argument is not a float"
+)
 
 
 def readable(text: str) -> str:
     """Returns a server's error text as one line: of a traceback its exception's name, nothing that could be of a record."""
     matched = _TRACEBACK.search(text)
     if matched:
-        last = matched[0].rstrip().rpartition("\n")[2].strip()
-        named = _EXCEPTION.match(last)
-        text = f"{text[: matched.start()]}{named[0] if named else 'an exception'} (its message is in the server's log)"
+        named = _EXCEPTION.findall(matched[0])
+        text = f"{text[: matched.start()]}{named[-1] if named else 'an exception'} (its message is in the server's log)"
     return clean(_QUOTED.sub(r"\1 (left out)", text))
 
 

@@ -83,6 +83,8 @@ class OipGrpcClient(ModelClient):
             raise
         except TransientError as error:
             raise UnavailableError(str(error), error.retry_after_s) from error
+        except RejectedError as error:
+            raise NotServedError(str(error)) from error
         except ModelError as error:
             raise NotServedError(f"{error}; is it the server's gRPC port?") from error
         await self._must_be_ready(timeout_s)
@@ -129,7 +131,12 @@ class OipGrpcClient(ModelClient):
                 )
             except ModelError:
                 continue
-            return [(entry.version, entry.state) for entry in index.models if entry.name == self._address.model]
+            # MLServer writes State.READY.
+            return [
+                (entry.version, entry.state.rpartition(".")[2])
+                for entry in index.models
+                if entry.name == self._address.model
+            ]
         if self._address.version is None:
             return []
         request = messages.ModelMetadataRequest(name=self._address.model)

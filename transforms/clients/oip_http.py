@@ -89,6 +89,8 @@ class OipHttpClient(ModelClient):
             raise
         except TransientError as error:
             raise UnavailableError(str(error), error.retry_after_s) from error
+        except RejectedError as error:
+            raise NotServedError(str(error)) from error
         except ModelError as error:
             raise NotServedError(f"{error}; is it the server's REST port?") from error
         await self._must_be_ready(timeout_s)

@@ -8,12 +8,10 @@ prints its port as the first line, and serves until it is stopped.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
 import json
 import re
 import signal
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +22,8 @@ from transforms.clients.tensors import dtype_of
 from transforms.clients.tf_example import build_example
 from transforms.clients.tfserving_messages import DATA_TYPES
 from transforms.testing.faults import StubError
+from transforms.testing.http_stub import HttpStub, hang_up
 from transforms.testing.stub_model import StubModel, check_inputs
-from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata|:predict|:classify|:regress)?")
@@ -48,10 +46,8 @@ _HTTP = {
 }
 
 
-class TfServingRestStub(StubServer):
+class TfServingRestStub(HttpStub):
     """TensorFlow Serving's REST API with one model and programmable faults. See ``StubServer``."""
-
-    _runner: web.AppRunner | None = None
 
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
@@ -60,20 +56,6 @@ class TfServingRestStub(StubServer):
         asked = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
         query = f"?signature={signature}" if signature else ""
         return f"{'https' if self._tls else 'http'}://{self.address}/v1/models/{model or self.model.name}{asked}{query}"
-
-    async def _start(self) -> None:
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        # Without it a cancelled request would go on: aiohttp keeps handlers running when a client leaves.
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
-        await self._runner.setup()
-        context = _ssl(self._tls) if self._tls else None
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True, ssl_context=context).start()
-
-    async def _stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
-        await asyncio.sleep(0)  # connections that were cut close in the loop's next turn
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         matched = _PATH.fullmatch(request.path)
@@ -117,7 +99,7 @@ class TfServingRestStub(StubServer):
         }
         check_inputs(signature, inputs, lambda array: "string" if array.dtype.kind == "O" else array.dtype.name)
         rows = max((array.shape[0] if array.ndim else 1 for array in inputs.values()), default=1)
-        outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: _hang_up(request))
+        outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: hang_up(request))
         if fault is not None and fault.kind == "malformed":
             return b'{"outputs": [1, 2'
         written = {name: _written(name, np.asarray(values)) for name, values in outputs.items()}
@@ -138,7 +120,7 @@ class TfServingRestStub(StubServer):
         examples = np.empty(len(documents), dtype=object)
         examples[:] = [build_example({k: _decoded(v) for k, v in features.items()}) for features in documents]
         outputs, fault = await self._respond(
-            function, {"examples": examples}, len(examples), request.headers.items(), lambda: _hang_up(request)
+            function, {"examples": examples}, len(examples), request.headers.items(), lambda: hang_up(request)
         )
         if fault is not None and fault.kind == "malformed":
             return b'{"results": [1, 2'
@@ -196,7 +178,7 @@ class KServeV1Stub(TfServingRestStub):
         instances[:] = document["instances"]
         _, function = self.model.signatures["serving_default"]
         outputs, fault = await self._respond(
-            function, {"instances": instances}, len(instances), request.headers.items(), lambda: _hang_up(request)
+            function, {"instances": instances}, len(instances), request.headers.items(), lambda: hang_up(request)
         )
         if fault is not None and fault.kind == "malformed":
             return b'{"predictions": [1, 2'
@@ -204,19 +186,6 @@ class KServeV1Stub(TfServingRestStub):
         if len(lists) == 1:
             return _dump({"predictions": lists[0]})
         return _dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
-
-
-def _ssl(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca_file)
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    if tls.client_ca_file:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _hang_up(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
 
 
 def _dump(document: Any) -> bytes:
