@@ -124,8 +124,8 @@ def _column(name: str, values: list[Any]) -> np.ndarray:
             break
         shape.append(sizes.pop())
         flat = [item for value in flat for item in value]
-    kinds = {dict if _is_b64(value) else type(value) for value in flat}
-    if kinds and kinds <= {str, dict}:
+    kinds = {bytes if _is_b64(value) else type(value) for value in flat}
+    if kinds and kinds <= {str, bytes}:
         strings = [base64.b64decode(v["b64"], validate=True) if isinstance(v, dict) else v.encode() for v in flat]
         return np.fromiter(strings, dtype=object, count=len(strings)).reshape(shape)
     if kinds == {bool}:
