@@ -7,7 +7,7 @@ import json
 import pytest
 
 from transforms.clients.oip_errors import from_grpc, from_http
-from transforms.errors import ModelError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
 
 TRACEBACK = """Failed to process the request(s) for model 'half_0_0', message: Traceback (most recent call last):
   File "/tmp/1/model.py", line 492, in execute
@@ -31,7 +31,7 @@ At:
         (404, {"error": "Request for unknown model: 'nope' is not found"}, NotServedError),
         (500, {"error": "failed to parse the request JSON buffer: Invalid value. at 10"}, RejectedError),
         (500, {"error": "Unable to parse 'data': attempt to access JSON non-number as double"}, RejectedError),
-        (500, {"error": TRACEBACK}, TransientError),
+        (500, {"error": TRACEBACK}, ModelFailedError),
         (503, {"error": "[request id: 1] Exceeds maximum queue size"}, TransientError),
         (503, {"error": "Request timeout expired"}, TransientError),
         (503, {"error": "Request for unknown model: 'm' version 1 is not at ready state"}, UnavailableError),
@@ -41,7 +41,8 @@ At:
         (400, {"error": "Model half is not ready yet."}, UnavailableError),
         (404, {"error": "Model nope not found"}, NotServedError),
         (422, {"detail": [{"type": "json_invalid", "loc": ["body", 63], "msg": "JSON decode error"}]}, RejectedError),
-        (500, "Internal Server Error", TransientError),
+        (500, "Internal Server Error", ModelFailedError),
+        (500, {"error": "Internal error"}, TransientError),
         # KServe 0.21, and gateways
         (501, {"error": "Model with version 9 is not supported"}, NotServedError),
         (503, "", UnavailableError),
@@ -66,7 +67,7 @@ def test_http(status: int, body: object, error: type[ModelError]) -> None:
         ("NOT_FOUND", "Request for unknown model: 'm' has no available versions", UnavailableError),
         ("FAILED_PRECONDITION", "whatever is 422 over REST", RejectedError),
         ("INTERNAL", "a row is poison", TransientError),
-        ("INTERNAL", TRACEBACK, TransientError),
+        ("INTERNAL", TRACEBACK, ModelFailedError),
         ("INTERNAL", "required argument is not a float", RejectedError),
         ("INTERNAL", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", RejectedError),
         ("UNAVAILABLE", "Exceeds maximum queue size", TransientError),

@@ -6,14 +6,12 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.servers.environment import environment
-from tests.servers.running import free_ports, running
+from tests.servers.server_process import folder, free_ports, running, wait_until_answered
 
 REQUIREMENTS = ("mlserver==1.7.1",)
 _MODELS = Path(__file__).with_name("served") / "mlserver_models.py"
@@ -56,12 +54,6 @@ class OipServer:
         return f"oip+{protocol}://{self.http if protocol == 'http' else self.grpc}/{model}"
 
 
-def answers(url: str) -> bool:
-    """Whether an HTTP GET is answered with 200."""
-    with urllib.request.urlopen(url, timeout=5) as response:
-        return bool(response.status == 200)
-
-
 @contextlib.contextmanager
 def mlserver() -> Iterator[OipServer]:
     """Runs MLServer with the models ``half`` (version 3), ``polite``, ``undeclared``, ``shout`` and ``echo``.
@@ -70,10 +62,9 @@ def mlserver() -> Iterator[OipServer]:
         ServerInstallError: Its packages can't be had.
         ServerStartError: It did not start.
     """
-    folder = environment("mlserver", REQUIREMENTS)
+    environment_folder = environment("mlserver", REQUIREMENTS)
     http, grpc, metrics = free_ports(3)
-    with tempfile.TemporaryDirectory(prefix="mlserver-") as name:
-        work = Path(name)
+    with folder("mlserver") as work:
         settings = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics}
         # Its workers are processes, one a core: with none, models run in the server itself.
         (work / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0, "debug": False}))
@@ -82,6 +73,6 @@ def mlserver() -> Iterator[OipServer]:
             shutil.copy(_MODELS, work / model)
             described = {"name": model, "implementation": f"{_MODELS.stem}.{implementation}", **given}
             (work / model / "model-settings.json").write_text(json.dumps(described))
-        ready_url = f"http://127.0.0.1:{http}/v2/health/ready"
-        with running([str(folder / "bin/mlserver"), "start", "."], work, lambda: answers(ready_url)):
-            yield OipServer(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}", folder)
+        with running([str(environment_folder / "bin/mlserver"), "start", "."], work) as log_file:
+            wait_until_answered(f"http://127.0.0.1:{http}/v2/health/ready", log_file)
+            yield OipServer(f"127.0.0.1:{http}", f"127.0.0.1:{grpc}", environment_folder)

@@ -1,12 +1,12 @@
-"""HTTP connections to one server: every failure to get an answer is one of ``transforms.errors``; a status is an answer."""
+"""HTTP for the clients that speak it: one request at a time or many, and aiohttp's failures translated once."""
 
 from __future__ import annotations
 
-import dataclasses
 import email.utils
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import aiohttp
 import yarl
@@ -16,25 +16,31 @@ from transforms.clients.base import ClientOptions
 from transforms.clients.tfserving_errors import clean
 from transforms.errors import ConfigError, MalformedAnswerError, TransientError, UnavailableError
 
+JSON_TYPE = "application/json"
+"""Without a charset: KServe takes a body for JSON only under exactly this name."""
+
 _CONNECT_S = 10.0
 _NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """What came back.
+class HttpAnswer(NamedTuple):
+    """What a server answered, whatever its status.
 
     Attributes:
         status: The HTTP status.
-        body: The body.
-        headers: The headers; names in any case.
+        body: The body, whole.
         retry_after_s: How long the server asked to wait, if it did.
+        reason: The status line's text.
+        content_type: The Content-Type header, empty if there was none.
+        headers: All headers; names in any case.
     """
 
     status: int
     body: bytes
-    headers: Mapping[str, str]
     retry_after_s: float | None
+    reason: str
+    content_type: str
+    headers: Mapping[str, str]
 
 
 class _LastOnFailure(aiohttp.ClientResponse):
@@ -56,19 +62,17 @@ class _LastOnFailure(aiohttp.ClientResponse):
 
 
 class HttpConnection:
-    """Connections to one server, opened with the first request.
+    """Connections to one server, opened with the first request. For one asyncio loop.
 
     Args:
+        where: The model and its address, for messages.
         secure: Whether to speak TLS.
         options: TLS files, headers and the number of connections.
-        where: The model and its address, for messages.
         now: Seconds since the epoch, for a Retry-After that is a date.
     """
 
-    def __init__(self, secure: bool, options: ClientOptions, where: str, now: Callable[[], float] = time.time):
-        self._secure, self._options = secure, options
-        self._where = where
-        self._now = now
+    def __init__(self, where: str, secure: bool, options: ClientOptions, now: Callable[[], float] = time.time):
+        self._where, self._secure, self._options, self._now = where, secure, options, now
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -76,34 +80,39 @@ class HttpConnection:
         self,
         method: str,
         url: yarl.URL,
-        body: bytes | None,
         timeout_s: float,
+        body: bytes | None = None,
+        content_type: str = JSON_TYPE,
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
-        """Sends one request; redirects are not followed.
+        """Sends one request and reads its answer.
 
         Args:
             method: The HTTP method.
-            url: Where to.
-            body: The body, JSON unless ``headers`` say otherwise.
+            url: Where to; redirects are not followed.
             timeout_s: How long everything may take.
-            headers: Of this request, beside those of every request.
+            body: The body, if it has one.
+            content_type: The Content-Type header.
+            headers: Other headers of this request, beside those of every request.
 
         Raises:
-            UnavailableError: Nobody answers, or the connection was cut.
+            UnavailableError: No connection, or it was cut; or the client is closed.
             TransientError: No answer in time.
             MalformedAnswerError: The answer is no HTTP.
             ConfigError: A TLS file can't be read.
         """
-        session = self._session or self._open_session()
+        session = self._session or self._open()
         timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
+        headers = {"Content-Type": content_type, **(headers or {})}
         try:
             async with session.request(
-                method, url, data=body, timeout=timeout, allow_redirects=False, headers=headers
+                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
-                return HttpAnswer(response.status, await response.read(), response.headers, retry_after_s)
+                kind = response.headers.get("Content-Type", "")
+                body = await response.read()
+                return HttpAnswer(response.status, body, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time") from error
         except TimeoutError as error:
@@ -115,12 +124,13 @@ class HttpConnection:
         except aiohttp.ClientError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _open(self) -> aiohttp.ClientSession:
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
-        headers = [("Content-Type", "application/json"), *self._options.headers]
-        self._session = aiohttp.ClientSession(connector=connector, headers=headers, response_class=_LastOnFailure)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=self._options.headers, response_class=_LastOnFailure
+        )
         return self._session
 
     def _ssl(self) -> ssl.SSLContext:
@@ -146,7 +156,7 @@ class HttpConnection:
             return None  # advice that can't be read is no advice
 
     async def close(self) -> None:
-        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        """Closes the connections; requests in flight end with ``UnavailableError``. May be called twice."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:

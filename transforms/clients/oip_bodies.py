@@ -21,11 +21,11 @@ from transforms.clients.tfserving_json import dumps, loads
 from transforms.errors import MalformedAnswerError
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-_BINARY = "application/octet-stream"
+BINARY_TYPE = "application/octet-stream"
 
 
-def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binary: bool) -> tuple[bytes, dict[str, str]]:
-    """Returns the body of an ``infer`` request, and its HTTP headers.
+def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binary: bool) -> tuple[bytes, int | None]:
+    """Returns the body of an ``infer`` request, and how much of it is the JSON header; ``None`` where all of it is JSON.
 
     In JSON, NaN and infinities stand bare, as Triton reads and writes them. Servers that read standard JSON refuse them.
 
@@ -49,9 +49,9 @@ def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binar
             tensor["data"] = to_data(array, datatype)
         tensors.append(tensor)
     if not binary:
-        return dumps({"inputs": tensors}), {}
+        return dumps({"inputs": tensors}), None
     header = dumps({"inputs": tensors, "parameters": {"binary_data_output": True}})
-    return b"".join((header, *blobs)), {HEADER_LENGTH: str(len(header)), "Content-Type": _BINARY}
+    return b"".join((header, *blobs)), len(header)
 
 
 def read_answer(body: bytes, header_length: str | None) -> tuple[dict[str, np.ndarray], str]:

@@ -4,8 +4,8 @@ The protocol leaves statuses to the servers, and they do not always tell the tru
 read in KServe 0.21):
 
 * INTERNAL and 500 are whatever went wrong in the model's own code: a row it can't take, or no memory left. Nothing tells the
-  two apart, and refusing records because a server is ill would lose them: they are transient. The caller finds guilty rows
-  after its deadline, by a probe (``transforms/dispatch.py``).
+  two apart, and refusing records because a server is ill would lose them: they are transient (``ModelFailedError`` where the
+  text says that it was the model). The caller finds guilty rows after its deadline, by a probe (``transforms/dispatch.py``).
 * Triton answers 500 for a request that it can't parse, MLServer INTERNAL for values that its codecs can't take: refused, for
   the text says so.
 * MLServer answers 400 and INVALID_ARGUMENT while a model is not ready, Triton NOT_FOUND: not available yet.
@@ -19,7 +19,7 @@ import re
 from typing import Any
 
 from transforms.clients.tfserving_errors import clean, from_grpc_code, from_http_status
-from transforms.errors import ModelError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
 
 # What Python's own exceptions quote of a value that a model could not take: record contents, which must not be told on.
 _QUOTED = re.compile(
@@ -39,6 +39,9 @@ _UNREADABLE = re.compile(
     r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
     r"|codec can't decode byte|required argument is not a float"
 )
+
+# Triton (infer_response, python_be.cc), and what Starlette answers for an exception that nobody caught (MLServer, KServe).
+_MODEL_FAILED = re.compile(r"Failed to process the request\(s\) for model|^Internal Server Error$")
 
 
 def readable(text: str) -> str:
@@ -63,6 +66,8 @@ def from_grpc(where: str, code: str, text: str, retry_after_s: float | None = No
         return UnavailableError(message, retry_after_s)
     if code == "FAILED_PRECONDITION" or (code in ("INTERNAL", "UNKNOWN") and _UNREADABLE.search(text)):
         return RejectedError(message)
+    if code == "INTERNAL" and _MODEL_FAILED.search(text):
+        return ModelFailedError(message, retry_after_s)
     return from_grpc_code(where, code, text, retry_after_s)
 
 
@@ -76,6 +81,8 @@ def from_http(where: str, status: int, body: bytes, retry_after_s: float | None 
         return UnavailableError(message, retry_after_s)
     if status == 500 and _UNREADABLE.search(text):
         return RejectedError(message)
+    if status == 500 and _MODEL_FAILED.search(text):
+        return ModelFailedError(message, retry_after_s)
     return from_http_status(where, status, text, retry_after_s)
 
 

@@ -16,7 +16,7 @@ import yarl
 
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.http_connection import HttpAnswer, HttpConnection
-from transforms.clients.oip_bodies import HEADER_LENGTH, infer_body, read_answer
+from transforms.clients.oip_bodies import BINARY_TYPE, HEADER_LENGTH, infer_body, read_answer
 from transforms.clients.oip_errors import from_http
 from transforms.clients.oip_model import (
     BINARY_TENSOR_DATA,
@@ -73,7 +73,7 @@ class OipHttpClient(ModelClient):
     def __init__(self, address: OipAddress, options: ClientOptions):
         self._address = address
         self._where = str(address)
-        self._connection = HttpConnection(address.secure, options, self._where)
+        self._connection = HttpConnection(self._where, address.secure, options)
         self._infer_url = yarl.URL(f"{address.model_url}/infer", encoded=True)
         self._signature: Signature | None = None
         self._bfloat16: frozenset[str] = frozenset()
@@ -158,7 +158,7 @@ class OipHttpClient(ModelClient):
         """Version and state of what the repository has of this model; of its metadata's versions where that is closed."""
         url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
         try:
-            answer = await self._connection.send("POST", url, b"{}", timeout_s)
+            answer = await self._connection.send("POST", url, timeout_s, b"{}")
             entries = loads(answer.body) if answer.status == 200 else None
             if isinstance(entries, list):
                 mine = [entry for entry in entries if entry["name"] == self._address.model]
@@ -178,17 +178,21 @@ class OipHttpClient(ModelClient):
             raise NotServedError(f"{self._where}: it answers no JSON; does it speak this protocol?") from error
 
     async def _get(self, url: str, timeout_s: float) -> HttpAnswer:
-        return await self._connection.send("GET", yarl.URL(url, encoded=True), None, timeout_s)
+        return await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``oip_model.columns_of``."""
         try:
             if self._signature is not None and not self._signature.known:
                 inputs = unknown_columns(inputs)
-            body, headers = infer_body(inputs, self._bfloat16, self._binary)
+            body, header_length = infer_body(inputs, self._bfloat16, self._binary)
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
-        answer = await self._connection.send("POST", self._infer_url, body, timeout_s, headers)
+        if header_length is None:
+            answer = await self._connection.send("POST", self._infer_url, timeout_s, body)
+        else:
+            headers = {HEADER_LENGTH: str(header_length)}
+            answer = await self._connection.send("POST", self._infer_url, timeout_s, body, BINARY_TYPE, headers)
         if answer.status != 200:
             raise from_http(self._where, answer.status, answer.body, answer.retry_after_s)
         try:

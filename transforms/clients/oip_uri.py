@@ -13,7 +13,7 @@ import dataclasses
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from transforms.errors import ConfigError
+from transforms.clients.uri import mistake, split
 
 GRPC_FORM = "oip+grpc://HOST:PORT/MODEL[/VERSION]"
 HTTP_FORM = "oip+http://HOST:PORT/MODEL[/VERSION]"
@@ -70,7 +70,7 @@ def parse_grpc(uri: str) -> OipAddress:
     """
     address = _parse(uri, GRPC_FORM, None)
     if address.prefix or _LONG.fullmatch(urlsplit(uri).path):
-        raise _mistake(uri, "the /v2/models form is for oip+http://", GRPC_FORM)
+        raise mistake(uri, "the /v2/models form is for oip+http://", GRPC_FORM)
     return address
 
 
@@ -84,43 +84,24 @@ def parse_http(uri: str) -> OipAddress:
 
 
 def _parse(uri: str, form: str, default_port: int | None) -> OipAddress:
-    try:
-        parts = urlsplit(uri)
-        port = parts.port
-    except ValueError as error:
-        raise _mistake(uri, f"not a URI ({error})", form) from error
-    if parts.username is not None or parts.password is not None:
-        # Not echoed: it holds a secret.
-        raise ConfigError(
-            [f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"]
-        )
-    if not parts.hostname:
-        raise _mistake(uri, "the host is missing", form)
-    if parts.fragment:
-        raise _mistake(uri, "nothing may follow a #", form)
+    parts, port = split(uri, form)
     if parts.query:
-        raise _mistake(uri, "nothing may follow a ?: this protocol has no signatures to choose from", form)
+        raise mistake(uri, "nothing may follow a ?: this protocol has no signatures to choose from", form)
     port = default_port if port is None else port
     if port is None:
-        raise _mistake(uri, "the port is missing (8001 for Triton, 8081 for MLServer and KServe)", form)
-    if port == 0:
-        raise _mistake(uri, "port 0 can't be called", form)
+        raise mistake(uri, "the port is missing (8001 for Triton, 8081 for MLServer and KServe)", form)
     matched = _LONG.fullmatch(parts.path) or _SHORT.fullmatch(parts.path)
     if not matched:
-        raise _mistake(uri, "the path must be a model's name and, if you like, a version", form)
+        raise mistake(uri, "the path must be a model's name and, if you like, a version", form)
     if "@" in matched["model"]:
-        raise _mistake(uri, "the version follows a slash, not an @", form)
+        raise mistake(uri, "the version follows a slash, not an @", form)
     fields = matched.groupdict()
     version = fields["version"]
     return OipAddress(
         parts.scheme in ("oip+grpcs", "oip+https"),
-        parts.hostname,
+        parts.hostname or "",
         port,
         unquote(fields["model"]),
         None if version is None else unquote(version),
         fields.get("prefix") or "",
     )
-
-
-def _mistake(uri: str, problem: str, form: str) -> ConfigError:
-    return ConfigError([f"--model={uri}: {problem}; the form is {form}"])

@@ -83,8 +83,8 @@ class TfServingRestClient(ModelClient):
         self._version_refresh_s = version_refresh_s
         self._clock = clock
         self._where = str(address)
-        self._connection = HttpConnection(address.secure, options, self._where, now)
         self._base = address.base_url
+        self._http = HttpConnection(self._where, address.secure, options, now)
         self._version = "" if address.version is None else str(address.version)
         self._version_read_at = clock()
         self._refresh: asyncio.Task[None] | None = None
@@ -157,10 +157,9 @@ class TfServingRestClient(ModelClient):
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
         self._refresh_version(timeout_s)
-        response = await self._connection.send("POST", self._predict_url, body, timeout_s)
-        answer = response.body
-        if response.status != 200:
-            raise from_http_status(self._where, response.status, _error_text(answer), response.retry_after_s)
+        status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
+        if status != 200:
+            raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
         try:
             document = bodies.loads(answer)
         except ValueError as error:
@@ -197,13 +196,12 @@ class TfServingRestClient(ModelClient):
             self._refresh = None
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
-        response = await self._connection.send("GET", yarl.URL(url, encoded=True), None, timeout_s)
-        body, found = response.body, response.status == 200
+        status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
         try:
-            document = bodies.loads(body) if found else None
+            document = bodies.loads(body) if status == 200 else None
         except ValueError:
             document = None
-        return response.status, "" if found else _error_text(body), document, response.retry_after_s
+        return status, "" if status == 200 else _error_text(body), document, retry_after_s
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
@@ -211,7 +209,7 @@ class TfServingRestClient(ModelClient):
         if refresh is not None:
             refresh.cancel()
             await asyncio.gather(refresh, return_exceptions=True)
-        await self._connection.close()
+        await self._http.close()
 
 
 def _states(document: Any) -> dict[int, str]:

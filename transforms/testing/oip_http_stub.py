@@ -21,28 +21,13 @@ from transforms.clients.oip_bodies import HEADER_LENGTH
 from transforms.clients.oip_tensors import datatype_of, datatype_of_array, dtype_name, from_data, from_raw, to_data, to_raw
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
-from transforms.testing.http_stub import HttpStub, hang_up
+from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
 from transforms.testing.oip_stub import OipTraits, index, listed, serve, served
 from transforms.testing.stub_model import StubModel, check_inputs
 from transforms.testing.stub_server import Tls
 from transforms.types import Signature, TensorSpec
 
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/config|/ready|/infer)?")
-
-# How Triton turns its status codes into HTTP's (http_server.cc); those that it has not, as gRPC's gateways do.
-_HTTP = {
-    "INVALID_ARGUMENT": 400,
-    "OUT_OF_RANGE": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "CANCELLED": 499,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
 
 
 class OipHttpStub(HttpStub):
@@ -79,7 +64,7 @@ class OipHttpStub(HttpStub):
             return await self._model_call(request, name, version, call)
         except StubError as error:
             headers = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:g}"}
-            status = error.http_status or _HTTP.get(error.code, 500)
+            status = error.http_status or HTTP_STATUSES.get(error.code, 500)
             return web.json_response({"error": error.message}, status=status, headers=headers)
 
     async def _model_call(self, request: web.Request, name: str, version: str, call: str) -> web.StreamResponse:
@@ -139,7 +124,7 @@ class OipHttpStub(HttpStub):
         document: dict[str, Any] = {"model_name": self.model.name, "outputs": tensors}
         if self.traits.tells_version:
             document["model_version"] = str(version)
-        header = json.dumps(document).encode()
+        header = dump(document)
         if not binary:
             return web.Response(body=header, content_type="application/json")
         headers = {HEADER_LENGTH: str(len(header)), "Content-Type": "application/octet-stream"}
@@ -168,7 +153,7 @@ def _described(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
 
 
 def _json(document: Any) -> web.Response:
-    return web.Response(body=json.dumps(document).encode(), content_type="application/json")
+    return web.Response(body=dump(document), content_type="application/json")
 
 
 if __name__ == "__main__":

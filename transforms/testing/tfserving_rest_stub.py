@@ -22,28 +22,12 @@ from transforms.clients.tensors import dtype_of
 from transforms.clients.tf_example import build_example
 from transforms.clients.tfserving_messages import DATA_TYPES
 from transforms.testing.faults import StubError
-from transforms.testing.http_stub import HttpStub, hang_up
+from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
 from transforms.testing.stub_model import StubModel, check_inputs
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata|:predict|:classify|:regress)?")
 _METHODS = {":predict": METHOD_PREDICT, ":classify": METHOD_CLASSIFY, ":regress": METHOD_REGRESS}
-
-# http_rest_api_util / net_http: how TensorFlow Serving turns its status codes into HTTP's.
-_HTTP = {
-    "CANCELLED": 499,
-    "INVALID_ARGUMENT": 400,
-    "OUT_OF_RANGE": 400,
-    "FAILED_PRECONDITION": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ABORTED": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
 
 
 class TfServingRestStub(HttpStub):
@@ -66,16 +50,16 @@ class TfServingRestStub(HttpStub):
             body = await self._answer(request, model, None if version is None else int(version), label, method or "")
         except StubError as error:
             headers = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:g}"}
-            status = error.http_status or _HTTP.get(error.code, 500)
+            status = error.http_status or HTTP_STATUSES.get(error.code, 500)
             return web.json_response({"error": error.message}, status=status, headers=headers)
         return web.Response(body=body, content_type="application/json")
 
     async def _answer(self, request: web.Request, model: str, version: int | None, label: str | None, method: str) -> bytes:
         if not method:
-            return _dump(self._status(model, version, label))
+            return dump(self._status(model, version, label))
         served = self.model.version(model, version, label)
         if method == "/metadata":
-            return _dump(self._metadata(served))
+            return dump(self._metadata(served))
         try:
             document = json.loads(await request.text())
         except (ValueError, RecursionError) as error:
@@ -104,13 +88,13 @@ class TfServingRestStub(HttpStub):
             return b'{"outputs": [1, 2'
         written = {name: _written(name, np.asarray(values)) for name, values in outputs.items()}
         if not in_rows:
-            return _dump({"outputs": next(iter(written.values())) if len(written) == 1 else written})
+            return dump({"outputs": next(iter(written.values())) if len(written) == 1 else written})
         if any(np.ndim(values) == 0 for values in outputs.values()):
             raise StubError("INVALID_ARGUMENT", "Tensor name: y has no shape information")
         lists = [list(values) for values in written.values()]
         if len(written) == 1:
-            return _dump({"predictions": lists[0]})
-        return _dump({"predictions": [dict(zip(written, row, strict=True)) for row in zip(*lists, strict=True)]})
+            return dump({"predictions": lists[0]})
+        return dump({"predictions": [dict(zip(written, row, strict=True)) for row in zip(*lists, strict=True)]})
 
     async def _examples(self, request: web.Request, document: dict[str, Any], method: str) -> bytes:
         _, function = self.model.signature(document.get("signature_name", ""), over_rest=True, method=method)
@@ -127,10 +111,10 @@ class TfServingRestStub(HttpStub):
         if not outputs:
             return b"{}"
         if method == METHOD_REGRESS:
-            return _dump({"results": _written("value", np.asarray(outputs["value"]))})
+            return dump({"results": _written("value", np.asarray(outputs["value"]))})
         pairs = zip(outputs["classes"], outputs["scores"], strict=True)
         results = [[list(pair) for pair in zip(*row, strict=True)] if isinstance(row[0], list) else row for row in pairs]
-        return _dump({"results": results})
+        return dump({"results": results})
 
     def _status(self, model: str, version: int | None, label: str | None) -> dict[str, Any]:
         if model != self.model.name:
@@ -168,7 +152,7 @@ class KServeV1Stub(TfServingRestStub):
         if model != self.model.name:
             raise StubError("NOT_FOUND", f"Model with name {model} does not exist.")
         if not method:
-            return _dump({"name": model, "ready": self.ready})
+            return dump({"name": model, "ready": self.ready})
         if method != ":predict" or version is not None or label is not None:
             raise StubError("NOT_FOUND", "Not Found")
         document = json.loads(await request.text())
@@ -184,13 +168,8 @@ class KServeV1Stub(TfServingRestStub):
             return b'{"predictions": [1, 2'
         lists = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in outputs.values()]
         if len(lists) == 1:
-            return _dump({"predictions": lists[0]})
-        return _dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
-
-
-def _dump(document: Any) -> bytes:
-    """As TensorFlow Serving writes: NaN and infinities bare, strings as the bytes they are."""
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")
+            return dump({"predictions": lists[0]})
+        return dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
 
 
 def _written(name: str, values: np.ndarray) -> Any:

@@ -6,11 +6,12 @@ python triton_models.py HTTP_PORT GRPC_PORT
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import numpy as np
 from pytriton.decorators import batch
-from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.model_config import DynamicBatcher, ModelConfig, QueuePolicy, Tensor
 from pytriton.triton import Triton, TritonConfig
 
 POISON = -999.0
@@ -39,6 +40,13 @@ def echo(**inputs: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}_out": values for name, values in inputs.items()}
 
 
+@batch
+def slow_half_plus_two(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The same after 0.2 s, for a queue to fill."""
+    time.sleep(0.2)
+    return {"y": np.float32(0.5) * x + np.float32(2)}
+
+
 def main() -> None:
     """Serves until it is stopped."""
     http_port, grpc_port = map(int, sys.argv[1:])
@@ -48,6 +56,8 @@ def main() -> None:
     )
     # No delay: a request alone is answered at once.
     batching = ModelConfig(max_batch_size=MAX_BATCH, batcher=DynamicBatcher(max_queue_delay_microseconds=0))
+    short_queue = DynamicBatcher(default_queue_policy=QueuePolicy(max_queue_size=1))
+    crowded = ModelConfig(max_batch_size=MAX_BATCH, batcher=short_queue)
     x, y = Tensor(name="x", dtype=np.float32, shape=(4,)), Tensor(name="y", dtype=np.float32, shape=(4,))
     words, loud = Tensor(name="words", dtype=bytes, shape=(1,)), Tensor(name="loud", dtype=bytes, shape=(1,))
     given = [Tensor(name=name, dtype=np.dtype(name).type, shape=(2,)) for name in DTYPES]
@@ -56,6 +66,7 @@ def main() -> None:
         triton.bind("half", half_plus_two, inputs=[x], outputs=[y], config=batching)
         triton.bind("shout", shout, inputs=[words], outputs=[loud], config=batching)
         triton.bind("echo", echo, inputs=given, outputs=answered, config=batching)
+        triton.bind("crowded", slow_half_plus_two, inputs=[x], outputs=[y], config=crowded)
         triton.serve()
 
 
