@@ -33,8 +33,7 @@ _EXCEPTION = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception))\b", re.MULTILI
 _OVERLOADED = re.compile(r"(?i)exceeds maximum queue size|request timeout expired")
 _NOT_READY = re.compile(r"(?i)is not ready|not at ready state|has no available versions|model version not ready")
 # About the values of this very request, although the status says "internal": Triton's HTTP front end (http_server.cc),
-# before any model sees it; MLServer's codecs, for text that is not UTF-8, and for NaN and infinities, which it can't answer
-# raw.
+# before any model sees it; MLServer's codecs, for text that is not UTF-8, and for a NaN, which it can't answer raw.
 _UNREADABLE = re.compile(
     r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
     r"|codec can't decode byte|required argument is not a float"
