@@ -57,6 +57,9 @@ _CONTENTS: dict[str, tuple[str, Any]] = {
     "BYTES": ("bytes_contents", object),
 }
 
+_JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}}
+"""By the kind of the dtype, what ``data`` may hold; for floats, see ``from_data``."""
+
 _LENGTH = struct.Struct("<I")
 
 
@@ -198,11 +201,10 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     if datatype == "BYTES":
         return _strings([_text(value, name) for value in flat], size, shape, name)
     wire = _wire(datatype, name)
-    # bool is an int to Python, but no number here.
-    allowed = {"b": {bool}, "i": {int}, "u": {int}}.get(wire.kind, {int, float, type(None)})
     if datatype == "BF16":
-        wire, allowed = np.dtype("<f4"), {int, float, type(None)}
-    found = set(map(type, flat)) - allowed
+        wire = np.dtype("<f4")
+    # bool is an int to Python, but no number here.
+    found = set(map(type, flat)) - _JSON_TYPES.get(wire.kind, {int, float, type(None)})
     if found:
         came = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in found))
         raise MalformedAnswerError(f"output {name}: {datatype} came with values of {came}")

@@ -73,8 +73,8 @@ class OipHttpStub(HttpStub):
             return web.Response(status=200 if self.traits.ready else 400)
         if call == "/config":
             self.traits.must_have("model_configuration")
-            inputs = [{"name": key, "optional": spec.has_default} for key, spec in signature.inputs.items()]
-            return _json({"name": name, "max_batch_size": self.traits.max_batch_size, "input": inputs})
+            given = [{"name": key, "optional": spec.has_default} for key, spec in signature.inputs.items()]
+            return _json({"name": name, "max_batch_size": self.traits.max_batch_size, "input": given})
         if call != "/infer":
             sides = ((signature.inputs, "inputs"), (signature.outputs, "outputs"))
             described = {side: _described(specs) if self.traits.declares else [] for specs, side in sides}
@@ -114,7 +114,7 @@ class OipHttpStub(HttpStub):
         for name, values in outputs.items():
             array, declared = np.asarray(values), signature.outputs.get(name)
             datatype = datatype_of_array(array, declared is not None and declared.dtype == "bfloat16")
-            tensor = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+            tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
             if binary:
                 blobs.append(to_raw(array, datatype))
                 tensor["parameters"] = {"binary_data_size": len(blobs[-1])}

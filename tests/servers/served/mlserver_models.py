@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mlserver import MLModel
-from mlserver.codecs import NumpyCodec, StringCodec
-from mlserver.errors import InferenceError
-from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver import MLModel  # type: ignore[import-not-found]  # only there
+from mlserver.codecs import NumpyCodec, StringCodec  # type: ignore[import-not-found]  # only there
+from mlserver.errors import InferenceError  # type: ignore[import-not-found]  # only there
+from mlserver.types import InferenceRequest, InferenceResponse  # type: ignore[import-not-found]  # only there
 
 POISON = -999.0
 

@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 import numpy as np
-from pytriton.decorators import batch
-from pytriton.model_config import DynamicBatcher, ModelConfig, QueuePolicy, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.decorators import batch  # type: ignore[import-not-found]  # only there
+from pytriton.model_config import DynamicBatcher, ModelConfig, QueuePolicy, Tensor  # type: ignore[import-not-found]  # only there
+from pytriton.triton import Triton, TritonConfig  # type: ignore[import-not-found]  # only there
 
 POISON = -999.0
 MAX_BATCH = 16
