@@ -44,7 +44,8 @@ At:
         (500, "Internal Server Error", ModelFailedError),
         (500, {"error": "Internal error"}, TransientError),
         # KServe 0.21, and gateways
-        (501, {"error": "Model with version 9 is not supported"}, NotServedError),
+        (501, {"error": "Model versioning not supported yet."}, NotServedError),
+        (500, {"error": "ValueError : a row is poison"}, ModelFailedError),
         (503, "", UnavailableError),
         (502, "<html>bad gateway</html>", UnavailableError),
         (429, {"detail": "slow down"}, TransientError),
@@ -68,6 +69,7 @@ def test_http(status: int, body: object, error: type[ModelError]) -> None:
         ("FAILED_PRECONDITION", "whatever is 422 over REST", RejectedError),
         ("INTERNAL", "a row is poison", TransientError),
         ("INTERNAL", TRACEBACK, ModelFailedError),
+        ("INTERNAL", "Internal server error", ModelFailedError),
         ("INTERNAL", "required argument is not a float", RejectedError),
         ("INTERNAL", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", RejectedError),
         ("UNAVAILABLE", "Exceeds maximum queue size", TransientError),
@@ -87,6 +89,7 @@ def test_grpc(code: str, text: str, error: type[ModelError]) -> None:
     [
         TRACEBACK,
         "could not convert string to float: 'secret-payload'",
+        "ValueError : could not convert string to float: 'secret-payload'",
         "invalid literal for int() with base 10: 'secret-payload'",
     ],
 )

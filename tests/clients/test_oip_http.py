@@ -168,6 +168,7 @@ def test_a_gateway_that_passes_on_only_the_models_paths(server: tuple[int, Any])
         ({"ready": (200, {"name": "m", "ready": False})}, UnavailableError),
         ({"ready": (503, {"error": "not yet"})}, UnavailableError),
         ({"ready": (404, "Not Found")}, None),
+        ({"ready": (403, "restricted")}, None),
         ({"server": (503, "")}, UnavailableError),
         ({"server": (500, "")}, UnavailableError),
         ({"server": (401, {"error": "no token"})}, NotServedError),

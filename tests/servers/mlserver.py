@@ -13,7 +13,9 @@ from typing import Any
 from tests.servers.environment import environment
 from tests.servers.server_process import folder, free_ports, running, wait_until_answered
 
-REQUIREMENTS = ("mlserver==1.7.1",)
+REQUIREMENTS = Path(__file__).with_name("mlserver.txt").read_text(encoding="utf-8").split()
+"""Every package of the environment, exactly: ``mlserver==1.7.1`` alone would let the others vary."""
+
 _MODELS = Path(__file__).with_name("served") / "mlserver_models.py"
 
 

@@ -12,7 +12,9 @@ from tests.servers.environment import environment
 from tests.servers.mlserver import OipServer
 from tests.servers.server_process import folder, free_ports, running, wait_until_answered
 
-REQUIREMENTS = ("nvidia-pytriton==0.7.0",)
+REQUIREMENTS = Path(__file__).with_name("triton.txt").read_text(encoding="utf-8").split()
+"""Every package of the environment, exactly: ``nvidia-pytriton==0.7.0`` alone would let the others vary."""
+
 _MODELS = Path(__file__).with_name("served") / "triton_models.py"
 
 

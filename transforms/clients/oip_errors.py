@@ -1,7 +1,7 @@
 """Failures of Open Inference Protocol servers, by status and text, to this project's errors.
 
-The protocol leaves statuses to the servers, and they do not always tell the truth (seen with MLServer 1.7.1, Triton 2.51 and
-read in KServe 0.21):
+The protocol leaves statuses to the servers, and they do not always tell the truth (seen with MLServer 1.7.1, Triton 2.51
+and KServe 0.21):
 
 * INTERNAL and 500 are whatever went wrong in the model's own code: a row it can't take, or no memory left. Nothing tells the
   two apart, and refusing records because a server is ill would lose them: they are transient (``ModelFailedError`` where the
@@ -39,8 +39,11 @@ _UNREADABLE = re.compile(
     r"|codec can't decode byte|required argument is not a float"
 )
 
-# Triton (infer_response, python_be.cc), and what Starlette answers for an exception that nobody caught (MLServer, KServe).
-_MODEL_FAILED = re.compile(r"Failed to process the request\(s\) for model|^Internal Server Error$")
+# Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's text,
+# or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text, which could be anybody's.)
+_MODEL_FAILED = re.compile(
+    r"Failed to process the request\(s\) for model|^(?i:internal server error)$|^\w+(Error|Exception) : "
+)
 
 
 def readable(text: str) -> str:

@@ -173,7 +173,7 @@ class OipGrpcClient(ModelClient):
             raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
         outputs = check_outputs(self._outputs(response), rows, self._signature, scalar_inputs, self._where)
-        return Answer(outputs, response.model_version or self._address.version or "")
+        return Answer(outputs, response.model_version)
 
     def _outputs(self, response: Any) -> dict[str, np.ndarray]:
         raw, tensors = response.raw_output_contents, response.outputs

@@ -150,7 +150,7 @@ class OipHttpClient(ModelClient):
             said = document.get("ready", True) if isinstance(document, dict) else document
             if said not in (False, "false", "False"):  # KServe says it in the body; the others by the status alone
                 return
-        elif answer.status in (404, 405, 501):
+        elif answer.status in (401, 403, 404, 405, 501):
             return  # what the server does not tell can't be waited for: the requests themselves will tell
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 
@@ -201,7 +201,7 @@ class OipHttpClient(ModelClient):
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
         checked = check_outputs(outputs, rows, self._signature, scalar_inputs, self._where)
-        return Answer(checked, version or self._address.version or "")
+        return Answer(checked, version)
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
