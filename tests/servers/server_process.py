@@ -61,9 +61,10 @@ def running(command: Sequence[str], directory: Path, env: Mapping[str, str] | No
             stderr=log,
             start_new_session=True,
         )
-    # Ends the server's session when this process ends in any way, kill -9 too: the pipe closes without a line.
+    # Ends the server's session when this process ends in any way, kill -9 too: the pipe closes without a line. (No "--"
+    # before the group: dash, which is Debian's sh, refuses it.)
     watcher = subprocess.Popen(
-        ["sh", "-c", 'read -r _ || kill -9 -- "-$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        ["sh", "-c", 'read -r _ || kill -9 "-$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         yield log_file

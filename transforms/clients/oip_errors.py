@@ -39,8 +39,8 @@ _UNREADABLE = re.compile(
     r"|codec can't decode byte|required argument is not a float"
 )
 
-# Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's text,
-# or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text, which could be anybody's.)
+# Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's
+# text, or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text: it could be anybody's.)
 _MODEL_FAILED = re.compile(
     r"Failed to process the request\(s\) for model|^(?i:internal server error)$|^\w+(Error|Exception) : "
 )
