@@ -189,6 +189,8 @@ def test_a_client_loads_only_its_own_protocol() -> None:
     check = "from transforms.clients import check_uri\n"
     assert loaded(check + "check_uri('grpc://h:1/m')", "aiohttp", BEAM, KAFKA) == []
     assert loaded(check + "check_uri('http://h:1/v1/models/m')", "grpc", BEAM, KAFKA) == []
+    assert loaded(check + "check_uri('oip+grpc://h:1/m')", "aiohttp", BEAM, KAFKA, "tensorflow") == []
+    assert loaded(check + "check_uri('oip+http://h:1/m')", "grpc", BEAM, KAFKA, "tensorflow") == []
     google = ("google.auth", "google.cloud.aiplatform_v1", "google.cloud.aiplatform")
     assert loaded(check + "check_uri('vertex://p/r/e')", "aiohttp", "grpc", *google, BEAM, KAFKA) == []
 

@@ -20,14 +20,13 @@ class VertexContract(ClientContract):
     """An endpoint publishes no signature, and its address names neither a version nor a signature."""
 
     has_signature = False
+    has_labels = False
+    visible_kinds = ("short", "long", "scalar", "no_outputs", "malformed")
     sole_output = "predictions"
     where = "endpoint model"
     dtypes = ("float16", "float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "bool")
 
-    # Not collected: there is nothing of the kind to ask for.
-    test_shapes_of_the_signature = None  # type: ignore[assignment]
-    test_a_version_and_a_label_in_the_uri = None  # type: ignore[assignment]
-    test_the_signature_asked_for = None  # type: ignore[assignment]
+    test_a_version_and_a_label_in_the_uri = None  # type: ignore[assignment]  # not collected: neither can be asked for
 
     def test_metadata(self, stub: StubServer) -> None:
         async def work(client: ModelClient) -> Any:

@@ -16,7 +16,7 @@ from google.auth import credentials as google_credentials
 from google.auth import exceptions
 
 from transforms.clients.tfserving_errors import clean
-from transforms.errors import ModelError, NotServedError, UnavailableError
+from transforms.errors import ModelError, NotServedError, TransientError, UnavailableError
 
 AGAIN_S = 5.0
 """Seconds between two attempts to renew a token that still serves."""
@@ -67,6 +67,27 @@ def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> Tokens:
     """
     given = any(name.lower() == "authorization" for name, _ in headers)
     return NoTokens() if anonymous or given else GoogleTokens()
+
+
+async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[dict[str, str], float]:
+    """Returns the headers of one request, and how much of its time is left.
+
+    Args:
+        tokens: Where they come from.
+        timeout_s: How long the request may take, this wait included.
+        where: The endpoint and its address, for the message.
+
+    Raises:
+        TransientError: There was no token in time.
+        ModelError: There is none.
+    """
+    until = time.monotonic() + timeout_s
+    try:
+        async with asyncio.timeout(timeout_s):
+            headers = await tokens.headers()
+    except TimeoutError as error:
+        raise TransientError(f"{where}: no access token within {timeout_s:g} s") from error
+    return headers, min(timeout_s, until - time.monotonic())
 
 
 def load_default() -> Any:

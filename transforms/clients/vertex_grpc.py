@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,36 +18,20 @@ from google.cloud.aiplatform_v1.services.prediction_service import PredictionSer
 from google.cloud.aiplatform_v1.services.prediction_service.transports import PredictionServiceGrpcAsyncIOTransport
 from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
 from transforms.clients.base import ClientOptions
-from transforms.clients.tls_files import channel_credentials
+from transforms.clients.grpc_channel import open_channel, retry_after_s
 from transforms.clients.vertex import Transport
-from transforms.clients.vertex_credentials import Tokens
+from transforms.clients.vertex_credentials import Tokens, token_headers
 from transforms.clients.vertex_errors import Refusal, Reply
 from transforms.clients.vertex_uri import VertexAddress
 from transforms.clients.vertex_values import decode, encode, varint
-from transforms.errors import MalformedAnswerError, TransientError, UnavailableError
+from transforms.errors import MalformedAnswerError, UnavailableError
 
 _ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2 and 3 of a PredictRequest, with a length
-_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.enable_retries", 0),
-    # A refusal quotes the container's text twice, in its message and in its details. Above 8 kB, gRPC's default, refusals
-    # would come as RESOURCE_EXHAUSTED, and only sometimes.
-    ("grpc.max_metadata_size", 128 * 1024),
-    ("grpc.absolute_max_metadata_size", 256 * 1024),
-    # Reconnecting must keep up with the caller's retries; gRPC's default grows to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 10_000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # One connection per client: without it, clients of one address in one process share theirs, and its limits.
-    ("grpc.use_local_subchannel_pool", 1),
-)
+# A refusal quotes the container's text twice, in its message and in its details. Above 8 kB of headers, gRPC's default,
+# refusals would come as RESOURCE_EXHAUSTED, and only sometimes.
+_LONG_REFUSALS = (("grpc.max_metadata_size", 128 * 1024), ("grpc.absolute_max_metadata_size", 256 * 1024))
 
 
 class GrpcTransport(Transport):
@@ -81,12 +64,7 @@ class GrpcTransport(Transport):
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
         client = self._client or self._open_client()
-        until = time.monotonic() + timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                tokens = await self._tokens.headers()
-        except TimeoutError as error:
-            raise TransientError(f"{self._where}: no access token within {timeout_s:g} s") from error
+        tokens, left_s = await token_headers(self._tokens, timeout_s, self._where)
         if self._client is None:
             raise UnavailableError(f"{self._where}: the client was closed")
         try:
@@ -94,7 +72,7 @@ class GrpcTransport(Transport):
             response = await client.predict(
                 request,
                 retry=None,
-                timeout=min(timeout_s, until - time.monotonic()),
+                timeout=left_s,
                 metadata=(*self._headers, *tokens.items()),
             )
         except DecodeError as error:  # protobuf reads no message that is nested more than 100 deep
@@ -104,7 +82,7 @@ class GrpcTransport(Transport):
             failed = error.__cause__ or error.__context__
             if not isinstance(failed, grpc.aio.AioRpcError):
                 raise
-            refusal = _refusal(failed)
+            refusal = Refusal(failed.code().name, failed.details() or "", retry_after_s(failed))
             if refusal.code == "UNAUTHENTICATED":
                 self._tokens.refused(tokens)
             return refusal
@@ -121,13 +99,8 @@ class GrpcTransport(Transport):
         return Reply(predictions, message.model_version_id, message.deployed_model_id, message.model_display_name)
 
     def _open_client(self) -> PredictionServiceAsyncClient:
-        # The first of two equal options would win, so ours go only where the user has none.
-        given = {name for name, _ in self._options.channel_options}
-        options = [*self._options.channel_options, *(o for o in _CHANNEL_OPTIONS if o[0] not in given)]
-        if self._address.secure:
-            channel = grpc.aio.secure_channel(self._address.target, channel_credentials(self._options), options)
-        else:
-            channel = grpc.aio.insecure_channel(self._address.target, options)
+        address = self._address
+        channel = open_channel(address.target, address.secure, self._options, _LONG_REFUSALS)
         self._client = PredictionServiceAsyncClient(transport=PredictionServiceGrpcAsyncIOTransport(channel=channel))
         return self._client
 
@@ -142,18 +115,3 @@ class GrpcTransport(Transport):
 
 def _field(tag: bytes, content: bytes) -> bytes:
     return tag + varint(len(content)) + content
-
-
-def _refusal(error: grpc.aio.AioRpcError) -> Refusal:
-    return Refusal(error.code().name, error.details() or "", _retry_after_s(error))
-
-
-def _retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
-    """Reads google.rpc.RetryInfo in the status' details."""
-    trailers = dict(error.trailing_metadata() or ())
-    try:
-        details = Status.FromString(trailers.get("grpc-status-details-bin", b"")).details
-        delays = [RetryInfo.FromString(detail.value).retry_delay for detail in details if detail.Is(RetryInfo.DESCRIPTOR)]
-    except (DecodeError, TypeError):
-        return None  # advice that can't be read is no advice
-    return max(0.0, delays[0].seconds + delays[0].nanos / 1e9) if delays else None

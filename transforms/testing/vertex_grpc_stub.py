@@ -17,15 +17,13 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
 from transforms.testing.faults import StubError
-from transforms.testing.tfserving_grpc_stub import Handler, TfServingGrpcStub, _hang_up
+from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
 from transforms.testing.vertex_stub import VertexStub, serve
 
 PREDICT = "/google.cloud.aiplatform.v1.PredictionService/Predict"
 
-_GARBAGE = b"\xff\xffthis is no protobuf message"
 
-
-class VertexGrpcStub(VertexStub, TfServingGrpcStub):
+class VertexGrpcStub(VertexStub, GrpcStub):
     """One endpoint over gRPC. See ``VertexStub``.
 
     Attributes:
@@ -62,10 +60,10 @@ class VertexGrpcStub(VertexStub, TfServingGrpcStub):
             instances,
             parameters,
             context.invocation_metadata(),
-            lambda: _hang_up(self.port, context.peer()),
+            lambda: self._hang_up(context),
         )
         if fault is not None and fault.kind == "malformed":
-            return _GARBAGE
+            return GARBAGE
         predictions = response.pop("predictions")
         message = json_format.ParseDict(response, PredictResponse.pb()())
         if isinstance(predictions, list):

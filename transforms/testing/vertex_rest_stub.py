@@ -14,14 +14,14 @@ from typing import Any
 from aiohttp import web
 
 from transforms.testing.faults import StubError
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.http_stub import HttpStub, hang_up
 from transforms.testing.vertex_stub import HTTP_STATUS, PROJECT, REGION, VertexStub, serve
 
 _PATH = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/endpoints/[^/:]+):predict")
 _PRIVATE = re.compile(r"/v1/models/([^/:]+):predict")
 
 
-class VertexRestStub(VertexStub, TfServingRestStub):
+class VertexRestStub(VertexStub, HttpStub):
     """One endpoint over REST, as the region's API and as a private endpoint. See ``VertexStub``.
 
     Attributes:
@@ -63,13 +63,10 @@ class VertexRestStub(VertexStub, TfServingRestStub):
             document = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise StubError("INVALID_ARGUMENT", "Invalid JSON payload received. Unexpected token.") from error
-
-        def hang_up() -> None:
-            if request.transport is not None:
-                request.transport.abort()
-
         instances, parameters = document["instances"], document.get("parameters")
-        response, fault = await self._answer_instances(name, instances, parameters, request.headers.items(), hang_up)
+        response, fault = await self._answer_instances(
+            name, instances, parameters, request.headers.items(), lambda: hang_up(request)
+        )
         if fault is not None and fault.kind == "malformed":
             return b'{"predictions": [1, 2'
         if self.error_in_200 is not None:

@@ -1,0 +1,52 @@
+"""KServe's own Python server with a custom model: y = 0.5 * x + 2 on rows of 4 numbers. Run in KServe's environment.
+
+    python kserve_model.py HTTP_PORT
+
+KServe listens on all interfaces and has no option for another; here the uvicorn that it runs is told 127.0.0.1. There is no
+gRPC server.
+"""
+
+import sys
+
+import kserve
+import uvicorn
+from kserve.errors import InvalidInput
+
+POISON = -999.0
+WIDTH = 4
+
+_as_it_is = uvicorn.Config.__init__
+
+
+def _on_loopback(self, *args, **kwargs):
+    _as_it_is(self, *args, **{**kwargs, "host": "127.0.0.1"})
+
+
+class HalfPlusTwo(kserve.Model):
+    """The model; a row that starts with ``POISON`` raises, one of another width is invalid input."""
+
+    def load(self):
+        """Is ready at once."""
+        self.ready = True
+        return self.ready
+
+    def predict(self, payload, headers=None, response_headers=None):
+        """Answers ``{"instances": […]}`` by ``{"predictions": […]}``; named rows by rows named ``y``."""
+        return {"predictions": [self._row(row) for row in payload["instances"]]}
+
+    def _row(self, row):
+        named = isinstance(row, dict)
+        x = row["x"] if named else row
+        if x[0] == POISON:
+            raise ValueError("a poisoned row")
+        if len(x) != WIDTH:
+            raise InvalidInput(f"expected {WIDTH} numbers, came {len(x)}")
+        y = [0.5 * value + 2 for value in x]
+        return {"y": y} if named else y
+
+
+if __name__ == "__main__":
+    uvicorn.Config.__init__ = _on_loopback
+    model = HalfPlusTwo("half_plus_two")
+    model.load()
+    kserve.ModelServer(http_port=int(sys.argv[1]), workers=1, enable_grpc=False, access_log_format=None).start([model])
