@@ -13,6 +13,7 @@ import uvicorn
 from kserve.errors import InvalidInput
 
 POISON = -999.0
+OVERFLOW = "overflow"
 WIDTH = 4
 
 _as_it_is = uvicorn.Config.__init__
@@ -23,7 +24,7 @@ def _on_loopback(self, *args, **kwargs):
 
 
 class HalfPlusTwo(kserve.Model):
-    """The model; a row that starts with ``POISON`` raises, one of another width is invalid input."""
+    """The model: a row that starts with ``POISON`` raises, ``OVERFLOW`` is infinite, another width is invalid input."""
 
     def load(self):
         """Is ready at once."""
@@ -41,7 +42,7 @@ class HalfPlusTwo(kserve.Model):
             raise ValueError("a poisoned row")
         if len(x) != WIDTH:
             raise InvalidInput(f"expected {WIDTH} numbers, came {len(x)}")
-        y = [0.5 * value + 2 for value in x]
+        y = [float("inf") if value == OVERFLOW else 0.5 * float(value) + 2 for value in x]
         return {"y": y} if named else y
 
 

@@ -14,10 +14,12 @@ from transforms.errors import (
 
 _MOST_TEXT = 300
 
-# What TensorFlow, TensorFlow Serving and its JSON reader quote of a request: record contents, which must not be told on.
+# What TensorFlow, TensorFlow Serving, its JSON reader and Python (in KServe's models) quote of a request: record contents,
+# which must not be told on.
 _QUOTED = (
     (re.compile(r"JSON Value: .*?(?= Type: | is not | not formatted |$)", re.DOTALL), "JSON Value: (left out)"),
     (re.compile(r"(?i)\b(value|string)s?: (['\"]).*", re.DOTALL), r"\1: (left out)"),
+    (re.compile(r"(?i)\b(could not convert string to \w+|invalid literal for [^:]*): .*", re.DOTALL), r"\1: (left out)"),
     (
         re.compile(r"(?i)(StringToNumberOp could not correctly convert string|could not parse example input).*", re.DOTALL),
         r"\1",

@@ -1,0 +1,30 @@
+"""The client against a real multi-model-server (AWS, MXNet)."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from tests.clients.test_tfserving_rest import instances
+from tests.servers.multi_model_server import MODEL, Address, multi_model_server
+from tests.servers.predictions import HALF_PLUS_TWO, ROW, TIMEOUT_S, PredictionsServer
+from transforms.clients.base import ModelClient
+from transforms.types import Answer
+
+
+class TestMultiModelServer(PredictionsServer):
+    start = staticmethod(multi_model_server)
+
+    def test_json_that_can_not_be_parsed_ends_the_worker(self, server: Address) -> None:
+        """Why nothing is sent as JSON that was not parsed: until there is another worker, everybody waits (about a second).
+
+        What the client makes of the answer to such a request, were it one of ours: the model failed on it.
+        """
+
+        async def work(client: ModelClient) -> Answer:
+            url = f"http://{server.inference}/predictions/{MODEL}"
+            headers = {"Content-Type": "application/json"}
+            async with aiohttp.ClientSession() as session, session.post(url, data=b"{bad", headers=headers) as answer:
+                assert (answer.status, (await answer.json())["message"]) == (500, "Worker died.")
+            return await client.predict(instances(ROW), 1, TIMEOUT_S)
+
+        assert self.use(self.uri(server), work).outputs == {"predictions": [HALF_PLUS_TWO]}
