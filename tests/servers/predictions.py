@@ -35,13 +35,15 @@ class PredictionsServer:
 
     Attributes:
         start: Runs the server.
+        batch_size: Requests that it puts together for one call of the handler, at most.
     """
 
     start: Callable[..., AbstractContextManager[Address]]
+    batch_size: int
 
     @pytest.fixture(scope="class")
     def server(self) -> Iterator[Address]:
-        with type(self).start(batch_size=8) as address:
+        with type(self).start(batch_size=self.batch_size) as address:
             yield address
 
     def uri(self, server: Address, path: str = MODEL, query: str = "") -> str:
@@ -155,8 +157,8 @@ class PredictionsServer:
         for n, answer in enumerate(self.use(self.uri(server), work)):
             assert answer.outputs == {"predictions": [[0.5 * n + 2] * 4]}
 
-    def test_only_poison_rows_fail_though_whole_batches_of_the_server_do(self, server: Address) -> None:
-        """The handler raises for a batch of 8: innocent requests get the 503, too, and their retries must find them good."""
+    def test_only_poison_rows_fail(self, server: Address) -> None:
+        """Where the server batches, the innocent requests of a batch get the 503, too: retries must find them good."""
         guilty = {0, 50, 119}
         values = [POISON if n in guilty else float(n) for n in range(120)]
 

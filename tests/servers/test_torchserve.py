@@ -12,6 +12,7 @@ from transforms.errors import NotServedError
 
 class TestTorchServe(PredictionsServer):
     start = staticmethod(torchserve)
+    batch_size = 8
 
     def test_a_version_that_is_not_there_is_told_without_the_management_api(self, server: Address) -> None:
         """Unlike multi-model-server, which answers whatever version is asked."""
