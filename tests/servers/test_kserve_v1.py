@@ -17,7 +17,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.decode import Decoder
 from transforms.dispatch import Dispatcher, DispatchOptions
-from transforms.errors import NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import ModelFailedError, NotServedError, RejectedError, UnavailableError
 from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord
 
@@ -109,12 +109,12 @@ def test_what_it_can_not_write_comes_as_null(server: str) -> None:
 def test_invalid_input_is_rejected_and_a_raising_model_is_not(server: str) -> None:
     with pytest.raises(RejectedError, match="HTTP 400: expected 4 numbers, came 2"):
         predict(server, ROW, [1, 2])
-    with pytest.raises(TransientError, match="HTTP 500: ValueError : a poisoned row"):
+    with pytest.raises(ModelFailedError, match="HTTP 500: ValueError : a poisoned row"):
         predict(server, ROW, [POISON, 0, 0, 0])
 
 
 def test_what_the_model_raises_may_quote_the_record_which_is_not_told_on(server: str) -> None:
-    with pytest.raises(TransientError, match="HTTP 500: ValueError") as caught:
+    with pytest.raises(ModelFailedError, match="HTTP 500: ValueError") as caught:
         predict(server, ["secret-payload", 0, 0, 0])
     assert "secret-payload" not in str(caught.value)
 

@@ -22,10 +22,7 @@ class TestMultiModelServer(PredictionsServer):
     batch_size = 1
 
     def test_json_that_can_not_be_parsed_ends_the_worker(self, server: Address) -> None:
-        """Why nothing is sent as JSON that was not parsed: until there is another worker, everybody waits (about a second).
-
-        What the client makes of the answer to such a request, were it one of ours: the model failed on it.
-        """
+        """Why nothing is sent as JSON that was not parsed: everybody waits about a second, until there is another worker."""
 
         async def work(client: ModelClient) -> Answer:
             url = f"http://{server.inference}/predictions/{MODEL}"
