@@ -40,7 +40,7 @@ def test_every_record_is_answered_once(new_job: NewJob, served: tuple[OipServer,
     values = [b'{"x": [%d, 1, 2, 3]}' % number for number in range(RECORDS)]
     for offset, value in (POISON | MISFITS).items():
         values[offset] = value
-    job = new_job(server.uri(protocol, "half"), outputs=1, flags=("--retry_deadline_s=1",))
+    job = new_job(server.uri(protocol, "half"), outputs=1, flags=("--retry_deadline_s=0.2",))
     topics.produce(job.bootstrap, job.inputs[0], values, partitions=[0] * RECORDS)
     summary = job.run("--until_end").summary
     assert job.report().ok, job.report()
