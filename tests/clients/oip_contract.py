@@ -69,6 +69,8 @@ class OipContract(ClientContract):
             error = self.metadata_error(uri)
             assert isinstance(error, NotServedError), uri
         assert "it has the versions 7 (READY)" in str(self.metadata_error(stub.uri(version=8)))
+        if "model_repository" in traits_of(stub).extensions:
+            assert "the server has the models model" in str(self.metadata_error(stub.uri(model="other")))
         traits_of(stub).extensions = ()  # the repository is closed: the metadata of no particular version tell
         assert "it has the versions 7 (READY)" in str(self.metadata_error(stub.uri(version=8)))
 

@@ -66,7 +66,9 @@ def test_unknown_models_and_versions(server: OipServer, protocol: str) -> None:
     error = error_of(server.uri(protocol, "half/9"))
     assert isinstance(error, NotServedError)
     assert "it has the versions 3 (READY)" in str(error)
-    assert isinstance(error_of(server.uri(protocol, "nope")), NotServedError)
+    error = error_of(server.uri(protocol, "nope"))
+    assert isinstance(error, NotServedError)
+    assert "the server has the models echo, half, polite" in str(error)
 
 
 def test_every_dtype_both_ways(server: OipServer, protocol: str) -> None:

@@ -18,7 +18,7 @@ from transforms.clients import oip_messages as messages
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.grpc_channel import GrpcChannel
 from transforms.clients.oip_errors import from_grpc
-from transforms.clients.oip_model import MODEL_CONFIGURATION, Config, describe, explain, unknown_columns
+from transforms.clients.oip_model import MODEL_CONFIGURATION, Config, Entry, describe, explain, unknown_columns
 from transforms.clients.oip_tensors import datatype_of_array, from_contents, from_raw, to_raw
 from transforms.clients.oip_uri import OipAddress, parse_grpc
 from transforms.clients.tfserving_answer import check_outputs
@@ -100,7 +100,7 @@ class OipGrpcClient(ModelClient):
         try:
             return await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
         except NotServedError as error:
-            raise explain(error, self._address, await self._states(timeout_s)) from error
+            raise explain(error, self._address, await self._entries(timeout_s)) from error
 
     async def _config(self, timeout_s: float) -> Config:
         request = messages.ModelConfigRequest(**self._named)
@@ -122,8 +122,8 @@ class OipGrpcClient(ModelClient):
         if not answer.ready:
             raise UnavailableError(f"{self._where}: the model is not ready")
 
-    async def _states(self, timeout_s: float) -> list[tuple[str, str]]:
-        """Version and state of what the repository has of this model; of its metadata's versions where that is closed."""
+    async def _entries(self, timeout_s: float) -> list[Entry]:
+        """What the repository has; where that is closed, the versions in this model's metadata."""
         for method in (messages.REPOSITORY_INDEX, messages.MLSERVER_REPOSITORY_INDEX):
             try:
                 index = await self._ask(
@@ -132,11 +132,7 @@ class OipGrpcClient(ModelClient):
             except ModelError:
                 continue
             # MLServer writes State.READY.
-            return [
-                (entry.version, entry.state.rpartition(".")[2])
-                for entry in index.models
-                if entry.name == self._address.model
-            ]
+            return [Entry(model.name, model.version, model.state.rpartition(".")[2]) for model in index.models]
         if self._address.version is None:
             return []
         request = messages.ModelMetadataRequest(name=self._address.model)
@@ -144,7 +140,7 @@ class OipGrpcClient(ModelClient):
             model = await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
         except ModelError:
             return []
-        return [(version, "READY") for version in model.versions]
+        return [Entry(self._address.model, version, "READY") for version in model.versions]
 
     async def _ask(self, method: str, request: Any, kind: Any, timeout_s: float) -> Any:
         body = await self._channel.call(method, request.SerializeToString(), timeout_s)

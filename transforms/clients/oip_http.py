@@ -22,6 +22,7 @@ from transforms.clients.oip_model import (
     BINARY_TENSOR_DATA,
     MODEL_CONFIGURATION,
     Config,
+    Entry,
     Tensor,
     describe,
     explain,
@@ -126,7 +127,7 @@ class OipHttpClient(ModelClient):
             return self._document(answer)
         error = from_http(self._where, answer.status, answer.body, answer.retry_after_s)
         if isinstance(error, NotServedError) and answer.status not in (401, 403):
-            raise explain(error, self._address, await self._states(timeout_s))
+            raise explain(error, self._address, await self._entries(timeout_s))
         raise error
 
     async def _config(self, timeout_s: float) -> Config:
@@ -154,20 +155,19 @@ class OipHttpClient(ModelClient):
             return  # what the server does not tell can't be waited for: the requests themselves will tell
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 
-    async def _states(self, timeout_s: float) -> list[tuple[str, str]]:
-        """Version and state of what the repository has of this model; of its metadata's versions where that is closed."""
+    async def _entries(self, timeout_s: float) -> list[Entry]:
+        """What the repository has; where that is closed, the versions in this model's metadata."""
         url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
         try:
             answer = await self._connection.send("POST", url, timeout_s, b"{}")
             entries = loads(answer.body) if answer.status == 200 else None
             if isinstance(entries, list):
-                mine = [entry for entry in entries if entry["name"] == self._address.model]
-                return [(str(entry.get("version") or ""), str(entry.get("state") or "")) for entry in mine]
+                return [Entry(str(e["name"]), str(e.get("version") or ""), str(e.get("state") or "")) for e in entries]
             if self._address.version is None:
                 return []
             url_of_any = self._address.model_url.rpartition("/versions/")[0]
             document = loads((await self._get(url_of_any, timeout_s)).body)
-            return [(str(version), "READY") for version in document.get("versions") or ()]
+            return [Entry(self._address.model, str(v), "READY") for v in document.get("versions") or ()]
         except (ModelError, AttributeError, KeyError, TypeError, ValueError):
             return []
 

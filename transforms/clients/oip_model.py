@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,23 @@ Tensor = tuple[str, str, Sequence[int]]
 """Name, datatype and shape."""
 
 
+_MODELS_SHOWN = 10
+
+
+class Entry(NamedTuple):
+    """One entry of a server's model repository.
+
+    Attributes:
+        model: The model's name.
+        version: The version; empty if it has none.
+        state: ``READY``, ``LOADING``, ``UNLOADING`` or ``UNAVAILABLE``.
+    """
+
+    model: str
+    version: str
+    state: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """What Triton's model configuration adds to the metadata.
@@ -57,7 +74,9 @@ def describe(
 ) -> ModelMetadata:
     """Returns a model's metadata.
 
-    A model without declared inputs (MLServer and KServe, where whoever deployed it declared none) has no known signature.
+    The first dimension declared is the batch: Triton puts its own before what the configuration declares where
+    ``max_batch_size`` is not 0; where it is 0, and with other servers, whoever declared the model has to have it there. A
+    model without declared inputs (MLServer and KServe, where nobody declared any) has no known signature.
 
     Args:
         address: What was asked for.
@@ -83,19 +102,26 @@ def newest(versions: Iterable[str]) -> str:
     return max(numbers, key=int) if numbers else listed[-1] if listed else ""
 
 
-def explain(error: ModelError, address: OipAddress, states: Sequence[tuple[str, str]]) -> ModelError:
-    """Returns "not found" with the versions there are, or that the model is only not available yet.
+def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) -> ModelError:
+    """Returns "not found" with the versions or models there are, or that the model is only not available yet.
 
     Args:
         error: What the server said.
         address: What was asked for.
-        states: Version and state (``READY``, ``LOADING``, …) of every entry of this model in the repository.
+        entries: What the repository has, as far as it is known.
     """
-    asked = [state for version, state in states if address.version in (None, version)]
+    versions = sorted((entry.version, entry.state) for entry in entries if entry.model == address.model)
+    asked = [state for version, state in versions if address.version in (None, version)]
     if "LOADING" in asked and "READY" not in asked:
         return UnavailableError(f"{address}: still loading ({error})")
-    listed = ", ".join(f"{version or 'one without a name'} ({state})" for version, state in sorted(states))
-    return NotServedError(f"{error}; it has the versions {listed}" if listed else str(error))
+    if versions:
+        listed = ", ".join(f"{version or 'one without a name'} ({state})" for version, state in versions)
+        return NotServedError(f"{error}; it has the versions {listed}")
+    models = sorted({entry.model for entry in entries})
+    if models:
+        more = f" and {len(models) - _MODELS_SHOWN} more" if len(models) > _MODELS_SHOWN else ""
+        return NotServedError(f"{error}; the server has the models {', '.join(models[:_MODELS_SHOWN])}{more}")
+    return NotServedError(str(error))
 
 
 def columns_of(documents: Sequence[Any]) -> dict[str, np.ndarray]:
