@@ -6,7 +6,7 @@ import email.utils
 import io
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import aiohttp
@@ -34,6 +34,7 @@ class HttpAnswer(NamedTuple):
         retry_after_s: How long the server asked to wait, if it did.
         reason: The status line's text.
         content_type: The Content-Type header, empty if there was none.
+        headers: All headers; names in any case.
     """
 
     status: int
@@ -41,21 +42,23 @@ class HttpAnswer(NamedTuple):
     retry_after_s: float | None
     reason: str
     content_type: str
+    headers: Mapping[str, str]
 
 
-class _Response(aiohttp.ClientResponse):
-    """An answer whose connection is not used again if it is a 5xx.
+class _LastOnFailure(aiohttp.ClientResponse):
+    """A 5xx is the last answer of its connection.
 
-    uvicorn (KServe) closes it behind such an answer without having said so: the request that came next, such as the probe
-    which tells a bad row from an outage, would find it cut.
+    Servers on uvicorn (MLServer, KServe) close the connection behind one, without saying so. The next request on it would
+    be cut, and that is most likely the caller's probe of whether the server still answers others: a row that the server
+    fails on would look like an outage for ever.
     """
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
         await super().start(connection)
         if self.status >= 500 and protocol is not None:
-            protocol.force_close()
-            if self.closed:  # the body came with the head, so the connection is back among the free ones
+            protocol.force_close()  # once all of the body is read
+            if connection.protocol is None:  # it came with the headers, and the connection is back in the pool
                 protocol.close()
         return self
 
@@ -82,8 +85,17 @@ class HttpConnection:
         timeout_s: float,
         body: bytes | None = None,
         content_type: str = JSON_TYPE,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Sends one request and reads its answer.
+
+        Args:
+            method: The HTTP method.
+            url: Where to; redirects are not followed.
+            timeout_s: How long everything may take.
+            body: The body, if it has one.
+            content_type: The Content-Type header.
+            headers: Other headers of this request, beside those of every request.
 
         Raises:
             UnavailableError: No connection, or it was cut; or the client is closed.
@@ -94,7 +106,7 @@ class HttpConnection:
         session = self._session or self._open()
         timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
-        headers = {"Content-Type": content_type}
+        headers = {"Content-Type": content_type, **(headers or {})}
         data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
         try:
             async with session.request(
@@ -102,7 +114,8 @@ class HttpConnection:
             ) as response:
                 retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
                 kind = response.headers.get("Content-Type", "")
-                return HttpAnswer(response.status, await response.read(), retry_after_s, response.reason or "", kind)
+                answer = await response.read()
+                return HttpAnswer(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time") from error
         except TimeoutError as error:
@@ -118,7 +131,9 @@ class HttpConnection:
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
-        self._session = aiohttp.ClientSession(connector=connector, headers=self._options.headers, response_class=_Response)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=self._options.headers, response_class=_LastOnFailure
+        )
         return self._session
 
     def _ssl(self) -> ssl.SSLContext:
