@@ -256,6 +256,20 @@ def test_metadata_without_a_token_in_time_is_unavailable(stub_class: type[Vertex
 
 
 @pytest.mark.parametrize("stub_class", STUBS)
+def test_a_closed_client_asks_for_no_token(stub_class: type[VertexStub]) -> None:
+    source = Source()
+
+    async def work(client: VertexClient) -> None:
+        await client.close()
+        with pytest.raises(UnavailableError, match="closed"):
+            await client.predict(ONE_ROW, 1, TIMEOUT_S)
+
+    with stub_class() as stub:
+        use(stub, source.tokens(), work)
+    assert source.loads == 0
+
+
+@pytest.mark.parametrize("stub_class", STUBS)
 def test_closing_just_when_the_token_has_come(stub_class: type[VertexStub]) -> None:
     class Closing(NoTokens):
         async def headers(self) -> dict[str, str]:
