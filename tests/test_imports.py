@@ -189,3 +189,15 @@ def test_a_client_loads_only_its_own_protocol() -> None:
     check = "from transforms.clients import check_uri\n"
     assert loaded(check + "check_uri('grpc://h:1/m')", "aiohttp", BEAM, KAFKA) == []
     assert loaded(check + "check_uri('http://h:1/v1/models/m')", "grpc", BEAM, KAFKA) == []
+    assert loaded(check + "check_uri('oip+grpc://h:1/m')", "aiohttp", BEAM, KAFKA, "tensorflow") == []
+    assert loaded(check + "check_uri('oip+http://h:1/m')", "grpc", BEAM, KAFKA, "tensorflow") == []
+    google = ("google.auth", "google.cloud.aiplatform_v1", "google.cloud.aiplatform")
+    assert loaded(check + "check_uri('vertex://p/r/e')", "aiohttp", "grpc", *google, BEAM, KAFKA) == []
+
+
+def test_vertex_loads_no_more_of_googles_packages_than_it_speaks() -> None:
+    """The top package, google.cloud.aiplatform, takes BigQuery and Cloud Storage along, and seconds."""
+    opened = "from transforms.clients import open_client\nopen_client('vertex://p/r/e{}')"
+    heavy = ("google.cloud.aiplatform", "google.cloud.storage", "google.cloud.bigquery", "tensorflow", BEAM, KAFKA)
+    assert loaded(opened.format(""), "google.cloud.aiplatform_v1", *heavy) == ["google.cloud.aiplatform_v1"]
+    assert loaded(opened.format("?transport=rest"), "grpc", "google.cloud.aiplatform_v1", *heavy) == []

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from transforms.types import AnsweredSegment, DecodedChunk, Failure, PredictedChunk, Segment, Signature
+from transforms.types import AnsweredSegment, DecodedChunk, Failure, Header, PredictedChunk, Segment, Signature
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,6 +48,7 @@ class Outcome:
     version: str = ""
     latency_ms: float = 0.0
     failure: Failure | None = None
+    headers: tuple[Header, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -80,7 +81,9 @@ class Batch:
                     if whole
                     else {name: values[first : first + len(rows)] for name, values in outcome.outputs.items()}
                 )
-                answered = AnsweredSegment(rows, outputs, outcome.version, outcome.latency_ms, outcome.attempts)
+                answered = AnsweredSegment(
+                    rows, outputs, outcome.version, outcome.latency_ms, outcome.attempts, outcome.headers
+                )
                 pending.chunk.answers.append(answered)
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:

@@ -4,8 +4,9 @@ What a failed request means:
 
 * transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
 * past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or a row
-  of zeros). If the probe is answered and these rows still fail after it, the server is up and these rows are at fault,
-  whatever the status said: they are bisected. If not, the server is down: ``on_unavailable``;
+  of zeros; the server's word that its model failed on a single row will do, too). If the probe is answered and these rows
+  still fail after it, the server is up and these rows are at fault, whatever the status said: they are bisected. If not,
+  the server is down: ``on_unavailable``;
 * refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail.
 """
 
@@ -24,6 +25,7 @@ from transforms.clients.base import ModelClient
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
+    ModelFailedError,
     NotServedError,
     RejectedError,
     TransientError,
@@ -130,7 +132,7 @@ class Dispatcher:
                 except (TransientError, NotServedError) as error:
                     failed += 1
                     if self._clock() >= stop_at:
-                        answers_others = await self._server_answers_others(inputs, rows)
+                        answers_others = await self._server_answers_others(inputs, rows, error)
                         if answers_others and suspect:
                             return await self._bisect(inputs, rows, start, attempts + failed, error)
                         # Once is no proof: the server may have come back between this request and the probe.
@@ -161,7 +163,7 @@ class Dispatcher:
         if self._known_good is None:
             self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
         observer().answered(rows)
-        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000)
+        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
 
     async def _connect(self, timeout_s: float) -> None:
         async with self._connecting:
@@ -194,9 +196,11 @@ class Dispatcher:
             await asyncio.gather(*halves, return_exceptions=True)
             raise
 
-    async def _server_answers_others(self, inputs: Inputs, rows: int) -> bool:
+    async def _server_answers_others(self, inputs: Inputs, rows: int, error: ModelError) -> bool:
         if self._known_good is not None:
             return await self._answers(self._known_good)
+        if rows == 1 and isinstance(error, ModelFailedError):
+            return True  # there is nothing to probe with: without taking its word, one bad row would hold the job for ever
         # Nothing was ever answered. If one row is at fault, the first or the last of several is not.
         for row in (0, rows - 1) if rows > 1 else ():
             probe = {name: values[row : row + PROBE_ROWS].copy() for name, values in inputs.items()}

@@ -19,6 +19,8 @@ from transforms.errors import ContractError
 from transforms.json_columns import Texts, column_texts
 from transforms.labels import Ranking
 from transforms.types import (
+    DEPLOYED_MODEL,
+    DEPLOYED_MODEL_NAME,
     STAGE_ENCODE,
     AnsweredSegment,
     Failure,
@@ -37,7 +39,7 @@ PREDICTION = "prediction"
 MERGE = "merge"
 OUTPUT_MODES = (PREDICTION, MERGE)
 
-_OURS = frozenset((MODEL, VERSION, SOURCE, LATENCY, ATTEMPTS))
+_OURS = frozenset((MODEL, VERSION, SOURCE, LATENCY, ATTEMPTS, DEPLOYED_MODEL, DEPLOYED_MODEL_NAME))
 _BLANKS = b" \t\r\n"
 
 
@@ -135,7 +137,7 @@ class Encoder:
         for row, text in zip(rows, texts, strict=True):
             source_topic, partition, offset, timestamp_ms, key, _, headers = records[row]
             source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
-            added = [model, version, source, latency, attempts]
+            added = [model, version, source, latency, attempts, *answer.headers]
             if headers:  # of a chained pipeline the older ones go, so that there is one of each name
                 added = [header for header in headers if header[0] not in _OURS] + added
             written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))

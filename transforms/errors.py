@@ -7,8 +7,10 @@
     │   └── FencedError         a newer process of the same instance took over
     └── ModelError              one request failed; raised by clients only
         ├── TransientError      try again: overload, time-out, 5xx
-        │   └── UnavailableError   nobody answers
+        │   ├── UnavailableError   nobody answers
+        │   └── ModelFailedError   the server is there, its model failed on this: for its content, perhaps
         ├── RejectedError       refused for its content: bisect the batch
+        │   └── RequestTooLargeError   above the server's limit, and so never sent
         ├── MalformedAnswerError   short, long or unreadable answer
         └── NotServedError      unknown model, version or signature; not allowed
 
@@ -68,8 +70,20 @@ class UnavailableError(TransientError):
     """Nobody answers at the address: refused, reset, not resolved."""
 
 
+class ModelFailedError(TransientError):
+    """The server says that its model failed on this request: its code raised, or its process ended.
+
+    For the content of the request, perhaps: but a server which puts the requests of several together lets all of them fail
+    for one, and a model may fail for want of memory. So it is tried again, like any other.
+    """
+
+
 class RejectedError(ModelError):
     """The server refused the request for its content: INVALID_ARGUMENT, 400, 413, 422."""
+
+
+class RequestTooLargeError(RejectedError):
+    """The request has more bytes than the server takes; with several rows in it, fewer may fit."""
 
 
 class MalformedAnswerError(ModelError):

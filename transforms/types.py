@@ -20,6 +20,12 @@ Header = tuple[str, bytes | None]
 
 Headers = list[Header]
 
+DEPLOYED_MODEL = "inference.deployed_model"
+"""Header of a prediction: the id of the deployed model that answered, where one endpoint has several (Vertex AI)."""
+
+DEPLOYED_MODEL_NAME = "inference.deployed_model_name"
+"""Header of a prediction: the name of that one."""
+
 STAGE_DECODE = "decode"
 STAGE_PREDICT = "predict"
 STAGE_ENCODE = "encode"
@@ -120,7 +126,8 @@ class Signature:
         name: The signature's name, such as ``serving_default``.
         method: ``tensorflow/serving/predict``, ``…/classify`` or ``…/regress``. The last two take serialized
             ``tf.Example`` records, whatever their declared input is.
-        inputs: Input name to its spec. Empty means not known: the server publishes none (KServe V1), or takes none.
+        inputs: Input name to its spec. Empty means not known: the server publishes none (KServe V1, Vertex AI), or the model
+            takes none.
         outputs: Output name to its spec.
         known: False where the server publishes no signature; records are then sent as they are.
     """
@@ -180,10 +187,12 @@ class Answer:
             bytes), or a list of ``rows`` JSON-like values where an output is ragged (classification results). The client
             guarantees that each has exactly as many rows as the request, or raises ``MalformedAnswerError``.
         version: The version that answered, as text; empty if the server does not say.
+        headers: What else the server says of who answered, as headers of the predictions.
     """
 
     outputs: Mapping[str, Sequence[Any] | np.ndarray]
     version: str
+    headers: tuple[Header, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -229,6 +238,7 @@ class AnsweredSegment:
         version: The served version that answered.
         latency_ms: Milliseconds that the successful request took.
         attempts: How many requests it took, 1 if the first one succeeded.
+        headers: As in ``Answer``.
     """
 
     rows: Sequence[int]
@@ -236,6 +246,7 @@ class AnsweredSegment:
     version: str
     latency_ms: float
     attempts: int
+    headers: tuple[Header, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)

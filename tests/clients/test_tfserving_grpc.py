@@ -18,8 +18,9 @@ from transforms.clients import tfserving_messages as messages
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.tf_example import build_example, parse_example
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.testing.grpc_stub import service_handlers
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub, service_handlers
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, TensorSpec
 

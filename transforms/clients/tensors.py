@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.clients.bfloat16 import from_bfloat16, to_bfloat16
 from transforms.clients.tfserving_messages import DATA_TYPES, TensorProto
 from transforms.errors import MalformedAnswerError
 
@@ -112,7 +113,7 @@ def fill_tensor(tensor: Any, array: np.ndarray, as_bfloat16: bool = False) -> No
             tensor.string_val.extend([v.encode() if isinstance(v, str) else v for v in values])
         return
     if as_bfloat16:
-        tensor.dtype, tensor.tensor_content = _BFLOAT16, _to_bfloat16(array).tobytes()
+        tensor.dtype, tensor.tensor_content = _BFLOAT16, to_bfloat16(array).tobytes()
         return
     number = _NUMBER_OF.get(array.dtype)
     if number is None:
@@ -160,7 +161,7 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
         if len(flat) != size:
             flat = _filled(flat, size, wire.type(0), name)
     if number == _BFLOAT16:
-        flat = _from_bfloat16(flat)
+        flat = from_bfloat16(flat)
     return _shaped(flat, shape, name)
 
 
@@ -211,15 +212,3 @@ def _filled(values: Any, size: int, zero: Any, name: str) -> Any:
     if isinstance(values, list):
         return values + [last] * (size - count)
     return np.concatenate([values, np.full(size - count, last, values.dtype)])
-
-
-def _to_bfloat16(array: np.ndarray) -> np.ndarray:
-    values = np.ascontiguousarray(array, "<f4")
-    bits = values.view("<u4").astype(np.uint64)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    nan = (bits >> 16) | 0x40  # rounding could carry a NaN's payload over into infinity
-    return np.where(np.isnan(values), nan, rounded).astype("<u2").reshape(array.shape)
-
-
-def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -5,24 +5,21 @@ Source: tensorflow_serving/apis/{prediction_service,model_service}.proto. Tensor
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from transforms.clients import tfserving_messages as messages
 from transforms.clients import tfserving_signature as signatures
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.grpc_channel import GrpcChannel
 from transforms.clients.tensors import fill_tensor, read_tensor
 from transforms.clients.tfserving_answer import check_outputs, classification_outputs
 from transforms.clients.tfserving_errors import from_grpc_code
 from transforms.clients.tfserving_uri import ModelAddress, parse_grpc
 from transforms.errors import (
-    ConfigError,
     MalformedAnswerError,
     ModelError,
     NotServedError,
@@ -31,23 +28,6 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
-
-_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # The caller retries, and knows when; reconnecting must keep up with it (gRPC's default grows to two minutes).
-    ("grpc.enable_retries", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    # In spite of its name: how long one attempt to connect may take, with its TLS handshake, to a far or busy server.
-    ("grpc.min_reconnect_backoff_ms", 10_000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    # A peer that vanished without a word is noticed within half a minute while requests wait for it. TensorFlow Serving
-    # takes pings at this rate only with requests in flight, so none are sent without.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # One connection per client: without it, clients of one address in one process share theirs, and its limits.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 def parse(uri: str) -> ModelAddress:
@@ -79,14 +59,10 @@ class TfServingGrpcClient(ModelClient):
 
     def __init__(self, address: ModelAddress, options: ClientOptions):
         self._address = address
-        self._options = options
-        self._headers = tuple((name.lower(), value) for name, value in options.headers) or None
         self._where = str(address)
-        self._channel: Any = None
-        self._closed = False
+        self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc_code)
         self._signature: Signature | None = None
         self._method = messages.PREDICT
-        self._calls: dict[str, Any] = {}
         self._use_signature(None)
 
     def _use_signature(self, signature: Signature | None) -> None:
@@ -117,7 +93,7 @@ class TfServingGrpcClient(ModelClient):
             model_spec=messages.ModelSpec(**self._version_choice()), metadata_field=["signature_def"]
         )
         try:
-            body = await self._call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
+            body = await self._channel.call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
         except NotServedError as error:
             raise await self._explained(error, timeout_s) from error
         except UnavailableError:
@@ -139,7 +115,7 @@ class TfServingGrpcClient(ModelClient):
         """Adds to "not found" which versions there are; a model still loading is only not available yet."""
         request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self._address.model))
         try:
-            body = await self._call(messages.GET_MODEL_STATUS, request.SerializeToString(), timeout_s)
+            body = await self._channel.call(messages.GET_MODEL_STATUS, request.SerializeToString(), timeout_s)
             statuses = messages.GetModelStatusResponse.FromString(body).model_version_status
         except (ModelError, DecodeError):
             return error  # not every server of this protocol has a ModelService
@@ -154,7 +130,7 @@ class TfServingGrpcClient(ModelClient):
         tensors = request.inputs
         for name, array in inputs.items():
             fill_tensor(tensors[name], array, name in self._bfloat16)
-        body = await self._call(messages.PREDICT, self._request_head + request.SerializeToString(), timeout_s)
+        body = await self._channel.call(messages.PREDICT, self._request_head + request.SerializeToString(), timeout_s)
         try:
             response = messages.PredictResponse.FromString(body)
         except DecodeError as error:
@@ -171,7 +147,7 @@ class TfServingGrpcClient(ModelClient):
         classify = self._method is messages.CLASSIFY
         request = messages.ClassificationRequest() if classify else messages.RegressionRequest()
         request.input.example_list.examples.extend(examples.ravel().tolist())
-        body = await self._call(self._method, self._request_head + request.SerializeToString(), timeout_s)
+        body = await self._channel.call(self._method, self._request_head + request.SerializeToString(), timeout_s)
         kind = messages.ClassificationResponse if classify else messages.RegressionResponse
         try:
             response = kind.FromString(body)
@@ -184,72 +160,10 @@ class TfServingGrpcClient(ModelClient):
             outputs = {"value": np.array([row.value for row in response.result.regressions], np.float32)}
         return Answer(check_outputs(outputs, rows, None, False, self._where), _version(response.model_spec))
 
-    async def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        call = self._calls.get(method) or self._open_call(method)
-        try:
-            body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
-        except grpc.aio.AioRpcError as error:
-            raise self._translated(error) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._closed and (task is None or not task.cancelling()):
-                # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
-                raise UnavailableError(f"{self._where}: the client was closed") from None
-            raise
-        return body
-
-    def _open_call(self, method: str) -> Any:
-        if self._closed:
-            raise UnavailableError(f"{self._where}: the client is closed")
-        if self._channel is None:
-            # The first of two equal options would win, so ours go only where the user has none.
-            given = {name for name, _ in self._options.channel_options}
-            options = [*self._options.channel_options, *(o for o in _CHANNEL_OPTIONS if o[0] not in given)]
-            if self._address.secure:
-                self._channel = grpc.aio.secure_channel(self._address.target, self._credentials(), options)
-            else:
-                self._channel = grpc.aio.insecure_channel(self._address.target, options)
-        self._calls[method] = self._channel.unary_unary(method)  # without serializers: bytes in, bytes out
-        return self._calls[method]
-
-    def _credentials(self) -> Any:
-        options = self._options
-        contents: list[bytes | None] = []
-        for name in ("tls_ca_file", "tls_key_file", "tls_cert_file"):
-            path = getattr(options, name)
-            try:
-                contents.append(Path(path).read_bytes() if path else None)
-            except OSError as error:
-                raise ConfigError([f"{name}={path}: can't be read: {error.strerror}"]) from error
-        return grpc.ssl_channel_credentials(*contents)
-
-    def _translated(self, error: grpc.aio.AioRpcError) -> ModelError:
-        return from_grpc_code(self._where, error.code().name, error.details() or "", _retry_after_s(error))
-
     async def close(self) -> None:
         """Closes the connection; requests in flight end with ``UnavailableError``."""
-        self._closed = True
-        self._calls.clear()
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        await self._channel.close()
 
 
 def _version(spec: Any) -> str:
     return str(spec.version.value) if spec.HasField("version") else ""
-
-
-def _retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
-    """Reads how long the server asks to wait: gRFC A6's pushback, or google.rpc.RetryInfo."""
-    trailers = dict(error.trailing_metadata() or ())
-    try:
-        if "grpc-retry-pushback-ms" in trailers:
-            pushback_ms = int(trailers["grpc-retry-pushback-ms"])
-            return pushback_ms / 1000 if pushback_ms >= 0 else None
-        for detail in messages.RpcStatus.FromString(trailers.get("grpc-status-details-bin", b"")).details:
-            if detail.type_url.endswith("/google.rpc.RetryInfo"):
-                delay = messages.RetryInfo.FromString(detail.value).retry_delay
-                return max(0.0, float(delay.seconds + delay.nanos / 1e9))
-    except (ValueError, TypeError, DecodeError):
-        return None  # advice that can't be read is no advice
-    return None

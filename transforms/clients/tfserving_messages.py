@@ -12,10 +12,7 @@ Fields that a client has no use for are left out; protobuf keeps them as unknown
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from transforms.clients.private_pool import PrivatePool
 
 _MESSAGES = {
     "google.protobuf.Any": "string type_url = 1; bytes value = 2",
@@ -139,75 +136,8 @@ _PACKAGES = {
 }
 """The packages, each with those it uses; one file of the pool for each, in an order in which they can be added."""
 
-_FIELD = re.compile(r"(repeated )?(?:map<string, ([\w.]+)>|([\w.]+)) (\w+) = (\d+)(?: \((\w+)\))?")
-"""One field as in a .proto file, with the name of its oneof in parentheses behind it."""
-
-
-def _load() -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    for package, dependencies in _PACKAGES.items():
-        file = descriptor_pb2.FileDescriptorProto(name=f"transforms/{package}.proto", package=package, syntax="proto3")
-        file.dependency.extend(f"transforms/{name}.proto" for name in dependencies)
-        declared: dict[str, descriptor_pb2.DescriptorProto] = {}
-        names = [name for name in (*_MESSAGES, *_ENUMS) if _package(name) == package]
-        for name in sorted(names, key=lambda name: name.count(".")):  # an outer message before those nested in it
-            outer, _, simple = name.rpartition(".")
-            if name in _ENUMS:
-                enum = declared.get(outer, file).enum_type.add(name=simple)
-                for value, number in _ENUMS[name].items():
-                    enum.value.add(name=value, number=number)
-                continue
-            message = declared[outer].nested_type.add() if outer in declared else file.message_type.add()
-            message.name = simple
-            declared[name] = message
-            for field in _MESSAGES[name].split(";"):
-                _add_field(message, name, field.strip())
-        pool.Add(file)
-    return pool
-
-
-def _package(name: str) -> str:
-    return max((package for package in _PACKAGES if name.startswith(package + ".")), key=len)
-
-
-def _add_field(message: descriptor_pb2.DescriptorProto, owner: str, text: str) -> None:
-    matched = _FIELD.fullmatch(text)
-    assert matched, f"{owner}: {text!r} is no field"
-    repeated, map_value, type_name, name, number, oneof = matched.groups()
-    field = message.field.add(name=name, number=int(number), label=descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL)
-    if map_value:
-        entry = message.nested_type.add(name="".join(part.capitalize() for part in name.split("_")) + "Entry")
-        entry.options.map_entry = True
-        _add_field(entry, "", "string key = 1")
-        _add_field(entry, "", f"{map_value} value = 2")
-        type_name, repeated = f"{owner}.{entry.name}", "repeated "
-    if repeated:
-        field.label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
-    if type_name in _ENUMS:
-        field.type, field.type_name = descriptor_pb2.FieldDescriptorProto.TYPE_ENUM, f".{type_name}"
-    elif "." in type_name:
-        field.type, field.type_name = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE, f".{type_name}"
-    else:
-        field.type = descriptor_pb2.FieldDescriptorProto.Type.Value(f"TYPE_{type_name.upper()}")
-    if oneof:
-        names = [declaration.name for declaration in message.oneof_decl]
-        if oneof not in names:
-            message.oneof_decl.add(name=oneof)
-            names.append(oneof)
-        field.oneof_index = names.index(oneof)
-
-
-_pool = _load()
-
-
-def message_class(full_name: str) -> Any:
-    """Returns the message class of a full name, such as ``tensorflow.TensorProto``.
-
-    Raises:
-        KeyError: No such message is described here.
-    """
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(full_name))
-
+_pool = PrivatePool(_MESSAGES, _ENUMS, _PACKAGES)
+message_class = _pool.message_class
 
 MESSAGE_NAMES = tuple(_MESSAGES)
 """The full names of all messages described here."""

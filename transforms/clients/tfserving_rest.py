@@ -11,24 +11,21 @@ is exact.
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import aiohttp
 import numpy as np
 import yarl
 
 from transforms.clients import tfserving_json as bodies
 from transforms.clients import tfserving_signature as signatures
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.http_connection import HttpConnection
 from transforms.clients.tfserving_answer import check_outputs
 from transforms.clients.tfserving_errors import clean, from_http_status
 from transforms.clients.tfserving_uri import ModelAddress, parse_rest
 from transforms.errors import (
-    ConfigError,
     MalformedAnswerError,
     ModelError,
     NotServedError,
@@ -41,8 +38,6 @@ from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, An
 VERSION_REFRESH_S = 5.0
 
 _METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
-_CONNECT_S = 10.0
-_NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
 # json_tensor.cc answers these with 501, after everything was consumed and decoded.
 _NOT_OVER_REST = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
@@ -85,14 +80,11 @@ class TfServingRestClient(ModelClient):
         now: Callable[[], float] = time.time,
     ):
         self._address = address
-        self._options = options
         self._version_refresh_s = version_refresh_s
         self._clock = clock
-        self._now = now
         self._where = str(address)
         self._base = address.base_url
-        self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._http = HttpConnection(self._where, address.secure, options, now)
         self._version = "" if address.version is None else str(address.version)
         self._version_read_at = clock()
         self._refresh: asyncio.Task[None] | None = None
@@ -165,7 +157,7 @@ class TfServingRestClient(ModelClient):
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
         self._refresh_version(timeout_s)
-        status, answer, retry_after_s = await self._send("POST", self._predict_url, body, timeout_s)
+        status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
             raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
         try:
@@ -204,75 +196,20 @@ class TfServingRestClient(ModelClient):
             self._refresh = None
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
-        status, body, retry_after_s = await self._send("GET", yarl.URL(url, encoded=True), None, timeout_s)
+        status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
         try:
             document = bodies.loads(body) if status == 200 else None
         except ValueError:
             document = None
         return status, "" if status == 200 else _error_text(body), document, retry_after_s
 
-    async def _send(
-        self, method: str, url: yarl.URL, body: bytes | None, timeout_s: float
-    ) -> tuple[int, bytes, float | None]:
-        session = self._session or self._open_session()
-        timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
-        try:
-            async with session.request(method, url, data=body, timeout=timeout, allow_redirects=False) as response:
-                return response.status, await response.read(), self._retry_after_s(response.headers.get("Retry-After"))
-        except aiohttp.ConnectionTimeoutError as error:
-            raise UnavailableError(f"{self._where}: no connection in time") from error
-        except TimeoutError as error:
-            raise TransientError(f"{self._where}: no answer within {timeout_s:g} s") from error
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            if self._closed:
-                raise UnavailableError(f"{self._where}: the client was closed") from error
-            raise UnavailableError(f"{self._where}: {clean(str(error)) or type(error).__name__}") from error
-        except aiohttp.ClientError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise UnavailableError(f"{self._where}: the client is closed")
-        connector = aiohttp.TCPConnector(
-            limit=self._options.max_connections, ssl=self._ssl() if self._address.secure else False
-        )
-        headers = [("Content-Type", "application/json"), *self._options.headers]
-        self._session = aiohttp.ClientSession(connector=connector, headers=headers)
-        return self._session
-
-    def _ssl(self) -> ssl.SSLContext:
-        options = self._options
-        try:
-            context = ssl.create_default_context(cafile=options.tls_ca_file)
-            if options.tls_cert_file:
-                context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
-        except OSError as error:  # ssl.SSLError is one
-            names = ", ".join(f"{n}={getattr(options, n)}" for n in ("tls_ca_file", "tls_cert_file", "tls_key_file"))
-            raise ConfigError([f"{names}: can't be read: {error.strerror or type(error).__name__}"]) from error
-        return context
-
-    def _retry_after_s(self, value: str | None) -> float | None:
-        """Reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3)."""
-        if value is None:
-            return None
-        if value.strip().isdecimal():
-            return float(value)
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._now())
-        except ValueError:
-            return None  # advice that can't be read is no advice
-
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
-        self._closed = True
         refresh, self._refresh = self._refresh, None
         if refresh is not None:
             refresh.cancel()
             await asyncio.gather(refresh, return_exceptions=True)
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._http.close()
 
 
 def _states(document: Any) -> dict[int, str]:
@@ -289,5 +226,5 @@ def _error_text(body: bytes) -> str:
         document = bodies.loads(body)
     except ValueError:
         return body[:1000].decode("utf-8", "replace")
-    error = document.get("error", document) if isinstance(document, dict) else document
+    error = document.get("error", document.get("detail", document)) if isinstance(document, dict) else document
     return str(error.get("message", "")) if isinstance(error, dict) else str(error)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote
 
-from transforms.errors import ConfigError
+from transforms.clients.uri import mistake, split
 
 GRPC_FORM = "grpc://HOST:PORT/MODEL[@VERSION][?signature=NAME]"
 REST_FORM = "http://HOST:PORT/v1/models/MODEL[/versions/N|/labels/LABEL][?signature=NAME]"
@@ -77,17 +77,17 @@ def parse_grpc(uri: str) -> ModelAddress:
     Raises:
         ConfigError: It is wrong; the message says what and how it should be.
     """
-    parts, port = _split(uri, GRPC_FORM)
+    parts, port = split(uri, GRPC_FORM)
     if port is None:
-        raise _mistake(uri, "the port is missing (TensorFlow Serving's gRPC port is 8500)", GRPC_FORM)
+        raise mistake(uri, "the port is missing (TensorFlow Serving's gRPC port is 8500)", GRPC_FORM)
     path = parts.path[1:]
     name, at, version = path.rpartition("@") if "@" in path else (path, "", "")
     name, version = unquote(name), unquote(version)
     if not name or "/" in name:
         cure = " (the /v1/models form is for http://)" if path.startswith("v1/models") else ""
-        raise _mistake(uri, f"the path must be one model name{cure}", GRPC_FORM)
+        raise mistake(uri, f"the path must be one model name{cure}", GRPC_FORM)
     if at and not version:
-        raise _mistake(uri, "a version number or label is missing behind @", GRPC_FORM)
+        raise mistake(uri, "a version number or label is missing behind @", GRPC_FORM)
     number, label = (_version(uri, version, GRPC_FORM), None) if version.isdecimal() else (None, version or None)
     return ModelAddress(
         parts.scheme == "grpcs", parts.hostname or "", port, name, number, label, _signature(uri, parts, GRPC_FORM)
@@ -100,14 +100,14 @@ def parse_rest(uri: str) -> ModelAddress:
     Raises:
         ConfigError: It is wrong; the message says what and how it should be.
     """
-    parts, port = _split(uri, REST_FORM)
+    parts, port = split(uri, REST_FORM)
     matched = _REST_PATH.fullmatch(parts.path)
     if not matched:
         cure = "leave out the method behind the colon" if ":" in parts.path else "the path must be /v1/models/MODEL"
-        raise _mistake(uri, cure, REST_FORM)
+        raise mistake(uri, cure, REST_FORM)
     version, label = matched["version"], matched["label"]
     if version is not None and not version.isdecimal():
-        raise _mistake(uri, "a version is a number; a version label goes into /labels/LABEL", REST_FORM)
+        raise mistake(uri, "a version is a number; a version label goes into /labels/LABEL", REST_FORM)
     secure = parts.scheme == "https"
     return ModelAddress(
         secure,
@@ -121,33 +121,9 @@ def parse_rest(uri: str) -> ModelAddress:
     )
 
 
-def _mistake(uri: str, problem: str, form: str) -> ConfigError:
-    return ConfigError([f"--model={uri}: {problem}; the form is {form}"])
-
-
-def _split(uri: str, form: str) -> tuple[SplitResult, int | None]:
-    try:
-        parts = urlsplit(uri)
-        port = parts.port
-    except ValueError as error:
-        raise _mistake(uri, f"not a URI ({error})", form) from error
-    if parts.username is not None or parts.password is not None:
-        # Not echoed: it holds a secret.
-        raise ConfigError(
-            [f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"]
-        )
-    if not parts.hostname:
-        raise _mistake(uri, "the host is missing", form)
-    if parts.fragment:
-        raise _mistake(uri, "nothing may follow a #", form)
-    if port == 0:
-        raise _mistake(uri, "port 0 can't be called", form)
-    return parts, port
-
-
 def _version(uri: str, text: str, form: str) -> int:
     if int(text) > _MAX_VERSION:
-        raise _mistake(uri, "the version number does not fit in 64 bits", form)
+        raise mistake(uri, "the version number does not fit in 64 bits", form)
     return int(text)
 
 
@@ -155,7 +131,7 @@ def _signature(uri: str, parts: SplitResult, form: str) -> str | None:
     asked = parse_qsl(parts.query, keep_blank_values=True)
     unknown = [name for name, _ in asked if name != "signature"]
     if unknown:
-        raise _mistake(uri, f"unknown parameter {unknown[0]}", form)
+        raise mistake(uri, f"unknown parameter {unknown[0]}", form)
     if len(asked) > 1 or any(not value for _, value in asked):
-        raise _mistake(uri, "signature takes one name", form)
+        raise mistake(uri, "signature takes one name", form)
     return asked[0][1] if asked else None

@@ -52,6 +52,7 @@ class Faults:
     Attributes:
         latency_s: Seconds every request takes.
         poison: Given one row (input name to its value), whether the server refuses any batch with that row.
+        poison_error: What a batch with such a row is answered with.
         max_batch: Rows at most; more are INVALID_ARGUMENT, as from TensorFlow Serving's batching.
         max_concurrent_requests: More at a time are UNAVAILABLE, with its text for a full queue.
         requests: Prediction requests that arrived.
@@ -66,6 +67,7 @@ class Faults:
     def __init__(self) -> None:
         self.latency_s = 0.0
         self.poison: Callable[[dict[str, Any]], bool] | None = None
+        self.poison_error = StubError("INVALID_ARGUMENT", "injected fault: a row of the batch is poison")
         self.max_batch: int | None = None
         self.max_concurrent_requests: int | None = None
         self.requests = 0
@@ -143,7 +145,7 @@ class Faults:
         if self.poison is not None:
             for row in range(rows):
                 if self.poison({name: array[row] if array.ndim else array[()] for name, array in inputs.items()}):
-                    raise StubError("INVALID_ARGUMENT", "injected fault: a row of the batch is poison")
+                    raise self.poison_error
         if fault is not None and fault.error is not None:
             raise fault.error
         return fault

@@ -10,36 +10,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
 import signal
-import socket
-import stat
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 import numpy as np
 
 from transforms.clients import tfserving_messages as messages
 from transforms.clients.tensors import dtype_name, dtype_of, fill_tensor, read_tensor
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
+from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
 from transforms.testing.stub_model import StubModel, check_inputs, row_sum
-from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Signature, TensorSpec
 
-_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-_GARBAGE = b"\xff\xffthis is no protobuf message"
 _ANY = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
-
-class TfServingGrpcStub(StubServer):
+class TfServingGrpcStub(GrpcStub):
     """TensorFlow Serving's gRPC API with one model and programmable faults. See ``StubServer``."""
-
-    _server: Any = None
 
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
@@ -50,27 +38,14 @@ class TfServingGrpcStub(StubServer):
         scheme = "grpcs" if self._tls else "grpc"
         return f"{scheme}://{self.address}/{model or self.model.name}{'' if asked is None else f'@{asked}'}{query}"
 
-    async def _start(self) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers(service_handlers(self._handlers()))
-        if self._tls is None:
-            self._server.add_insecure_port(self.address)
-        else:
-            self._server.add_secure_port(self.address, _credentials(self._tls))
-        await self._server.start()
-
-    async def _stop(self) -> None:
-        await self._server.stop(None)
-
     def _handlers(self) -> dict[str, Handler]:
-        calls = {
+        return {
             messages.PREDICT: self._predict,
             messages.CLASSIFY: self._classify,
             messages.REGRESS: self._regress,
             messages.GET_MODEL_METADATA: self._metadata,
             messages.GET_MODEL_STATUS: self._status,
         }
-        return {method: _with_status(call) for method, call in calls.items()}
 
     async def _predict(self, body: bytes, context: Any) -> bytes:
         request = messages.PredictRequest.FromString(body)
@@ -85,10 +60,10 @@ class TfServingGrpcStub(StubServer):
         check_inputs(signature, inputs, lambda array: dtypes[id(array)])
         rows = max((array.shape[0] if array.ndim else 1 for array in inputs.values()), default=1)
         outputs, fault = await self._respond(
-            function, inputs, rows, context.invocation_metadata(), lambda: _hang_up(self.port, context.peer())
+            function, inputs, rows, context.invocation_metadata(), lambda: self._hang_up(context)
         )
         if fault is not None and fault.kind == "malformed":
-            return _GARBAGE
+            return GARBAGE
         response = messages.PredictResponse(model_spec=self._spec(version, signature.name))
         for name, values in outputs.items():
             declared = signature.outputs.get(name)
@@ -104,7 +79,7 @@ class TfServingGrpcStub(StubServer):
             row = response.result.classifications.add()
             for label, score in zip(labels, scores, strict=True):
                 row.classes.add(label=label, score=score)
-        return head if head is _GARBAGE else head + _bytes(response)
+        return head if head is GARBAGE else head + _bytes(response)
 
     async def _regress(self, body: bytes, context: Any) -> bytes:
         request = messages.RegressionRequest.FromString(body)
@@ -113,7 +88,7 @@ class TfServingGrpcStub(StubServer):
         response.result.SetInParent()
         for value in np.atleast_1d(np.asarray(outputs.get("value", ()))).tolist():
             response.result.regressions.add(value=value)
-        return head if head is _GARBAGE else head + _bytes(response)
+        return head if head is GARBAGE else head + _bytes(response)
 
     async def _examples(self, request: Any, context: Any, method: str, response: Any) -> tuple[dict[str, Any], bytes]:
         version = self._version(request.model_spec)
@@ -123,10 +98,10 @@ class TfServingGrpcStub(StubServer):
             raise StubError("INVALID_ARGUMENT", "Input is empty")
         examples = np.empty(rows, dtype=object)
         examples[:] = list(request.input.example_list.examples)
-        hang_up = lambda: _hang_up(self.port, context.peer())  # noqa: E731  # one line says it all
+        hang_up = lambda: self._hang_up(context)  # noqa: E731  # one line says it all
         outputs, fault = await self._respond(function, {"examples": examples}, rows, context.invocation_metadata(), hang_up)
         if fault is not None and fault.kind == "malformed":
-            return {}, _GARBAGE
+            return {}, GARBAGE
         return outputs, _bytes(response(model_spec=self._spec(version, signature.name)))
 
     async def _metadata(self, body: bytes, context: Any) -> bytes:
@@ -188,29 +163,6 @@ class FastGrpcStub(TfServingGrpcStub):
         return _bytes(response)
 
 
-def service_handlers(handlers: dict[str, Handler]) -> tuple[Any, ...]:
-    """Returns gRPC's generic handlers for methods given by their full path, taking and giving bytes."""
-    services: dict[str, dict[str, Any]] = {}
-    for path, handler in handlers.items():
-        _, service, method = path.split("/")
-        services.setdefault(service, {})[method] = grpc.unary_unary_rpc_method_handler(handler)
-    return tuple(grpc.method_handlers_generic_handler(service, methods) for service, methods in services.items())
-
-
-def _with_status(handler: Handler) -> Handler:
-    async def answer(body: bytes, context: Any) -> bytes:
-        try:
-            return await handler(body, context)
-        except StubError as error:
-            trailers: tuple[tuple[str, str], ...] = ()
-            if error.retry_after_s is not None:
-                trailers = (("grpc-retry-pushback-ms", str(round(error.retry_after_s * 1000))),)
-            await context.abort(getattr(grpc.StatusCode, error.code), error.message, trailers)
-            raise AssertionError("abort raises") from error
-
-    return answer
-
-
 def _bytes(message: Any) -> bytes:
     serialized: bytes = message.SerializeToString()
     return serialized
@@ -221,25 +173,6 @@ def _fill_info(info: Any, name: str, spec: TensorSpec) -> None:
     info.tensor_shape.unknown_rank = spec.shape is None
     for size in spec.shape or ():
         info.tensor_shape.dim.add(size=size)
-
-
-def _credentials(tls: Tls) -> Any:
-    ca = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
-    identity = [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())]
-    return grpc.ssl_server_credentials(identity, root_certificates=ca, require_client_auth=ca is not None)
-
-
-def _hang_up(port: int, peer: str) -> None:
-    """Cuts the TCP connection to a peer, which gRPC has no call for: finds our end of it among the open files."""
-    for fd in map(int, os.listdir("/dev/fd")):  # noqa: PTH208  # names are all that is needed
-        with contextlib.suppress(OSError):  # some are closed meanwhile, or not connected
-            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-                continue
-            with socket.socket(fileno=os.dup(fd)) as ours:
-                if ours.family == socket.AF_UNIX or ours.getsockname()[1] != port:
-                    continue
-                if peer.endswith(f":{ours.getpeername()[1]}"):
-                    ours.shutdown(socket.SHUT_RDWR)
 
 
 def main() -> None:

@@ -8,12 +8,10 @@ prints its port as the first line, and serves until it is stopped.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
 import json
 import re
 import signal
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,34 +22,16 @@ from transforms.clients.tensors import dtype_of
 from transforms.clients.tf_example import build_example
 from transforms.clients.tfserving_messages import DATA_TYPES
 from transforms.testing.faults import StubError
+from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
 from transforms.testing.stub_model import StubModel, check_inputs
-from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata|:predict|:classify|:regress)?")
 _METHODS = {":predict": METHOD_PREDICT, ":classify": METHOD_CLASSIFY, ":regress": METHOD_REGRESS}
 
-# http_rest_api_util / net_http: how TensorFlow Serving turns its status codes into HTTP's.
-_HTTP = {
-    "CANCELLED": 499,
-    "INVALID_ARGUMENT": 400,
-    "OUT_OF_RANGE": 400,
-    "FAILED_PRECONDITION": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ABORTED": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
 
-
-class TfServingRestStub(StubServer):
+class TfServingRestStub(HttpStub):
     """TensorFlow Serving's REST API with one model and programmable faults. See ``StubServer``."""
-
-    _runner: web.AppRunner | None = None
 
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
@@ -60,20 +40,6 @@ class TfServingRestStub(StubServer):
         asked = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
         query = f"?signature={signature}" if signature else ""
         return f"{'https' if self._tls else 'http'}://{self.address}/v1/models/{model or self.model.name}{asked}{query}"
-
-    async def _start(self) -> None:
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        # Without it a cancelled request would go on: aiohttp keeps handlers running when a client leaves.
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
-        await self._runner.setup()
-        context = _ssl(self._tls) if self._tls else None
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_port=True, ssl_context=context).start()
-
-    async def _stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
-        await asyncio.sleep(0)  # connections that were cut close in the loop's next turn
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         matched = _PATH.fullmatch(request.path)
@@ -84,16 +50,16 @@ class TfServingRestStub(StubServer):
             body = await self._answer(request, model, None if version is None else int(version), label, method or "")
         except StubError as error:
             headers = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:g}"}
-            status = error.http_status or _HTTP.get(error.code, 500)
+            status = error.http_status or HTTP_STATUSES.get(error.code, 500)
             return web.json_response({"error": error.message}, status=status, headers=headers)
         return web.Response(body=body, content_type="application/json")
 
     async def _answer(self, request: web.Request, model: str, version: int | None, label: str | None, method: str) -> bytes:
         if not method:
-            return _dump(self._status(model, version, label))
+            return dump(self._status(model, version, label))
         served = self.model.version(model, version, label)
         if method == "/metadata":
-            return _dump(self._metadata(served))
+            return dump(self._metadata(served))
         try:
             document = json.loads(await request.text())
         except (ValueError, RecursionError) as error:
@@ -117,18 +83,18 @@ class TfServingRestStub(StubServer):
         }
         check_inputs(signature, inputs, lambda array: "string" if array.dtype.kind == "O" else array.dtype.name)
         rows = max((array.shape[0] if array.ndim else 1 for array in inputs.values()), default=1)
-        outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: _hang_up(request))
+        outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: hang_up(request))
         if fault is not None and fault.kind == "malformed":
             return b'{"outputs": [1, 2'
         written = {name: _written(name, np.asarray(values)) for name, values in outputs.items()}
         if not in_rows:
-            return _dump({"outputs": next(iter(written.values())) if len(written) == 1 else written})
+            return dump({"outputs": next(iter(written.values())) if len(written) == 1 else written})
         if any(np.ndim(values) == 0 for values in outputs.values()):
             raise StubError("INVALID_ARGUMENT", "Tensor name: y has no shape information")
         lists = [list(values) for values in written.values()]
         if len(written) == 1:
-            return _dump({"predictions": lists[0]})
-        return _dump({"predictions": [dict(zip(written, row, strict=True)) for row in zip(*lists, strict=True)]})
+            return dump({"predictions": lists[0]})
+        return dump({"predictions": [dict(zip(written, row, strict=True)) for row in zip(*lists, strict=True)]})
 
     async def _examples(self, request: web.Request, document: dict[str, Any], method: str) -> bytes:
         _, function = self.model.signature(document.get("signature_name", ""), over_rest=True, method=method)
@@ -138,17 +104,17 @@ class TfServingRestStub(StubServer):
         examples = np.empty(len(documents), dtype=object)
         examples[:] = [build_example({k: _decoded(v) for k, v in features.items()}) for features in documents]
         outputs, fault = await self._respond(
-            function, {"examples": examples}, len(examples), request.headers.items(), lambda: _hang_up(request)
+            function, {"examples": examples}, len(examples), request.headers.items(), lambda: hang_up(request)
         )
         if fault is not None and fault.kind == "malformed":
             return b'{"results": [1, 2'
         if not outputs:
             return b"{}"
         if method == METHOD_REGRESS:
-            return _dump({"results": _written("value", np.asarray(outputs["value"]))})
+            return dump({"results": _written("value", np.asarray(outputs["value"]))})
         pairs = zip(outputs["classes"], outputs["scores"], strict=True)
         results = [[list(pair) for pair in zip(*row, strict=True)] if isinstance(row[0], list) else row for row in pairs]
-        return _dump({"results": results})
+        return dump({"results": results})
 
     def _status(self, model: str, version: int | None, label: str | None) -> dict[str, Any]:
         if model != self.model.name:
@@ -186,7 +152,7 @@ class KServeV1Stub(TfServingRestStub):
         if model != self.model.name:
             raise StubError("NOT_FOUND", f"Model with name {model} does not exist.")
         if not method:
-            return _dump({"name": model, "ready": self.ready})
+            return dump({"name": model, "ready": self.ready})
         if method != ":predict" or version is not None or label is not None:
             raise StubError("NOT_FOUND", "Not Found")
         document = json.loads(await request.text())
@@ -196,32 +162,14 @@ class KServeV1Stub(TfServingRestStub):
         instances[:] = document["instances"]
         _, function = self.model.signatures["serving_default"]
         outputs, fault = await self._respond(
-            function, {"instances": instances}, len(instances), request.headers.items(), lambda: _hang_up(request)
+            function, {"instances": instances}, len(instances), request.headers.items(), lambda: hang_up(request)
         )
         if fault is not None and fault.kind == "malformed":
             return b'{"predictions": [1, 2'
         lists = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in outputs.values()]
         if len(lists) == 1:
-            return _dump({"predictions": lists[0]})
-        return _dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
-
-
-def _ssl(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca_file)
-    context.load_cert_chain(tls.cert_file, tls.key_file)
-    if tls.client_ca_file:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _hang_up(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def _dump(document: Any) -> bytes:
-    """As TensorFlow Serving writes: NaN and infinities bare, strings as the bytes they are."""
-    return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")
+            return dump({"predictions": lists[0]})
+        return dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
 
 
 def _written(name: str, values: np.ndarray) -> Any:

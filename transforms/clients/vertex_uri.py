@@ -1,0 +1,205 @@
+"""The model URI of Vertex AI's online prediction.
+
+    vertex://PROJECT/REGION/ENDPOINT[?transport=grpc|rest][&dedicated=HOST][&private=URL][&api_endpoint=HOST[:PORT]]
+        [&parameters=JSON]
+
+| parameter | means |
+|---|---|
+| ``transport`` | ``grpc`` (default) or ``rest`` |
+| ``dedicated`` | the endpoint's own host: its ``dedicatedEndpointDns``, or its address behind Private Service Connect |
+| ``private`` | ``predictHttpUri`` of a private endpoint (VPC peering): plain HTTP, REST, sent without credentials |
+| ``api_endpoint`` | another host for the regional API: Private Service Connect for Google APIs, a local server |
+| ``parameters`` | what goes into every request's ``parameters``; JSON, percent-encoded |
+
+A host speaks TLS, except on the loopback interface, where ``https://HOST`` asks for it. Credentials are never sent there.
+Source: https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+from transforms.errors import ConfigError
+
+FORM = (
+    "vertex://PROJECT/REGION/ENDPOINT[?transport=grpc|rest][&dedicated=HOST][&private=URL]"
+    "[&api_endpoint=HOST[:PORT]][&parameters=JSON]"
+)
+
+GRPC = "grpc"
+REST = "rest"
+
+PUBLIC_LIMIT_BYTES = 1_572_864
+"""A request's size at most on a shared public endpoint: 1.5 MB, which its error message states as this many bytes."""
+
+OWN_LIMIT_BYTES = 10_000_000
+"""The same for dedicated, Private Service Connect and private endpoints: 10 MB."""
+
+_PARAMETERS = ("transport", "dedicated", "private", "api_endpoint", "parameters")
+_NAME = {
+    "project": re.compile(r"[a-z0-9](?:[a-z0-9.:-]*[a-z0-9])?"),  # an id, perhaps with a domain, or a number
+    "region": re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?"),
+    "endpoint": re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VertexAddress:
+    """Where an endpoint is served, and how to ask it.
+
+    Attributes:
+        project: The project's id or number.
+        region: Such as ``europe-west4``.
+        endpoint: The endpoint's id.
+        transport: ``grpc`` or ``rest``.
+        host: Whom to call; an IPv6 address without brackets.
+        port: Its TCP port.
+        secure: Whether to speak TLS.
+        own_host: Whether the host serves this endpoint alone, and not the region's API.
+        private_url: The whole URL of a private endpoint's ``:predict``.
+        parameters: JSON text of the requests' ``parameters``.
+    """
+
+    project: str
+    region: str
+    endpoint: str
+    transport: str
+    host: str
+    port: int
+    secure: bool
+    own_host: bool = False
+    private_url: str | None = None
+    parameters: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The endpoint's resource name."""
+        return f"projects/{self.project}/locations/{self.region}/endpoints/{self.endpoint}"
+
+    @property
+    def target(self) -> str:
+        """``HOST:PORT``, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def predict_url(self) -> str:
+        """Where REST requests go."""
+        return self.private_url or f"{'https' if self.secure else 'http'}://{self.target}/v1/{self.name}:predict"
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether requests carry no credentials: in plain text anybody could read them, and a local server has no use."""
+        return not self.secure or is_loopback(self.host)
+
+    @property
+    def max_request_bytes(self) -> int:
+        """A request's size at most."""
+        return OWN_LIMIT_BYTES if self.own_host else PUBLIC_LIMIT_BYTES
+
+    def __str__(self) -> str:
+        return f"endpoint {self.endpoint} at {self.target}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its address, or by the name ``localhost``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse(uri: str) -> VertexAddress:
+    """Parses a ``vertex://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; every mistake is told, and how it should be.
+    """
+    path, _, query = uri.removeprefix("vertex://").partition("?")
+    mistakes: list[str] = []
+    given = _given(query, mistakes)
+    parts = path.split("/")
+    if len(parts) != len(_NAME):
+        mistakes.append(f"{len(parts)} names where PROJECT/REGION/ENDPOINT are expected")
+    for (what, pattern), part in zip(_NAME.items(), parts, strict=False):
+        if not pattern.fullmatch(part):
+            mistakes.append(f"{part or 'nothing'} can't be the {what}")
+    transport = given.get("transport", REST if "private" in given else GRPC)
+    if transport not in (GRPC, REST):
+        mistakes.append(f"transport={transport} is neither grpc nor rest")
+    hosts = [name for name in ("dedicated", "private", "api_endpoint") if name in given]
+    if len(hosts) > 1:
+        mistakes.append(f"{' and '.join(hosts)} exclude each other")
+    region = parts[1] if len(parts) > 1 else ""
+    host, port, secure = f"{region}-aiplatform.googleapis.com", 443, True
+    if "private" in given:
+        if transport == GRPC:
+            mistakes.append("a private endpoint is called over REST; leave out transport=grpc")
+        host, port, secure = _private(given["private"], mistakes)
+    elif hosts:
+        host, port, secure = _host(hosts[0], given[hosts[0]], mistakes)
+    parameters = _json(given["parameters"], mistakes) if "parameters" in given else None
+    if mistakes:
+        raise ConfigError([f"--model={uri}: {mistake}; the form is {FORM}" for mistake in mistakes])
+    own_host = "dedicated" in given or "private" in given
+    project, region, endpoint = parts
+    return VertexAddress(
+        project, region, endpoint, transport, host, port, secure, own_host, given.get("private"), parameters
+    )
+
+
+def _given(query: str, mistakes: list[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _PARAMETERS:
+            mistakes.append(f"unknown parameter {name}")
+        elif name in given:
+            mistakes.append(f"{name} is given twice")
+        elif not value:
+            mistakes.append(f"{name} has no value")
+        else:
+            given[name] = value
+    return given
+
+
+def _host(name: str, text: str, mistakes: list[str]) -> tuple[str, int, bool]:
+    """Reads ``[http[s]://]HOST[:PORT]``; plain text goes no further than this machine."""
+    scheme, separator, rest = text.rpartition("://")
+    try:
+        split = urlsplit(f"//{rest}")
+        host, port = split.hostname or "", split.port
+    except ValueError:
+        host, port, split = "", None, urlsplit("")
+    if not host or scheme not in ("", "http", "https") or split.path not in ("", "/") or "@" in split.netloc or port == 0:
+        mistakes.append(f"{name} must be HOST or HOST:PORT")
+        return "", 0, True
+    secure = scheme == "https" if separator else not is_loopback(host)
+    if not secure and not is_loopback(host):
+        mistakes.append(f"{name}={text}: requests carry credentials, and plain text is for this machine only; use https://")
+    return host, port or (443 if secure else 80), secure
+
+
+def _private(url: str, mistakes: list[str]) -> tuple[str, int, bool]:
+    try:
+        split = urlsplit(url)
+        host, port = split.hostname or "", split.port
+    except ValueError:
+        host, port, split = "", None, urlsplit("")
+    if not host or split.scheme not in ("http", "https") or not split.path.endswith(":predict") or "@" in split.netloc:
+        mistakes.append("private must be the endpoint's predictHttpUri, http://…:predict")
+    secure = split.scheme == "https"
+    return host, port or (443 if secure else 80), secure
+
+
+def _json(text: str, mistakes: list[str]) -> str | None:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        return json.dumps(json.loads(text, parse_constant=refuse))
+    except (ValueError, RecursionError) as error:
+        mistakes.append(f"parameters is no JSON ({error}), or not percent-encoded")
+        return None

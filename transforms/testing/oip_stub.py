@@ -1,0 +1,94 @@
+"""What the two stubs of the Open Inference Protocol share: which model answers, in which version, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+
+from transforms.testing.faults import StubError
+from transforms.testing.stub_model import Function, StubModel
+from transforms.testing.stub_server import StubServer
+from transforms.types import Signature
+
+_STATES = {"AVAILABLE": "READY", "LOADING": "LOADING", "START": "LOADING", "UNLOADING": "UNLOADING"}
+
+EXTENSIONS = ("model_configuration", "model_repository", "binary_tensor_data")
+
+
+@dataclasses.dataclass
+class OipTraits:
+    """In what an Open Inference Protocol server differs from another; may be changed while it runs.
+
+    Attributes:
+        extensions: What the server lists. ``model_configuration``: it answers what Triton knows of a model beside its
+            metadata; ``model_repository``: it lists its models; ``binary_tensor_data``: REST takes and gives raw tensors.
+        max_batch_size: In the model's configuration; refusing larger requests is ``faults.max_batch``.
+        ready: Whether the model says that it is ready.
+        declares: Whether the metadata name the model's inputs and outputs.
+        typed: Whether gRPC answers typed contents instead of raw ones.
+        null_for_nan: Whether JSON answers null for NaN and infinities, as MLServer and KServe do.
+        tells_version: Whether an answer names its version.
+    """
+
+    extensions: tuple[str, ...] = EXTENSIONS
+    max_batch_size: int = 0
+    ready: bool = True
+    declares: bool = True
+    typed: bool = False
+    null_for_nan: bool = False
+    tells_version: bool = True
+
+    def must_have(self, extension: str) -> None:
+        """Raises ``StubError``, UNIMPLEMENTED, where the server has not that extension."""
+        if extension not in self.extensions:
+            raise StubError("UNIMPLEMENTED", f"no {extension} here", http_status=404)
+
+
+def served(model: StubModel, name: str, version: str) -> tuple[int, Signature, Function]:
+    """Returns the version that answers a request, its signature and function.
+
+    The protocol has one signature a model: ``serving_default`` if there is one of that name, else the first.
+
+    Raises:
+        StubError: NOT_FOUND, in Triton's words.
+    """
+    try:
+        number = int(version) if version.isdecimal() else None
+        answering = model.version(name, number, version if version and number is None else None)
+    except StubError as error:
+        asked = f"'{name}'{f' version {version}' if version else ''}"
+        raise StubError("NOT_FOUND", f"Request for unknown model: {asked} is not found") from error
+    if not model.signatures:
+        raise StubError("NOT_FOUND", f"Request for unknown model: '{name}' is not found")
+    signature, function = model.signatures.get("serving_default") or next(iter(model.signatures.values()))
+    return answering, signature, function
+
+
+def listed(model: StubModel, version: str) -> list[str]:
+    """Returns the versions in the model's metadata: those that answer, or the one asked for."""
+    available = sorted(number for number, state in model.versions.items() if state == "AVAILABLE")
+    return [version] if version else [str(number) for number in available]
+
+
+def index(model: StubModel) -> list[dict[str, str]]:
+    """Returns the repository's index: an entry for each version, with its state."""
+    return [
+        {"name": model.name, "version": str(number), "state": _STATES.get(state, "UNAVAILABLE"), "reason": ""}
+        for number, state in model.versions.items()
+    ]
+
+
+def serve(kind: type[StubServer], description: str | None) -> None:
+    """Runs a stub as a program: prints its port as the first line, and serves until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--model", default="model", help="the model's name")
+    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
+    flags = parser.parse_args()
+    stub = kind(StubModel(name=flags.model), flags.port)
+    stub.faults.latency_s = flags.latency_ms / 1000
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    with stub:
+        print(stub.port, flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
