@@ -19,8 +19,9 @@ from pipeline.embedded.json_examples import read_examples
 from pipeline.embedded.json_parse import debug_string, parse_object
 from pipeline.embedded.json_tensors import read_inputs
 from pipeline.embedded.servable import DEFAULT_SIGNATURE, Models
-from pipeline.embedded.status import HTTP_STATUS, Code, ServingError, invalid_argument
+from pipeline.embedded.status import HTTP_STATUS
 from transforms.clients import tfserving_messages as messages
+from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 2**30
