@@ -30,6 +30,7 @@ class Config:
     model_ca_file: str | None
     model_cert_file: str | None
     model_key_file: str | None
+    model_poll_s: float
     input_format: str
     output_mode: str
     labels: tuple[str, ...] | None
@@ -58,6 +59,11 @@ class Config:
     def embedded_model(self) -> bool:
         """Whether the demo's model server has to be started."""
         return self.model == EMBEDDED
+
+    @property
+    def model_in_worker(self) -> bool:
+        """Whether the workers run the model themselves."""
+        return self.model.startswith("saved_model://")
 
     @property
     def direct(self) -> bool:

@@ -27,6 +27,7 @@ from transforms.errors import ContractError, NotServedError, ScoringError, Trans
 from transforms.kafka.checks import Checker, Topics
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
+from transforms.model_files import BeamFiles
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 CHECK_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 900.0
+"""For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
+
 CHUNK_BATCHES = 4
 """A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
@@ -112,12 +116,14 @@ def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
 def _ask_model(config: Config) -> ModelMetadata:
     async def ask() -> ModelMetadata:
         async with open_client(config.model, _client_options(config)) as client:
-            return await client.metadata(min(CHECK_TIMEOUT_S, config.request_timeout_s))
+            timeout_s = LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
+            return await client.metadata(timeout_s)
 
     try:
         return asyncio.run(ask())
     except TransientError as error:
-        raise ContractError(f"--model={config.model}: the model server can't be reached: {error}") from error
+        problem = "the model can't be loaded now" if config.model_in_worker else "the model server can't be reached"
+        raise ContractError(f"--model={config.model}: {problem}: {error}") from error
     except NotServedError as error:
         raise ContractError(f"--model={config.model}: {error}") from error
 
@@ -160,6 +166,8 @@ def _client_options(config: Config) -> ClientOptions:
         tls_cert_file=config.model_cert_file,
         tls_key_file=config.model_key_file,
         headers=config.model_headers,
+        model_poll_s=config.model_poll_s,
+        model_files=BeamFiles(),
     )
 
 

@@ -12,6 +12,7 @@ SCHEMES = {
     "grpcs": "transforms.clients.tfserving_grpc",
     "http": "transforms.clients.tfserving_rest",
     "https": "transforms.clients.tfserving_rest",
+    "saved_model": "transforms.clients.saved_model",
 }
 """URI scheme to the module whose ``parse(uri)`` checks a URI and whose ``open(uri, options)`` makes the client."""
 
@@ -38,6 +39,6 @@ def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
 def _module(uri: str):  # type: ignore[no-untyped-def]  # a module, by name: imported only when its scheme is asked for
     scheme = uri.partition("://")[0]
     if "://" not in uri or scheme not in SCHEMES:
-        forms = "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL"
+        forms = "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL, saved_model:///PATH"
         raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
     return importlib.import_module(SCHEMES[scheme])
