@@ -79,19 +79,17 @@ class SavedModelClient(ModelClient):
         """
         model = self._shared()
         try:
-            version, self._signature = await self._in_pool(functools.partial(model.prepare, self._address), timeout_s)
+            version, signature = await self._in_pool(functools.partial(model.prepare, self._address), timeout_s)
         except TimeoutError:
             raise UnavailableError(f"{self._where}: still loading after {timeout_s:g} s") from None
-        return ModelMetadata(self._address.model, version, self._signature)
+        self._signature = signature
+        return ModelMetadata(self._address.model, version, signature)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. A signature that classifies answers ``classes`` and ``scores``, a regression ``value``."""
         give_up_at = time.monotonic() + timeout_s
         model = self._shared()
-        if self._signature is None:
-            await self.metadata(timeout_s)
-        signature = self._signature
-        assert signature is not None
+        signature = self._signature or (await self.metadata(timeout_s)).signature
         try:
             answer = functools.partial(model.answer, signature, inputs, give_up_at)
             outputs, version = await self._in_pool(answer, give_up_at - time.monotonic())

@@ -82,6 +82,8 @@ class Loader:
                 copy.remove()
             if isinstance(error, ImportError):
                 raise ConfigError([f"--model: {self.address}: {error}"]) from error
+            if isinstance(error, MemoryError):
+                raise UnavailableError(f"{self.address}: not enough memory to load {folder.path}") from error
             if isinstance(error, OSError):
                 raise UnavailableError(f"{self.address}: {folder.path} can't be copied: {_reason(error)}") from error
             if isinstance(error, ServingError):

@@ -64,6 +64,15 @@ class ModelStore:
         for model in models:
             model.poll()
 
+    def close(self) -> None:
+        """Lets every model go that has no client, at once."""
+        with self._lock:
+            unused = [(key, entry) for key, entry in self._entries.items() if not entry.clients]
+        for key, entry in unused:
+            if entry.timer is not None:
+                entry.timer.cancel()
+            self._let_go(key, entry)
+
     def _let_go(self, key: Hashable, entry: _Entry) -> None:
         with self._lock:
             if entry.clients or self._entries.get(key) is not entry:

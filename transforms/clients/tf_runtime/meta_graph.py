@@ -27,10 +27,14 @@ def _declare() -> descriptor_pool.DescriptorPool:
 
 
 _pool = _declare()
-_MetaGraphDef, _SignatureEntries = (
-    message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"transforms.{name}"))
-    for name in ("MetaGraphDef", "SignatureEntries")
-)
+
+
+def _message(name: str) -> Any:
+    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"transforms.{name}"))
+
+
+_MetaGraphDef = _message("MetaGraphDef")
+_SignatureEntries = _message("SignatureEntries")
 
 
 def signature_map_of(meta_graph_def: bytes) -> Any:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-_LOG_LINE = re.compile(rb"WARNING: All log messages before absl::InitializeLog\(\)|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ ")
+_LOG_LINE = re.compile(rb"WARNING: All log messages before absl::InitializeLog\(\)|[IWEF]\d{4} [\d:.]+ +\d+ ")
 
 
 @contextlib.contextmanager
