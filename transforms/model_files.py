@@ -30,7 +30,7 @@ class BeamFiles:
             [matched] = FileSystems.match([base + "**"])
             sizes = {found.path.removeprefix(base): int(found.size_in_bytes) for found in matched.metadata_list}
         # Object stores have markers for folders, names that end with a slash; and a name may hold anything, also "..".
-        return {name: size for name, size in sizes.items() if not name.endswith("/") and _stays_below(name)}
+        return {name: size for name, size in sizes.items() if _is_file_below(name)}
 
     def copy(self, folder: str, target: Path) -> None:
         """See ``ModelFiles``."""
@@ -49,9 +49,9 @@ class BeamFiles:
                 shutil.copyfileobj(source, copied, 1 << 20)
 
 
-def _stays_below(name: str) -> bool:
+def _is_file_below(name: str) -> bool:
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+    return name not in ("", ".") and not name.endswith("/") and not path.is_absolute() and ".." not in path.parts
 
 
 @contextmanager
@@ -61,9 +61,8 @@ def _translated(folder: str) -> Iterator[None]:
 
     try:
         yield
-    except BeamIOError as error:  # its own text is a dictionary of what happened to each pattern
-        causes = [f"{type(cause).__name__}: {cause}" for cause in (error.exception_details or {}).values()]
-        raise OSError("; ".join(causes) or str(error)) from error
+    except BeamIOError as error:
+        raise OSError(_cause(error)) from error
     except OSError:
         raise
     except ValueError as error:
@@ -74,6 +73,15 @@ def _translated(folder: str) -> Iterator[None]:
         raise ConfigError([f"--model: Beam has no file system for {scheme}:// here: {cure}"]) from error
     except Exception as error:  # a vendor's own, of whichever file system it is
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What happened in the end: Beam puts errors into dictionaries by pattern, within one another."""
+    from apache_beam.io.filesystem import BeamIOError
+
+    if isinstance(error, BeamIOError) and error.exception_details:
+        return "; ".join(_cause(cause) for cause in error.exception_details.values())
+    return f"{type(error).__name__}: {error}"
 
 
 _EXTRAS = {"gs": "gcp"}

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
-from transforms.clients.tf_runtime.tensor_protos import from_proto
 
 
 class Runner(Protocol):
@@ -73,6 +72,8 @@ def run_signature(
         if alias in given:
             feeds[feed_name] = given[alias]
         elif alias in signature.defaults:
+            from transforms.clients.tf_runtime.tensor_protos import from_proto  # with ml_dtypes, which TensorFlow brings
+
             feeds[feed_name] = from_proto(signature.defaults[alias], alias)
         else:
             raise invalid_argument(
