@@ -318,7 +318,7 @@ def test_predict_without_metadata(stub: SavedModelStub) -> None:
 def test_zero_rows(inputs: dict[str, TensorSpec], shapes: dict[str, tuple[int, ...]] | None) -> None:
     """A counter, which takes nothing, is not counted up."""
     rows = zero_rows(Signature("s", METHOD_PREDICT, inputs, {}))
-    assert (rows and {name: array.shape for name, array in rows.items()}) == shapes
+    assert (None if rows is None else {name: array.shape for name, array in rows.items()}) == shapes
     classify = zero_rows(Signature("s", METHOD_CLASSIFY, inputs, {}))
     assert classify is not None
     assert classify["inputs"].tolist() == [b""]

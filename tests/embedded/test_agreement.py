@@ -190,7 +190,7 @@ def test_the_counter(served: Served) -> None:
         answers = [await clients[name].predict(inputs, 1, TIMEOUT_S) for name, inputs in calls]
         for client in clients.values():
             await client.close()
-        return [(answer.version, answer.outputs["output"].tolist()) for answer in answers]
+        return [(answer.version, list(answer.outputs["output"])) for answer in answers]
 
     here = asyncio.run(counted("here"))
     assert here == [("123", [value]) for value in (0, 1, 3.5, 3.5)]
