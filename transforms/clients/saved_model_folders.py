@@ -29,6 +29,9 @@ class VersionFolder:
         """Whether there is a model in it; one that is being written may have none yet."""
         return any(name in self.files for name in _MODEL_FILES)
 
+    def __str__(self) -> str:
+        return "the model" if self.number is None else f"version {self.number}"
+
 
 def version_folders(path: str, listing: Mapping[str, int]) -> list[VersionFolder]:
     """Returns the versions below ``path``, the newest first; a single one if ``path`` is itself a SavedModel.

@@ -83,11 +83,11 @@ class Loader:
             if isinstance(error, ImportError):
                 raise ConfigError([f"--model: {self.address}: {error}"]) from error
             if isinstance(error, MemoryError):
-                raise UnavailableError(f"{self.address}: not enough memory to load {folder.path}") from error
+                raise UnavailableError(f"{self.address}: not enough memory to load {folder}") from error
             if isinstance(error, OSError):
-                raise UnavailableError(f"{self.address}: {folder.path} can't be copied: {_reason(error)}") from error
+                raise UnavailableError(f"{self.address}: {folder} can't be copied: {_reason(error)}") from error
             if isinstance(error, ServingError):
-                raise self._not_loaded(f"{folder.path} can't be loaded", error) from error
+                raise self._not_loaded(f"{folder} can't be loaded", error) from error
             raise
 
     def warmed(self, version: LoadedVersion, signature: Signature) -> None:
@@ -102,7 +102,7 @@ class Loader:
         try:
             version.warm_up(signature)
         except ServingError as error:
-            what = f"version {version.version or '(none)'}, signature {signature.name} can't be run"
+            what = f"version {version.version or '(none)'} can't be run by signature {signature.name}"
             raise self._not_loaded(what, error) from error
 
     def _remote(self) -> ModelFiles:

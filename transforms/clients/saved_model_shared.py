@@ -175,10 +175,10 @@ class SharedModel:
             except ModelError as new_error:
                 self._refused[folder.number] = folder.files, new_error
                 if str(error) != str(new_error):
-                    refused.append((folder, new_error))
+                    refused.append(new_error)
         if taken is not None or self._current is not None:
-            for folder, reason in refused:
-                _log.warning("version %s is not taken: %s", folder.number, reason)
+            for reason in refused:
+                _log.warning("not taken: %s", reason)
         return taken
 
     def _checked(self, folder: VersionFolder) -> LoadedVersion:
@@ -187,8 +187,8 @@ class SharedModel:
             for name, promised in self._promised.items():
                 if version.published.get(name) != promised:
                     raise NotServedError(
-                        f"{self._where}: the signature {name} of {folder.path} is not the one that this job was started "
-                        "with; start it anew to use it"
+                        f"{self._where}: {folder} has another signature {name} than this job was started with; "
+                        "start it anew to use it"
                     )
                 self._loader.warmed(version, promised)
         except BaseException:
