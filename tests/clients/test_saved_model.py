@@ -282,14 +282,14 @@ def test_a_client_closed_while_loading_leaves_nothing_behind(stub: SavedModelStu
         stub.hold_loading.clear()
         with pytest.raises(UnavailableError):
             await client.metadata(0.02)
+        pool = client._shared().pool
         await client.close()
         stub.hold_loading.set()
-        await asyncio.to_thread(stub.wait_closed, 1)
-        async with asyncio.timeout(TIMEOUT_S):
-            while stub.copies[0].exists():  # it is removed once the session is closed
-                await asyncio.sleep(0)
+        await asyncio.to_thread(pool.shutdown)  # waits for the thread that loads
 
     asyncio.run(run())
+    assert stub.closed == [1]
+    assert not stub.copies[0].exists()
 
 
 def test_predict_without_metadata(stub: SavedModelStub) -> None:

@@ -62,7 +62,6 @@ class SavedModelStub(StubServer):
         self.hold_loading.set()
         self.bytes_of_a_file = 1
         self.warm_up = False
-        self._session_closed = threading.Condition()
         self._readable = False
         self._key = self.port
         self._all[self._key] = self
@@ -115,22 +114,6 @@ class SavedModelStub(StubServer):
         if version in self.broken:
             raise ServingError(Code.DATA_LOSS, "injected fault: the variables are cut short")
         return StubSession(self, version)
-
-    def session_closed(self, version: int) -> None:
-        """Notes it."""
-        with self._session_closed:
-            self.closed.append(version)
-            self._session_closed.notify_all()
-
-    def wait_closed(self, count: int, timeout_s: float = 10.0) -> None:
-        """Blocks until so many sessions are closed.
-
-        Raises:
-            TimeoutError: They are not, in time.
-        """
-        with self._session_closed:
-            if not self._session_closed.wait_for(lambda: len(self.closed) >= count, timeout_s):
-                raise TimeoutError(f"not within {timeout_s} s")
 
     async def _start(self) -> None:
         self._readable = True
@@ -199,7 +182,7 @@ class StubSession:
     def close(self) -> None:
         """As ``tf_runtime.session.Session``."""
         self._closed = True
-        self._stub.session_closed(self._version)
+        self._stub.closed.append(self._version)
 
 
 def _alias(tensor: str) -> str:
