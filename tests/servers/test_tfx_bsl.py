@@ -1,8 +1,8 @@
-"""tfx-bsl's in-process RunInference, in an environment of its own, answers tf.Example models as our model in the worker does.
+"""tfx-bsl's in-process RunInference, in an environment of its own, answers tf.Example models as the model in the worker.
 
-tfx-bsl 1.21 goes with the apache-beam, tensorflow, pyarrow, numpy and protobuf of this project, but wants absl-py below 2 and
-tensorflow-serving-api below 2.20; and it refuses a model whose signature declares another dtype than string for the examples
-(``half_plus_three``), which TensorFlow Serving does not look at.
+tfx-bsl 1.21 goes with the apache-beam, tensorflow, pyarrow, numpy and protobuf of this project, but wants absl-py below 2
+and tensorflow-serving-api below 2.20; and it refuses a model whose signature declares another dtype than string for the
+examples (``half_plus_three``), which TensorFlow Serving does not look at.
 """
 
 from __future__ import annotations
