@@ -23,6 +23,7 @@ from pipeline.stats import Totals, open_rows
 from pipeline.status import Status, open_status, print_summary, write_summary
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
+from transforms.clients.saved_model_store import STORE
 from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
 from transforms.kafka.checks import Checker, Topics
 from transforms.kafka.config import KafkaConfig
@@ -55,6 +56,7 @@ def launch(config: Config) -> int:
     loading = threading.Thread(target=_load_beam, daemon=True)  # takes seconds: meanwhile the checks talk to the network
     loading.start()
     with contextlib.ExitStack() as stack:
+        stack.callback(STORE.close)  # a model that was loaded for the check alone, where other processes score
         status = open_status(config.status)
         try:
             demo = stack.enter_context(Demo(config, status)) if config.embedded_broker or config.embedded_model else None

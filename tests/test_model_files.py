@@ -6,62 +6,19 @@ import asyncio
 import fcntl
 import pickle
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from apache_beam.io.filesystem import BeamIOError
 
+from tests.memory_file_system import MemoryFileSystem
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.clients.model_files import LocalFiles
 from transforms.clients.saved_model_copies import LocalCopy
 from transforms.errors import ConfigError, UnavailableError
 from transforms.model_files import BeamFiles
-
-
-class MemoryFileSystem(FileSystem):
-    """``memory://``: what an object store looks like to Beam. Its folders are nothing but prefixes of names."""
-
-    objects: ClassVar[dict[str, bytes]] = {}
-    error: ClassVar[Exception | None] = None
-
-    @classmethod
-    def scheme(cls) -> str:
-        return "memory"
-
-    def join(self, basepath: str, *paths: str) -> str:
-        return "/".join([basepath, *paths])
-
-    def split(self, path: str) -> tuple[str, str]:
-        head, _, tail = path.rpartition("/")
-        return head, tail
-
-    def has_dirs(self) -> bool:
-        return False
-
-    def _list(self, dir_or_prefix: str) -> Iterator[FileMetadata]:
-        if self.error is not None:
-            raise self.error
-        for path, content in self.objects.items():
-            if path.startswith(dir_or_prefix):
-                yield FileMetadata(path, len(content), 0.0)
-
-    def open(self, path: str, mime_type: str = "", compression_type: str = "") -> BytesIO:
-        return BytesIO(self._read(path, compression_type))
-
-    def _read(self, path: str, compression_type: str) -> bytes:
-        assert compression_type == "uncompressed"
-        return self.objects[path]
-
-    def exists(self, path: str) -> bool:
-        return path in self.objects
-
-    def unused(self, *arguments: Any, **options: Any) -> Any:
-        raise NotImplementedError
-
-    create = mkdirs = copy = rename = size = last_updated = checksum = metadata = delete = unused
 
 
 @pytest.fixture
