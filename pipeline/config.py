@@ -66,6 +66,11 @@ class Config:
         return self.model.startswith("saved_model://")
 
     @property
+    def model_read_by_beam(self) -> bool:
+        """Whether the model's files are in a file system that only Beam reads."""
+        return self.model_in_worker and "://" in self.model.removeprefix("saved_model://").partition("?")[0]
+
+    @property
     def direct(self) -> bool:
         """Whether Beam's local engine runs the job."""
         return self.runner in DIRECT

@@ -63,6 +63,8 @@ def launch(config: Config) -> int:
             config = demo.resolved if demo else config
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
+            if config.model_read_by_beam:
+                loading.join()  # two threads that import Beam at a time see modules half made
             model, (topics, stop) = _both(lambda: _ask_model(config), lambda: _check_kafka(config, status))
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop

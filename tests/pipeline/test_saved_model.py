@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import confluent_kafka as ck
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
@@ -56,6 +57,8 @@ def test_the_demo_with_a_model_from_elsewhere(tmp_path: Path) -> None:
 def test_flags() -> None:
     assert parse(f"--model=saved_model://{MODEL_DIR}", "--model_poll_s=0.5").model_in_worker
     assert not parse().model_in_worker
+    assert not parse("--model=saved_model:///m?signature=a://b").model_read_by_beam
+    assert parse("--model=saved_model://gs://b/m").model_read_by_beam
     assert parse("--model_poll_s=0.5").model_poll_s == 0.5
     assert "give a number above 0" in mistake("--model_poll_s=0")
 
@@ -68,9 +71,12 @@ def test_flags() -> None:
     ],
 )
 def test_a_model_that_cannot_be_loaded_ends_with_2(uri: str, said: str) -> None:
-    command = [sys.executable, "-m", "pipeline", f"--model={uri}", "--status=off"]
+    broker = ck.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_level": 0})
+    [metadata] = broker.list_topics(timeout=10).brokers.values()
+    topics = [f"--bootstrap_servers={metadata.host}:{metadata.port}", "--input_topic=a", "--output_topic=b"]
+    command = [sys.executable, "-m", "pipeline", f"--model={uri}", *topics]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.returncode == 2, done
-    [line] = done.stderr.splitlines()
-    assert line.startswith("error: --model")
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: --model")]
     assert said in line
+    assert "Traceback" not in done.stderr
