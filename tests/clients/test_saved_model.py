@@ -410,3 +410,23 @@ def test_not_enough_memory_is_for_now(stub: SavedModelStub) -> None:
             assert (await client.metadata(TIMEOUT_S)).version == "1"
 
     asyncio.run(run())
+
+
+def test_a_version_that_cannot_be_copied_now_is_tried_at_every_look(
+    stub: SavedModelStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And told of once."""
+
+    async def work(client: SavedModelClient) -> None:
+        stub.model.versions[2] = "AVAILABLE"
+        stub.load_error = OSError("the disk is full")
+        await poll(stub)
+        await poll(stub)
+        assert await version_of(client) == "1"
+        stub.load_error = None
+        await poll(stub)
+        assert await version_of(client) == "2"
+
+    use(stub, work)
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "version 2 can't be copied: the disk is full" in record.getMessage()

@@ -23,6 +23,9 @@ from transforms.clients.saved_model_loading import Loader
 from transforms.clients.saved_model_store import ModelStore
 from transforms.clients.saved_model_uri import parse
 from transforms.clients.tf_example import build_example
+from transforms.clients.tf_runtime.meta_graph import signatures_of
+from transforms.clients.tf_runtime.session import Session
+from transforms.clients.tf_runtime.status import ServingError
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError
 from transforms.types import METHOD_REGRESS, Answer, TensorSpec
 
@@ -139,6 +142,13 @@ def test_a_run_is_stopped_at_its_time_limit() -> None:
         assert len((await client.predict({"image_bytes": images}, 1000, TIMEOUT_S)).outputs["label"]) == 1000
 
     use(f"saved_model://{MODEL_DIR}", work)
+    session = Session(MODEL_DIR / "1")
+    signature = signatures_of(session.meta_graph_def)["serving_default"]
+    feeds, fetches = {signature.inputs["image_bytes"].name: images}, [signature.outputs["label"].name]
+    with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):  # not only the waiting for it
+        session.run(feeds, fetches, 0.001)
+    assert len(session.run(feeds, fetches)[0]) == 1000
+    session.close()
 
 
 # ---------------------------------------------------------------------- TensorFlow Serving's facts, by its own models
