@@ -33,11 +33,11 @@ class ClientContract(MetadataContract):
     """Answers, errors, time and connections; and all of ``MetadataContract``.
 
     Attributes:
-        where: How a message names the model, as a regular expression.
+        place: Where a message says that the model is, as a regular expression.
         concurrency: How many of 40 requests must be under way together.
     """
 
-    where = r"model model at 127\.0\.0\.1"
+    place = r"127\.0\.0\.1"
     concurrency = 11
 
     # ---- answers
@@ -182,7 +182,7 @@ class ClientContract(MetadataContract):
     )
     def test_status_codes(self, stub: StubServer, code: str, error: type[Exception]) -> None:
         stub.faults.fail_next(1, code, "injected: the reason")
-        with pytest.raises(error, match=f"{self.where}.*the reason") as caught:
+        with pytest.raises(error, match=f"model model at {self.place}.*the reason") as caught:
             self.predict(stub, rows_of(1))
         assert type(caught.value) is error
 

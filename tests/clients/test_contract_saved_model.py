@@ -27,7 +27,7 @@ NOT_HERE = None
 class TestSavedModel(ClientContract):
     stub_class = SavedModelStub
     dtypes = tuple(DTYPE_NAMES.values())
-    where = r"model model at stub://127\.0\.0\.1:\d+/model"
+    place = r"stub://127\.0\.0\.1:\d+/model"
     concurrency = 2  # as many threads as are good for the processor's cores, not as many as a server far away can take
 
     def open(self, uri: str, options: ClientOptions | None = None) -> SavedModelClient:

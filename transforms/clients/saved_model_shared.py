@@ -65,6 +65,11 @@ class SharedModel:
             UnavailableError: Its files can't be read now, or are not complete yet.
             ConfigError: TensorFlow, or the path's file system, is not installed here.
         """
+        version = self._current
+        if version is not None:
+            signature = choose(version.published, address)
+            if signature.name in self._promised:  # all is ready; a newer version may be loading meanwhile, for minutes
+                return version.version, signature
         with self._loading:
             version = self._current
             if version is None:

@@ -44,6 +44,7 @@ class SavedModelStub(StubServer):
         broken: Versions that can't be loaded.
         load_error: Raised instead of loading.
         hold_loading: While it is cleared, loading waits.
+        loading: Set once something waits so.
         bytes_of_a_file: How large each file in the folder is.
         warm_up: Whether clients made from now on warm the model up.
     """
@@ -60,6 +61,7 @@ class SavedModelStub(StubServer):
         self.load_error: BaseException | None = None
         self.hold_loading = threading.Event()
         self.hold_loading.set()
+        self.loading = threading.Event()
         self.bytes_of_a_file = 1
         self.warm_up = False
         self._readable = False
@@ -107,7 +109,9 @@ class SavedModelStub(StubServer):
     def load(self, folder: Path, tags: Sequence[str]) -> StubSession:
         """Loads a version; as ``saved_model_loading.load_session``."""
         version = int((folder / _FILE).read_text())
-        self.hold_loading.wait()
+        if not self.hold_loading.is_set():
+            self.loading.set()
+            self.hold_loading.wait()
         self.loads.append(version)
         if self.load_error is not None:
             raise self.load_error
