@@ -92,6 +92,19 @@ def test_a_poison_row_is_found_even_in_the_very_first_batch() -> None:
         assert by_row(outcomes, 4) == ["ServerError" if value == POISON else 2 * value for value in values]
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_poison_row_is_found_even_if_it_is_the_very_first_and_alone(refuses: bool, heard: Listener) -> None:
+    """No other row is there to probe with: one of zeros tells that the server is up, also by being refused."""
+
+    async def behave(call: Call) -> Answer:
+        if refuses and not call.inputs["x"].any():
+            raise RejectedError("zeros make no sense")
+        return await lying()(call)
+
+    assert by_row(run(dispatcher(FakeModel(behave)).answer(x_of(POISON), 1)), 1) == ["ServerError"]
+    assert heard.held == []
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("known", [True, False])
 def test_a_server_that_comes_back_just_before_the_probe_blames_no_row(rows: int, known: bool) -> None:
@@ -138,7 +151,7 @@ def test_with_fail_no_request_outlives_the_one_that_failed() -> None:
     async def behave(call: Call) -> Answer:
         if call.number == 0:
             raise RejectedError("bad row")
-        if 1.0 in call.inputs["x"]:
+        if 2.0 not in call.inputs["x"]:
             raise UnavailableError("refused")
         await asyncio.Event().wait()
         raise AssertionError

@@ -3,9 +3,9 @@
 What a failed request means:
 
 * transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
-* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these). If the
-  probe is answered and these rows still fail after it, the server is up and these rows are at fault, whatever the status
-  said: they are bisected. If not, the server is down: ``on_unavailable``;
+* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or a row
+  of zeros). If the probe is answered and these rows still fail after it, the server is up and these rows are at fault,
+  whatever the status said: they are bisected. If not, the server is down: ``on_unavailable``;
 * refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail.
 """
 
@@ -203,14 +203,18 @@ class Dispatcher:
             if await self._answers(probe):
                 self._known_good = self._known_good or probe
                 return True
-        return False
+        zeros = _zeros(self._signature)
+        return zeros is not None and await self._answers(zeros, or_refuses=True)
 
-    async def _answers(self, probe: Inputs) -> bool:
+    async def _answers(self, probe: Inputs, or_refuses: bool = False) -> bool:
+        """Whether the server has an answer to a probe; a refusal of its content is one where ``or_refuses``."""
         try:
             async with self._limiter:
                 if not self._connected:
                     await self._connect(self._options.request_timeout_s)
                 await self._send(probe, PROBE_ROWS, self._options.request_timeout_s)
+        except RejectedError:
+            return or_refuses
         except ModelError:
             return False
         return True
@@ -224,6 +228,20 @@ class Dispatcher:
             self._holding.discard(token)
             if not self._holding:
                 observer().holding(None)
+
+
+def _zeros(signature: Signature) -> Inputs | None:
+    """One row of zeros and empty strings, unknown sizes taken for 1; ``None`` where no signature says what a row is."""
+    if not signature.known:
+        return None
+    inputs: dict[str, np.ndarray] = {}
+    for name, spec in signature.inputs.items():
+        shape = [PROBE_ROWS, *(max(1, size) for size in (spec.shape or ())[1:])]
+        if spec.dtype == "string":
+            inputs[name] = np.full(shape, b"", object)
+        else:
+            inputs[name] = np.zeros(shape, np.float32 if spec.dtype == "bfloat16" else spec.dtype)
+    return inputs or None
 
 
 def _failed(start: int, rows: int, attempts: int, error_class: str, error: ModelError) -> Outcome:

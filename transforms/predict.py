@@ -7,10 +7,8 @@ outcomes leave in it.
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import dataclasses
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -25,19 +23,16 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.dispatch import Dispatcher, DispatchOptions
 from transforms.observe import telling_failures
+from transforms.request_loop import Requests
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
 CHECK_S = 0.25
 """How often a bundle that waits for the server looks whether it is still worth waiting."""
 
 
-WAKE_AT = 8
-"""How many answered batches wake the thread that waits for them; the last ones do in any case."""
-
-
 AHEAD = 64
 """How many batches may wait for their answers before reading waits, too: what is read is worked on while it is still in the
-processor's cache, and the thread that talks to the server gets its turn."""
+processor's cache."""
 
 
 class BundleGuard(Protocol):
@@ -78,101 +73,6 @@ class PredictConfig:
     batch_max_size: int = 64
 
 
-class Requests:
-    """An asyncio loop in a thread of its own, with one dispatcher. Call it from one thread.
-
-    Waking a thread costs more than a request's own Python, so batches are handed over many at a time, in both directions.
-
-    Args:
-        config: The model and how to ask it.
-    """
-
-    def __init__(self, config: PredictConfig):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
-        self._thread.start()
-        self._in_flight = 0
-        self._done: collections.deque[Batch] = collections.deque()
-        self._enough = threading.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._unanswered = 0  # of those tasks; several may end in one turn of the loop, before they are taken out of the set
-        try:
-            self._dispatcher = asyncio.run_coroutine_threadsafe(self._open(config), self._loop).result()
-        except BaseException:
-            self._end_loop()
-            raise
-
-    @property
-    def in_flight(self) -> int:
-        """How many batches were sent and not yet taken back."""
-        return self._in_flight
-
-    def send(self, batches: Sequence[Batch]) -> None:
-        """Starts requests; the batches come back from ``take``."""
-        if batches:
-            self._in_flight += len(batches)
-            self._loop.call_soon_threadsafe(self._start, batches)
-
-    def take(self, timeout_s: float) -> list[Batch]:
-        """Returns batches that are answered, in no order, waiting for some if ``timeout_s`` is above 0."""
-        if timeout_s and len(self._done) < min(WAKE_AT, self._in_flight):
-            self._enough.wait(timeout_s)
-        self._enough.clear()
-        taken = [self._done.popleft() for _ in range(len(self._done))]
-        self._in_flight -= len(taken)
-        return taken
-
-    def cancel(self) -> None:
-        """Cancels what is in flight and forgets what came back."""
-        if self._in_flight:
-            asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result()
-            self._in_flight = 0
-            self._done.clear()
-
-    def close(self) -> None:
-        """Ends the loop and its thread."""
-        self.cancel()
-        asyncio.run_coroutine_threadsafe(self._dispatcher.close(), self._loop).result(10)
-        self._end_loop()
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-    # ------------------------------------------------------------------ in the loop's thread
-
-    async def _open(self, config: PredictConfig) -> Dispatcher:
-        return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
-
-    def _start(self, batches: Sequence[Batch]) -> None:
-        self._unanswered += len(batches)
-        for batch in batches:
-            task = self._loop.create_task(self._answer(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, batch: Batch) -> None:
-        try:
-            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits for the batch
-            batch.error = error
-        self._unanswered -= 1
-        self._done.append(batch)
-        if len(self._done) >= WAKE_AT or not self._unanswered or batch.error is not None:
-            self._enough.set()
-
-    async def _cancel(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._unanswered = 0
-
-
 class PredictChunks(beam.DoFn):
     """``DecodedChunk`` in, ``PredictedChunk`` out, in the same order.
 
@@ -188,13 +88,14 @@ class PredictChunks(beam.DoFn):
         self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
 
     def setup(self) -> None:
-        """Starts the request loop; contacts nobody yet."""
-        self._requests = Requests(self._config)
+        """Makes the client; contacts nobody yet."""
+        self._requests = Requests(_open(self._config))
 
     def start_bundle(self) -> None:
         """Starts with nothing in flight, whatever became of the bundle before."""
         assert self._requests is not None
         self._requests.cancel()
+        self._requests.turn()  # connections that the server has closed meanwhile are found out before they are used
         model = self._config.model
         self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
         self._order: collections.deque[PendingChunk] = collections.deque()
@@ -231,7 +132,7 @@ class PredictChunks(beam.DoFn):
             yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
-        """Ends the request loop."""
+        """Closes the client."""
         if self._requests is not None:
             self._requests.close()
             self._requests = None
@@ -259,3 +160,9 @@ class PredictChunks(beam.DoFn):
     def _complete(self) -> Iterator[PredictedChunk]:
         while self._order and self._order[0].waiting == 0:
             yield self._order.popleft().chunk
+            if self._requests is not None and self._requests.in_flight:
+                self._requests.turn()  # the chunk was encoded and written meanwhile
+
+
+async def _open(config: PredictConfig) -> Dispatcher:
+    return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)

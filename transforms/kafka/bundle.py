@@ -23,7 +23,7 @@ class Bundle:
         read: How many records in all.
         group: The group's metadata when they were read.
         void: Why this bundle can't be committed; ``None`` while it can.
-        held_back: Outputs that wait for the rest.
+        held_back: Outputs that wait for the rest, or for the commit of the bundle before.
         written: How many outcomes came back.
         dead: Error class to how many of them are dead letters.
     """

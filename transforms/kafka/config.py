@@ -90,13 +90,18 @@ class KafkaConfig:
     def producer_properties(self) -> dict[str, Value]:
         """Properties of the producer."""
         defaults: dict[str, Value] = {
-            "linger.ms": 1,
+            # Every bundle ends with a flush, which waits for no linger: this only keeps the requests few while it is read.
+            # At 90,000 records/s (a profile, 2 cores): 340 produce requests instead of 3,000, a third of the broker's time.
+            "linger.ms": 25,
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # Java's: keyed outputs land where a Java application's would
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 262_144,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
+            # A transaction begun right after another is told to come again while the other's markers are being written,
+            # which takes 2 to 5 ms; the default of 100 ms for the first retry would be a transaction in ten.
+            "retry.backoff.ms": 2,
             "message.max.bytes": 100_000_000,  # the broker's limit counts, not librdkafka's default of 1 MB
         }
         if self.delivery == EXACTLY_ONCE:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 1.0
 """How long after the last poll a waiting bundle starts to poll with its partitions paused."""
+
+_PARTITION_OF = operator.itemgetter(0, 1)
+_OFFSET_OF = operator.itemgetter(2)
 
 MAX_ROLLBACKS = 20
 """Rollbacks in a row, with no rebalance among them, after which the job gives up: something is wrong for good."""
@@ -109,7 +113,7 @@ class Session:
             self.reader.changed = False
         self._note_changes()
         # Noted in a void bundle, too: reading has moved past them, and the rollback has to take it back.
-        last = {(record[0], record[1]): record[2] for record in records}
+        last = dict(zip(map(_PARTITION_OF, records), map(_OFFSET_OF, records), strict=True))
         for partition, offset in last.items():
             if partition not in self._bundle.next:
                 came = next(record[2] for record in records if (record[0], record[1]) == partition)
@@ -229,16 +233,17 @@ class Session:
         """Adds outcomes to the bundle: predictions and dead letters alike."""
         if self._bundle.void is not None or not records:
             return
-        if self._cautious:
-            self._bundle.held_back.extend(records)
-        else:
-            if not self.settle():
-                return
+        if self._commit is not None and self._commit.done_at.done() and not self.settle():
+            return
+        self._bundle.held_back.extend(records)
+        # Held until all are there where a transaction has grown too old before, and while the one before is committed.
+        if not self._cautious and self._commit is None:
             try:
-                self.writer.write(records)
+                self.writer.write(self._bundle.held_back)
             except NotCommittedError as error:
                 self._bundle.void = str(error)
                 return
+            self._bundle.held_back.clear()
         self._bundle.written += len(records)
         for record in records:
             if record.failed_stage is not None:
