@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from transforms.clients.saved_model_store import ModelStore
 from transforms.clients.saved_model_uri import parse
 from transforms.clients.tf_example import build_example
 from transforms.clients.tf_runtime.meta_graph import signatures_of
+from transforms.clients.tf_runtime.quiet import quiet_log
 from transforms.clients.tf_runtime.session import Session
 from transforms.clients.tf_runtime.status import ServingError
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError
@@ -352,3 +354,11 @@ def test_options_are_carried_to_the_worker() -> None:
     client = open_client(f"saved_model://{MODEL_DIR}", ClientOptions(model_poll_s=7))
     assert isinstance(client, SavedModelClient)
     assert client._poll_s == 7
+
+
+def test_what_others_write_while_the_library_loads_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet_log():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        os.write(2, b"I0000 00:00:1795510230.054812    5011 port.cc:153] oneDNN custom operations are on.\nsomebody else\n")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "somebody else\nafterwards\n"
