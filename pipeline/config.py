@@ -30,6 +30,7 @@ class Config:
     model_ca_file: str | None
     model_cert_file: str | None
     model_key_file: str | None
+    model_poll_s: float
     input_format: str
     output_mode: str
     labels: tuple[str, ...] | None
@@ -58,6 +59,16 @@ class Config:
     def embedded_model(self) -> bool:
         """Whether the demo's model server has to be started."""
         return self.model == EMBEDDED
+
+    @property
+    def model_in_worker(self) -> bool:
+        """Whether the workers run the model themselves."""
+        return self.model.startswith("saved_model://")
+
+    @property
+    def model_read_by_beam(self) -> bool:
+        """Whether the model's files are in a file system that only Beam reads."""
+        return self.model_in_worker and "://" in self.model.removeprefix("saved_model://").partition("?")[0]
 
     @property
     def direct(self) -> bool:

@@ -53,6 +53,7 @@ FLAGS = (
     Flag("model_ca_file", None, "PEM authorities to trust, for grpcs:// and https://", group="Model"),
     Flag("model_cert_file", None, "PEM client certificate, for mutual TLS", group="Model"),
     Flag("model_key_file", None, "PEM client key, for mutual TLS", group="Model"),
+    Flag("model_poll_s", "60", "how often a saved_model:// model is looked at for a new version", "number", group="Model"),
     Flag("input_format", "auto", "how values are read; auto asks the model's signature",
          choices=("auto", "json", "bytes", "tf_example"), group="Model"),
     Flag("output_mode", "prediction", "merge puts the prediction inside the original JSON record",

@@ -23,10 +23,12 @@ from pipeline.stats import Totals, open_rows
 from pipeline.status import Status, open_status, print_summary, write_summary
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
+from transforms.clients.saved_model_store import STORE
 from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
 from transforms.kafka.checks import Checker, Topics
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
+from transforms.model_files import BeamFiles
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 CHECK_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 900.0
+"""For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
+
 CHUNK_BATCHES = 4
 """A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
@@ -51,12 +56,15 @@ def launch(config: Config) -> int:
     loading = threading.Thread(target=_load_beam, daemon=True)  # takes seconds: meanwhile the checks talk to the network
     loading.start()
     with contextlib.ExitStack() as stack:
+        stack.callback(STORE.close)  # a model that was loaded for the check alone, where other processes score
         status = open_status(config.status)
         try:
             demo = stack.enter_context(Demo(config, status)) if config.embedded_broker or config.embedded_model else None
             config = demo.resolved if demo else config
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
+            if config.model_read_by_beam:
+                loading.join()  # two threads that import Beam at a time see modules half made
             model, (topics, stop) = _both(lambda: _ask_model(config), lambda: _check_kafka(config, status))
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
@@ -112,12 +120,14 @@ def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
 def _ask_model(config: Config) -> ModelMetadata:
     async def ask() -> ModelMetadata:
         async with open_client(config.model, _client_options(config)) as client:
-            return await client.metadata(min(CHECK_TIMEOUT_S, config.request_timeout_s))
+            timeout_s = LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
+            return await client.metadata(timeout_s)
 
     try:
         return asyncio.run(ask())
     except TransientError as error:
-        raise ContractError(f"--model={config.model}: the model server can't be reached: {error}") from error
+        problem = "the model can't be loaded now" if config.model_in_worker else "the model server can't be reached"
+        raise ContractError(f"--model={config.model}: {problem}: {error}") from error
     except NotServedError as error:
         raise ContractError(f"--model={config.model}: {error}") from error
 
@@ -160,6 +170,8 @@ def _client_options(config: Config) -> ClientOptions:
         tls_cert_file=config.model_cert_file,
         tls_key_file=config.model_key_file,
         headers=config.model_headers,
+        model_poll_s=config.model_poll_s,
+        model_files=BeamFiles(),
     )
 
 

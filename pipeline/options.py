@@ -64,6 +64,7 @@ class _Checker:
             model_ca_file=self._file("model_ca_file"),
             model_cert_file=self._file("model_cert_file"),
             model_key_file=self._file("model_key_file"),
+            model_poll_s=self._number("model_poll_s") or 60.0,
             input_format=self._choice("input_format"),
             output_mode=self._choice("output_mode"),
             labels=self._labels(),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.stats import WorkerStats
+from transforms.clients.saved_model_store import STORE
 from transforms.errors import FencedError, ScoringError
 from transforms.observe import set_observer
 
@@ -85,6 +86,8 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         with contextlib.suppress(Exception):  # the failure is told already; a session that can't be closed times out
             close_sessions()
         return EXIT_FENCED if isinstance(stats.error, FencedError) else EXIT_FAILED
+    finally:
+        STORE.close()  # models in this process, and the local copies of their files
     return EXIT_DONE
 
 

@@ -80,6 +80,12 @@ def test_clients_know_neither_beam_nor_kafka_and_of_ours_only_types_and_errors()
     assert offences("transforms/clients", "transforms", allowed=allowed) == []
 
 
+def test_the_runtime_of_tensorflow_stands_below_the_clients() -> None:
+    """The client in the worker and the embedded server stand on it; of the clients it has the description of messages."""
+    below = ("transforms.clients.tf_runtime", "transforms.clients.tfserving_messages")
+    assert offences("transforms/clients/tf_runtime", "transforms", allowed=below) == []
+
+
 def test_types_and_errors_stand_at_the_bottom() -> None:
     for name in ("types", "errors"):
         found = [
@@ -189,6 +195,7 @@ def test_a_client_loads_only_its_own_protocol() -> None:
     check = "from transforms.clients import check_uri\n"
     assert loaded(check + "check_uri('grpc://h:1/m')", "aiohttp", BEAM, KAFKA) == []
     assert loaded(check + "check_uri('http://h:1/v1/models/m')", "grpc", BEAM, KAFKA) == []
+    assert loaded(check + "check_uri('saved_model:///m')", "grpc", "aiohttp", "ml_dtypes", BEAM, KAFKA) == []
     assert loaded(check + "check_uri('oip+grpc://h:1/m')", "aiohttp", BEAM, KAFKA, "tensorflow") == []
     assert loaded(check + "check_uri('oip+http://h:1/m')", "grpc", BEAM, KAFKA, "tensorflow") == []
     google = ("google.auth", "google.cloud.aiplatform_v1", "google.cloud.aiplatform")

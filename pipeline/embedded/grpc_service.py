@@ -16,8 +16,9 @@ from grpc import aio
 
 from pipeline.embedded import inference
 from pipeline.embedded.servable import Models
-from pipeline.embedded.status import ServingError
+from pipeline.embedded.status import grpc_message
 from transforms.clients import tfserving_messages as messages
+from transforms.clients.tf_runtime.status import ServingError
 
 HOST = "127.0.0.1"
 
@@ -43,7 +44,7 @@ def _unary(answer: Callable[[Any], Any], executor: Executor) -> Callable[[Any, a
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, answer, request)
         except ServingError as error:
-            await context.abort(grpc.StatusCode[error.code.name], error.grpc_message)
+            await context.abort(grpc.StatusCode[error.code.name], grpc_message(error))
 
     return handle
 

@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf import json_format
 
 from pipeline.embedded.inference import SIGNATURE_DEF
-from pipeline.embedded.status import Code, invalid_argument
+from transforms.clients.tf_runtime.status import Code, invalid_argument
 from transforms.clients.tfserving_messages import VERSION_STATES, SignatureDefMap
 
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

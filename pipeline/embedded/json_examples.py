@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.embedded.json_parse import debug_string, is_base64_object, type_string
 from pipeline.embedded.json_tensors import decode_base64
-from pipeline.embedded.status import invalid_argument
+from transforms.clients.tf_runtime.status import invalid_argument
 from transforms.clients.tfserving_messages import Example
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64", None: "UNKNOWN"}

@@ -1,7 +1,7 @@
 """The few messages the server needs beyond the client's (``transforms/clients/tfserving_messages.py``).
 
-Their nested messages are declared as ``bytes``, which is the same on the wire: so examples and signatures are passed on
-without being parsed, as TensorFlow Serving does with its ``SerializedInput`` (apis/internal/serialized_input.proto).
+Their nested messages are declared as ``bytes``, which is the same on the wire: so examples are passed on without being
+parsed, as TensorFlow Serving does with its ``SerializedInput`` (apis/internal/serialized_input.proto).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-from transforms.clients.tfserving_messages import SignatureDefMap
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
@@ -25,8 +23,6 @@ def _declare() -> descriptor_pool.DescriptorPool:
             kind = _FIELD.TYPE_MESSAGE if type_name else _FIELD.TYPE_BYTES
             declared.field.add(name=field_name, number=number, label=label, type=kind, type_name=type_name)
 
-    message("MetaGraphDef", ("signature_def", 5, True, None))  # entries of a map<string, SignatureDef>
-    message("SignatureEntries", ("signature_def", 1, True, None))  # the same entries as a SignatureDefMap has them
     message("Examples", ("examples", 1, True, None), ("context", 2, False, None))
     message(
         "Input",
@@ -47,16 +43,6 @@ def _message(name: str) -> Any:
 
 Input = _message("Input")
 """``tensorflow.serving.Input`` with its examples left serialized."""
-
-_MetaGraphDef = _message("MetaGraphDef")
-_SignatureEntries = _message("SignatureEntries")
-
-
-def signatures_of(meta_graph_def: bytes) -> dict[str, Any]:
-    """Returns the ``tensorflow.SignatureDef`` messages, by name, of a serialized ``tensorflow.MetaGraphDef``."""
-    entries = _MetaGraphDef.FromString(meta_graph_def).signature_def
-    signatures = SignatureDefMap.FromString(_SignatureEntries(signature_def=entries).SerializeToString()).signature_def
-    return {name: signatures[name] for name in sorted(signatures)}
 
 
 def serialized_examples(request_input: Any) -> list[bytes]:

@@ -19,8 +19,10 @@ from pipeline.embedded.json_examples import read_examples
 from pipeline.embedded.json_parse import debug_string, parse_object
 from pipeline.embedded.json_tensors import read_inputs
 from pipeline.embedded.servable import DEFAULT_SIGNATURE, Models
-from pipeline.embedded.status import HTTP_STATUS, Code, ServingError, invalid_argument
+from pipeline.embedded.status import HTTP_STATUS
 from transforms.clients import tfserving_messages as messages
+from transforms.clients.tf_runtime.inference import run_signature
+from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 2**30
@@ -66,7 +68,7 @@ def _predict(models: Models, matched: re.Match[str], body: bytes) -> bytes:
     if name not in servable.signatures:
         raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
     inputs, by_rows = read_inputs(document, given_name, servable.signatures[name].inputs)
-    outputs = inference.run_signature(servable, name, inputs)
+    outputs = run_signature(servable, name, inputs)
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     return json_answers.rows(outputs) if by_rows else json_answers.columns(outputs)

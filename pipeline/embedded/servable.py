@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.embedded.messages import signatures_of
-from pipeline.embedded.status import Code, ServingError, invalid_argument
-from pipeline.embedded.tf_session import Session
+from transforms.clients.tf_runtime.meta_graph import signatures_of
+from transforms.clients.tf_runtime.session import Session
+from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline.embedded.messages import Input
-from pipeline.embedded.status import HTTP_STATUS, Code
+from pipeline.embedded.status import HTTP_STATUS
 from tests.embedded.rpc import call, failure, floats, predict, strings
 from tests.embedded.servers import DTYPES, needs_testdata
 from transforms.clients import tfserving_messages as messages
 from transforms.clients.tf_example import build_example
+from transforms.clients.tf_runtime.status import Code
 
 TWO = "half_plus_two_2_versions"
 StatusCode = grpc.StatusCode

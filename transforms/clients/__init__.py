@@ -19,6 +19,7 @@ SCHEMES = {
     "mms+http": "transforms.clients.mms_http",
     "mms+https": "transforms.clients.mms_http",
     "vertex": "transforms.clients.vertex",
+    "saved_model": "transforms.clients.saved_model",
 }
 """URI scheme to the module whose ``parse(uri)`` checks a URI and whose ``open(uri, options)`` makes the client."""
 
@@ -45,9 +46,10 @@ def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
 def _module(uri: str):  # type: ignore[no-untyped-def]  # a module, by name: imported only when its scheme is asked for
     scheme = uri.partition("://")[0]
     if "://" not in uri or scheme not in SCHEMES:
-        forms = "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL, mms+http://HOST:PORT/MODEL"
-        forms += (
-            ", oip+grpc://HOST:PORT/MODEL[/VERSION], oip+http://HOST:PORT/MODEL[/VERSION], vertex://PROJECT/REGION/ENDPOINT"
+        forms = (
+            "grpc://HOST:PORT/MODEL[@VERSION], http://HOST:PORT/v1/models/MODEL, oip+grpc://HOST:PORT/MODEL[/VERSION], "
+            "oip+http://HOST:PORT/MODEL[/VERSION], mms+http://HOST:PORT/MODEL, vertex://PROJECT/REGION/ENDPOINT, "
+            "saved_model:///PATH"
         )
         raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
     return importlib.import_module(SCHEMES[scheme])

@@ -21,6 +21,7 @@ from typing import Self
 
 import numpy as np
 
+from transforms.clients.model_files import ModelFiles
 from transforms.types import Answer, ModelMetadata
 
 
@@ -35,6 +36,8 @@ class ClientOptions:
         headers: gRPC metadata or HTTP headers sent with every request, such as ``authorization``.
         channel_options: gRPC channel options, ``(name, value)``.
         max_connections: HTTP connections at most.
+        model_poll_s: How often a model in the worker is looked at for another version, in seconds.
+        model_files: The file system that a model in the worker is read from where its path has a scheme (``gs://``).
     """
 
     tls_ca_file: str | None = None
@@ -43,6 +46,8 @@ class ClientOptions:
     headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     channel_options: tuple[tuple[str, str | int], ...] = ()
     max_connections: int = 64
+    model_poll_s: float = 60.0
+    model_files: ModelFiles | None = None
 
 
 class ModelClient(abc.ABC):

@@ -6,17 +6,28 @@ Source: tensorflow_serving/apis/get_model_metadata.proto; https://www.tensorflow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from transforms.clients.tensors import dtype_name
 from transforms.clients.tfserving_messages import DATA_TYPES
-from transforms.clients.tfserving_uri import ModelAddress
 from transforms.errors import ModelError, NotServedError, UnavailableError
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec
 
 DEFAULT = "serving_default"
 _LOADING = ("START", "LOADING")
 _INIT_OP = "__saved_model_init_op"  # listed by TensorFlow Serving like a signature, but nothing to call
+
+
+class Address(Protocol):
+    """What a URI asked for: ``ModelAddress``, ``SavedModelAddress``."""
+
+    @property
+    def signature(self) -> str | None:
+        """The signature's name, if one is asked for."""
+
+    @property
+    def version(self) -> int | None:
+        """The version's number, if one is asked for."""
 
 
 def from_proto(definitions: Any) -> dict[str, Signature]:
@@ -65,7 +76,7 @@ def _spec_of_json(info: Mapping[str, Any], has_default: bool) -> TensorSpec:
     return TensorSpec(dtype_name(number), sizes, has_default)
 
 
-def choose(signatures: Mapping[str, Signature], address: ModelAddress) -> Signature:
+def choose(signatures: Mapping[str, Signature], address: Address) -> Signature:
     """Returns the signature asked for; else ``serving_default``; else the only one.
 
     Raises:
@@ -81,7 +92,7 @@ def choose(signatures: Mapping[str, Signature], address: ModelAddress) -> Signat
     raise NotServedError(f"{address} has no signature {wanted}: {listed}")
 
 
-def explain_versions(error: ModelError, address: ModelAddress, states: Mapping[int, str]) -> ModelError:
+def explain_versions(error: ModelError, address: Address, states: Mapping[int, str]) -> ModelError:
     """Returns "not found" with the versions there are, or that the model is only not available yet.
 
     Args:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from transforms.clients import tfserving_messages as messages
-from transforms.clients.tensors import dtype_name, dtype_of, fill_tensor, read_tensor
+from transforms.clients.tensors import dtype_name, fill_tensor, read_tensor
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
+from transforms.testing.signature_protos import signature_map
 from transforms.testing.stub_model import StubModel, check_inputs, row_sum
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Signature, TensorSpec
 
@@ -109,19 +110,9 @@ class TfServingGrpcStub(GrpcStub):
         version = self._version(request.model_spec)
         if list(request.metadata_field) != ["signature_def"]:
             raise StubError("INVALID_ARGUMENT", "Metadata field is not supported")
-        definitions = messages.SignatureDefMap()
-        for name, (signature, _) in self.model.signatures.items():
-            definition = definitions.signature_def[name]
-            definition.method_name = signature.method
-            for specs, infos in ((signature.inputs, definition.inputs), (signature.outputs, definition.outputs)):
-                for key, spec in specs.items():
-                    _fill_info(infos[key], key, spec)
-            for key, spec in signature.inputs.items():
-                if spec.has_default:
-                    definition.defaults[key].dtype = dtype_of(spec.dtype)
         response = messages.GetModelMetadataResponse(model_spec=self._spec(version, ""))
         response.metadata["signature_def"].type_url = _ANY
-        response.metadata["signature_def"].value = definitions.SerializeToString()
+        response.metadata["signature_def"].value = signature_map(self.model).SerializeToString()
         return _bytes(response)
 
     async def _status(self, body: bytes, context: Any) -> bytes:
@@ -166,13 +157,6 @@ class FastGrpcStub(TfServingGrpcStub):
 def _bytes(message: Any) -> bytes:
     serialized: bytes = message.SerializeToString()
     return serialized
-
-
-def _fill_info(info: Any, name: str, spec: TensorSpec) -> None:
-    info.name, info.dtype = f"{name}:0", dtype_of(spec.dtype)
-    info.tensor_shape.unknown_rank = spec.shape is None
-    for size in spec.shape or ():
-        info.tensor_shape.dim.add(size=size)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A SavedModel loaded into a TensorFlow session, run with NumPy arrays.
 
-The session is loaded with the tag ``serve`` as TensorFlow Serving does: variables restored, assets fed, the init
+The session is loaded as TensorFlow Serving does: the graph with the given tags, variables restored, assets fed, the init
 operation run.
 """
 
@@ -12,14 +12,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from pipeline.embedded.status import Code, ServingError
-from pipeline.embedded.tf_library import TSTRING_BYTES, Deallocator, Output, library
+from transforms.clients.tf_runtime.library import TSTRING_BYTES, Buffer, Deallocator, Output, library
+from transforms.clients.tf_runtime.status import Code, ServingError
 
-TAG = b"serve"
+SERVE = "serve"
+"""The tag of the graph that is meant for serving."""
 
 DT_STRING = 7
 DTYPES: Mapping[int, np.dtype] = {
@@ -42,6 +44,8 @@ DTYPES: Mapping[int, np.dtype] = {
 }
 """TensorFlow's DataType number to a NumPy dtype; strings are arrays of dtype object, of bytes."""
 
+_MOST_MS = 2**31 - 1
+
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
@@ -52,8 +56,8 @@ class Session:
         meta_graph_def: The serialized ``tensorflow.MetaGraphDef``, which holds the signatures.
     """
 
-    def __init__(self, path: Path):
-        """Loads ``path``, a folder with a ``saved_model.pb``.
+    def __init__(self, path: Path, tags: Sequence[str] = (SERVE,)):
+        """Loads ``path``, a folder with a ``saved_model.pb``: the graph that has exactly these tags.
 
         Raises:
             ServingError: TensorFlow can't load it; with TensorFlow's code and message.
@@ -61,12 +65,13 @@ class Session:
         self._lib = lib = library()
         self._graph = lib.TF_NewGraph()
         self._outputs: dict[str, Output] = {}
+        names = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
         options = lib.TF_NewSessionOptions()
         buffer = lib.TF_NewBuffer()
         status = lib.TF_NewStatus()
         try:
             self._session = lib.TF_LoadSessionFromSavedModel(
-                options, None, str(path).encode(), (c_char_p * 1)(TAG), 1, self._graph, buffer, status
+                options, None, str(path).encode(), names, len(tags), self._graph, buffer, status
             )
             _check(status)
             self.meta_graph_def = ctypes.string_at(buffer.contents.data, buffer.contents.length)
@@ -75,8 +80,15 @@ class Session:
             lib.TF_DeleteBuffer(buffer)
             lib.TF_DeleteSessionOptions(options)
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
+    ) -> list[np.ndarray]:
         """Feeds arrays by tensor name (such as ``x:0``) and returns the fetched tensors in their order.
+
+        Args:
+            feeds: Tensor name to array.
+            fetches: Tensor names.
+            timeout_s: The run is stopped after this, with DEADLINE_EXCEEDED; ``None`` for no limit.
 
         Raises:
             ServingError: With TensorFlow's own code and message, such as INVALID_ARGUMENT for a wrong dtype.
@@ -86,13 +98,14 @@ class Session:
         outputs = (Output * len(fetches))(*(self._output(name) for name in fetches))
         values = (c_void_p * len(feeds))()
         results = (c_void_p * len(fetches))()
+        options = _run_options(timeout_s)
         status = lib.TF_NewStatus()
         try:
             for i, array in enumerate(feeds.values()):
                 values[i] = _to_tensor(array)
             counts = len(feeds), len(fetches)
             lib.TF_SessionRun(
-                self._session, None, inputs, values, counts[0], outputs, results, counts[1], None, 0, None, status
+                self._session, options, inputs, values, counts[0], outputs, results, counts[1], None, 0, None, status
             )
             _check(status)
             return [_from_tensor(result) for result in results if result]
@@ -122,6 +135,22 @@ class Session:
                 raise ServingError(Code.NOT_FOUND, f"the signature names the tensor {name}, which the graph does not have")
             found = self._outputs[name] = Output(pointer, int(index or 0))
         return found
+
+
+def _run_options(timeout_s: float | None) -> Any:
+    """``tensorflow.RunOptions`` (config.proto) of nothing but ``timeout_in_ms = 2``, as the pointer that C takes."""
+    if timeout_s is None:
+        return None
+    left_ms = max(1, min(round(timeout_s * 1000), _MOST_MS))
+    encoded = bytearray(b"\x10")  # field 2, a varint
+    while left_ms > 0x7F:
+        encoded.append(left_ms & 0x7F | 0x80)
+        left_ms >>= 7
+    encoded.append(left_ms)
+    content = ctypes.create_string_buffer(bytes(encoded), len(encoded))
+    buffer = Buffer(ctypes.cast(content, c_void_p), len(encoded), None)
+    buffer.content = content  # what data points to lives as long as the buffer
+    return ctypes.byref(buffer)
 
 
 def _check(status: int) -> None:

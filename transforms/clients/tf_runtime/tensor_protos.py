@@ -12,8 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from pipeline.embedded.status import Code, ServingError, invalid_argument
-from pipeline.embedded.tf_session import DT_STRING, DTYPES
+from transforms.clients.tf_runtime.session import DT_STRING, DTYPES
+from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 _FIELDS = {
     1: "float_val",

@@ -70,6 +70,8 @@ _FUNCTIONS = {
     "TF_StringGetSize": (c_size_t, [c_void_p]),
 }
 
+INSTALL = "pip install 'kafka-model-scoring[embedded]'"
+
 TSTRING_BYTES = 24
 """``sizeof(TF_TString)``."""
 
@@ -83,11 +85,11 @@ def library() -> ctypes.CDLL:
     """
     spec = importlib.util.find_spec("tensorflow")  # finds the folder; does not import the package
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError("the embedded model server needs TensorFlow: pip install tensorflow")
+        raise ImportError(f"a SavedModel is run by TensorFlow, which is not installed here: {INSTALL}")
     folder = Path(spec.submodule_search_locations[0])
     candidates = sorted([*folder.glob("libtensorflow_cc.so.*"), *folder.glob("libtensorflow_cc.*.dylib")])
     if not candidates:
-        raise ImportError(f"{folder} has no libtensorflow_cc: the embedded model server runs on Linux and macOS wheels")
+        raise ImportError(f"{folder} has no libtensorflow_cc; there is one in TensorFlow's wheels for Linux and macOS")
     loaded = ctypes.CDLL(str(candidates[0]))
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(loaded, name)

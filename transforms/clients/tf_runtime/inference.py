@@ -1,0 +1,206 @@
+"""Predict, Classify and Regress on arrays: what TensorFlow Serving does between a request and TensorFlow.
+
+Each function follows one of TensorFlow Serving's sources, named in its docstring, check by check, with the same codes and
+messages. They block while the model runs: call them from a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
+
+
+class Runner(Protocol):
+    """Runs a loaded graph; ``session.Session``."""
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
+    ) -> list[np.ndarray]:
+        """Feeds arrays by tensor name and returns the fetched tensors in their order."""
+
+
+class SavedModel(Protocol):
+    """A loaded model: what runs it, and signature name to ``tensorflow.SignatureDef``."""
+
+    @property
+    def session(self) -> Runner:
+        """What runs it."""
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """Signature name to its definition."""
+
+
+def run_signature(
+    model: SavedModel,
+    signature_name: str,
+    given: Mapping[str, np.ndarray],
+    output_filter: Sequence[str] = (),
+    timeout_s: float | None = None,
+) -> dict[str, np.ndarray]:
+    """Runs Predict on arrays; returns output name to array.
+
+    Args:
+        model: The loaded model.
+        signature_name: Which of its signatures.
+        given: Input name to array.
+        output_filter: Names of the outputs that are wanted; all if empty.
+        timeout_s: The run is stopped after this.
+
+    Source: ``RunPredict`` and ``PreProcessPrediction`` (predict_util.cc), ``GetInputValues`` (cc/saved_model/util.cc).
+
+    Raises:
+        ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for wrong inputs or outputs, and
+            whatever TensorFlow says.
+    """
+    signature = model.signatures.get(signature_name)
+    if signature is None:
+        raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.')
+    names, inputs = set(given), signature.inputs
+    if len(given) > len(inputs) or (len(given) < len(inputs) and not signature.defaults):
+        raise invalid_argument(
+            f"input size does not match signature: {len(given)}!={len(inputs)} len({_set(given)}) != len({_set(inputs)}). "
+            f"Sent extra: {_set(names - set(inputs))}. Missing but required: {_set(set(inputs) - names)}."
+        )
+    feeds = {}
+    for alias in sorted(inputs):
+        feed_name = inputs[alias].name
+        if alias in given:
+            feeds[feed_name] = given[alias]
+        elif alias in signature.defaults:
+            from transforms.clients.tf_runtime.tensor_protos import from_proto  # with ml_dtypes, which TensorFlow brings
+
+            feeds[feed_name] = from_proto(signature.defaults[alias], alias)
+        else:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {feed_name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {_set(given)}, or default input alias set: "
+                f"{_list(signature.defaults)}"
+            )
+    if not names <= set(inputs):
+        used = _list(names & set(inputs))
+        raise invalid_argument(f"Inputs contains invalid name. Used request inputs: {used}, request input: {_list(given)}")
+    aliases = _outputs(signature, output_filter)
+    fetched = model.session.run(feeds, [signature.outputs[alias].name for alias in aliases], timeout_s)
+    return dict(zip(aliases, fetched, strict=True))
+
+
+def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
+    for position, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            expected = _set(signature.outputs)
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {expected}."
+            )
+        if alias in output_filter[:position]:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+    return list(output_filter) or sorted(signature.outputs)
+
+
+def _list(names: Any) -> str:
+    return ",".join(sorted(names))
+
+
+def _set(names: Any) -> str:
+    return "{" + _list(names) + "}"
+
+
+def _run_examples(
+    model: SavedModel, examples: Sequence[bytes], fetches: list[str], feed: str, timeout_s: float | None
+) -> list[np.ndarray]:
+    """Source: ``PerformOneShotTensorComputation`` (util.cc)."""
+    if not examples:
+        raise invalid_argument("Input is empty.")
+    batch = np.empty(len(examples), dtype=object)
+    batch[:] = examples
+    return model.session.run({feed: batch}, fetches, timeout_s)
+
+
+def _example_signature(model: SavedModel, name: str) -> Any:
+    if name not in model.signatures:
+        raise invalid_argument(f"No signature was found with the name: {name}")
+    signature = model.signatures[name]
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
+    return signature
+
+
+def run_classify(
+    model: SavedModel, signature_name: str, examples: Sequence[bytes], timeout_s: float | None = None
+) -> list[list[tuple[str, float]]]:
+    """Runs Classify on serialized ``tf.Example`` records; returns label and score of every class, a list for each record.
+
+    A signature without ``classes`` gives empty labels, one without ``scores`` gives 0. Source: classifier.cc.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, and whatever TensorFlow says.
+    """
+    signature = _example_signature(model, signature_name)
+    if len(signature.outputs) not in (1, 2):
+        raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    if "inputs" not in signature.inputs:
+        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature}")
+    kinds = [kind for kind in ("classes", "scores") if kind in signature.outputs]
+    if not kinds:
+        raise invalid_argument(
+            'Expected classification signature outputs to contain at least one of "classes" or "scores". '
+            f"Signature was: {signature}"
+        )
+    fetches = [signature.outputs[kind].name for kind in kinds]
+    outputs = _run_examples(model, examples, fetches, signature.inputs["inputs"].name, timeout_s)
+    found = dict(zip(kinds, outputs, strict=True))
+    for kind, array in found.items():
+        _check_classification(kind, array, len(examples))
+    width, *others = (array.shape[1] for array in found.values())
+    if others not in ([], [width]):
+        raise invalid_argument(f"Tensors class and score should match in dim_size(1). Got {width} vs. {others[0]}")
+    nothing = [[None] * width] * len(examples)
+    classes, scores = (found[kind].tolist() if kind in found else nothing for kind in ("classes", "scores"))
+    return [
+        [((label or b"").decode("utf-8", "replace"), score or 0.0) for label, score in zip(labels, of_row, strict=True)]
+        for labels, of_row in zip(classes, scores, strict=True)
+    ]
+
+
+def _check_classification(kind: str, array: np.ndarray, count: int) -> None:
+    expected = np.dtype(object) if kind == "classes" else np.dtype(np.float32)
+    if array.ndim != 2:
+        shape = "[" + ",".join(map(str, array.shape)) + "]"
+        raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {shape}")
+    if array.dtype != expected:
+        wanted = "DT_STRING" if kind == "classes" else "DT_FLOAT"
+        raise invalid_argument(f"Expected {kind} Tensor of {wanted}. Got: {array.dtype}")
+    if array.shape[0] != count:
+        raise invalid_argument(f"Expected {kind} output batch size of {count}. Got: {array.shape[0]}")
+
+
+def run_regress(
+    model: SavedModel, signature_name: str, examples: Sequence[bytes], timeout_s: float | None = None
+) -> np.ndarray:
+    """Runs Regress on serialized ``tf.Example`` records; returns their values, float32 [n]. Source: regressor.cc.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, and whatever TensorFlow says.
+    """
+    signature = _example_signature(model, signature_name)
+    if len(signature.outputs) != 1:
+        raise invalid_argument("Expected one output Tensor.")
+    if "inputs" not in signature.inputs:
+        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
+    if "outputs" not in signature.outputs:
+        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
+    fetches = [signature.outputs["outputs"].name]
+    (array,) = _run_examples(model, examples, fetches, signature.inputs["inputs"].name, timeout_s)
+    count = len(examples)
+    if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
+        shape = "[" + ",".join(map(str, array.shape)) + "]"
+        raise invalid_argument(f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {shape}")
+    if array.shape[0] != count:
+        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}")
+    if array.dtype != np.float32:
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {array.dtype}")
+    return array.reshape(-1)
