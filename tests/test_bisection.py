@@ -16,6 +16,7 @@ from tests.fake_model import Behaviour, Call, FakeModel, doubled, signature
 from transforms.batching import Outcome, batch_size, request_inputs
 from transforms.errors import (
     MalformedAnswerError,
+    ModelFailedError,
     RejectedError,
     TransientError,
     UnavailableError,
@@ -90,6 +91,37 @@ def test_a_poison_row_is_found_even_in_the_very_first_batch() -> None:
     for values in ([POISON, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, POISON]):
         outcomes = run(dispatcher(FakeModel(lying())).answer(x_of(*values), 4))
         assert by_row(outcomes, 4) == ["ServerError" if value == POISON else 2 * value for value in values]
+
+
+def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model_failed(heard: Listener) -> None:
+    """Nothing was ever answered and there is no other row to probe with: that word is all there is to go by."""
+    failed = refusing(lambda x: True, ModelFailedError("HTTP 503: Prediction failed"))
+    time = Time()
+    assert by_row(run(dispatcher(FakeModel(failed), time, deadline_s=60).answer(x_of(POISON), 1)), 1) == ["ServerError"]
+    assert time.now >= 1060, "it may be the server's own trouble: the whole deadline is tried"
+    assert heard.held == []
+
+
+def test_a_row_alone_and_first_is_held_if_the_server_only_fails() -> None:
+    with pytest.raises(RuntimeError, match="for ever"):
+        run(dispatcher(FakeModel(refusing(lambda x: True, TransientError("overload")))).answer(x_of(1), 1))
+
+
+def test_once_a_row_was_answered_it_is_asked_and_no_word_is_taken(heard: Listener) -> None:
+    """A model that fails for everybody, for want of memory say, blames no row."""
+
+    async def behave(call: Call) -> Answer:
+        if 0 < call.number < 40:
+            raise ModelFailedError("HTTP 507: Out of resources")
+        return await doubled(call)
+
+    async def work() -> list[Outcome]:
+        asked = dispatcher(FakeModel(behave), deadline_s=1)
+        await asked.answer(x_of(1), 1)
+        return await asked.answer(x_of(2), 1)
+
+    assert by_row(run(work()), 1) == [4]
+    assert heard.held[-1] is None
 
 
 @pytest.mark.parametrize("rows", [1, 2])

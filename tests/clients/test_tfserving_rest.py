@@ -21,6 +21,7 @@ from transforms.clients.tfserving_rest import TfServingRestClient, parse
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
+    ModelFailedError,
     NotServedError,
     RejectedError,
     TransientError,
@@ -276,6 +277,9 @@ def test_http_statuses(status: int, error: type[ModelError]) -> None:
         (b"", "no error text"),
         (b"<html>\nnot found</html>", "<html> not found</html>"),
         (b'{"error": {"code": 400, "message": "of Google\'s form"}}', "of Google's form"),
+        (b'{"detail": "of FastAPI\'s form"}', "HTTP 400: of FastAPI's form"),
+        (b'{"error": "ValueError : could not convert string to float: \'secret\'"}', "to float: (left out)"),
+        (b'{"error": "ValueError : invalid literal for int() with base 10: \'secret\'"}', "base 10: (left out)"),
         (b'["odd"]', "odd"),
         (b"\xff\xfe", "HTTP 400"),
         (b'{"error": "JSON Value: \\"secret\\" Type: String is not of expected type: float"}', "(left out) Type: String"),
@@ -301,6 +305,11 @@ def test_retry_after(header: str, expected: float | None) -> None:
     caught = error_of(replying(429, b"", {"Retry-After": header}), now=60.0)
     assert isinstance(caught, TransientError)
     assert caught.retry_after_s == expected
+
+
+def test_what_a_kserve_model_raised_is_told_apart_from_a_server_in_trouble() -> None:
+    assert type(error_of(replying(500, b'{"error": "ValueError : a bad row"}'))) is ModelFailedError
+    assert type(error_of(replying(500, b'{"error": "Internal: a bad day"}'))) is TransientError
 
 
 def test_an_error_in_an_answer_of_200_is_the_batchs() -> None:

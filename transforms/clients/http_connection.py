@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ JSON_TYPE = "application/json"
 """Without a charset: KServe takes a body for JSON only under exactly this name."""
 
 _CONNECT_S = 10.0
+_LARGE_BYTES = 1 << 20  # aiohttp would write more than that in one go, which it warns of: the loop's other requests wait
 _NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
 
 
@@ -43,20 +45,19 @@ class HttpAnswer(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _LastOnFailure(aiohttp.ClientResponse):
-    """A 5xx is the last answer of its connection.
+class _Response(aiohttp.ClientResponse):
+    """An answer whose connection is not used again if it is a 5xx.
 
-    Servers on uvicorn (MLServer, KServe) close the connection behind one, without saying so. The next request on it would
-    be cut, and that is most likely the caller's probe of whether the server still answers others: a row that the server
-    fails on would look like an outage for ever.
+    uvicorn (KServe) closes it behind such an answer without having said so: the request that came next, such as the probe
+    which tells a bad row from an outage, would find it cut.
     """
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
         await super().start(connection)
         if self.status >= 500 and protocol is not None:
-            protocol.force_close()  # once all of the body is read
-            if connection.protocol is None:  # it came with the headers, and the connection is back in the pool
+            protocol.force_close()
+            if self.closed:  # the body came with the head, so the connection is back among the free ones
                 protocol.close()
         return self
 
@@ -105,9 +106,10 @@ class HttpConnection:
         timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
         headers = {"Content-Type": content_type, **(headers or {})}
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
         try:
             async with session.request(
-                method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
                 kind = response.headers.get("Content-Type", "")
@@ -128,9 +130,7 @@ class HttpConnection:
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
-        self._session = aiohttp.ClientSession(
-            connector=connector, headers=self._options.headers, response_class=_LastOnFailure
-        )
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._options.headers, response_class=_Response)
         return self._session
 
     def _ssl(self) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ parses what comes as ``application/json`` and decodes what comes as ``text/…``
 |---|---|---|
 | not asked for | the document, as ``application/json`` | the bytes, as ``application/octet-stream`` |
 | ``json`` | the document | ``{"b64": …}`` |
-| ``bytes`` | its text, as ``application/octet-stream`` | the bytes, as ``application/octet-stream`` |
+| ``bytes`` | a text's characters, as ``application/octet-stream`` | the bytes, as ``application/octet-stream`` |
 | ``multipart`` | an object: a part for each field; anything else: the part ``data`` | the part ``data`` |
 
 So a record ``[1, 2]`` reaches the handler as the list, and ``{"x": [1, 2]}`` as the dict: nothing is wrapped or unwrapped.
@@ -70,7 +70,7 @@ def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
         TypeError: Something in it has no JSON form.
         ValueError: It can't be sent as ``body`` asks.
     """
-    example = _example(inputs, RAW_INPUT if body == BYTES else INSTANCES)
+    example = _example(inputs, bare=body == BYTES)
     raw = _raw(example)
     if body == MULTIPART:
         return _multipart(example, raw)
@@ -83,10 +83,12 @@ def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
     return Body(dumps(_jsonable(example)), JSON_TYPE)
 
 
-def _example(inputs: Mapping[str, np.ndarray], nameless: str) -> Any:
-    """The one row of all inputs: the value itself where it has no name of its own, else an object."""
+def _example(inputs: Mapping[str, np.ndarray], bare: bool) -> Any:
+    """The one row of all inputs as an object, or the value itself where it has no name of its own, or needs none."""
     row = {name: array[0] if array.ndim else array[()] for name, array in inputs.items()}
-    return row[nameless] if row.keys() == {nameless} else row
+    if len(row) == 1 and (bare or INSTANCES in row):
+        return next(iter(row.values()))
+    return row
 
 
 def _raw(value: Any) -> bytes | None:

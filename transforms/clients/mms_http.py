@@ -25,6 +25,7 @@ from transforms.clients.mms_body import BYTES, RAW_INPUT, read_answer, request_b
 from transforms.clients.mms_errors import error_text, from_answer
 from transforms.clients.mms_status import Served
 from transforms.clients.mms_uri import MmsAddress, parse
+from transforms.clients.tfserving_answer import Outputs
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -144,7 +145,7 @@ class MmsClient(ModelClient):
             raise from_answer(self._where, answer)
         return Answer(self._read(answer), self._version)
 
-    def _read(self, answer: HttpAnswer) -> Mapping[str, list[object]]:
+    def _read(self, answer: HttpAnswer) -> Outputs:
         try:
             return read_answer(answer.body, answer.content_type)
         except MalformedAnswerError as error:

@@ -15,6 +15,7 @@ import yarl
 
 from transforms.clients.mms_body import BODIES
 from transforms.clients.uri import mistake, split
+from transforms.errors import ConfigError
 
 FORM = "mms+http://HOST:PORT/MODEL[/VERSION][?management=HOST:PORT][&body=json|bytes|multipart]"
 
@@ -79,13 +80,16 @@ def parse(uri: str) -> MmsAddress:
     parts, port = split(uri, FORM)
     if port is None:
         raise mistake(uri, "the port is missing (the inference API's is 8080 unless the server is told otherwise)", FORM)
-    path = [unquote(part) for part in parts.path.strip("/").split("/")]
+    path = [unquote(part) for part in parts.path.removeprefix("/").removesuffix("/").split("/")]
     if path[0] == "predictions" and len(path) > 1:
         raise mistake(uri, "leave out /predictions", FORM)
     if not 1 <= len(path) <= 2 or not all(path):
         raise mistake(uri, "the path must be a model name, and a version if one is meant", FORM)
     asked = _parameters(uri, parts)
     management, body = asked.get("management"), asked.get("body")
+    if management is not None and "@" in management:
+        # Not echoed: it holds a secret.
+        raise ConfigError([f"--model: management must be HOST:PORT, without a user name or password; the form is {FORM}"])
     if management is not None and not _is_address(management):
         raise mistake(uri, f"management={management}: must be HOST:PORT", FORM)
     if body is not None and body not in BODIES:
@@ -108,6 +112,6 @@ def _parameters(uri: str, parts: SplitResult) -> dict[str, str]:
 def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(f"//{text}")
-        return bool(parts.hostname and parts.port) and parts.netloc == text and parts.username is None
+        return bool(parts.hostname and parts.port) and parts.netloc == text
     except ValueError:
         return False

@@ -6,6 +6,7 @@ import re
 
 from transforms.errors import (
     ModelError,
+    ModelFailedError,
     NotServedError,
     RejectedError,
     TransientError,
@@ -14,10 +15,12 @@ from transforms.errors import (
 
 _MOST_TEXT = 300
 
-# What TensorFlow, TensorFlow Serving and its JSON reader quote of a request: record contents, which must not be told on.
+# What TensorFlow, TensorFlow Serving, its JSON reader and Python (in KServe's models) quote of a request: record contents,
+# which must not be told on.
 _QUOTED = (
     (re.compile(r"JSON Value: .*?(?= Type: | is not | not formatted |$)", re.DOTALL), "JSON Value: (left out)"),
     (re.compile(r"(?i)\b(value|string)s?: (['\"]).*", re.DOTALL), r"\1: (left out)"),
+    (re.compile(r"(?i)\b(could not convert string to \w+|invalid literal for [^:]*): .*", re.DOTALL), r"\1: (left out)"),
     (
         re.compile(r"(?i)(StringToNumberOp could not correctly convert string|could not parse example input).*", re.DOTALL),
         r"\1",
@@ -34,6 +37,9 @@ _NOT_SERVED = re.compile(
 _QUEUE_FULL = re.compile(r"(?i)queue to which this task was submitted is full")
 # "Received message larger than max (…)", "CLIENT: Sent message larger than max": the same message never gets through.
 _TOO_LARGE = re.compile(r"(?i)message larger than max")
+
+# KServe's generic_exception_handler: the name of what the model raised, and its text. The server is there.
+_MODEL_RAISED = re.compile(r"[A-Za-z_]\w* : ")
 
 _TRANSIENT = {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS"}
 _REJECTED = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "ALREADY_EXISTS"}
@@ -87,6 +93,8 @@ def from_http_status(where: str, status: int, text: str, retry_after_s: float | 
     message = f"{where}: HTTP {status}: {clean(text) or 'no error text'}"
     if status in (502, 503) and not _QUEUE_FULL.search(text):
         return UnavailableError(message, retry_after_s)
+    if status == 500 and _MODEL_RAISED.match(text):
+        return ModelFailedError(message, retry_after_s)
     if status == 501:
         return NotServedError(message)
     if status in (408, 425, 429, 499) or status >= 500:

@@ -226,5 +226,5 @@ def _error_text(body: bytes) -> str:
         document = bodies.loads(body)
     except ValueError:
         return body[:1000].decode("utf-8", "replace")
-    error = document.get("error", document) if isinstance(document, dict) else document
+    error = document.get("error", document.get("detail", document)) if isinstance(document, dict) else document
     return str(error.get("message", "")) if isinstance(error, dict) else str(error)

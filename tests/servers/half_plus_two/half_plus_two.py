@@ -6,19 +6,20 @@ each request a dict, with the request's body under ``body``, or with the parts o
 
 import base64
 import json
+from typing import Any
 
 WIDTH = 4
 POISON = -999.0
 
 
-def handle(data, context):
+def handle(data: Any, context: Any) -> Any:
     """Answers a batch of requests; called once with ``None`` when the model is loaded."""
     if data is None:
         return None
     return [_answer(row, context, index) for index, row in enumerate(data)]
 
 
-def _answer(row, context, index):
+def _answer(row: Any, context: Any, index: int) -> Any:
     given = row.get("data", row.get("body", row.get("x")))
     if isinstance(given, (bytes, bytearray)):
         text = bytes(given)
