@@ -105,6 +105,8 @@ def test_bytes_have_a_length_each_little_endian() -> None:
 
 def test_bfloat16_is_the_upper_half_of_a_float() -> None:
     assert to_raw(np.array([1.0, -2.5], np.float32), "BF16") == struct.pack("<HH", 0x3F80, 0xC020)
+    # Rounded to nearest, ties to even, not cut off: 1 + 3/512 lies nearer to 1 + 1/128, 1 + 1/256 in the middle.
+    assert to_raw(np.array([1 + 3 / 512, 1 + 1 / 256], np.float32), "BF16") == struct.pack("<HH", 0x3F81, 0x3F80)
 
 
 def test_text_of_any_kind_goes_as_utf8() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections import Counter
 from typing import Any
 
@@ -14,6 +15,11 @@ from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import load_digits
 from pipeline.embedded.generator import BROKEN_PER_KIND, KINDS, publish_digits, records
 from transforms.errors import KafkaError
+from transforms.kafka.checks import TIMEOUT_S, Checker
+from transforms.kafka.config import KafkaConfig
+
+ANSWERS_AT_ONCE_S = TIMEOUT_S / 2
+"""A question that this broker leaves unanswered costs the whole time-out."""
 
 QUIET = {"log_level": 0}
 
@@ -123,3 +129,15 @@ def test_generator_says_what_failed() -> None:
         publish_digits(address, "digits", kafka_config={"message.timeout.ms": 200, "log_level": 0})
     with pytest.raises(KafkaError, match=r'No such configuration property: "no\.such"'):
         publish_digits(address, "digits", kafka_config={"no.such": 1})
+
+
+def test_the_checks_before_a_job_ask_it_nothing_that_it_does_not_answer() -> None:
+    """A newcomer's first run begins with these checks."""
+    with EmbeddedBroker({"in": 1, "out": 1, "dead": 1}) as broker:
+        checker = Checker(KafkaConfig(broker.address, ("in",), "group"))
+        began = time.monotonic()
+        found = checker.topics("out", "dead")
+        took_s = time.monotonic() - began
+        checker.close()
+    assert (found.created, found.max_value_bytes) == (None, None)
+    assert took_s < ANSWERS_AT_ONCE_S
