@@ -237,17 +237,22 @@ class Session:
             return
         self._bundle.held_back.extend(records)
         # Held until all are there where a transaction has grown too old before, and while the one before is committed.
-        if not self._cautious and self._commit is None:
-            try:
-                self.writer.write(self._bundle.held_back)
-            except NotCommittedError as error:
-                self._bundle.void = str(error)
-                return
-            self._bundle.held_back.clear()
+        if not self._cautious and self._commit is None and not self._write_held_back():
+            return
         self._bundle.written += len(records)
         for record in records:
             if record.failed_stage is not None:
                 self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
+
+    def _write_held_back(self) -> bool:
+        """Writes what waits; returns whether the bundle can still be committed."""
+        try:
+            self.writer.write(self._bundle.held_back)
+        except NotCommittedError as error:
+            self._bundle.void = str(error)
+            return False
+        self._bundle.held_back.clear()
+        return True
 
     def commit(self) -> bool:
         """Ends the bundle: outputs and source offsets become final together, or none of them.
@@ -263,7 +268,8 @@ class Session:
         bundle = self._bundle
         if bundle.void is None and not bundle.next and not self.positions_past_markers():
             return self.settle()
-        if bundle.void is not None or not self.settle():
+        # Written here, not in the background: there, it would fight the next bundle for the interpreter.
+        if bundle.void is not None or not self.settle() or not self._write_held_back():
             self.rollback(bundle.void or "")
             return False
         if self.config.one_outcome_each and bundle.written != bundle.read:
@@ -280,8 +286,6 @@ class Session:
         return True
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
-        if bundle.held_back:
-            self.writer.write(bundle.held_back)
         self.writer.commit(
             [ck.TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
             self.reader.consumer,
