@@ -27,6 +27,7 @@ setup(
     ],
     extras_require={
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
+        "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "gcp": ["apache-beam[gcp]==2.73.0"],  # Dataflow, gs://
     },
     entry_points={"console_scripts": ["kafka-model-scoring=pipeline.__main__:run"]},
