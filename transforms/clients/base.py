@@ -45,7 +45,7 @@ class ClientOptions:
     tls_key_file: str | None = None
     headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     channel_options: tuple[tuple[str, str | int], ...] = ()
-    max_connections: int = 64
+    max_connections: int = 128  # as many as the adaptive limit of requests in flight may grow to
     model_poll_s: float = 60.0
     model_files: ModelFiles | None = None
 
