@@ -41,7 +41,7 @@ CHECK_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 900.0
 """For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
 
-CHUNK_BATCHES = 4
+CHUNK_BATCHES = 8
 """A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
 
