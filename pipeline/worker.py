@@ -51,8 +51,8 @@ class Order:
 
 
 GC_THRESHOLDS = (500_000, 20, 100)
-"""Net new objects before a young collection, and how many of those before an older one. A large bundle has fewer: none of its
-records could be collected, however often they are looked at. What does need collecting is collected between bundles."""
+"""Net new objects before a young collection, and how many of those before an older one. A large bundle has fewer: none of
+its records could be collected, however often they are looked at. What can be, is collected between bundles."""
 
 COLLECT_S = 2.0
 """How often, at most, that is done."""
