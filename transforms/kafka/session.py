@@ -240,9 +240,8 @@ class Session:
         if not self._cautious and self._commit is None and not self._write_held_back():
             return
         self._bundle.written += len(records)
-        for record in records:
-            if record.failed_stage is not None:
-                self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
+        for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
+            self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
 
     def _write_held_back(self) -> bool:
         """Writes what waits; returns whether the bundle can still be committed."""
