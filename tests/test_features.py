@@ -109,7 +109,9 @@ def test_shapes() -> None:
     assert row(TensorSpec("float32", (-1, 2, -1)), np.zeros((2, 3))).shape == (1, 2, 3)
     assert row(TensorSpec("float32", None), np.zeros((2, 3))).shape == (1, 2, 3)
     assert row(TensorSpec("float32", ()), 1.0).shape == (1,)
-    assert "expected float32[2,?], came an array of shape [3,3]" in refusal(TensorSpec("float32", (-1, 2, -1)), np.zeros((3, 3)))
+    assert "expected float32[2,?], came an array of shape [3,3]" in refusal(
+        TensorSpec("float32", (-1, 2, -1)), np.zeros((3, 3))
+    )
     assert "leave the batch dimension out" in refusal(TensorSpec("float32", (-1, 2)), np.zeros((1, 2)))
 
 

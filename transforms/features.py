@@ -89,12 +89,16 @@ def _cast(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
     """One row of one input, without the batch dimension; raises ``FieldMismatch``."""
     array = _strings(name, value) if spec.dtype == "string" else _numbers(name, spec, value)
     dims = None if spec.shape is None else spec.shape[1:]
-    if dims is not None:
-        if len(dims) != array.ndim or any(d not in (-1, size) for d, size in zip(dims, array.shape, strict=True)):
-            shape = ",".join(map(str, array.shape))
-            hint = "; an element is one row: leave the batch dimension out" if array.ndim == len(dims) + 1 else ""
-            raise FieldMismatch(f"{name}: expected {_row(spec)}, came an array of shape [{shape}]{hint}")
+    if dims is not None and not _fits(array.shape, dims):
+        shape = ",".join(map(str, array.shape))
+        batched = array.shape[:1] == (1,) and _fits(array.shape[1:], dims)
+        hint = "; an element is one row: leave the batch dimension out" if batched else ""
+        raise FieldMismatch(f"{name}: expected {_row(spec)}, came an array of shape [{shape}]{hint}")
     return array
+
+
+def _fits(shape: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    return len(shape) == len(dims) and all(d in (-1, size) for d, size in zip(dims, shape, strict=True))
 
 
 def _numbers(name: str, spec: TensorSpec, value: Any) -> np.ndarray:

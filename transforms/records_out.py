@@ -101,5 +101,7 @@ def _dead_letter(failed: FailedElement, topic: str) -> OutputRecord:
 def _record(outcome: Any) -> KafkaRecord:
     if not isinstance(outcome, Prediction | FailedElement) or not isinstance(outcome.element, KafkaRecord):
         came = outcome.element if isinstance(outcome, Prediction | FailedElement) else outcome
-        raise TypeError(f"only what was read as a KafkaRecord can be written with its key and headers, not {type(came).__name__}")
+        raise TypeError(
+            f"only what was read as a KafkaRecord can be written with its key and headers, not {type(came).__name__}"
+        )
     return outcome.element

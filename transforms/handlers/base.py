@@ -1,11 +1,11 @@
 """``UriModelHandler``: any model that a URI names, in Beam's own ``RunInference``.
 
-An element is one row: a mapping of input name to an array (or Python value) without the batch dimension or, for a model of one
-input, the bare array, bytes or value. With Beam's ``KeyedModelHandler`` around the handler, it is a pair of a key and such a
-row.
+An element is one row: a mapping of input name to an array (or Python value) without the batch dimension or, for a model of
+one input, the bare array, bytes or value; a ``KafkaRecord`` is decoded by the signature. With Beam's ``KeyedModelHandler``
+around the handler, it is a pair of a key and such a row.
 
-Out comes one ``PredictionResult`` for each element, in order. Its ``inference`` is a mapping of output name to that element's
-row of the output, and its ``model_id`` is ``MODEL@VERSION``, by the version that answered.
+Out comes one ``PredictionResult`` for each element, in order. Its ``inference`` is a mapping of output name to that
+element's row of the output, and its ``model_id`` is ``MODEL@VERSION``, by the version that answered.
 
 What becomes of failures:
 

@@ -1,8 +1,8 @@
 """``LoadedModel``: what ``load_model`` gives: connections to one model, one for each thread that is at work.
 
-Beam shares a loaded model among all threads of a worker, and never tells when it is done with it. A connection has an asyncio
-loop that runs in the thread that calls (``transforms/request_loop.py``), so each call takes one of its own out of a pool;
-what is idle is closed when the model is dropped, or at the interpreter's end.
+Beam shares a loaded model among all threads of a worker, and never tells when it is done with it. A connection has an
+asyncio loop that runs in the thread that calls (``transforms/request_loop.py``), so each call takes one of its own out of a
+pool; what is idle is closed when the model is dropped, or at the interpreter's end.
 """
 
 from __future__ import annotations
