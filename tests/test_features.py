@@ -32,7 +32,7 @@ def refusal(spec: TensorSpec, value: Any) -> str:
 
 def test_rows_of_one_shape_share_a_segment_and_failures_leave_the_others_alone() -> None:
     decoder = FeatureDecoder(signature((-1, -1)))
-    rows = [np.float32([1, 2]), {"x": [3.0, 4.0]}, {"y": 1}, np.float32([5]), "text", (6, 7)]
+    rows = [np.array([1, 2], np.float32), {"x": [3.0, 4.0]}, {"y": 1}, np.array([5], np.float32), "text", (6, 7)]
     chunk = decoder.decode(rows)
     assert [(list(segment.rows), segment.tensors["x"].tolist()) for segment in chunk.segments] == [
         ([0, 1, 5], [[1, 2], [3, 4], [6, 7]]),
@@ -48,15 +48,15 @@ def test_rows_of_one_shape_share_a_segment_and_failures_leave_the_others_alone()
 @pytest.mark.parametrize(
     ("dtype", "value", "expected"),
     [
-        ("float32", np.float64([1.5, np.nan]), np.float32([1.5, np.nan])),
-        ("float32", np.int64([3]), np.float32([3])),
-        ("bfloat16", [1.0], np.float32([1])),
-        ("int32", np.int64([-7]), np.int32([-7])),
-        ("int64", [2.0], np.int64([2])),
-        ("uint8", np.int64([255]), np.uint8([255])),
+        ("float32", np.array([1.5, np.nan], np.float64), np.array([1.5, np.nan], np.float32)),
+        ("float32", np.array([3], np.int64), np.array([3], np.float32)),
+        ("bfloat16", [1.0], np.array([1], np.float32)),
+        ("int32", np.array([-7], np.int64), np.array([-7], np.int32)),
+        ("int64", [2.0], np.array([2], np.int64)),
+        ("uint8", np.array([255], np.int64), np.array([255], np.uint8)),
         ("bool", [True, False], np.array([True, False])),
-        ("complex64", [1.0], np.complex64([1])),
-        ("float32", np.array([1.0], ">f4"), np.float32([1])),
+        ("complex64", [1.0], np.array([1], np.complex64)),
+        ("float32", np.array([1.0], ">f4"), np.array([1], np.float32)),
     ],
 )
 def test_numbers_are_cast_where_nothing_is_lost(dtype: str, value: Any, expected: np.ndarray) -> None:
@@ -68,7 +68,7 @@ def test_numbers_are_cast_where_nothing_is_lost(dtype: str, value: Any, expected
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [
-        ("float32", np.float64([1e300])),
+        ("float32", np.array([1e300], np.float64)),
         ("float32", [True]),
         ("float32", ["1"]),
         ("float32", [None]),
@@ -77,7 +77,7 @@ def test_numbers_are_cast_where_nothing_is_lost(dtype: str, value: Any, expected
         ("int32", [1.5]),
         ("int64", np.array([np.nan])),
         ("uint8", [-1]),
-        ("int64", np.uint64([2**63])),
+        ("int64", np.array([2**63], np.uint64)),
         ("bool", [0, 1]),
         ("string", [1]),
         ("string", ["\ud800"]),
@@ -137,7 +137,7 @@ def test_examples_are_bytes_or_messages() -> None:
 
 def test_without_a_signature_rows_go_as_json() -> None:
     decoder = FeatureDecoder(Signature("", METHOD_PREDICT, {}, {}, known=False))
-    chunk = decoder.decode([{"x": np.float32([1, 2]), "n": np.int64(3)}, b"raw", [1, (2,)], {"x": object()}])
+    chunk = decoder.decode([{"x": np.array([1, 2], np.float32), "n": np.int64(3)}, b"raw", [1, (2,)], {"x": object()}])
     [segment] = chunk.segments
     assert segment.tensors[UNKNOWN_INPUT].tolist() == [{"x": [1.0, 2.0], "n": 3}, {"b64": "cmF3"}, [1, [2]]]
     assert list(chunk.failures) == [3]

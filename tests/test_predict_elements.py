@@ -74,7 +74,7 @@ def test_records_in_order_with_their_failures_in_place(model: FakeModel, uri: st
 
 
 def test_features_of_every_form_and_records_among_them(uri: str) -> None:
-    elements = [{"x": np.float32([1])}, np.float32([2]), record(0, b"[3]"), {"x": [4]}, "text"]
+    elements = [{"x": np.array([1], np.float32)}, np.array([2], np.float32), record(0, b"[3]"), {"x": [4]}, "text"]
 
     def check(found: list[Any]) -> None:
         assert [told(outcome) for outcome in found] == [2.0, 4.0, 6.0, 8.0, "FieldError"]

@@ -25,8 +25,8 @@ def record(offset: int, value: bytes = b'{"a":1}') -> KafkaRecord:
 
 
 RECORDS = [record(offset) for offset in range(4)]
-OUTPUTS = {
-    "n": np.float32([1.1, 2.2, np.nan]),
+OUTPUTS: dict[str, Any] = {
+    "n": np.array([1.1, 2.2, np.nan], np.float32),
     "v": np.array([[1, 2], [3, 4], [5, 6]]),
     "s": np.array([b"a", b"b", b"\xff"], object),
     "r": [[{"label": "x"}], [], [1]],
@@ -61,7 +61,7 @@ def _run_here(outcomes: list[Any], transform: Encode) -> list[OutputRecord]:
 
 
 def test_in_a_pipeline() -> None:
-    prediction = Prediction(record(0), {"y": np.float32([0.5, 0.25])}, "m", "7", 1.25, 2)
+    prediction = Prediction(record(0), {"y": np.array([0.5, 0.25], np.float32)}, "m", "7", 1.25, 2)
     failed = FailedElement(record(1), Failure("decode", "TooOld", "older than a day"))
 
     def check(found: list[OutputRecord]) -> None:

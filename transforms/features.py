@@ -50,8 +50,8 @@ class FeatureDecoder:
             except FieldMismatch as error:
                 chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", str(error))
                 continue
-            key = tuple([(name, array.dtype.str, array.shape) for name, array in fields.items()])
-            rows, members = alike.setdefault(key, ([], []))
+            shapes = tuple([(name, array.dtype.str, array.shape) for name, array in fields.items()])
+            rows, members = alike.setdefault(shapes, ([], []))
             rows.append(row)
             members.append(fields)
         for key, (rows, members) in alike.items():
