@@ -1,7 +1,7 @@
 """``python -m pipeline.check``: whether model, topics and flags fit, and what one request would look like.
 
-What it checks is what ``python -m pipeline`` checks before every run (``contract.py``); with ``--sample N`` also up to N records
-of the topics, decoded as the run would. It changes nothing: no group is joined, no offset committed, no topic made.
+What it checks is what ``python -m pipeline`` checks before every run (``contract.py``); with ``--sample N`` also up to N
+records of the topics, decoded as the run would. It changes nothing: no group is joined, no offset committed, no topic made.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from transforms.errors import ConfigError
 
 PROG = "python -m pipeline.check"
 ABOUT = """\
-Says whether model, topics and flags fit, and what one request would look like. Reads the model's metadata and, with --sample,
-records of the input topics; it changes nothing: no group is joined, no offset committed, no topic made. Takes the flags of
-python -m pipeline. Exit status: 0 they fit, 2 they do not, with the field at fault."""
+Says whether model, topics and flags fit, and what one request would look like. Reads the model's metadata and, with
+--sample, records of the input topics. Changes nothing: no group is joined, no offset committed, no topic made. Takes the
+flags of python -m pipeline. Exit status: 0 they fit, 2 they do not, with the field at fault."""
 
 SAMPLE = Flag("sample", "0", "how many records to read and decode", "count", group="Check")
 SHOW_VALUES = Flag("show_values", None, "show values of the records; without it, only their types and shapes", "switch",

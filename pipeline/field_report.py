@@ -1,7 +1,7 @@
 """Fields of the records ↔ inputs of the model: a row of the table for each, with what was seen and whether it fits.
 
-What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Values are not told unless asked
-for: only types, shapes and lengths.
+What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Values are not told unless
+asked for: only types, shapes and lengths.
 """
 
 from __future__ import annotations
@@ -120,8 +120,7 @@ def _input_row(
     total = len(documents)
     verdicts = []
     if missing and not spec.has_default:
-        close = difflib.get_close_matches(name, list(others), 1, 0.6)
-        verdicts.append(f"missing in {missing} of {total}" + (f"; did you mean {_name(close[0])!r}?" if close else ""))
+        verdicts.append(f"missing in {missing} of {total}{_nearest(name, list(others))}")
     if bad:
         verdicts.append(f"{problem} ({bad} of {total})")
     verdict = "; ".join(verdicts) or (FITS if values or missing else "no record could be read")
@@ -155,6 +154,12 @@ def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: D
     first = next((value for value in values if value), None)
     value = _shown(first) if show_values and first is not None else ""
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)
+
+
+def _nearest(name: str, others: Sequence[str]) -> str:
+    close = [other for other in others if other.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name, others, 1, 0.6)
+    return f"; did you mean {_name(close[0])!r}?" if close else ""
 
 
 def _declared(spec: TensorSpec) -> tuple[str, str]:
