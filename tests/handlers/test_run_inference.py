@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -215,7 +216,7 @@ def test_beams_metrics_count(stub: TfServingGrpcStub) -> None:
     assert size.sum == 3 * 4
 
 
-def test_a_servers_limit_of_rows_makes_several_requests(stub: TfServingGrpcStub) -> None:
+def test_a_fixed_batch_dimension_makes_several_requests(stub: TfServingGrpcStub) -> None:
     """Batches are Beam's to make; a request's size is the model's to say."""
     stub.model.signatures = {
         name: (_with_batch(found, 2), function) for name, (found, function) in stub.model.signatures.items()
@@ -227,10 +228,18 @@ def test_a_servers_limit_of_rows_makes_several_requests(stub: TfServingGrpcStub)
 
 
 def _with_batch(signature: Any, size: int) -> Any:
-    import dataclasses
-
     inputs = {name: dataclasses.replace(spec, shape=(size, 1)) for name, spec in signature.inputs.items()}
     return dataclasses.replace(signature, inputs=inputs)
+
+
+def test_the_rows_that_a_server_takes_at_most_are_asked_of_it() -> None:
+    model = FakeModel()
+    model.metadata = dataclasses.replace(model.metadata, max_rows=3)
+    with serving(model) as uri:
+        handler = UriModelHandler(uri)
+        found = handler.run_inference([x(value) for value in range(8)], handler.load_model())
+    assert [float(result.inference["y"][0]) for result in found] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert sorted(call.rows for call in model.calls) == [2, 3, 3]
 
 
 # ---------------------------------------------------------------------- the handler by itself
