@@ -15,7 +15,7 @@ from transforms.dispatch import FAIL, DispatchOptions
 from transforms.outcomes import FailedElement
 from transforms.predict import BundleGuard
 from transforms.retry import RetryPolicy
-from transforms.scorer import Scorer, ScorerConfig
+from transforms.scorer import Scorer, ScorerConfig, client_with_files
 
 PREDICTIONS = "predictions"
 FAILURES = "failures"
@@ -66,7 +66,7 @@ class Predict(beam.PTransform):
         super().__init__()
         check_uri(model)
         dispatch = DispatchOptions(request_timeout_s, RetryPolicy(retry_deadline_s), on_unavailable, max_in_flight)
-        self._config = ScorerConfig(model, client or ClientOptions(), dispatch, max_batch_size, input_format)
+        self._config = ScorerConfig(model, client_with_files(client), dispatch, max_batch_size, input_format)
         self._guard = guard
         self._apart = False
 

@@ -13,6 +13,7 @@ from transforms.decode import Decoder
 from transforms.dispatch import DEAD_LETTER, DispatchOptions
 from transforms.errors import UnavailableError
 from transforms.features import FeatureDecoder
+from transforms.model_files import BeamFiles
 from transforms.observe import telling_failures
 from transforms.outcomes import FailedElement, Outcome, outcomes_of
 from transforms.predict import BundleGuard, PredictChunks, PredictConfig
@@ -41,6 +42,12 @@ class ScorerConfig:
     dispatch: DispatchOptions
     batch_max_size: int
     input_format: str = "auto"
+
+
+def client_with_files(client: ClientOptions | None) -> ClientOptions:
+    """Returns the options with Beam's file systems to read a model in the worker from, unless others are given."""
+    client = client or ClientOptions()
+    return client if client.model_files is not None else dataclasses.replace(client, model_files=BeamFiles())
 
 
 class Scorer(Generic[P]):

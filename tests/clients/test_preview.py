@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transforms.clients import tfserving_grpc, tfserving_rest
 from transforms.clients.base import ClientOptions, RequestPreview
-from transforms.clients.tfserving_grpc import TfServingGrpcClient
-from transforms.clients.tfserving_rest import TfServingRestClient
-from transforms.clients.tfserving_uri import parse_grpc, parse_rest
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
@@ -21,39 +19,27 @@ from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, TensorSpec
 Inputs = Mapping[str, np.ndarray]
 
 
-class SpyGrpc(TfServingGrpcClient):
-    """Keeps the method and the length of what goes out last."""
+def compare(client: Any, connection: Any, name: str, inputs: Inputs, rows: int) -> tuple[RequestPreview, list[Any]]:
+    """A preview, and the arguments of the call by which the request was really sent."""
+    calls: list[list[Any]] = []
+    send = getattr(connection, name)
 
-    sent: tuple[str, int] = ("", 0)
+    async def spy(*arguments: Any) -> Any:
+        calls.append(list(arguments))
+        return await send(*arguments)
 
-    async def _call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        self.sent = method, len(request)
-        return await super()._call(method, request, timeout_s)
+    setattr(connection, name, spy)
 
-
-class SpyRest(TfServingRestClient):
-    """Keeps the URL and the length of what goes out last."""
-
-    sent: tuple[str, int] = ("", 0)
-
-    async def _send(self, method: str, url: Any, body: bytes | None, timeout_s: float) -> tuple[int, bytes, float | None]:
-        self.sent = str(url), len(body or b"")
-        return await super()._send(method, url, body, timeout_s)
-
-
-def compare(client: SpyGrpc | SpyRest, inputs: Inputs, rows: int) -> tuple[RequestPreview, tuple[str, int], bool]:
-    """A preview, what was really sent, and whether the preview sent nothing."""
-
-    async def both() -> tuple[RequestPreview, tuple[str, int], bool]:
+    async def both() -> RequestPreview:
         async with client:
             await client.metadata(10)
-            before = client.sent
-            preview = client.preview(inputs, rows)
-            silent = client.sent == before
+            before = len(calls)
+            preview: RequestPreview = client.preview(inputs, rows)
+            assert len(calls) == before, "a preview sends nothing"
             await client.predict(inputs, rows, 10)
-            return preview, client.sent, silent
+            return preview
 
-    return asyncio.run(both())
+    return asyncio.run(both()), calls[-1]
 
 
 def examples(method: str) -> StubModel:
@@ -62,25 +48,22 @@ def examples(method: str) -> StubModel:
 
 
 X: Inputs = {"x": np.array([[1.5, 2], [3, 4]], np.float32)}
-EXAMPLE: Inputs = {"inputs": np.array([b"\n\0"], object)}
+EXAMPLE: Inputs = {"inputs": np.array([b"\n\x0b\n\t\n\x01x\x12\x04\x12\x02\n\0"], object)}
 
 
 @pytest.mark.parametrize("method", [None, METHOD_CLASSIFY, METHOD_REGRESS])
 def test_grpc(method: str | None) -> None:
     with TfServingGrpcStub(examples(method) if method else None) as stub:
-        client = SpyGrpc(parse_grpc(stub.uri()), ClientOptions())
-        preview, sent, silent = compare(client, EXAMPLE if method else X, 1 if method else 2)
-        assert silent
-        assert (preview.method, preview.body_bytes) == sent
-        assert (preview.protocol, preview.address) == ("gRPC", stub.address)
+        client = tfserving_grpc.open(stub.uri(), ClientOptions())
+        inputs, rows = (EXAMPLE, 1) if method else (X, 2)
+        preview, (called, body, _) = compare(client, client._channel, "call", inputs, rows)
+        assert preview == RequestPreview("gRPC", called, stub.address, len(body))
 
 
 @pytest.mark.parametrize("method", [None, METHOD_CLASSIFY, METHOD_REGRESS])
 def test_rest(method: str | None) -> None:
     with TfServingRestStub(examples(method) if method else None) as stub:
-        client = SpyRest(parse_rest(stub.uri()), ClientOptions())
-        inputs = {"inputs": np.array([b"\n\x0b\n\t\n\x01x\x12\x04\x12\x02\n\0"], object)} if method else X
-        preview, sent, silent = compare(client, inputs, 1 if method else 2)
-        assert silent
-        assert (preview.address, preview.body_bytes) == sent
-        assert (preview.protocol, preview.method) == ("HTTP", "POST")
+        client = tfserving_rest.open(stub.uri(), ClientOptions())
+        inputs, rows = (EXAMPLE, 1) if method else (X, 2)
+        preview, (verb, url, _, body) = compare(client, client._http, "send", inputs, rows)
+        assert preview == RequestPreview("HTTP", verb, str(url), len(body))

@@ -31,7 +31,7 @@ from transforms.dispatch import FAIL, DispatchOptions
 from transforms.errors import ConfigError
 from transforms.handlers.loaded import LoadedModel
 from transforms.retry import RetryPolicy
-from transforms.scorer import ScorerConfig
+from transforms.scorer import ScorerConfig, client_with_files
 from transforms.types import Failure
 
 
@@ -91,7 +91,7 @@ class UriModelHandler(ModelHandler):
         )
         self._check(model)
         self._model = model
-        self._client = client or ClientOptions()
+        self._client = client_with_files(client)
         self._dispatch = DispatchOptions(request_timeout_s, RetryPolicy(retry_deadline_s), on_unavailable, max_in_flight)
         self._max_batch_size = max_batch_size
 

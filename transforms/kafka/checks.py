@@ -85,8 +85,7 @@ class Checker:
         Raises:
             ContractError: No broker, no access, or a topic that does not exist.
         """
-        cluster = self._call(self._consumer.list_topics, timeout=TIMEOUT_S)
-        found = cluster.topics
+        found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
         missing = [
             f"{flag}={name}: the topic does not exist{_nearest(name, found)}"
             for flag, name in [
@@ -103,9 +102,7 @@ class Checker:
                 self._create(dead_letter_topic, len(found[output_topic].partitions))
             created = dead_letter_topic
         partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
-        # An embedded broker has no controller, and librdkafka would wait for one in vain until the time is up.
-        can_be_asked = cluster.controller_id in cluster.brokers
-        return Topics(partitions, created, self._max_bytes(output_topic) if can_be_asked else None)
+        return Topics(partitions, created, self._max_bytes(output_topic))
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that what the group has not read yet is still there.
