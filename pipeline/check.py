@@ -22,6 +22,7 @@ from pipeline.embedded.generator import publish_digits
 from pipeline.field_report import FieldRow, expected_rows, sampled_rows
 from pipeline.one_request import one_request
 from pipeline.status import Status
+from transforms.clients.saved_model_store import STORE
 from transforms.decode import Decoder
 from transforms.errors import ConfigError, ContractError, ScoringError
 from transforms.kafka.checks import Checker, Position, Topics
@@ -56,6 +57,7 @@ def check(asked: Asked, out: TextIO) -> int:
     """
     with contextlib.ExitStack() as stack:
         try:
+            stack.callback(STORE.close)  # a model in the worker that was loaded for this check
             config = _with_embedded(asked, stack)
             _check(asked, config, Output(out))
         except ScoringError as error:
@@ -91,13 +93,13 @@ def _check(asked: Asked, config: Config, output: Output) -> None:
     output.lines("records", f"read as {decoder.input_format}{asked_for}")
     if not asked.sample:
         output.table(expected_rows(model.signature, decoder.input_format))
-        output.request(one_request(config, model, None), config.model)
+        output.request(one_request(config, model, None), _address(config))
         return
     records = read_sample(kafka_config(config, "check"), positions, asked.sample)
     if not records:
         output.table(expected_rows(model.signature, decoder.input_format))
         output.lines("sample", "the topics have no records to look at")
-        output.request(one_request(config, model, None), config.model)
+        output.request(one_request(config, model, None), _address(config))
         return
     keep = decoder.input_format == "json"
     decoded = Decoder(model.signature, config.input_format, config.window_seconds, keep).decode(records)
@@ -106,7 +108,12 @@ def _check(asked: Asked, config: Config, output: Output) -> None:
     _show_sample(records, decoded, output)
     if len(decoded.failures) == len(records):
         raise ContractError(_nothing_fits(config, model, records, decoded, rows))
-    output.request(one_request(config, model, decoded), config.model)
+    output.request(one_request(config, model, decoded), _address(config))
+
+
+def _address(config: Config) -> str:
+    """Where requests go, for protocols that tell no more of them."""
+    return f"none is sent: the model is in the worker ({config.model})" if config.model_in_worker else config.model
 
 
 def _look_at_topics(config: Config) -> tuple[Topics, dict[Partition, Position]]:

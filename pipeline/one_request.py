@@ -82,6 +82,9 @@ def _limit(config: Config, model: ModelMetadata) -> tuple[int, str]:
 
 
 def _preview(config: Config, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview | None:
+    if config.model_in_worker:
+        return None  # nothing is sent, and to ask again would be to load it again
+
     async def ask() -> RequestPreview | None:
         async with open_client(config.model, client_options(config)) as client:
             await client.metadata(ask_timeout_s(config))

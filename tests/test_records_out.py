@@ -32,7 +32,9 @@ OUTPUTS: dict[str, Any] = {
     "r": [[{"label": "x"}], [], [1]],
 }
 CHUNK = PredictedChunk(
-    RECORDS, [AnsweredSegment([0, 1, 3], OUTPUTS, "7", 1.25, 2)], {2: Failure("predict", "Rejected", "bad", 3)}
+    RECORDS,
+    [AnsweredSegment([0, 1, 3], OUTPUTS, "7", 1.25, 2, (("inference.deployed_model", b"5"),))],
+    {2: Failure("predict", "Rejected", "bad", 3)},
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.types import AnsweredSegment, Failure, PredictedChunk
+from transforms.types import AnsweredSegment, Failure, Header, PredictedChunk
 
 
 class Prediction(NamedTuple):
@@ -21,6 +21,7 @@ class Prediction(NamedTuple):
         version: The version that answered; empty if the server does not say.
         latency_ms: Milliseconds that the request took.
         attempts: Requests it took.
+        headers: What else the server said of who answered, as headers of a record that is written.
     """
 
     element: Any
@@ -29,6 +30,7 @@ class Prediction(NamedTuple):
     version: str
     latency_ms: float
     attempts: int
+    headers: tuple[Header, ...] = ()
 
 
 class FailedElement(NamedTuple):
@@ -61,7 +63,9 @@ def outcomes_of(elements: Sequence[Any], chunk: PredictedChunk, model: str) -> l
     for answer in chunk.answers:
         for at, row in enumerate(answer.rows):
             outputs = {name: values[at] for name, values in answer.outputs.items()}
-            found[row] = Prediction(elements[row], outputs, model, answer.version, answer.latency_ms, answer.attempts)
+            found[row] = Prediction(
+                elements[row], outputs, model, answer.version, answer.latency_ms, answer.attempts, answer.headers
+            )
     for row, failure in chunk.failures.items():
         found[row] = FailedElement(elements[row], failure)
     complete = [outcome for outcome in found if outcome is not None]
@@ -76,4 +80,5 @@ def answer_of(prediction: Prediction) -> AnsweredSegment:
         name: np.asarray(value)[np.newaxis] if isinstance(value, np.ndarray | np.generic) else [value]
         for name, value in prediction.outputs.items()
     }
-    return AnsweredSegment([0], outputs, prediction.version, prediction.latency_ms, prediction.attempts)
+    _, _, _, version, latency_ms, attempts, headers = prediction
+    return AnsweredSegment([0], outputs, version, latency_ms, attempts, headers)

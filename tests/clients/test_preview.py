@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.clients import tfserving_grpc, tfserving_rest
+from transforms.clients import mms_http, oip_grpc, oip_http, tfserving_grpc, tfserving_rest, vertex
 from transforms.clients.base import ClientOptions, RequestPreview
+from transforms.testing.mms_stub import TorchServeStub
+from transforms.testing.oip_grpc_stub import OipGrpcStub
+from transforms.testing.oip_http_stub import OipHttpStub, OipJsonStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.vertex_grpc_stub import VertexGrpcStub
+from transforms.testing.vertex_rest_stub import VertexRestStub
+from transforms.testing.vertex_stub import VertexStub
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, TensorSpec
 
 Inputs = Mapping[str, np.ndarray]
@@ -67,3 +73,33 @@ def test_rest(method: str | None) -> None:
         inputs, rows = (EXAMPLE, 1) if method else (X, 2)
         preview, (verb, url, _, body) = compare(client, client._http, "send", inputs, rows)
         assert preview == RequestPreview("HTTP", verb, str(url), len(body))
+
+
+def test_open_inference_protocol() -> None:
+    with OipGrpcStub() as stub:
+        client = oip_grpc.open(stub.uri(), ClientOptions())
+        preview, (called, body, _) = compare(client, client._channel, "call", X, 2)
+        assert preview == RequestPreview("gRPC", called, stub.address, len(body))
+    for kind in (OipHttpStub, OipJsonStub):
+        with kind() as stub:
+            http = oip_http.open(stub.uri(), ClientOptions())
+            preview, (verb, url, _, body, *_) = compare(http, http._connection, "send", X, 2)
+            assert preview == RequestPreview("HTTP", verb, str(url), len(body))
+
+
+def test_multi_model_server() -> None:
+    with TorchServeStub() as stub:
+        client = mms_http.open(stub.uri(), ClientOptions())
+        one: Inputs = {"instances": np.array([{"x": [1.5]}], object)}
+        preview, (verb, url, _, body, *_) = compare(client, client._http, "send", one, 1)
+        assert preview == RequestPreview("HTTP", verb, str(url), len(body))
+
+
+@pytest.mark.parametrize("kind", [VertexGrpcStub, VertexRestStub])
+def test_vertex(kind: type[VertexStub]) -> None:
+    with kind() as stub:
+        client = vertex.open(stub.uri(), ClientOptions())
+        rows: Inputs = {"instances": np.array([{"x": [1.5]}, {"x": [2.5]}], object)}
+        preview, (body, _) = compare(client, client._transport, "send", rows, 2)
+        assert (preview.body_bytes, stub.address in preview.address) == (len(body), True)
+        assert preview.method in ("POST", "/google.cloud.aiplatform.v1.PredictionService/Predict")

@@ -13,9 +13,11 @@ import pytest
 from pipeline import check_flags
 from pipeline.check import check
 from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
 from tests.pipeline.parsing import OWN
 from transforms.errors import ConfigError
+from transforms.testing.mms_stub import TorchServeStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
@@ -163,6 +165,23 @@ def test_over_rest(checking: Checking) -> None:
         assert f"request    HTTP POST to http://{rest.address}/v1/models/model:predict" in checking.printed
         assert rest.faults.requests == 0
     assert "bytes in all, without headers" in checking.printed
+
+
+def test_a_model_in_the_worker(checking: Checking) -> None:
+    checking.produce(load_digits()[0].png)
+    assert checking.run(f"--model=saved_model://{MODEL_DIR}", "--sample=1") == 0
+    assert "request    none is sent: the model is in the worker (saved_model://" in checking.printed
+    assert "1 records read, 1 fit" in checking.printed
+
+
+def test_a_server_without_a_signature(checking: Checking) -> None:
+    """One example a request, and JSON as it is."""
+    checking.produce(*GOOD)
+    with TorchServeStub() as other:
+        assert checking.run(f"--model={other.uri()}", "--sample=2") == 0
+        assert f"request    HTTP POST to http://{other.address}/predictions/model" in checking.printed
+    assert "the server publishes no signature" in checking.printed
+    assert "at most 1 rows a request (the server takes no more); of the records read, 1:" in checking.printed
 
 
 def test_the_bytes_of_a_request_are_those_of_the_wire(checking: Checking) -> None:
