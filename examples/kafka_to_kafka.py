@@ -27,10 +27,14 @@ from transforms import (
     Predict,
     Prediction,
     ReadFromKafka,
+    SessionGuard,
     WriteToKafka,
 )
 
 Outcome = Prediction | FailedElement
+
+DRAIN_S = 60.0
+"""With the model server down it holds, and keeps its partitions. Asked to stop meanwhile, it gives up after this."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _ = (
             pipeline
             | ReadFromKafka(config=kafka, max_num_records=flags.max_records)
-            | Predict(flags.model)
+            | Predict(flags.model, on_unavailable="hold", guard=SessionGuard(kafka, DRAIN_S))
             | "Sure" >> beam.Map(sure_enough)
             | Encode(flags.output_topic)
             | WriteToKafka(kafka)

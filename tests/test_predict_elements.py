@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -205,3 +206,26 @@ def test_a_bundle_that_failed_leaves_nothing_for_the_next(model: FakeModel, uri:
     scorer.close()
     assert [(place, told(outcome)) for place, outcome in found] == [(2, 4.0)]
     assert model.closed == 2, "one asked for the metadata"
+
+
+def test_a_bundle_that_is_given_up_emits_nothing_and_leaves_nothing_for_the_next(model: FakeModel, uri: str) -> None:
+    """The consumer group has gone on without us while the server was silent."""
+    silent = asyncio.Event()
+
+    async def behave(call: Call) -> Answer:
+        if call.number == 0:
+            await silent.wait()
+        return await doubled(call)
+
+    class Guard:
+        def keep_alive(self) -> bool:
+            return False
+
+    model.behaviour = behave
+    scorer = Scorer[int](ScorerConfig(uri, ClientOptions(), DispatchOptions(), 4), Guard())
+    scorer.begin()
+    assert [*scorer.add({"x": [1]}, 1), *scorer.end()] == []
+    assert model.cancelled == 1
+    scorer.begin()
+    assert [(place, told(outcome)) for place, outcome in [*scorer.add({"x": [2]}, 2), *scorer.end()]] == [(2, 4.0)]
+    scorer.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transforms.clients.base import ClientOptions
     from transforms.dispatch import DispatchOptions
     from transforms.kafka.config import KafkaConfig
+    from transforms.kafka.guard import SessionGuard
     from transforms.kafka.sink import WriteToKafka
     from transforms.kafka.source import ReadFromKafka
     from transforms.outcomes import FailedElement, Prediction
@@ -41,6 +42,7 @@ _HOMES = {
     "Prediction": "transforms.outcomes",
     "ReadFromKafka": "transforms.kafka.source",
     "RetryPolicy": "transforms.retry",
+    "SessionGuard": "transforms.kafka.guard",
     "WriteToKafka": "transforms.kafka.sink",
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "Prediction",
     "ReadFromKafka",
     "RetryPolicy",
+    "SessionGuard",
     "WriteToKafka",
 ]
 

@@ -44,7 +44,8 @@ class Predict(beam.PTransform):
             ``hold`` (wait for it) or ``dead_letter`` (the elements are failures).
         max_in_flight: Requests at a time; ``None`` adapts to what the server takes.
         client: TLS files, headers and the like.
-        guard: Keeps the source alive while a bundle waits; of use with ``hold``.
+        guard: Keeps the source alive while a bundle waits, which ``hold`` may make long: ``SessionGuard`` behind
+            ``ReadFromKafka``.
 
     Raises:
         ConfigError: The URI can't be used.
