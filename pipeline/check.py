@@ -32,6 +32,7 @@ from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
 
 EXIT_FITS = 0
 EXIT_DOES_NOT_FIT = 2
+EXIT_INTERRUPTED = 130
 
 MAX_FAILURES = 5
 """Classes of failures that are told, with the first record of each."""
@@ -46,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{check_flags.PROG} --help lists the flags", file=sys.stderr)
         return EXIT_DOES_NOT_FIT
     worker.quiet_logging()
-    return check(asked, sys.stdout)
+    try:
+        return check(asked, sys.stdout)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def check(asked: Asked, out: TextIO) -> int:
