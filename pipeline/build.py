@@ -8,16 +8,15 @@ job ends. Everything here fuses into one stage, and one bundle of it is one Kafk
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import apache_beam as beam
 
 from transforms.coders import OutputChunk
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.sessions import session
+from transforms.kafka.guard import SessionGuard
 from transforms.kafka.sink import WriteToKafka
 from transforms.kafka.source import ReadFromKafka
-from transforms.kafka.stop import StopConditions, draining
+from transforms.kafka.stop import StopConditions
 from transforms.predict import PredictChunks, PredictConfig
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
 from transforms.types import DecodedChunk, PredictedChunk
@@ -45,25 +44,3 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Write" >> WriteToKafka(config=job.kafka, chunks=True)
     )
-
-
-class SessionGuard:
-    """Keeps this process's place in the consumer group while a bundle waits for the model server.
-
-    Args:
-        config: Whose session.
-        drain_deadline_s: After a request to drain, how long a bundle may go on waiting, in seconds.
-    """
-
-    def __init__(self, config: KafkaConfig, drain_deadline_s: float):
-        self._config, self._drain_deadline_s = config, drain_deadline_s
-        self._draining_since: float | None = None
-
-    def keep_alive(self) -> bool:
-        """As ``BundleGuard.keep_alive``."""
-        kafka = session(self._config)
-        if draining():
-            self._draining_since = self._draining_since or time.monotonic()
-            if time.monotonic() - self._draining_since > self._drain_deadline_s:
-                kafka.give_up("drained while the model server was down")
-        return kafka.keep_alive()

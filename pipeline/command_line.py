@@ -9,20 +9,31 @@ from typing import Any, NoReturn
 from pipeline.flags import FLAGS, Flag
 from transforms.errors import ConfigError
 
+ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
 
-def given_flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Returns what was given, by flag, and what no flag of ours has taken."""
+
+def given_flags(
+    argv: Sequence[str], more: Sequence[Flag] = (), prog: str = "python -m pipeline", about: str = ABOUT
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns what was given, by flag, and what no flag of ours has taken.
+
+    Args:
+        argv: The command line.
+        more: Flags of this command alone.
+        prog: The command, for ``--help``.
+        about: What it does, for ``--help``.
+    """
     parser = _Parser(
-        prog="python -m pipeline",
-        usage="python -m pipeline [--flag=value …]",
-        description="Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded.",
+        prog=prog,
+        usage=f"{prog} [--flag=value …]",
+        description=about,
         epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=_Formatter,
     )
     groups: dict[str, Any] = {}
-    for flag in FLAGS:
+    for flag in (*more, *FLAGS):
         group = groups.get(flag.group) or groups.setdefault(flag.group, parser.add_argument_group(flag.group))
         group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
     namespace, rest = parser.parse_known_args(list(argv))

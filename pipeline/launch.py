@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import sys
@@ -12,37 +10,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pipeline import worker
 from pipeline.config import Config
+from pipeline.contract import both, client_options, formats, kafka_config, served
 from pipeline.demo import Demo
 from pipeline.instance import InstanceIds
 from pipeline.metrics import serve_metrics
 from pipeline.stats import Totals, open_rows
 from pipeline.status import Status, open_status, print_summary, write_summary
-from transforms.clients import open_client
-from transforms.clients.base import ClientOptions
 from transforms.clients.saved_model_store import STORE
-from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
+from transforms.errors import ScoringError
 from transforms.kafka.checks import Checker, Topics
-from transforms.kafka.config import KafkaConfig
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
-from transforms.model_files import BeamFiles
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
     from pipeline.build import Job
-
-_A = TypeVar("_A")
-_B = TypeVar("_B")
-
-CHECK_TIMEOUT_S = 10.0
-LOAD_TIMEOUT_S = 900.0
-"""For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
-
-CHUNK_BATCHES = 8
-"""A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
 
 def launch(config: Config) -> int:
@@ -65,7 +50,7 @@ def launch(config: Config) -> int:
             stack.callback(ids.close)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at a time see modules half made
-            model, (topics, stop) = _both(lambda: _ask_model(config), lambda: _check_kafka(config, status))
+            model, (topics, stop) = both(lambda: served(config), lambda: _check_kafka(config, status))
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
@@ -95,45 +80,8 @@ def _load_beam() -> None:
     import pipeline.direct  # noqa: F401  # into sys.modules, in the background
 
 
-def _both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
-    """Runs two checks side by side; tells the mistakes of both.
-
-    Raises:
-        ContractError: One of them, or both, found something wrong.
-    """
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        other = pool.submit(first)
-        mistakes = []
-        try:
-            found = second()
-        except ContractError as error:
-            mistakes.append(str(error))
-        try:
-            asked = other.result()
-        except ContractError as error:
-            mistakes.insert(0, str(error))
-    if mistakes:
-        raise ContractError("\n".join(mistakes))
-    return asked, found
-
-
-def _ask_model(config: Config) -> ModelMetadata:
-    async def ask() -> ModelMetadata:
-        async with open_client(config.model, _client_options(config)) as client:
-            timeout_s = LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
-            return await client.metadata(timeout_s)
-
-    try:
-        return asyncio.run(ask())
-    except TransientError as error:
-        problem = "the model can't be loaded now" if config.model_in_worker else "the model server can't be reached"
-        raise ContractError(f"--model={config.model}: {problem}: {error}") from error
-    except NotServedError as error:
-        raise ContractError(f"--model={config.model}: {error}") from error
-
-
 def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions]:
-    checker = Checker(_kafka(config, "check", None))
+    checker = Checker(kafka_config(config, "check"))
     try:
         topics = checker.topics(config.output_topic, config.dead_letter_topic)
         if config.start_from == "committed":
@@ -148,64 +96,21 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
     return topics, StopConditions(config.max_records, until, behind, stop_at)
 
 
-def _kafka(config: Config, instance_id: str, topics: Topics | None) -> KafkaConfig:
-    return KafkaConfig(
-        config.bootstrap_servers,
-        config.input_topics,
-        config.group_id,
-        instance_id,
-        delivery=config.delivery,
-        assignment=config.assignment,
-        properties=config.kafka_properties,
-        chunk_records=CHUNK_BATCHES * config.batch_max_size,
-        batch_max_size=config.batch_max_size,
-        batch_max_wait_ms=config.batch_max_wait_ms,
-        one_outcome_each=True,
-    )
-
-
-def _client_options(config: Config) -> ClientOptions:
-    return ClientOptions(
-        tls_ca_file=config.model_ca_file,
-        tls_cert_file=config.model_cert_file,
-        tls_key_file=config.model_key_file,
-        headers=config.model_headers,
-        model_poll_s=config.model_poll_s,
-        model_files=BeamFiles(),
-    )
-
-
 def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics, stop: StopConditions) -> Job:
     from pipeline.build import Job
     from transforms.dispatch import DispatchOptions
     from transforms.predict import PredictConfig
     from transforms.retry import RetryPolicy
-    from transforms.stages import DecodeConfig, EncodeConfig
 
-    merge = config.output_mode == "merge"
-    decode = DecodeConfig(model.signature, config.input_format, config.window_seconds, keep_documents=merge)
-    chosen = decode.decoder().input_format  # raises ContractError where format and signature do not fit
-    if merge and chosen != "json":
-        raise ContractError(f"--output_mode=merge: needs JSON records, but this model takes {chosen}")
-    encode = EncodeConfig(
-        config.output_topic,
-        config.dead_letter_topic,
-        model.model,
-        config.output_mode,
-        config.labels,
-        config.top_k,
-        model.signature,
-        topics.max_value_bytes,
-    )
-    encode.encoder()
+    decode, encode = formats(config, model, topics.max_value_bytes)
     return Job(
-        kafka=_kafka(config, instance_id, topics),
+        kafka=kafka_config(config, instance_id),
         stop=stop,
         decode=decode,
         predict=PredictConfig(
             config.model,
             model,
-            _client_options(config),
+            client_options(config),
             DispatchOptions(
                 config.request_timeout_s,
                 RetryPolicy(config.retry_deadline_s),

@@ -30,7 +30,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
         ConfigError: With every mistake found.
         SystemExit: ``--help`` was asked for.
     """
-    given, rest = given_flags(argv)
+    return config_of(*given_flags(argv), environ)
+
+
+def config_of(given: dict[str, Any], rest: list[str], environ: Mapping[str, str]) -> Config:
+    """Checks what ``given_flags`` has found.
+
+    Raises:
+        ConfigError: With every mistake found.
+    """
     return _Checker(given, rest, environ).config()
 
 

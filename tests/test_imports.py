@@ -108,6 +108,9 @@ def test_types_and_errors_stand_at_the_bottom() -> None:
         "limiter",
         "dispatch",
         "observe",
+        "ask",
+        "features",
+        "outcomes",
     ],
 )
 def test_what_needs_no_beam_and_no_kafka_has_none(name: str) -> None:
@@ -118,7 +121,7 @@ def test_what_needs_no_beam_and_no_kafka_has_none(name: str) -> None:
 def test_transforms_that_know_models_know_no_kafka_and_the_reverse() -> None:
     models = ("transforms.clients", "transforms.predict", "transforms.dispatch", "transforms.decode", "transforms.encode")
     assert offences("transforms/kafka", *models) == []
-    for name in ("predict", "dispatch", "stages", "decode", "encode"):
+    for name in ("predict", "dispatch", "stages", "decode", "encode", "scorer", "predict_elements", "records_out"):
         assert not [m for m in imports(ROOT / "transforms" / f"{name}.py") if under(m, "transforms.kafka", KAFKA)], name
 
 
@@ -160,6 +163,17 @@ def loaded(code: str, *packages: str) -> list[str]:
     assert done.returncode == 0, done.stderr
     found: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
     return found
+
+
+def test_the_package_itself_loads_nothing_until_a_name_is_asked_for() -> None:
+    assert loaded("import transforms", BEAM, KAFKA, "numpy", "grpc", "aiohttp") == []
+    assert loaded("from transforms import KafkaConfig, Failure", BEAM, KAFKA, "grpc", "aiohttp") == []
+
+
+def test_every_public_name_is_found() -> None:
+    code = "import transforms\nassert all(getattr(transforms, name).__name__ == name for name in transforms.__all__)"
+    assert loaded(code, BEAM, "tensorflow") == [BEAM]
+    assert loaded("import transforms.handlers", KAFKA, "tensorflow") == []
 
 
 def test_flags_are_checked_without_loading_beam() -> None:

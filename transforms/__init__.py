@@ -1,4 +1,75 @@
 """Beam transforms that score a Kafka topic with a model server, exactly once.
 
+What is for other people's pipelines can be imported from here:
+
+    from transforms import DeadLetters, Encode, KafkaConfig, Predict, ReadFromKafka, WriteToKafka
+    from transforms.handlers import TFServingModelHandler   # for Beam's own RunInference
+
+Each is loaded when it is first asked for, so that importing the package stays cheap.
+
 Imports run one way: ``pipeline -> transforms.* -> transforms.clients -> types, errors``.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transforms.clients.base import ClientOptions
+    from transforms.dispatch import DispatchOptions
+    from transforms.kafka.config import KafkaConfig
+    from transforms.kafka.guard import SessionGuard
+    from transforms.kafka.sink import WriteToKafka
+    from transforms.kafka.source import ReadFromKafka
+    from transforms.outcomes import FailedElement, Prediction
+    from transforms.predict_elements import Predict
+    from transforms.records_out import DeadLetters, Encode
+    from transforms.retry import RetryPolicy
+    from transforms.types import Failure, KafkaRecord, OutputRecord
+
+_HOMES = {
+    "ClientOptions": "transforms.clients.base",
+    "DeadLetters": "transforms.records_out",
+    "DispatchOptions": "transforms.dispatch",
+    "Encode": "transforms.records_out",
+    "FailedElement": "transforms.outcomes",
+    "Failure": "transforms.types",
+    "KafkaConfig": "transforms.kafka.config",
+    "KafkaRecord": "transforms.types",
+    "OutputRecord": "transforms.types",
+    "Predict": "transforms.predict_elements",
+    "Prediction": "transforms.outcomes",
+    "ReadFromKafka": "transforms.kafka.source",
+    "RetryPolicy": "transforms.retry",
+    "SessionGuard": "transforms.kafka.guard",
+    "WriteToKafka": "transforms.kafka.sink",
+}
+
+__all__ = [
+    "ClientOptions",
+    "DeadLetters",
+    "DispatchOptions",
+    "Encode",
+    "FailedElement",
+    "Failure",
+    "KafkaConfig",
+    "KafkaRecord",
+    "OutputRecord",
+    "Predict",
+    "Prediction",
+    "ReadFromKafka",
+    "RetryPolicy",
+    "SessionGuard",
+    "WriteToKafka",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -136,6 +136,16 @@ class Requests:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def run_here(work: Coroutine[Any, Any, T]) -> T:
+    """Runs ``work`` to its end in this thread, in a loop of its own, whether or not the thread is in one already."""
+    loop = asyncio.new_event_loop()
+    try:
+        with _no_running_loop():
+            return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
 @contextlib.contextmanager
 def _no_running_loop() -> Iterator[None]:
     """Sets aside the loop that this thread is in, if any: a notebook runs its cells, and so a pipeline, inside of one."""

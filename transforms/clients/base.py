@@ -50,6 +50,23 @@ class ClientOptions:
     model_files: ModelFiles | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RequestPreview:
+    """What one request would be, for people to look at.
+
+    Attributes:
+        protocol: ``gRPC`` or ``HTTP``.
+        method: The full name of the gRPC method, or the HTTP method.
+        address: ``HOST:PORT``, or the URL.
+        body_bytes: Bytes of the message or of the body; of headers and framing there are some more.
+    """
+
+    protocol: str
+    method: str
+    address: str
+    body_bytes: int
+
+
 class ModelClient(abc.ABC):
     """A connection to one model."""
 
@@ -79,6 +96,17 @@ class ModelClient(abc.ABC):
             MalformedAnswerError: The answer does not fit the request.
             NotServedError: The model is no longer there, or we may not call it.
         """
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview | None:
+        """What ``predict`` would send, without sending it; ``metadata`` was called before.
+
+        Returns:
+            ``None`` where a protocol does not tell.
+
+        Raises:
+            RejectedError: As ``predict``, where it can't be written.
+        """
+        return None
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from transforms.clients import mms_status
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpAnswer, HttpConnection
-from transforms.clients.mms_body import BYTES, RAW_INPUT, read_answer, request_body
+from transforms.clients.mms_body import BYTES, RAW_INPUT, Body, read_answer, request_body
 from transforms.clients.mms_errors import error_text, from_answer
 from transforms.clients.mms_status import Served
 from transforms.clients.mms_uri import MmsAddress, parse
@@ -135,15 +135,22 @@ class MmsClient(ModelClient):
         """See ``ModelClient``. More rows than one are ``RejectedError``."""
         if rows != MAX_ROWS or any(len(array) != MAX_ROWS for array in inputs.values() if array.ndim):
             raise RejectedError(f"{self._where}: a request takes one example, not {rows} rows")
-        try:
-            body = request_body(inputs, self._address.body)
-        except (TypeError, ValueError) as error:
-            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+        body = self._body(inputs)
         self._refresh_version(timeout_s)
         answer = await self._http.send("POST", self._predictions_url, timeout_s, body.content, body.content_type)
         if answer.status != 200:
             raise from_answer(self._where, answer)
         return Answer(self._read(answer), self._version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._predictions_url), len(self._body(inputs).content))
+
+    def _body(self, inputs: Mapping[str, np.ndarray]) -> Body:
+        try:
+            return request_body(inputs, self._address.body)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
 
     def _read(self, answer: HttpAnswer) -> Outputs:
         try:

@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from transforms.clients import oip_messages as messages
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.grpc_channel import GrpcChannel
 from transforms.clients.oip_errors import from_grpc
 from transforms.clients.oip_model import MODEL_CONFIGURATION, Config, Entry, describe, explain, unknown_columns
@@ -152,6 +152,22 @@ class OipGrpcClient(ModelClient):
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``oip_model.columns_of``."""
+        inputs, request = self._request(inputs)
+        body = await self._channel.call(messages.MODEL_INFER, request, timeout_s)
+        try:
+            response = messages.ModelInferResponse.FromString(body)
+        except DecodeError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
+        scalar_inputs = not any(array.ndim for array in inputs.values())
+        outputs = check_outputs(self._outputs(response), rows, self._signature, scalar_inputs, self._where)
+        return Answer(outputs, response.model_version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("gRPC", messages.MODEL_INFER, self._address.target, len(self._request(inputs)[1]))
+
+    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes]:
+        """The tensors that are sent, and the message."""
         request = messages.ModelInferRequest()
         try:
             if self._signature is not None and not self._signature.known:
@@ -162,14 +178,7 @@ class OipGrpcClient(ModelClient):
                 request.raw_input_contents.append(to_raw(array, datatype))
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
-        body = await self._channel.call(messages.MODEL_INFER, self._request_head + request.SerializeToString(), timeout_s)
-        try:
-            response = messages.ModelInferResponse.FromString(body)
-        except DecodeError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
-        scalar_inputs = not any(array.ndim for array in inputs.values())
-        outputs = check_outputs(self._outputs(response), rows, self._signature, scalar_inputs, self._where)
-        return Answer(outputs, response.model_version)
+        return inputs, self._request_head + request.SerializeToString()
 
     def _outputs(self, response: Any) -> dict[str, np.ndarray]:
         raw, tensors = response.raw_output_contents, response.outputs

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yarl
 
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpAnswer, HttpConnection
 from transforms.clients.oip_bodies import BINARY_TYPE, HEADER_LENGTH, infer_body, read_answer
 from transforms.clients.oip_errors import from_http
@@ -182,12 +182,7 @@ class OipHttpClient(ModelClient):
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``oip_model.columns_of``."""
-        try:
-            if self._signature is not None and not self._signature.known:
-                inputs = unknown_columns(inputs)
-            body, header_length = infer_body(inputs, self._bfloat16, self._binary)
-        except (TypeError, ValueError) as error:
-            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+        inputs, body, header_length = self._request(inputs)
         if header_length is None:
             answer = await self._connection.send("POST", self._infer_url, timeout_s, body)
         else:
@@ -202,6 +197,19 @@ class OipHttpClient(ModelClient):
         scalar_inputs = not any(array.ndim for array in inputs.values())
         checked = check_outputs(outputs, rows, self._signature, scalar_inputs, self._where)
         return Answer(checked, version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._infer_url), len(self._request(inputs)[1]))
+
+    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes, int | None]:
+        """The tensors that are sent, the body, and how much of it is JSON if the rest is binary."""
+        try:
+            if self._signature is not None and not self._signature.known:
+                inputs = unknown_columns(inputs)
+            return inputs, *infer_body(inputs, self._bfloat16, self._binary)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""

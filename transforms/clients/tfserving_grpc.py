@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from transforms.clients import tfserving_messages as messages
 from transforms.clients import tfserving_signature as signatures
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.grpc_channel import GrpcChannel
 from transforms.clients.tensors import fill_tensor, read_tensor
 from transforms.clients.tfserving_answer import check_outputs, classification_outputs
@@ -126,11 +126,7 @@ class TfServingGrpcClient(ModelClient):
         """See ``ModelClient``. A signature that classifies answers ``classes`` and ``scores``, a regression ``value``."""
         if self._method is not messages.PREDICT:
             return await self._answer_examples(inputs, rows, timeout_s)
-        request = messages.PredictRequest()
-        tensors = request.inputs
-        for name, array in inputs.items():
-            fill_tensor(tensors[name], array, name in self._bfloat16)
-        body = await self._channel.call(messages.PREDICT, self._request_head + request.SerializeToString(), timeout_s)
+        body = await self._channel.call(messages.PREDICT, self._predict_request(inputs), timeout_s)
         try:
             response = messages.PredictResponse.FromString(body)
         except DecodeError as error:
@@ -142,12 +138,31 @@ class TfServingGrpcClient(ModelClient):
             check_outputs(outputs, rows, self._signature, scalar_inputs, self._where), _version(response.model_spec)
         )
 
-    async def _answer_examples(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        predict = self._method is messages.PREDICT
+        request = self._predict_request(inputs) if predict else self._examples_request(inputs)
+        return RequestPreview("gRPC", self._method, self._address.target, len(request))
+
+    def _predict_request(self, inputs: Mapping[str, np.ndarray]) -> bytes:
+        request = messages.PredictRequest()
+        tensors = request.inputs
+        for name, array in inputs.items():
+            fill_tensor(tensors[name], array, name in self._bfloat16)
+        serialized: bytes = self._request_head + request.SerializeToString()
+        return serialized
+
+    def _examples_request(self, inputs: Mapping[str, np.ndarray]) -> bytes:
         (examples,) = inputs.values()
         classify = self._method is messages.CLASSIFY
         request = messages.ClassificationRequest() if classify else messages.RegressionRequest()
         request.input.example_list.examples.extend(examples.ravel().tolist())
-        body = await self._channel.call(self._method, self._request_head + request.SerializeToString(), timeout_s)
+        serialized: bytes = self._request_head + request.SerializeToString()
+        return serialized
+
+    async def _answer_examples(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        classify = self._method is messages.CLASSIFY
+        body = await self._channel.call(self._method, self._examples_request(inputs), timeout_s)
         kind = messages.ClassificationResponse if classify else messages.RegressionResponse
         try:
             response = kind.FromString(body)

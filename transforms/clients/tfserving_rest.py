@@ -20,7 +20,7 @@ import yarl
 
 from transforms.clients import tfserving_json as bodies
 from transforms.clients import tfserving_signature as signatures
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpConnection
 from transforms.clients.tfserving_answer import check_outputs
 from transforms.clients.tfserving_errors import clean, from_http_status
@@ -148,14 +148,7 @@ class TfServingRestClient(ModelClient):
         """See ``ModelClient``. Classification answers ``classes`` and ``scores``, a regression ``value``."""
         signature = self._signature
         examples = signature is not None and signature.takes_examples
-        try:
-            if examples:
-                (records,) = inputs.values()
-                body = bodies.examples_body(records.ravel().tolist(), self._signature_name)
-            else:
-                body = bodies.predict_body(inputs, signature, self._signature_name)
-        except (TypeError, ValueError) as error:
-            raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
+        body = self._body(inputs)
         self._refresh_version(timeout_s)
         status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
@@ -176,6 +169,20 @@ class TfServingRestClient(ModelClient):
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = signature is not None and not examples and not any(array.ndim for array in inputs.values())
         return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._predict_url), len(self._body(inputs)))
+
+    def _body(self, inputs: Mapping[str, np.ndarray]) -> bytes:
+        signature = self._signature
+        try:
+            if signature is not None and signature.takes_examples:
+                (records,) = inputs.values()
+                return bodies.examples_body(records.ravel().tolist(), self._signature_name)
+            return bodies.predict_body(inputs, signature, self._signature_name)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
 
     def _refresh_version(self, timeout_s: float) -> None:
         if not self._has_status or self._address.version is not None or self._refresh is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.tfserving_answer import Outputs, check_outputs
 from transforms.clients.tfserving_json import read_outputs
 from transforms.clients.vertex_errors import Refusal, Reply
@@ -32,6 +32,9 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.types import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME, METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
+
+PREDICT = "/google.cloud.aiplatform.v1.PredictionService/Predict"
+"""The gRPC method that the client library calls."""
 
 _INSTALL = "--model={}: Vertex AI needs packages that are not here ({}): pip install 'kafka-model-scoring[vertex]'"
 
@@ -141,6 +144,13 @@ class VertexClient(ModelClient):
         if answered.model_name:
             headers.append((DEPLOYED_MODEL_NAME, answered.model_name.encode()))
         return Answer(self._outputs(answered, rows), answered.version, tuple(headers))
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        size = len(self._body(inputs, rows))
+        if self._address.transport == REST:
+            return RequestPreview("HTTP", "POST", self._address.predict_url, size)
+        return RequestPreview("gRPC", PREDICT, self._address.target, size)
 
     def _body(self, inputs: Mapping[str, np.ndarray], rows: int) -> bytes:
         try:

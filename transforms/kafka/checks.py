@@ -30,13 +30,28 @@ class Topics:
 
     Attributes:
         partitions: All partitions of the input topics.
-        created: The dead-letter topic, if it had to be made.
+        created: The dead-letter topic, if it had to be made (or would have to be).
         max_value_bytes: How large a record the output topic takes; ``None`` if the broker did not say.
     """
 
     partitions: tuple[Partition, ...]
     created: str | None
     max_value_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Position:
+    """Where reading starts in one partition, and what there is.
+
+    Attributes:
+        start: The offset at which a run would start.
+        low: The earliest offset.
+        high: The end.
+    """
+
+    start: int
+    low: int
+    high: int
 
 
 class Checker:
@@ -59,8 +74,13 @@ class Checker:
             }
         )
 
-    def topics(self, output_topic: str, dead_letter_topic: str) -> Topics:
+    def topics(self, output_topic: str, dead_letter_topic: str, *, create: bool = True) -> Topics:
         """Checks that the topics are there; makes the dead-letter topic if it is not, as Kafka Connect does.
+
+        Args:
+            output_topic: Where predictions go.
+            dead_letter_topic: Where dead letters go.
+            create: Whether to make it; if not, nothing on the broker is changed.
 
         Raises:
             ContractError: No broker, no access, or a topic that does not exist.
@@ -78,7 +98,8 @@ class Checker:
             raise ContractError("\n".join(missing))
         created = None
         if dead_letter_topic not in found:
-            self._create(dead_letter_topic, len(found[output_topic].partitions))
+            if create:
+                self._create(dead_letter_topic, len(found[output_topic].partitions))
             created = dead_letter_topic
         partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
         return Topics(partitions, created, self._max_bytes(output_topic))
@@ -110,12 +131,38 @@ class Checker:
                 behind.append((tp.topic, tp.partition))
         return tuple(ends), tuple(behind)
 
+    def positions(self, partitions: Sequence[Partition], start_from: str) -> dict[Partition, Position]:
+        """Where a run would start to read, and what there is; changes nothing.
+
+        Args:
+            partitions: Which.
+            start_from: ``committed`` (``earliest`` where the group has none), ``earliest``, ``latest`` or an ISO time.
+        """
+        committed = start_from == "committed"
+        found = {}
+        for tp in self._committed(partitions) if committed else self._targets(partitions, start_from):
+            low, high = self._watermarks(tp)
+            found[tp.topic, tp.partition] = Position(min(max(tp.offset, low), high), low, high)
+        return found
+
     def reset(self, partitions: Sequence[Partition], start_from: str) -> None:
         """Sets the group's committed offsets: ``earliest``, ``latest`` or an ISO time.
 
         Raises:
             ContractError: The group has members now.
         """
+        wanted = self._targets(partitions, start_from)
+        try:
+            for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+        except ck.KafkaException as error:
+            raise ContractError(
+                f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running now? "
+                f"Stop them, or use another --group_id ({describe(error.args[0])})"
+            ) from error
+
+    def _targets(self, partitions: Sequence[Partition], start_from: str) -> list[ck.TopicPartition]:
         wanted = []
         for topic, number in partitions:
             low, high = self._watermarks(ck.TopicPartition(topic, number))
@@ -128,15 +175,7 @@ class Checker:
             ):
                 if at.offset >= 0:  # -1: no record since then, so the end
                     target.offset = at.offset
-        try:
-            for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
-                if tp.error is not None:
-                    raise ck.KafkaException(tp.error)
-        except ck.KafkaException as error:
-            raise ContractError(
-                f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running now? "
-                f"Stop them, or use another --group_id ({describe(error.args[0])})"
-            ) from error
+        return wanted
 
     def close(self) -> None:
         """Closes the connection."""

@@ -1,0 +1,39 @@
+"""A handler by the name of each protocol: ``UriModelHandler``, for the URIs of that protocol alone."""
+
+from __future__ import annotations
+
+from transforms.handlers.base import UriModelHandler
+
+
+class TFServingModelHandler(UriModelHandler):
+    """TensorFlow Serving's gRPC and REST APIs, and KServe V1.
+
+    ``grpc://HOST:PORT/MODEL[@VERSION][?signature=NAME]``, ``http://HOST:PORT/v1/models/MODEL``; with TLS ``grpcs://`` and
+    ``https://``.
+    """
+
+    schemes = ("grpc", "grpcs", "http", "https")
+
+
+class OpenInferenceModelHandler(UriModelHandler):
+    """The Open Inference Protocol, V2: Triton, MLServer, KServe. ``oip+grpc://HOST:PORT/MODEL``, ``oip+http://…``."""
+
+    schemes = ("oip+grpc", "oip+grpcs", "oip+http", "oip+https")
+
+
+class VertexModelHandler(UriModelHandler):
+    """Vertex AI online prediction. ``vertex://PROJECT/REGION/ENDPOINT``."""
+
+    schemes = ("vertex",)
+
+
+class MmsModelHandler(UriModelHandler):
+    """multi-model-server and TorchServe. ``mms+http://HOST:PORT/MODEL``."""
+
+    schemes = ("mms+http", "mms+https")
+
+
+class SavedModelHandler(UriModelHandler):
+    """A TensorFlow SavedModel in the worker itself. ``saved_model:///PATH``."""
+
+    schemes = ("saved_model",)

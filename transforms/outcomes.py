@@ -1,0 +1,84 @@
+"""What a public transform gives for each element: a ``Prediction``, or a ``FailedElement`` that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.types import AnsweredSegment, Failure, Header, PredictedChunk
+
+
+class Prediction(NamedTuple):
+    """An element that the model answered.
+
+    Attributes:
+        element: What went in: a ``KafkaRecord``, or features.
+        outputs: Output name to this element's row of it: an array without the batch dimension, a NumPy scalar, bytes for
+            a string, or a JSON-like value where an output is ragged.
+        model: The model's name.
+        version: The version that answered; empty if the server does not say.
+        latency_ms: Milliseconds that the request took.
+        attempts: Requests it took.
+        headers: What else the server said of who answered, as headers of a record that is written.
+    """
+
+    element: Any
+    outputs: Mapping[str, Any]
+    model: str
+    version: str
+    latency_ms: float
+    attempts: int
+    headers: tuple[Header, ...] = ()
+
+
+class FailedElement(NamedTuple):
+    """An element without a prediction.
+
+    Attributes:
+        element: What went in.
+        failure: Why there is no prediction.
+    """
+
+    element: Any
+    failure: Failure
+
+
+Outcome = Prediction | FailedElement
+
+
+def outcomes_of(elements: Sequence[Any], chunk: PredictedChunk, model: str) -> list[Outcome]:
+    """Returns the outcome of each element, in their order.
+
+    Args:
+        elements: What the rows of the chunk were made from.
+        chunk: The rows' answers and failures.
+        model: The model's name.
+
+    Raises:
+        ValueError: A row has no outcome: a mistake of the caller, which must never lose an element silently.
+    """
+    found: list[Outcome | None] = [None] * len(elements)
+    for answer in chunk.answers:
+        for at, row in enumerate(answer.rows):
+            outputs = {name: values[at] for name, values in answer.outputs.items()}
+            found[row] = Prediction(
+                elements[row], outputs, model, answer.version, answer.latency_ms, answer.attempts, answer.headers
+            )
+    for row, failure in chunk.failures.items():
+        found[row] = FailedElement(elements[row], failure)
+    complete = [outcome for outcome in found if outcome is not None]
+    if len(complete) != len(elements):
+        raise ValueError(f"{len(elements)} elements, but {len(complete)} outcomes")
+    return complete
+
+
+def answer_of(prediction: Prediction) -> AnsweredSegment:
+    """Returns the prediction as the answer to a request of one row."""
+    outputs = {
+        name: np.asarray(value)[np.newaxis] if isinstance(value, np.ndarray | np.generic) else [value]
+        for name, value in prediction.outputs.items()
+    }
+    _, _, _, version, latency_ms, attempts, headers = prediction
+    return AnsweredSegment([0], outputs, version, latency_ms, attempts, headers)
