@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from transforms.formats.options import FormatOptions
+
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
 
@@ -31,6 +33,7 @@ class Config:
     model_cert_file: str | None
     model_key_file: str | None
     input_format: str
+    formats: FormatOptions
     output_mode: str
     labels: tuple[str, ...] | None
     top_k: int | None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline import worker
 from pipeline.config import Config
 from pipeline.demo import Demo
+from pipeline.format_options import check_registry
 from pipeline.instance import InstanceIds
 from pipeline.metrics import serve_metrics
 from pipeline.stats import Totals, open_rows
@@ -58,6 +59,7 @@ def launch(config: Config) -> int:
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
             model, (topics, stop) = _both(lambda: _ask_model(config), lambda: _check_kafka(config, status))
+            check_registry(config)
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
@@ -171,7 +173,10 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
     from transforms.stages import DecodeConfig, EncodeConfig
 
     merge = config.output_mode == "merge"
-    decode = DecodeConfig(model.signature, config.input_format, config.window_seconds, keep_documents=merge)
+    retry = RetryPolicy(config.retry_deadline_s)
+    decode = DecodeConfig(
+        model.signature, config.input_format, config.window_seconds, merge, config.formats, retry, config.on_unavailable
+    )
     chosen = decode.decoder().input_format  # raises ContractError where format and signature do not fit
     if merge and chosen != "json":
         raise ContractError(f"--output_mode=merge: needs JSON records, but this model takes {chosen}")
@@ -184,6 +189,8 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
         config.top_k,
         model.signature,
         topics.max_value_bytes,
+        tuple(name for name, _ in config.formats.pass_through),
+        config.formats.registry is not None,
     )
     encode.encoder()
     return Job(
@@ -196,7 +203,7 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
             _client_options(config),
             DispatchOptions(
                 config.request_timeout_s,
-                RetryPolicy(config.retry_deadline_s),
+                retry,
                 config.on_unavailable,
                 config.max_in_flight,
             ),
