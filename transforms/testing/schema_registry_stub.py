@@ -16,6 +16,7 @@ import http.server
 import json
 import re
 import socket
+import sys
 import threading
 import urllib.parse
 from collections.abc import Sequence
@@ -162,6 +163,11 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], registry: SchemaRegistryStub):
         self.registry = registry
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of clients that did not wait for their answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
