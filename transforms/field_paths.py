@@ -66,10 +66,10 @@ class FieldPath:
         Raises:
             NotFoundError: There is none.
         """
-        value = document
+        value: Any = document
         for done, step in enumerate(self.steps):
             try:
-                if type(value) is not (dict if type(step) is str else list):
+                if type(value) is not (dict if isinstance(step, str) else list):
                     raise KeyError
                 value = value[step]
             except (KeyError, IndexError):

@@ -88,6 +88,7 @@ class DecodeChunks(beam.DoFn):
         self._config = config
         self._guard: BundleGuard = guard or NoGuard()
         self._lookup: SchemaLookup | None = None
+        self._void = False
 
     def setup(self) -> None:
         """Makes the decoder, once a worker; contacts nobody yet."""

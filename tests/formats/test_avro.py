@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -177,12 +178,13 @@ DECIMAL_2 = {"logicalType": "decimal", "precision": 6, "scale": 2}
 )  # fmt: skip
 def test_logical_types(schema: Any, datum: Any, expected: Any) -> None:
     """Dates and times are the numbers that Avro stores; decimals are computed; also inside of unions, arrays and maps."""
-    for wrapped, value, unwrap in (
+    wrappings: list[tuple[Any, Any, Callable[[Any], Any]]] = [
         (schema, datum, lambda found: found),
         (["null", schema], datum, lambda found: found),
         ({"type": "array", "items": schema}, [datum], lambda found: found[0]),
         ({"type": "map", "values": ["null", schema]}, {"k": datum}, lambda found: found["k"]),
-    ):
+    ]
+    for wrapped, value, unwrap in wrappings:
         found = unwrap(read(schema_of(f=wrapped), {"f": value})["f"])
         assert (type(found), found) == (type(expected), expected)
 

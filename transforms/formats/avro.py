@@ -113,7 +113,7 @@ def _container_reader(schema_text: str) -> AvroReader:
 
 def _read_container(value: bytes) -> Any:
     try:
-        blocks = fastavro.block_reader(io.BytesIO(value))
+        blocks: Any = fastavro.block_reader(io.BytesIO(value))
         schema_text = blocks.metadata["avro.schema"]
         found = [(block.num_records, block.bytes_.read()) for block in blocks]
     except Exception as error:  # as above

@@ -116,7 +116,7 @@ class Registry:
             asked[0] += 1
             if asked[0] > MAX_REFERENCES:
                 raise UnknownSchemaError(f"its schema has more than {MAX_REFERENCES} references, or they go in a circle")
-            found = self._client.get_version(reference.subject, reference.version).schema
+            found = self._client.get_version(reference.subject, reference.version, deleted=True).schema
             self._add_references(found, texts, asked)
             texts[found.schema_str] = None
 
