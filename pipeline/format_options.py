@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config import Config
-from transforms.codecs import AVRO, DOCUMENTS
+from transforms.codecs import AVRO, DOCUMENTS, PROTOBUF
 from transforms.errors import ConfigError, ContractError, NotServedError, TransientError
 from transforms.field_paths import PathError, parse_named_paths
 from transforms.formats.options import FormatOptions, Paths, RegistryConfig
+from transforms.formats.readers import FRAMED
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def format_options(given: GivenFormats, mistakes: list[str]) -> FormatOptions:
     if asked not in (*DOCUMENTS, "auto"):
         for name, paths in (("features", features), ("pass_through", pass_through)):
             if paths:
-                mistakes.append(f"--{name}: records of --input_format={asked} have no fields; use json or avro")
+                mistakes.append(f"--{name}: records of --input_format={asked} have no fields; use json, avro or protobuf")
     if pass_through and given.output_mode == "merge":
         mistakes.append("--pass_through: --output_mode=merge writes the whole record already; leave one of them out")
     if given.avro_schema is not None and asked != AVRO:
@@ -81,13 +82,15 @@ def _avro_schema(path: str | None, mistakes: list[str]) -> str | None:
 
 def _registry(given: GivenFormats, mistakes: list[str]) -> RegistryConfig | None:
     if given.registry is None:
+        if given.input_format == PROTOBUF:
+            mistakes.append("--input_format=protobuf: needs --schema_registry, by whose schemas the records are read")
         if given.properties:
             mistakes.append("--schema_registry_config: needs --schema_registry")
         return None
     before = len(mistakes)
     if given.input_format not in DOCUMENTS:
         mistakes.append(
-            f"--schema_registry: say by --input_format=avro or json what is framed; it is {given.input_format} now"
+            f"--schema_registry: say by --input_format=avro, protobuf or json what is framed; it is {given.input_format} now"
         )
     for url in given.registry.split(","):
         mistakes += [f"--schema_registry: {problem}" for problem in _url_problems(url.strip())]
@@ -124,7 +127,7 @@ def check_registry(config: Config) -> None:
         ContractError: It is not, or refuses us.
     """
     registry = config.formats.registry
-    if registry is None or config.input_format != AVRO:
+    if registry is None or config.input_format not in FRAMED:
         return
     from transforms.formats.registry import Registry
 

@@ -311,7 +311,7 @@ class _Checker:
             self.mistakes.append("--workers: needs --assignment=group, by which the workers share the partitions")
         if config.top_k is not None and config.labels is None and not self._given.get("labels"):
             self.mistakes.append("--top_k: needs --labels")
-        if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example", "avro", "npy"):
+        if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example", "avro", "protobuf", "npy"):
             self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}")
         if bool(config.model_cert_file) != bool(config.model_key_file):
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")

@@ -6,9 +6,10 @@
 | ``bytes`` | the one string input as it is: an image, a text | a signature of one string input |
 | ``tf_example`` | a serialized ``tf.Example`` | classify, regress, or one string input |
 | ``avro`` | a datum, framed by a schema registry, bare or in a container file; then as ``json`` | as ``json`` |
+| ``protobuf`` | a message, framed by a schema registry; then as ``json`` | as ``json`` |
 | ``npy`` | one array, as ``numpy.save`` writes it | a signature of one input, of any dtype |
 
-Behind a schema registry's frame a value may be ``avro`` or ``json``: see ``transforms.formats``.
+Behind a schema registry's frame a value may be ``avro``, ``json`` or ``protobuf``: see ``transforms.formats``.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ JSON = "json"
 BYTES = "bytes"
 TF_EXAMPLE = "tf_example"
 AVRO = "avro"
+PROTOBUF = "protobuf"
 NPY = "npy"
-INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE, AVRO, NPY)
-DOCUMENTS = (JSON, AVRO)
+INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE, AVRO, PROTOBUF, NPY)
+DOCUMENTS = (JSON, AVRO, PROTOBUF)
 """The formats that have fields, which a path can point at."""
 
 UNKNOWN_INPUT = "instances"

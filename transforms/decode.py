@@ -16,7 +16,6 @@ import orjson
 
 from transforms.casting import MAX_RANK, Caster, FieldMismatch, describe, is_b64, observed_shape
 from transforms.codecs import (
-    AVRO,
     BYTES,
     DOCUMENTS,
     JSON,
@@ -33,12 +32,12 @@ from transforms.errors import ContractError
 from transforms.features import Features
 from transforms.formats.as_json import with_bytes_as_b64
 from transforms.formats.options import FormatOptions
-from transforms.formats.readers import open_reader
+from transforms.formats.readers import FRAMED, open_reader
 from transforms.pass_through import PassThrough
 from transforms.types import STAGE_DECODE, DecodedChunk, Failure, KafkaRecord, Segment, Signature
 
 if TYPE_CHECKING:
-    from transforms.formats.schemas import FramedAvro
+    from transforms.formats.schemas import FramedReader
 
 _FIELDS_SHOWN = 8
 
@@ -50,8 +49,8 @@ class Decoder:
     """Decodes chunks of records for one signature. Holds no I/O and may be pickled.
 
     Attributes:
-        input_format: ``json``, ``bytes``, ``tf_example``, ``avro`` or ``npy``: what ``auto`` came to.
-        schemas: With a registry and Avro: what knows the schemas; it must know those of a chunk before that is decoded.
+        input_format: ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``: what ``auto`` came to.
+        schemas: With a registry, and Avro or Protobuf: what knows the schemas; it must be taught those of a chunk first.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Decoder:
 
         Args:
             signature: What the model takes.
-            input_format: ``auto``, ``json``, ``bytes``, ``tf_example``, ``avro`` or ``npy``.
+            input_format: ``auto``, ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``.
             window_seconds: Records of different windows of this length (by Kafka timestamp, from the epoch on) never
                 share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
             keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
@@ -80,7 +79,9 @@ class Decoder:
         self.input_format = resolve_input_format(signature, input_format, needs_fields)
         if needs_fields and self.input_format not in DOCUMENTS:
             flag = "--features" if formats.features else "--pass_through"
-            raise ContractError(f"{flag}: records of {self.input_format} have no fields; leave it out, or use json or avro")
+            raise ContractError(
+                f"{flag}: records of {self.input_format} have no fields; leave it out, or use json, avro or protobuf"
+            )
         if keep_documents and self.input_format != JSON:
             raise ContractError(
                 f"--output_mode=merge: the records are read as {self.input_format}, and only JSON can hold a prediction; "
@@ -101,15 +102,16 @@ class Decoder:
         self._single = self._casters[0] if len(self._casters) == 1 else None
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
         self._reader = open_reader(self.input_format, signature, formats)
-        self.schemas: FramedAvro | None = None
-        if self.input_format == AVRO and formats.registry is not None:
-            self.schemas = cast("FramedAvro", self._reader)
+        self.schemas: FramedReader | None = None
+        if self.input_format in FRAMED and formats.registry is not None:
+            self.schemas = cast("FramedReader", self._reader)
 
     def decode(self, records: list[KafkaRecord]) -> DecodedChunk:
         """Decodes the records of a chunk; every row ends up in exactly one of segments and failures.
 
         Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``; of the
-        formats ``AvroError``, ``SchemaError``, ``NpyError``, ``FrameError``, ``UnknownSchema``, ``RegistryUnavailable``.
+        formats ``AvroError``, ``ProtobufError``, ``NpyError``, ``FrameError``, ``SchemaError``, ``UnknownSchema``,
+        ``RegistryUnavailable``.
         """
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
@@ -238,7 +240,7 @@ class Decoder:
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """JSON as it is, to a server that publishes no signature."""
-        if self.input_format == AVRO:
+        if self.input_format != JSON:
             documents = [with_bytes_as_b64(document) for document in documents]
         if not can_be_sent_on(documents):
             good = list(map(can_be_sent_on, documents))

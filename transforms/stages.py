@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
+from transforms.codecs import PROTOBUF
 from transforms.coders import OutputChunk
 from transforms.decode import Decoder
 from transforms.encode import Encoder
@@ -95,7 +96,7 @@ class DecodeChunks(beam.DoFn):
         config = self._config
         self._decoder = config.decoder()
         if self._decoder.schemas is not None and config.formats.registry is not None:
-            registry = Registry(config.formats.registry)
+            registry = Registry(config.formats.registry, self._decoder.schemas.kind == PROTOBUF)
             self._lookup = SchemaLookup(registry, self._guard, config.retry, config.on_unavailable)
 
     def start_bundle(self) -> None:

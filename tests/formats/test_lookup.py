@@ -16,7 +16,7 @@ from transforms.formats.registry import RegisteredSchema, UnknownSchemaError
 from transforms.formats.schemas import FramedAvro
 from transforms.retry import RetryPolicy
 
-STRING = RegisteredSchema("AVRO", ('"string"',))
+STRING = RegisteredSchema("AVRO", '"string"')
 VALUES = records(b"\0\0\0\0\x07\x02a", b"\0\0\0\0\x08\x02b")
 
 

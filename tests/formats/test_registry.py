@@ -29,7 +29,7 @@ def client(registry: SchemaRegistryStub) -> Iterator[Registry]:
 def test_a_schema_by_its_id(registry: SchemaRegistryStub, client: Registry) -> None:
     number = registry.add('"string"', number=1_000_000)
     for _ in range(3):
-        assert client.schema(number) == RegisteredSchema("AVRO", ('"string"',))
+        assert client.schema(number) == RegisteredSchema("AVRO", '"string"')
     assert registry.requests == [f"/schemas/ids/{number}"], "and it is kept"
     assert client.schema(registry.add('{"type":"object"}', "JSON")).kind == "JSON"
 
@@ -39,7 +39,8 @@ def test_references_come_before_what_refers_to_them(registry: SchemaRegistryStub
     registry.add("A", subject="a")
     registry.add("B", subject="b/b", references=[Reference("A", "a", 1)])
     number = registry.add("C", references=[Reference("A", "a", 1), Reference("B", "b/b", 1), Reference("A", "a", 1)])
-    assert client.schema(number).texts == ("A", "B", "C")
+    found = client.schema(number)
+    assert (found.text, list(found.references.items())) == ("C", [("A", "A"), ("B", "B")])
 
 
 def test_references_in_a_circle_end(registry: SchemaRegistryStub, client: Registry) -> None:
@@ -107,7 +108,7 @@ def test_credentials(registry: SchemaRegistryStub, client: Registry) -> None:
     config = RegistryConfig(registry.url, (("basic.auth.user.info", f"me:{SECRET}"),))
     assert SECRET not in repr(config)
     ours = Registry(config)
-    assert ours.schema(number).texts == ('"string"',)
+    assert ours.schema(number).text == '"string"'
     ours.close()
 
 
@@ -133,11 +134,11 @@ def test_ids_are_wanted_until_they_are_known() -> None:
     avro = FramedAvro()
     framed = [b"\0\0\0\0\x07\x02a", b"\0\0\0\0\x08\x02a", b"\0\0\0\0\x07\x02b", b"\0\0\0", None, b"", b"{}"]
     assert avro.wanted(records(*framed)) == [7, 8]
-    avro.learn(7, RegisteredSchema("AVRO", ('"string"',)))
+    avro.learn(7, RegisteredSchema("AVRO", '"string"'))
     avro.miss(8, UnknownSchemaError("not there"))
     assert avro.read(framed[0] or b"") == "a"
     with pytest.raises(UnknownSchemaError):
         avro.read(framed[1] or b"")
     assert avro.wanted(records(*framed)) == [8], "it may have come meanwhile"
-    avro.learn(8, RegisteredSchema("PROTOBUF", ("",)))
+    avro.learn(8, RegisteredSchema("PROTOBUF", ""))
     assert avro.wanted(records(*framed)) == [], "it will never be Avro"

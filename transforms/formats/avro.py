@@ -10,7 +10,7 @@ import decimal
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -142,8 +142,3 @@ def _numbers(value: Any) -> Any:
     if math.isinf(number):
         raise AvroError("a decimal is beyond float64")
     return number
-
-
-def read_with(texts: Sequence[str], reader: ParsedSchema | None) -> AvroReader:
-    """Makes a reader of a schema's text, which comes last, and of those that it refers to."""
-    return AvroReader(parse_avro_schema(texts[-1], texts[:-1]), reader)

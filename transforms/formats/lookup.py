@@ -15,7 +15,7 @@ from typing import Protocol
 from transforms.codecs import FormatError
 from transforms.errors import ModelError, TransientError, UnavailableError
 from transforms.formats.registry import RegisteredSchema
-from transforms.formats.schemas import FramedAvro
+from transforms.formats.schemas import FramedReader
 from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer
 from transforms.retry import RetryPolicy
@@ -42,7 +42,7 @@ class SchemaSource(Protocol):
 
 
 class SchemaLookup:
-    """Teaches ``FramedAvro`` the schemas that a chunk needs. Not for use by several threads at once.
+    """Teaches ``FramedReader`` the schemas that a chunk needs. Not for use by several threads at once.
 
     Args:
         source: The registry.
@@ -68,7 +68,7 @@ class SchemaLookup:
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="schema-registry")
 
-    def teach(self, avro: FramedAvro, records: Sequence[KafkaRecord]) -> bool:
+    def teach(self, framed: FramedReader, records: Sequence[KafkaRecord]) -> bool:
         """Gets the schemas of ``records``, waiting for the registry if need be.
 
         Returns:
@@ -77,14 +77,14 @@ class SchemaLookup:
         Raises:
             UnavailableError: The registry is down, and ``on_unavailable`` is ``fail``.
         """
-        return all(self._learn(avro, number) for number in avro.wanted(records))
+        return all(self._learn(framed, number) for number in framed.wanted(records))
 
     def close(self) -> None:
         """Closes the connections."""
         self._source.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _learn(self, avro: FramedAvro, number: int) -> bool:
+    def _learn(self, framed: FramedReader, number: int) -> bool:
         began, failed, told = self._clock(), 0, False
         try:
             while True:
@@ -92,16 +92,16 @@ class SchemaLookup:
                     schema = self._ask(number)
                     if schema is None:
                         return False
-                    avro.learn(number, schema)
+                    framed.learn(number, schema)
                     return True
                 except FormatError as error:
-                    avro.miss(number, error)
+                    framed.miss(number, error)
                     return True
                 except ModelError as error:
                     failed += 1
                     waited_s = self._clock() - began
                     if waited_s >= self._retry.deadline_s and self._on_unavailable == "dead_letter":
-                        avro.miss(number, RegistryUnavailableError(f"schema {number} could not be had: {error}"))
+                        framed.miss(number, RegistryUnavailableError(f"schema {number} could not be had: {error}"))
                         return True
                     if waited_s >= self._retry.deadline_s and self._on_unavailable == "fail":
                         raise UnavailableError(f"the schema registry is down: {error}") from error

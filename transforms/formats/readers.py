@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from transforms.codecs import AVRO, JSON, NPY
+from transforms.codecs import AVRO, JSON, NPY, PROTOBUF
 from transforms.errors import ContractError
 from transforms.formats.frame import FramedJson
 from transforms.formats.options import FormatOptions
 from transforms.types import Signature
+
+FRAMED = (AVRO, PROTOBUF)
+"""The formats that need the schemas of a registry, if there is one."""
 
 
 class Reader(Protocol):
@@ -36,13 +39,17 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
 
         [(name, spec)] = signature.inputs.items()
         return NpyReader(name, spec)
-    if input_format != AVRO:
+    if input_format not in FRAMED:
         return None
     # Here: fastavro is not for those to load who have no Avro.
     from transforms.formats.avro import PlainAvro
     from transforms.formats.avro_schema import SchemaError, parse_avro_schema
-    from transforms.formats.schemas import FramedAvro
+    from transforms.formats.schemas import FramedAvro, FramedProtobuf
 
+    if input_format == PROTOBUF:
+        if options.registry is None:
+            raise ContractError("--input_format=protobuf: needs --schema_registry, by whose schemas the records are read")
+        return FramedProtobuf()
     try:
         if options.registry is None:
             return PlainAvro(options.avro_schema)

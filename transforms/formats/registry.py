@@ -7,6 +7,7 @@ Apicurio, Karapace and Redpanda serve, too.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from transforms.codecs import FormatError
@@ -37,11 +38,13 @@ class RegisteredSchema:
 
     Attributes:
         kind: ``AVRO``, ``JSON`` or ``PROTOBUF``.
-        texts: Its text, last; before it those of the schemas that it refers to, each behind what it refers to itself.
+        text: Its text; of Protobuf, where that was asked for, the serialized file in base64.
+        references: The schemas that it refers to, by the name that they are referred to by; each behind what it refers to.
     """
 
     kind: str
-    texts: tuple[str, ...]
+    text: str
+    references: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Registry:
@@ -49,13 +52,15 @@ class Registry:
 
     Args:
         config: Where it is, and as whom to ask.
+        serialized: Ask for Protobuf files in their serialized form.
 
     Raises:
         ConfigError: The client takes no such properties, or is not installed.
     """
 
-    def __init__(self, config: RegistryConfig):
+    def __init__(self, config: RegistryConfig, serialized: bool = False):
         self._url = config.url
+        self._format = "serialized" if serialized else None
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
         except ImportError as error:
@@ -86,14 +91,14 @@ class Registry:
         if schema_id > MAX_ID:
             raise UnknownSchemaError(f"schema {schema_id} can't be in the registry: ids end at {MAX_ID}")
         try:
-            schema = self._client.get_schema(schema_id)
-            texts: dict[str, None] = {}
-            self._add_references(schema, texts, [0])
+            schema = self._client.get_schema(schema_id, fmt=self._format)
+            references: dict[str, str] = {}
+            self._add_references(schema, references, [0])
         except Exception as error:  # noqa: BLE001  # of httpx or httpx2, whichever the client found; they share no base
             self._translate(error, schema_id)
         if not isinstance(schema.schema_str, str):
             raise TransientError(f"the schema registry at {self._url} answered without a schema")
-        return RegisteredSchema(schema.schema_type or "AVRO", (*texts, schema.schema_str))
+        return RegisteredSchema(schema.schema_type or "AVRO", schema.schema_str, references)
 
     def check(self) -> None:
         """Asks for a schema that may or may not exist.
@@ -111,14 +116,15 @@ class Registry:
         """Closes the connections."""
         self._client.close()
 
-    def _add_references(self, schema: Any, texts: dict[str, None], asked: list[int]) -> None:
+    def _add_references(self, schema: Any, references: dict[str, str], asked: list[int]) -> None:
         for reference in schema.references or ():
             asked[0] += 1
             if asked[0] > MAX_REFERENCES:
                 raise UnknownSchemaError(f"its schema has more than {MAX_REFERENCES} references, or they go in a circle")
-            found = self._client.get_version(reference.subject, reference.version, deleted=True).schema
-            self._add_references(found, texts, asked)
-            texts[found.schema_str] = None
+            # A version that was deleted since may still be referred to.
+            found = self._client.get_version(reference.subject, reference.version, True, self._format).schema
+            self._add_references(found, references, asked)
+            references[reference.name] = found.schema_str
 
     def _translate(self, error: Exception, schema_id: int) -> NoReturn:
         if isinstance(error, FormatError):

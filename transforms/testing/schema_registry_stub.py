@@ -4,8 +4,9 @@
         number = registry.add('"string"')
         registry.url
 
-``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}`` and ``POST /subjects/{subject}/versions``, with the
-registry's error codes (40401 subject, 40402 version, 40403 schema not found). It fails on demand: see the attributes.
+``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (which version is
+it?) and ``POST /subjects/{subject}/versions`` (register), with the registry's error codes (40401 subject, 40402 version, 40403
+schema not found). A schema is given back as it came, in whatever form is asked for. It fails on demand: see the attributes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 _BY_ID = re.compile(r"/schemas/ids/(\d+)")
+_SUBJECT = re.compile(r"/subjects/([^/]+)")
 _VERSION = re.compile(r"/subjects/([^/]+)/versions(?:/(\d+|latest))?")
 
 
@@ -127,6 +129,8 @@ class SchemaRegistryStub:
                 return 401, {"error_code": 401, "message": "Unauthorized"}
         if method == "GET" and (by_id := _BY_ID.fullmatch(path)):
             return self._schema(int(by_id.group(1)))
+        if method == "POST" and (only := _SUBJECT.fullmatch(path)):
+            return self._find(urllib.parse.unquote(only.group(1)), json.loads(body))
         if version := _VERSION.fullmatch(path):
             subject = urllib.parse.unquote(version.group(1))
             if method == "POST" and version.group(2) is None:
@@ -149,6 +153,12 @@ class SchemaRegistryStub:
             return 404, {"error_code": 40402, "message": f"Version {version} not found."}
         number = versions[index - 1]
         return 200, {"subject": subject, "version": index, "id": number, **self._schemas[number]}
+
+    def _find(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        for version, number in enumerate(self._subjects.get(subject, []), 1):
+            if self._schemas[number]["schema"] == asked["schema"]:
+                return self._version(subject, str(version))
+        return 404, {"error_code": 40403, "message": "Schema not found"}
 
     def _register(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         references = [Reference(r["name"], r["subject"], r["version"]) for r in asked.get("references") or ()]
