@@ -6,6 +6,7 @@ A path finds one value or none. Wildcards, filters and slices, which may find ma
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -71,7 +72,7 @@ class FieldPath:
             try:
                 if type(value) is not (dict if isinstance(step, str) else list):
                     raise KeyError
-                value = value[step]
+                value = operator.getitem(value, step)
             except (KeyError, IndexError):
                 raise NotFoundError(f"{self.text}: nothing at {self._until(done + 1)}") from None
         return value

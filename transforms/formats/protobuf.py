@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from transforms.codecs import FormatError
@@ -149,22 +149,22 @@ def _document(message: Message) -> dict[str, Any]:
     return found
 
 
-def _is_repeated(field: FieldDescriptor) -> bool:
+def _is_repeated(field: Any) -> bool:
     if hasattr(field, "is_repeated"):
-        return field.is_repeated
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)  # protobuf before 6.31; gone from 7 on
+        return bool(field.is_repeated)
+    return bool(field.label == field.LABEL_REPEATED)  # protobuf before 6.31; gone from 7 on
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
-def _entries(field: FieldDescriptor, entries: Mapping[Any, Any]) -> dict[str, Any]:
+def _entries(field: Any, entries: Mapping[Any, Any]) -> dict[str, Any]:
     kind = field.message_type.fields_by_name["value"]
     return {str(key).lower() if type(key) is bool else str(key): _value(kind, value) for key, value in entries.items()}
 
 
-def _value(field: FieldDescriptor, value: Any) -> Any:
+def _value(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         return _document(value)
     if field.enum_type is not None:
