@@ -6,7 +6,6 @@ A path finds one value or none. Wildcards, filters and slices, which may find ma
 from __future__ import annotations
 
 import dataclasses
-import operator
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -70,9 +69,10 @@ class FieldPath:
         value: Any = document
         for done, step in enumerate(self.steps):
             try:
-                if type(value) is not (dict if isinstance(step, str) else list):
+                holder: type = dict if isinstance(step, str) else list
+                if type(value) is not holder:
                     raise KeyError
-                value = operator.getitem(value, step)
+                value = value[step]
             except (KeyError, IndexError):
                 raise NotFoundError(f"{self.text}: nothing at {self._until(done + 1)}") from None
         return value
