@@ -97,6 +97,8 @@ def _registry(given: GivenFormats, mistakes: list[str]) -> RegistryConfig | None
     if len(mistakes) > before:
         return None
     config = RegistryConfig(given.registry, tuple(sorted(given.properties.items())))
+    if given.input_format not in FRAMED:
+        return config  # nobody will be asked: of JSON the frame is taken off, and that is all
     from transforms.formats.registry import Registry
 
     try:

@@ -23,6 +23,7 @@ from pipeline.kafka_properties import property_problem, refused_by_librdkafka
 from transforms.clients import check_uri
 from transforms.errors import ConfigError
 from transforms.formats.options import FormatOptions
+from transforms.formats.readers import FRAMED
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
@@ -312,7 +313,8 @@ class _Checker:
         if config.top_k is not None and config.labels is None and not self._given.get("labels"):
             self.mistakes.append("--top_k: needs --labels")
         if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example", "avro", "protobuf", "npy"):
-            self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}")
+            cure = "; name the fields to keep by --pass_through" if config.input_format in FRAMED else ""
+            self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}{cure}")
         if bool(config.model_cert_file) != bool(config.model_key_file):
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
         if self._choice("kafka_io") == "beam":

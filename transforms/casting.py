@@ -121,8 +121,8 @@ class Caster:
         self._is_bfloat16 = spec.dtype == "bfloat16"
         if not self._code and not self.is_string:
             raise ContractError(
-                f"--input_format=json: input '{name}' is {spec.dtype}, which has no JSON form; "
-                "choose another signature with ?signature=NAME in --model"
+                f"--input_format: input '{name}' is {spec.dtype}, which has no JSON form; use --input_format=npy, "
+                "or choose another signature with ?signature=NAME in --model"
             )
         self._packed = np.dtype({"string": "object", "bfloat16": "float32"}.get(spec.dtype, spec.dtype))
         self._is_float = spec.dtype in FLOAT_CODES

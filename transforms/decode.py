@@ -85,7 +85,9 @@ class Decoder:
         if keep_documents and self.input_format != JSON:
             raise ContractError(
                 f"--output_mode=merge: the records are read as {self.input_format}, and only JSON can hold a prediction; "
-                "use --output_mode=prediction" + (", or --input_format=json" if not signature.takes_examples else "")
+                "use --output_mode=prediction"
+                + (", with --pass_through=FIELD,… for what else is wanted" if self.input_format in DOCUMENTS else "")
+                + (", or --input_format=json" if not signature.takes_examples else "")
             )
         if window_seconds is not None and not window_seconds >= 0.001:
             raise ContractError(f"--window_seconds={window_seconds}: must be 0.001 or more, the resolution of a timestamp")

@@ -153,6 +153,27 @@ def test_an_array_fits_if_its_numbers_fit_as_json(wanted: str, array: np.ndarray
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fits", "beyond"),
+    [
+        ("int8", [127.0, -128.0], [128.0, -129.0]),
+        ("int32", [2.0**31 - 1, -(2.0**31)], [2.0**31, -(2.0**31) - 1]),
+        ("int64", [2.0**63 - 1024, -(2.0**63)], [2.0**63, -(2.0**63) - 2048]),
+        ("uint8", [255.0, 0.0], [256.0, -1.0]),
+        ("uint64", [2.0**64 - 2048], [2.0**64, -1.0]),
+        ("float16", [65504.0], [65520.0]),
+        ("bfloat16", [3.3895314e38], [3.3961776e38]),
+        ("float32", [3.4028235e38], [3.4028236e38]),
+    ],
+)
+def test_the_ends_of_the_ranges(dtype: str, fits: list[float], beyond: list[float]) -> None:
+    """Numbers that came as floats; what is just beyond is refused, not wrapped nor made infinite."""
+    signature = takes(x=TensorSpec(dtype, (-1,)))
+    chunk = decode(signature, "npy", *[npy(np.float64(number)) for number in fits + beyond])
+    assert list(rows_of(chunk)) == list(range(len(fits)))
+    assert classes(chunk) == dict.fromkeys(range(len(fits), len(fits + beyond)), "FieldError")
+
+
 def test_a_record_does_not_depend_on_its_neighbours() -> None:
     """And the decoder's chunk is in the order of the records."""
     chunk = Decoder(MATRIX, "npy").decode(records(*[npy(ARRAY + i) for i in range(5)]))

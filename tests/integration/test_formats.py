@@ -201,8 +201,6 @@ def test_without_asking_a_registry(job: Job, kind: str, tmp_path: Path) -> None:
         "framed_json": ["--input_format=json", "--schema_registry=http://127.0.0.1:9"],
         "npy": ["--input_format=npy"],
     }
-    if kind == "framed_json":
-        pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
     topics.produce(job.bootstrap, "in", [*map(value, range(200)), b"\xff"], keys=[b"%d" % n for n in range(201)])
     with TfServingGrpcStub() as stub:
         process = job.run(f"--model={stub.uri()}", *flags[kind], "--max_records=201")
