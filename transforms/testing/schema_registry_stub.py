@@ -5,8 +5,9 @@
         registry.url
 
 ``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (which version is
-it?) and ``POST /subjects/{subject}/versions`` (register), with the registry's error codes (40401 subject, 40402 version, 40403
-schema not found). A schema is given back as it came, in whatever form is asked for. It fails on demand: see the attributes.
+it?) and ``POST /subjects/{subject}/versions`` (register), with the registry's error codes (40401 subject, 40402 version,
+40403 schema not found). A schema is given back as it came, in whatever form is asked for.
+It fails on demand: see the attributes.
 """
 
 from __future__ import annotations
