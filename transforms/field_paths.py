@@ -69,8 +69,7 @@ class FieldPath:
         value: Any = document
         for done, step in enumerate(self.steps):
             try:
-                holder: type = dict if isinstance(step, str) else list
-                if type(value) is not holder:
+                if not (type(value) is dict if isinstance(step, str) else type(value) is list):
                     raise KeyError
                 value = value[step]
             except (KeyError, IndexError):
