@@ -18,6 +18,7 @@ setup(
         "aiohttp>=3.9",
         "apache-beam==2.73.0",  # exact: the local engine's metrics leak is closed in its internals (pipeline/direct.py)
         "confluent-kafka>=2.11",
+        "fastavro>=1.9",
         "grpcio>=1.62",
         "numpy>=1.26",
         "orjson>=3.9",
@@ -27,6 +28,7 @@ setup(
     ],
     extras_require={
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
+        "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "gcp": ["apache-beam[gcp]==2.73.0"],  # Dataflow, gs://
     },

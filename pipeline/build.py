@@ -39,7 +39,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     (
         pipeline
         | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True)
-        | "Decode" >> beam.ParDo(DecodeChunks(job.decode)).with_output_types(DecodedChunk)
+        | "Decode" >> beam.ParDo(DecodeChunks(job.decode, guard)).with_output_types(DecodedChunk)
         | "Predict" >> beam.ParDo(PredictChunks(job.predict, guard)).with_output_types(PredictedChunk)
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Write" >> WriteToKafka(config=job.kafka, chunks=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from transforms.formats.options import FormatOptions
+
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
 
@@ -32,6 +34,7 @@ class Config:
     model_key_file: str | None
     model_poll_s: float
     input_format: str
+    formats: FormatOptions
     output_mode: str
     labels: tuple[str, ...] | None
     top_k: int | None

@@ -15,6 +15,7 @@ from transforms.clients.base import ClientOptions
 from transforms.errors import ContractError, NotServedError, TransientError
 from transforms.kafka.config import KafkaConfig
 from transforms.model_files import BeamFiles
+from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
@@ -82,7 +83,15 @@ def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -
     from transforms.stages import DecodeConfig, EncodeConfig  # here: it loads Beam, which takes a second
 
     merge = config.output_mode == "merge"
-    decode = DecodeConfig(model.signature, config.input_format, config.window_seconds, keep_documents=merge)
+    decode = DecodeConfig(
+        model.signature,
+        config.input_format,
+        config.window_seconds,
+        merge,
+        config.formats,
+        RetryPolicy(config.retry_deadline_s),
+        config.on_unavailable,
+    )
     decode.decoder()
     encode = EncodeConfig(
         config.output_topic,
@@ -93,6 +102,8 @@ def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -
         config.top_k,
         model.signature,
         max_value_bytes,
+        tuple(name for name, _ in config.formats.pass_through),
+        config.formats.registry is not None,
     )
     encode.encoder()
     return decode, encode

@@ -55,7 +55,18 @@ FLAGS = (
     Flag("model_key_file", None, "PEM client key, for mutual TLS", group="Model"),
     Flag("model_poll_s", "60", "how often a saved_model:// model is looked at for a new version", "number", group="Model"),
     Flag("input_format", "auto", "how values are read; auto asks the model's signature",
-         choices=("auto", "json", "bytes", "tf_example"), group="Model"),
+         choices=("auto", "json", "bytes", "tf_example", "avro", "protobuf", "npy"), group="Model"),
+    Flag("avro_schema", None, "a file with the schema of Avro records; with --schema_registry, what they are read as",
+         group="Model"),
+    Flag("schema_registry", None, "http(s)://HOST:PORT of a Confluent-compatible registry: Avro and Protobuf records are "
+         "framed and their schemas asked for; of JSON records the frame is taken off", group="Model"),
+    Flag("schema_registry_config", None, "a property NAME=VALUE of confluent-kafka's SchemaRegistryClient "
+         "(basic.auth.user.info, ssl.ca.location, …), ${ENV} is replaced; may be repeated", "many", group="Model"),
+    Flag("schema_registry_config_file", None, "a file of such lines, for secrets", group="Model"),
+    Flag("features", None, "INPUT=PATH,…: where in a JSON, Avro or Protobuf record the model's inputs are, such as "
+         "x=$.a.b,y=$.c[0]; may be repeated", "many", group="Model"),
+    Flag("pass_through", None, "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs; "
+         "may be repeated", "many", group="Model"),
     Flag("output_mode", "prediction", "merge puts the prediction inside the original JSON record",
          choices=("prediction", "merge"), group="Model"),
     Flag("labels", None, "a file of class names, one a line: write label, score and the best", group="Model"),

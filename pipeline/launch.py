@@ -16,6 +16,7 @@ from pipeline import worker
 from pipeline.config import Config
 from pipeline.contract import both, client_options, formats, kafka_config, served
 from pipeline.demo import Demo
+from pipeline.format_options import check_registry
 from pipeline.instance import InstanceIds
 from pipeline.metrics import serve_metrics
 from pipeline.stats import Totals, open_rows
@@ -51,6 +52,7 @@ def launch(config: Config) -> int:
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at a time see modules half made
             model, (topics, stop) = both(lambda: served(config), lambda: _check_kafka(config, status))
+            check_registry(config)
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
@@ -103,6 +105,7 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
     from transforms.retry import RetryPolicy
 
     decode, encode = formats(config, model, topics.max_value_bytes)
+    retry = RetryPolicy(config.retry_deadline_s)
     return Job(
         kafka=kafka_config(config, instance_id),
         stop=stop,
@@ -113,7 +116,7 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
             client_options(config),
             DispatchOptions(
                 config.request_timeout_s,
-                RetryPolicy(config.retry_deadline_s),
+                retry,
                 config.on_unavailable,
                 config.max_in_flight,
             ),

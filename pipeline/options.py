@@ -18,9 +18,12 @@ import yaml
 from pipeline.command_line import NO_VALUE, beam_flags, given_flags
 from pipeline.config import DIRECT, EMBEDDED, Config
 from pipeline.flags import BY_NAME, FLAGS
+from pipeline.format_options import GivenFormats, format_options
 from pipeline.kafka_properties import property_problem, refused_by_librdkafka
 from transforms.clients import check_uri
 from transforms.errors import ConfigError
+from transforms.formats.options import FormatOptions
+from transforms.formats.readers import FRAMED
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
@@ -74,6 +77,7 @@ class _Checker:
             model_key_file=self._file("model_key_file"),
             model_poll_s=self._number("model_poll_s") or 60.0,
             input_format=self._choice("input_format"),
+            formats=self._formats(),
             output_mode=self._choice("output_mode"),
             labels=self._labels(),
             top_k=self._whole("top_k"),
@@ -271,25 +275,42 @@ class _Checker:
 
         return re.sub(r"\$\{(\w+)\}", replace, value)
 
-    def _kafka_properties(self) -> tuple[tuple[str, str], ...]:
+    def _properties(self, flag: str) -> dict[str, str]:
+        """What ``--<flag>_file`` and ``--<flag>`` say; the latter wins."""
         found: dict[str, str] = {}
-        if (path := self._file("kafka_config_file")) and Path(path).is_file():
+        if (path := self._file(f"{flag}_file")) and Path(path).is_file():
             for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
                 text = line.strip()
                 if not text or text.startswith(("#", "!")):
                     continue
                 key, equals, value = text.partition("=")
-                where = f"--kafka_config_file={path}, line {number}"
+                where = f"--{flag}_file={path}, line {number}"
                 if not equals or not key.strip():
                     self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
                     continue
                 found[key.strip()] = self._expand(where, value.strip())
-        found.update(self._pairs("kafka_config"))
+        found.update(self._pairs(flag))
+        return found
+
+    def _kafka_properties(self) -> tuple[tuple[str, str], ...]:
+        found = self._properties("kafka_config")
         problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
         self.mistakes += [f"--kafka_config {name}: {problem}" for name, problem in problems.items()]
         if found and not problems and (refusal := refused_by_librdkafka(found)):
             self.mistakes.append(f"--kafka_config: not accepted by librdkafka: {refusal}")
         return tuple(sorted(found.items()))
+
+    def _formats(self) -> FormatOptions:
+        given = GivenFormats(
+            self._text("input_format") or "",
+            self._file("avro_schema"),
+            self._text("schema_registry"),
+            self._properties("schema_registry_config"),
+            self._many("features"),
+            self._many("pass_through"),
+            self._text("output_mode") or "",
+        )
+        return format_options(given, self.mistakes)
 
     # ------------------------------------------------------------------ the whole
 
@@ -300,8 +321,9 @@ class _Checker:
             self.mistakes.append("--workers: needs --assignment=group, by which the workers share the partitions")
         if config.top_k is not None and config.labels is None and not self._given.get("labels"):
             self.mistakes.append("--top_k: needs --labels")
-        if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example"):
-            self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}")
+        if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example", "avro", "protobuf", "npy"):
+            cure = "; name the fields to keep by --pass_through" if config.input_format in FRAMED else ""
+            self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}{cure}")
         if bool(config.model_cert_file) != bool(config.model_key_file):
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
         if self._choice("kafka_io") == "beam":

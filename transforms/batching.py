@@ -24,7 +24,7 @@ class PendingChunk:
     @classmethod
     def of(cls, decoded: DecodedChunk) -> PendingChunk:
         """Starts with the rows that failed to decode as already done."""
-        chunk = PredictedChunk(decoded.records, [], dict(decoded.failures), decoded.documents)
+        chunk = PredictedChunk(decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried)
         return cls(chunk, sum(len(segment.rows) for segment in decoded.segments))
 
 

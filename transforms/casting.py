@@ -8,7 +8,8 @@ same rules, so that what becomes of a record never depends on its neighbours (``
   bfloat16 travels as float32, which the client rounds.
 * Integer inputs take integers in range, and floats that are integral (``1.0``).
 * ``bool`` takes ``true`` and ``false``, nothing else does. Null is refused everywhere, and so are numbers in strings.
-* ``string`` takes strings (as UTF-8) and ``{"b64": "…"}`` objects (the form of TensorFlow Serving's REST API).
+* ``string`` takes strings (as UTF-8), ``{"b64": "…"}`` objects (the form of TensorFlow Serving's REST API), and bytes, which
+  formats other than JSON have.
 
 Packing goes through ``struct``, not ``np.array``: ``struct`` refuses strings, null and numbers out of range, where NumPy
 parses, promotes or wraps, and it is four times as fast on short rows.
@@ -43,7 +44,8 @@ INT_CODES = {
 MAX_RANK = 32
 """Deeper nesting is refused: no model has it, and it would run into Python's recursion limit."""
 
-_BFLOAT16_OVERFLOW = np.uint32(0x7F7F8000).view(np.float32)  # the smallest float32 that rounds to infinity, ties to even
+BFLOAT16_OVERFLOW = np.uint32(0x7F7F8000).view(np.float32)
+"""The smallest float32 that rounds to infinity as bfloat16, ties to even."""
 
 _PIECE = 1 << 14  # arguments of one struct call: it copies them to a tuple, which for a batch of images is too much
 
@@ -80,7 +82,7 @@ def describe(value: Any) -> str:
         return "a b64 object"
     if type(value) is list:
         return f"a list of {len(value)}"
-    names = {bool: "a bool", str: "a string", int: "an integer", dict: "an object"}
+    names = {bool: "a bool", str: "a string", int: "an integer", dict: "an object", bytes: "bytes"}
     if type(value) is float:
         return "a number" if math.isfinite(value) else "NaN" if math.isnan(value) else "an infinity"
     return names.get(type(value), "something that JSON does not have")
@@ -100,21 +102,27 @@ class Caster:
         expected: The spec of one row as text, such as ``float32[16]``.
     """
 
-    def __init__(self, name: str, spec: TensorSpec):
+    def __init__(self, name: str, spec: TensorSpec, label: str | None = None):
         """Prepares to cast to ``spec``.
+
+        Args:
+            name: The input's name.
+            spec: Its spec.
+            label: What messages call it; its name if left out.
 
         Raises:
             ContractError: JSON has no values of this dtype.
         """
         self.name = name
+        self._label = label or name
         self.spec = spec
         self.is_string = spec.dtype == "string"
         self._code = "?" if spec.dtype == "bool" else FLOAT_CODES.get(spec.dtype) or INT_CODES.get(spec.dtype) or ""
         self._is_bfloat16 = spec.dtype == "bfloat16"
         if not self._code and not self.is_string:
             raise ContractError(
-                f"--input_format=json: input '{name}' is {spec.dtype}, which has no JSON form; "
-                "choose another signature with ?signature=NAME in --model"
+                f"--input_format: input '{name}' is {spec.dtype}, which has no JSON form; use --input_format=npy, "
+                "or choose another signature with ?signature=NAME in --model"
             )
         self._packed = np.dtype({"string": "object", "bfloat16": "float32"}.get(spec.dtype, spec.dtype))
         self._is_float = spec.dtype in FLOAT_CODES
@@ -158,8 +166,8 @@ class Caster:
             return self._array([self._element(value, 0, ())], (1,))
         observed = observed_shape(value, MAX_RANK)
         if len(observed) >= MAX_RANK:
-            raise FieldMismatch(f"{self.name}: expected {self.expected}, came lists nested {MAX_RANK} deep or more")
-        flat = list(_leaves(value, observed, self.name))
+            raise FieldMismatch(f"{self._label}: expected {self.expected}, came lists nested {MAX_RANK} deep or more")
+        flat = list(_leaves(value, observed, self._label))
         dims = self._fit(observed)
         if dims is None:
             raise FieldMismatch(self._shape_message(value, observed))
@@ -195,7 +203,7 @@ class Caster:
         # struct takes true for 1, and false for 0: look at the types, but only where there is a 0 or a 1.
         if self._code != "?" and ((array == 0) | (array == 1)).any() and bool in set(map(type, flat)):
             return None
-        if self._is_bfloat16 and (np.isfinite(array) & (abs(array) >= _BFLOAT16_OVERFLOW)).any():
+        if self._is_bfloat16 and (np.isfinite(array) & (abs(array) >= BFLOAT16_OVERFLOW)).any():
             return None
         return array
 
@@ -206,6 +214,8 @@ class Caster:
                 return self._array([text.encode() for text in flat], shape)
             if types == {dict} and all(map(is_b64, flat)):
                 return self._array([decode_b64(value) for value in flat], shape)
+            if types == {bytes}:
+                return self._array(list(flat), shape)
         except ValueError:  # a lone surrogate, or not base64
             return None
         return None
@@ -228,6 +238,8 @@ class Caster:
                     return value.encode()
                 if is_b64(value):
                     return decode_b64(value)
+                if kind is bytes:
+                    return value
             except UnicodeEncodeError:
                 wrong = "the string is not valid Unicode: it has a lone surrogate"
             except ValueError as error:
@@ -244,7 +256,7 @@ class Caster:
             if self._in_range(value):
                 return value
             wrong = f"the number is out of range for {self.spec.dtype}"
-        raise FieldMismatch(f"{self.name}{_path(i, dims)}: {wrong or f'expected {self._one()}, came {describe(value)}'}")
+        raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong or f'expected {self._one()}, came {describe(value)}'}")
 
     def _in_range(self, value: float) -> bool:
         try:
@@ -253,7 +265,7 @@ class Caster:
             return False
         if not self._is_bfloat16 or not math.isfinite(value):
             return True
-        return bool(abs(np.float32(value)) < _BFLOAT16_OVERFLOW)
+        return bool(abs(np.float32(value)) < BFLOAT16_OVERFLOW)
 
     def _one(self) -> str:
         if self.is_string:
@@ -262,7 +274,7 @@ class Caster:
 
     def _shape_message(self, value: Any, observed: tuple[int, ...]) -> str:
         came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else describe(value)
-        message = f"{self.name}: expected {self.expected}, came {came}"
+        message = f"{self._label}: expected {self.expected}, came {came}"
         if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
             message += "; a record is one row: leave the batch dimension out"
         return message

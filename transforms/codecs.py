@@ -5,6 +5,11 @@
 | ``json`` | an object of the inputs by name; for a single-input model also the bare value | every signature but examples |
 | ``bytes`` | the one string input as it is: an image, a text | a signature of one string input |
 | ``tf_example`` | a serialized ``tf.Example`` | classify, regress, or one string input |
+| ``avro`` | a datum, framed by a schema registry, bare or in a container file; then as ``json`` | as ``json`` |
+| ``protobuf`` | a message, framed by a schema registry; then as ``json`` | as ``json`` |
+| ``npy`` | one array, as ``numpy.save`` writes it | a signature of one input, of any dtype |
+
+Behind a schema registry's frame a value may be ``avro``, ``json`` or ``protobuf``: see ``transforms.formats``.
 """
 
 from __future__ import annotations
@@ -22,21 +27,38 @@ AUTO = "auto"
 JSON = "json"
 BYTES = "bytes"
 TF_EXAMPLE = "tf_example"
-INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE)
+AVRO = "avro"
+PROTOBUF = "protobuf"
+NPY = "npy"
+INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE, AVRO, PROTOBUF, NPY)
+DOCUMENTS = (JSON, AVRO, PROTOBUF)
+"""The formats that have fields, which a path can point at."""
 
 UNKNOWN_INPUT = "instances"
 """Under this name rows go to a server that publishes no signature: the list of TensorFlow Serving's REST row form."""
 
 
-class JsonError(ValueError):
-    """A value is not JSON, or not usable. The message says where, and holds none of the value."""
+class FormatError(ValueError):
+    """A value is not what it should be. The message says where, and holds none of the value.
+
+    Attributes:
+        error_class: Of the ``Failure`` that it becomes.
+    """
+
+    error_class = "FormatError"
 
 
-def resolve_input_format(signature: Signature, asked: str) -> str:
+class JsonError(FormatError):
+    """A value is not JSON, or not usable."""
+
+    error_class = "JsonError"
+
+
+def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = False) -> str:
     """Returns the format to read records by: ``asked``, or what the signature implies if that is ``auto``.
 
     ``auto`` is ``tf_example`` where the signature takes examples, ``bytes`` where it has one string input with one element
-    a row, and ``json`` otherwise.
+    a row, and ``json`` otherwise, or where the records' fields are needed.
 
     Raises:
         ContractError: ``asked`` is unknown or can't fit the signature; the message names the flag and the cure.
@@ -52,8 +74,8 @@ def resolve_input_format(signature: Signature, asked: str) -> str:
             )
         return TF_EXAMPLE
     if not signature.known:
-        if asked == TF_EXAMPLE:
-            raise ContractError(f"{flag}: the server publishes no signature, so records go as JSON; use json or bytes")
+        if asked in (TF_EXAMPLE, NPY):
+            raise ContractError(f"{flag}: the server publishes no signature, so records go as JSON; use json, avro or bytes")
         return JSON if asked == AUTO else asked
     if not signature.inputs:
         raise ContractError(
@@ -62,8 +84,13 @@ def resolve_input_format(signature: Signature, asked: str) -> str:
         )
     fits = takes_one_string(signature)
     if asked == AUTO:
-        return BYTES if fits else JSON
-    if asked != JSON and not fits:
+        return BYTES if fits and not needs_fields else JSON
+    if asked == NPY and len(signature.inputs) > 1:
+        raise ContractError(
+            f"{flag}: a record is one array, but '{signature.name}' takes {', '.join(signature.inputs)}; "
+            "use --input_format=json or avro, or choose another signature with ?signature=NAME in --model"
+        )
+    if asked in (BYTES, TF_EXAMPLE) and not fits:
         inputs = ", ".join(f"{name}: {spec}" for name, spec in signature.inputs.items())
         raise ContractError(
             f"{flag}: needs a signature of one string input with one element a row, but '{signature.name}' takes {inputs}; "

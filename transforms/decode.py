@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -17,17 +17,27 @@ import orjson
 from transforms.casting import MAX_RANK, Caster, FieldMismatch, describe, is_b64, observed_shape
 from transforms.codecs import (
     BYTES,
+    DOCUMENTS,
     JSON,
+    NPY,
     TF_EXAMPLE,
     UNKNOWN_INPUT,
-    JsonError,
+    FormatError,
     can_be_sent_on,
     parse_json,
     resolve_input_format,
     row_shape,
 )
 from transforms.errors import ContractError
+from transforms.feature_paths import Features
+from transforms.formats.as_json import with_bytes_as_b64
+from transforms.formats.options import FormatOptions
+from transforms.formats.readers import FRAMED, open_reader
+from transforms.pass_through import PassThrough
 from transforms.types import STAGE_DECODE, DecodedChunk, Failure, KafkaRecord, Segment, Signature
+
+if TYPE_CHECKING:
+    from transforms.formats.schemas import FramedReader
 
 _FIELDS_SHOWN = 8
 
@@ -39,7 +49,8 @@ class Decoder:
     """Decodes chunks of records for one signature. Holds no I/O and may be pickled.
 
     Attributes:
-        input_format: ``json``, ``bytes`` or ``tf_example``: what ``auto`` came to.
+        input_format: ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``: what ``auto`` came to.
+        schemas: With a registry, and Avro or Protobuf: what knows the schemas; it must be taught those of a chunk first.
     """
 
     def __init__(
@@ -48,24 +59,35 @@ class Decoder:
         input_format: str = "auto",
         window_seconds: float | None = None,
         keep_documents: bool = False,
+        formats: FormatOptions | None = None,
     ):
         """Checks that the format can fit the signature.
 
         Args:
             signature: What the model takes.
-            input_format: ``auto``, ``json``, ``bytes`` or ``tf_example``.
+            input_format: ``auto``, ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``.
             window_seconds: Records of different windows of this length (by Kafka timestamp, from the epoch on) never
                 share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
             keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
+            formats: Schemas, a registry, and where in a document things are.
 
         Raises:
             ContractError: Format, signature and flags can't fit together; the message names the flag and the cure.
         """
-        self.input_format = resolve_input_format(signature, input_format)
+        formats = formats or FormatOptions()
+        needs_fields = bool(formats.features or formats.pass_through)
+        self.input_format = resolve_input_format(signature, input_format, needs_fields)
+        if needs_fields and self.input_format not in DOCUMENTS:
+            flag = "--features" if formats.features else "--pass_through"
+            raise ContractError(
+                f"{flag}: records of {self.input_format} have no fields; leave it out, or use json, avro or protobuf"
+            )
         if keep_documents and self.input_format != JSON:
             raise ContractError(
                 f"--output_mode=merge: the records are read as {self.input_format}, and only JSON can hold a prediction; "
-                "use --output_mode=prediction" + (", or --input_format=json" if not signature.takes_examples else "")
+                "use --output_mode=prediction"
+                + (", with --pass_through=FIELD,… for what else is wanted" if self.input_format in DOCUMENTS else "")
+                + (", or --input_format=json" if not signature.takes_examples else "")
             )
         if window_seconds is not None and not window_seconds >= 0.001:
             raise ContractError(f"--window_seconds={window_seconds}: must be 0.001 or more, the resolution of a timestamp")
@@ -73,36 +95,54 @@ class Decoder:
         self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
         self._keep = keep_documents
         self._casters: list[Caster] = []
-        if self.input_format == JSON and signature.known:
-            self._casters = [Caster(name, spec) for name, spec in signature.inputs.items()]
+        self._features = Features(signature, formats.features) if formats.features else None
+        self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
+        if self.input_format in DOCUMENTS and signature.known:
+            labels = self._features.labels if self._features is not None else {}
+            self._casters = [Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()]
         self._has_defaults = any(caster.spec.has_default for caster in self._casters)
         self._single = self._casters[0] if len(self._casters) == 1 else None
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
+        self._reader = open_reader(self.input_format, signature, formats)
+        self.schemas: FramedReader | None = None
+        if self.input_format in FRAMED and formats.registry is not None:
+            self.schemas = cast("FramedReader", self._reader)
 
     def decode(self, records: list[KafkaRecord]) -> DecodedChunk:
         """Decodes the records of a chunk; every row ends up in exactly one of segments and failures.
 
-        Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``.
+        Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``; of the
+        formats ``AvroError``, ``ProtobufError``, ``NpyError``, ``FrameError``, ``SchemaError``, ``UnknownSchema``,
+        ``RegistryUnavailable``.
         """
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
             return chunk
-        if self.input_format == JSON:
-            self._decode_json(chunk)
+        if self.input_format in DOCUMENTS:
+            self._decode_documents(chunk)
+        elif self.input_format == NPY:
+            self._decode_npy(chunk)
         else:
             self._decode_bytes(chunk)
         return chunk
 
-    def _decode_json(self, chunk: DecodedChunk) -> None:
+    def _decode_documents(self, chunk: DecodedChunk) -> None:
         values = [record.value for record in chunk.records]
         rows: Sequence[int] = range(len(values))
-        try:
-            documents: list[Any] = list(map(orjson.loads, values))  # type: ignore[arg-type]  # null raises, too
-        except ValueError:
-            rows, documents = self._parse_each(chunk, values)
+        if self._reader is not None:
+            rows, documents = self._read_each(chunk, values, self._reader.read)
+        else:
+            try:
+                documents = list(map(orjson.loads, values))  # type: ignore[arg-type]  # null raises, too
+            except ValueError:
+                rows, documents = self._read_each(chunk, values, parse_json)
         if chunk.documents is not None:
             for row, document in zip(rows, documents, strict=True):
                 chunk.documents[row] = document
+        if self._pass_through is not None:
+            rows, documents = self._carry(chunk, self._pass_through, rows, documents)
+        if self._features is not None:
+            rows, documents = _map_each(chunk.failures, rows, documents, self._features.pick)
         if not rows:
             return
         if not self._signature.known:
@@ -114,19 +154,32 @@ class Decoder:
         else:
             self._cast_each(chunk, rows, documents)
 
-    def _parse_each(self, chunk: DecodedChunk, values: list[bytes | None]) -> tuple[list[int], list[Any]]:
-        rows, documents = [], []
+    def _read_each(
+        self, chunk: DecodedChunk, values: Sequence[bytes | None], read: Callable[[bytes], Any]
+    ) -> tuple[list[int], list[Any]]:
+        rows, found = [], []
         for row, value in enumerate(values):
             if not value:
                 chunk.failures[row] = _missing(value)
                 continue
             try:
-                documents.append(parse_json(value))
-            except JsonError as error:
-                chunk.failures[row] = Failure(STAGE_DECODE, "JsonError", str(error))
+                found.append(read(value))
+            except FormatError as error:
+                chunk.failures[row] = Failure(STAGE_DECODE, error.error_class, str(error))
+            except FieldMismatch as error:
+                chunk.failures[row] = _mismatch(error)
             else:
                 rows.append(row)
-        return rows, documents
+        return rows, found
+
+    def _carry(
+        self, chunk: DecodedChunk, pass_through: PassThrough, rows: Sequence[int], documents: list[Any]
+    ) -> tuple[list[int], list[Any]]:
+        carried = chunk.carried = [b""] * len(chunk.records)
+        kept, found = _map_each(chunk.failures, rows, documents, lambda document: (pass_through.members(document), document))
+        for row, (members, _) in zip(kept, found, strict=True):
+            carried[row] = members
+        return kept, [document for _, document in found]
 
     def _cast_columns(self, documents: list[Any]) -> dict[str, np.ndarray] | None:
         """All rows at once; ``None`` where they are not plainly alike and right."""
@@ -189,6 +242,8 @@ class Decoder:
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """JSON as it is, to a server that publishes no signature."""
+        if self.input_format != JSON:
+            documents = [with_bytes_as_b64(document) for document in documents]
         if not can_be_sent_on(documents):
             good = list(map(can_be_sent_on, documents))
             for row in itertools.compress(rows, (not g for g in good)):
@@ -198,6 +253,17 @@ class Decoder:
             documents = list(itertools.compress(documents, good))
         if rows:
             self._add(chunk, rows, {UNKNOWN_INPUT: _objects(documents)})
+
+    def _decode_npy(self, chunk: DecodedChunk) -> None:
+        assert self._reader is not None
+        rows, arrays = self._read_each(chunk, [record.value for record in chunk.records], self._reader.read)
+        alike: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = {}
+        for row, array in zip(rows, arrays, strict=True):
+            members = alike.setdefault(array.shape, ([], []))
+            members[0].append(row)
+            members[1].append(array)
+        for members in alike.values():
+            self._add(chunk, members[0], {self._bytes_name: np.stack(members[1])})
 
     def _decode_bytes(self, chunk: DecodedChunk) -> None:
         check = _example_checker() if self.input_format == TF_EXAMPLE else None
@@ -248,6 +314,21 @@ class Decoder:
     def _dtype(self, name: str) -> str:
         spec = self._signature.inputs.get(name)
         return "json" if spec is None else spec.dtype
+
+
+def _map_each(
+    failures: dict[int, Failure], rows: Sequence[int], documents: list[Any], change: Callable[[Any], Any]
+) -> tuple[list[int], list[Any]]:
+    """Changes each document; those that do not have what it takes are failures."""
+    kept, changed = [], []
+    for row, document in zip(rows, documents, strict=True):
+        try:
+            changed.append(change(document))
+        except FieldMismatch as error:
+            failures[row] = _mismatch(error)
+        else:
+            kept.append(row)
+    return kept, changed
 
 
 def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Group]:

@@ -16,8 +16,10 @@ import orjson
 from transforms.codecs import JsonError, parse_json
 from transforms.dead_letter import SOURCE, dead_letter
 from transforms.errors import ContractError
+from transforms.formats.frame import FRAME_BYTES
 from transforms.json_columns import Texts, column_texts
-from transforms.labels import Ranking
+from transforms.labels import RANKED, Ranking
+from transforms.pass_through import with_members
 from transforms.types import (
     DEPLOYED_MODEL,
     DEPLOYED_MODEL_NAME,
@@ -62,6 +64,8 @@ class Encoder:
         top_k: int | None = None,
         signature: Signature | None = None,
         max_value_bytes: int | None = None,
+        pass_through: Sequence[str] = (),
+        framed: bool = False,
     ):
         """Checks what can be checked before the first record.
 
@@ -74,6 +78,8 @@ class Encoder:
             top_k: How many classes to list.
             signature: What the model gives, if known.
             max_value_bytes: A prediction with a longer value is a dead letter.
+            pass_through: Names of the values that chunks carry through.
+            framed: The records' JSON stands behind a schema registry's frame, which ``merge`` leaves out.
 
         Raises:
             ContractError: Flags and signature can't fit together; the message names the flag and the cure.
@@ -85,8 +91,15 @@ class Encoder:
         self._model: Header = (MODEL, model.encode())
         self._merge = output_mode == MERGE
         self._max_value_bytes = max_value_bytes
+        self._pass_through = frozenset(pass_through)
+        self._frame_bytes = FRAME_BYTES if framed else 0
         self._dtypes = {name: spec.dtype for name, spec in signature.outputs.items()} if signature is not None else {}
         self._ranking = Ranking(labels, top_k, signature) if labels is not None or top_k is not None else None
+        written = RANKED if self._ranking is not None else self._dtypes
+        if taken := sorted(self._pass_through.intersection(written)):
+            raise ContractError(
+                f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
+            )
         if self._ranking is None:
             for name, dtype in self._dtypes.items():
                 if dtype.startswith("complex"):
@@ -121,6 +134,11 @@ class Encoder:
         texts, errors = self._texts(answer.outputs, len(rows))
         error_class = "EncodeError" if self._ranking is None else "LabelError"
         failures = {i: Failure(STAGE_ENCODE, error_class, why, answer.attempts) for i, why in errors.items()}
+        if chunk.carried is not None:
+            texts = [with_members(chunk.carried[row], text) for row, text in zip(rows, texts, strict=True)]
+            if taken := sorted(self._pass_through.intersection(answer.outputs)) if self._ranking is None else []:
+                message = f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
+                failures = {i: Failure(STAGE_ENCODE, "FieldCollision", message, answer.attempts) for i in range(len(rows))}
         if self._merge:
             texts = self._merged(chunk, answer, texts, failures)
         limit = self._max_value_bytes
@@ -167,7 +185,7 @@ class Encoder:
         """The originals with their predictions; the original's text is not touched, so its numbers keep their digits."""
         merged = []
         for i, (row, text) in enumerate(zip(answer.rows, texts, strict=True)):
-            value = (chunk.records[row].value or b"").strip(_BLANKS)
+            value = (chunk.records[row].value or b"")[self._frame_bytes :].strip(_BLANKS)
             try:
                 document = parse_json(value) if chunk.documents is None else chunk.documents[row]
             except JsonError as error:

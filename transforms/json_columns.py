@@ -50,7 +50,7 @@ def column_texts(name: str, column: Sequence[Any] | np.ndarray, dtype: str | Non
     errors: dict[int, str] = {}
     for row, value in enumerate(column):
         try:
-            texts.append(_value_text(value, as_bytes, as_float32))
+            texts.append(value_text(value, as_bytes, as_float32))
         except (TypeError, ValueError, RecursionError) as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             errors[row] = f"output '{name}' can't be written as JSON: {reason}"
@@ -91,7 +91,19 @@ def float_name(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def _value_text(value: Any, as_bytes: bool, as_float32: bool) -> bytes:
+def value_text(value: Any, as_bytes: bool = False, as_float32: bool = False) -> bytes:
+    """Serializes one JSON-like value.
+
+    Args:
+        value: Scalars, lists and dicts, and bytes.
+        as_bytes: Bytes are no text, even if they could be.
+        as_float32: Print floats as float32.
+
+    Raises:
+        TypeError: It has no JSON form.
+        ValueError: Likewise.
+        RecursionError: It is nested too deeply.
+    """
     if type(value) is bytes and not as_bytes:
         try:
             return orjson.dumps(value.decode())

@@ -15,6 +15,9 @@ from transforms.types import METHOD_CLASSIFY, Signature, TensorSpec
 
 DEFAULT_TOP_K = 5
 
+RANKED = ("label", "score", "top")
+"""The fields of what is written."""
+
 _PREFERRED = ("scores", "probabilities")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 

@@ -11,7 +11,7 @@ import collections
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
@@ -22,36 +22,14 @@ from transforms.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.dispatch import Dispatcher, DispatchOptions
+from transforms.guard import CHECK_S, BundleGuard, NoGuard
 from transforms.observe import telling_failures
 from transforms.request_loop import Requests
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
-CHECK_S = 0.25
-"""How often a bundle that waits for the server looks whether it is still worth waiting."""
-
-
 AHEAD = 64
 """How many batches may wait for their answers before reading waits, too: what is read is worked on while it is still in the
 processor's cache."""
-
-
-class BundleGuard(Protocol):
-    """Keeps the source alive while a bundle waits for the model server; picklable."""
-
-    def keep_alive(self) -> bool:
-        """Called every ``CHECK_S`` while waiting.
-
-        Returns:
-            Whether the bundle can still be committed; if not, its requests are cancelled and nothing of it leaves.
-        """
-
-
-class NoGuard:
-    """For sources that need no keeping alive."""
-
-    def keep_alive(self) -> bool:
-        """Waits on."""
-        return True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

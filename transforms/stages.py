@@ -7,20 +7,35 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
+from transforms.codecs import PROTOBUF
 from transforms.coders import OutputChunk
 from transforms.decode import Decoder
 from transforms.encode import Encoder
+from transforms.formats.lookup import SchemaLookup
+from transforms.formats.options import FormatOptions
+from transforms.formats.registry import Registry
+from transforms.guard import BundleGuard, NoGuard
+from transforms.observe import telling_failures
+from transforms.retry import RetryPolicy
 from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signature
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DecodeConfig:
-    """Arguments of ``Decoder``."""
+    """Arguments of ``Decoder``, and what becomes of a bundle whose schema registry is down.
+
+    Attributes:
+        retry: How long a schema is asked for again before ``on_unavailable`` counts.
+        on_unavailable: ``hold``, ``dead_letter`` or ``fail``.
+    """
 
     signature: Signature
     input_format: str = "auto"
     window_seconds: float | None = None
     keep_documents: bool = False
+    formats: FormatOptions = dataclasses.field(default_factory=FormatOptions)
+    retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
+    on_unavailable: str = "hold"
 
     def decoder(self) -> Decoder:
         """Makes the decoder.
@@ -28,7 +43,7 @@ class DecodeConfig:
         Raises:
             ContractError: The format and the signature do not fit.
         """
-        return Decoder(self.signature, self.input_format, self.window_seconds, self.keep_documents)
+        return Decoder(self.signature, self.input_format, self.window_seconds, self.keep_documents, self.formats)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ class EncodeConfig:
     top_k: int | None = None
     signature: Signature | None = None
     max_value_bytes: int | None = None
+    pass_through: tuple[str, ...] = ()
+    framed: bool = False
 
     def encoder(self) -> Encoder:
         """Makes the encoder."""
@@ -55,22 +72,50 @@ class EncodeConfig:
             top_k=self.top_k,
             signature=self.signature,
             max_value_bytes=self.max_value_bytes,
+            pass_through=self.pass_through,
+            framed=self.framed,
         )
 
 
 class DecodeChunks(beam.DoFn):
-    """Records in, ``DecodedChunk`` out."""
+    """Records in, ``DecodedChunk`` out; nothing of a bundle that can't be committed any more.
 
-    def __init__(self, config: DecodeConfig):
+    Args:
+        config: What the records are.
+        guard: Keeps the source alive while a bundle waits for the schema registry.
+    """
+
+    def __init__(self, config: DecodeConfig, guard: BundleGuard | None = None):
         self._config = config
+        self._guard: BundleGuard = guard or NoGuard()
+        self._lookup: SchemaLookup | None = None
+        self._void = False
 
     def setup(self) -> None:
-        """Makes the decoder, once a worker."""
-        self._decoder = self._config.decoder()
+        """Makes the decoder, once a worker; contacts nobody yet."""
+        config = self._config
+        self._decoder = config.decoder()
+        if self._decoder.schemas is not None and config.formats.registry is not None:
+            registry = Registry(config.formats.registry, self._decoder.schemas.kind == PROTOBUF)
+            self._lookup = SchemaLookup(registry, self._guard, config.retry, config.on_unavailable)
+
+    def start_bundle(self) -> None:
+        """Starts anew, whatever became of the bundle before."""
+        self._void = False
 
     def process(self, records: list[KafkaRecord]) -> Iterator[DecodedChunk]:
-        """Decodes one chunk."""
-        yield self._decoder.decode(records)
+        """Decodes one chunk, once its schemas are known."""
+        if self._lookup is not None and self._decoder.schemas is not None:
+            with telling_failures():
+                self._void = self._void or not self._lookup.teach(self._decoder.schemas, records)
+        if not self._void:
+            yield self._decoder.decode(records)
+
+    def teardown(self) -> None:
+        """Closes the connection to the registry."""
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
 
 
 class EncodeChunks(beam.DoFn):

@@ -220,12 +220,15 @@ class DecodedChunk:
         segments: What can be sent.
         failures: Row index to why it can't.
         documents: The parsed JSON of each row (``None`` where there is none), kept only for ``--output_mode=merge``.
+        carried: JSON members of each row that go into its prediction (``b""`` where there are none), only with
+            ``--pass_through``.
     """
 
     records: list[KafkaRecord]
     segments: list[Segment]
     failures: dict[int, Failure]
     documents: list[Any] | None = None
+    carried: list[bytes] | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -257,3 +260,4 @@ class PredictedChunk:
     answers: list[AnsweredSegment]
     failures: dict[int, Failure]
     documents: list[Any] | None = None
+    carried: list[bytes] | None = None

@@ -198,7 +198,7 @@ WRONG = {
     "--metrics_port=65536": ("--metrics_port=65536", "at most 65535"),
     "--delivery=exactly-once": ("--delivery=exactly-once", "use exactly_once or at_least_once; did you mean exactly_once?"),
     "--on_unavailable=wait": ("--on_unavailable=wait", "use hold, dead_letter or fail"),
-    "--input_format=avro": ("--input_format=avro", "use auto, json, bytes or tf_example"),
+    "--input_format=xml": ("--input_format=xml", "use auto, json, bytes, tf_example, avro, protobuf or npy"),
     "--status=loud": ("--status=loud", "use auto, live, plain or off"),
     "--start_from=yesterday": ("--start_from=yesterday", "an ISO time such as 2026"),
     "--model=h:8500": ("--model=h:8500", "grpc://HOST:PORT/MODEL"),

@@ -1,0 +1,162 @@
+"""Framed records through the decoder: equal to what confluent-kafka's own serializers write, and every broken frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.formats.decoding import X, classes, decode, records, rows_of
+from transforms.decode import Decoder
+from transforms.encode import Encoder
+from transforms.formats.lookup import SchemaLookup
+from transforms.formats.options import FormatOptions, RegistryConfig
+from transforms.formats.registry import Registry
+from transforms.guard import NoGuard
+from transforms.retry import RetryPolicy
+from transforms.testing.schema_registry_stub import SchemaRegistryStub
+from transforms.types import AnsweredSegment, DecodedChunk, KafkaRecord, PredictedChunk
+
+pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
+
+X_SCHEMA = json.dumps(
+    {
+        "type": "record",
+        "name": "Row",
+        "fields": [{"name": "x", "type": {"type": "array", "items": "float"}}, {"name": "note", "type": ["null", "string"]}],
+    }
+)
+
+
+class Framed:
+    """A decoder with its registry, and confluent-kafka's own serializer for the same."""
+
+    def __init__(self, url: str):
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+        from confluent_kafka.schema_registry.avro import AvroSerializer
+        from confluent_kafka.serialization import MessageField, SerializationContext
+
+        config = RegistryConfig(url)
+        self.decoder = Decoder(X, "avro", formats=FormatOptions(registry=config))
+        self.lookup = SchemaLookup(Registry(config), NoGuard(), RetryPolicy(60))
+        self._client = SchemaRegistryClient({"url": url})
+        self._serializer = AvroSerializer(self._client, X_SCHEMA)
+        self._context = SerializationContext("topic", MessageField.VALUE)
+
+    def serialize(self, row: dict[str, Any]) -> bytes:
+        value: bytes = self._serializer(row, self._context)
+        return value
+
+    def decode(self, chunk: list[KafkaRecord]) -> DecodedChunk:
+        assert self.decoder.schemas is not None
+        assert self.lookup.teach(self.decoder.schemas, chunk)
+        return self.decoder.decode(chunk)
+
+    def close(self) -> None:
+        self.lookup.close()
+        self._client.close()
+
+
+@pytest.fixture(scope="module")
+def shared_registry() -> Iterator[SchemaRegistryStub]:
+    with SchemaRegistryStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def framed(shared_registry: SchemaRegistryStub) -> Iterator[Framed]:
+    framed = Framed(shared_registry.url)
+    yield framed
+    framed.close()
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "x": st.lists(st.floats(width=32), min_size=2, max_size=2),
+        "note": st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    }
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=10))
+def test_what_confluents_serializer_writes_is_read_bit_by_bit(framed: Framed, rows: list[dict[str, Any]]) -> None:
+    chunk = framed.decode(records(*[framed.serialize(row) for row in rows]))
+    assert chunk.failures == {}
+    [segment] = chunk.segments
+    assert segment.tensors["x"].tobytes() == np.array([row["x"] for row in rows], np.float32).tobytes()
+
+
+def test_broken_frames_and_unknown_schemas(framed: Framed, shared_registry: SchemaRegistryStub) -> None:
+    good = framed.serialize({"x": [1.0, 2.0], "note": None})
+    values = [
+        good,
+        b"\0" + (9999).to_bytes(4, "big") + good[5:],
+        b"\0\xff\xff\xff\xff" + good[5:],
+        good[:3],
+        good[:5],
+        good[:-1],
+        good + b"\0",
+        b'{"x": [1.0, 2.0]}',
+        b"\x01" + bytes(16) + good[5:],
+        None,
+        b"",
+        b"\0" + shared_registry.add('{"type": "object"}', "JSON").to_bytes(4, "big") + b"{}",
+        b"\0" + shared_registry.add('{"type": "nonsense"}').to_bytes(4, "big") + b"{}",
+        good,
+    ]
+    chunk = framed.decode(records(*values))
+    assert classes(chunk) == {
+        1: "UnknownSchema", 2: "UnknownSchema", 3: "FrameError", 4: "AvroError", 5: "AvroError", 6: "AvroError",
+        7: "FrameError", 8: "FrameError", 9: "Tombstone", 10: "EmptyValue", 11: "SchemaError", 12: "SchemaError",
+    }  # fmt: skip
+    assert rows_of(chunk) == {0: [1, 2], 13: [1, 2]}
+    assert "has no schema 9999" in chunk.failures[1].message
+    assert "GUID" in chunk.failures[8].message
+    assert "is JSON, not AVRO" in chunk.failures[11].message
+
+
+def test_the_readers_schema(framed: Framed, shared_registry: SchemaRegistryStub) -> None:
+    """A producer that does not know a field yet: its default stands in."""
+    schema = json.loads(X_SCHEMA)
+    schema["fields"] = [{"name": "x", "type": {"type": "array", "items": "double"}, "default": [7, 8]}]
+    number = shared_registry.add('{"type":"record","name":"Row","fields":[{"name":"old","type":"int"}]}', subject="older")
+    options = FormatOptions(json.dumps(schema), RegistryConfig(shared_registry.url))
+    framed_again = Framed(shared_registry.url)
+    framed_again.decoder = Decoder(X, "avro", formats=options)
+    old = b"\0" + number.to_bytes(4, "big") + b"\x02"
+    chunk = framed_again.decode(records(framed.serialize({"x": [1.0, 2.0], "note": "n"}), old))
+    framed_again.close()
+    assert rows_of(chunk) == {0: [1, 2], 1: [7, 8]}
+
+
+# ---------------------------------------------------------------------- JSON behind a frame
+
+FRAME = b"\0\0\0\0\x01"
+URL = RegistryConfig("http://127.0.0.1:1")
+
+
+def test_json_loses_its_frame_and_nobody_is_asked() -> None:
+    values = [FRAME + b'{"x": [1, 2]}', b'{"x": [1, 2]}', FRAME[:4], FRAME, FRAME + b"{", None, FRAME + b" [3, 4]"]
+    chunk = decode(X, "json", *values, registry=URL)
+    assert rows_of(chunk) == {0: [1, 2], 6: [3, 4]}
+    assert classes(chunk) == {1: "FrameError", 2: "FrameError", 3: "JsonError", 4: "JsonError", 5: "Tombstone"}
+    assert "leave --schema_registry out" in chunk.failures[1].message
+
+
+def test_merging_leaves_the_frame_out() -> None:
+    """It names the schema of the input, which the output is not of."""
+    encoder = Encoder("out", "dlq", "m", output_mode="merge", framed=True)
+    chunk = Decoder(X, "json", keep_documents=True, formats=FormatOptions(registry=URL)).decode(
+        records(FRAME + b' {"x": [1.50, 2]} ', FRAME + b"[1, 2]")
+    )
+    answered = AnsweredSegment([0, 1], {"y": np.array([1.0, 2.0], np.float32)}, "1", 1.0, 1)
+    found = encoder.encode(PredictedChunk(chunk.records, [answered], chunk.failures, chunk.documents))
+    assert [record.value for record in found] == [
+        b'{"x": [1.50, 2],"prediction":{"y":1.0}}',
+        b'{"input":[1, 2],"prediction":{"y":2.0}}',
+    ]

@@ -1,0 +1,190 @@
+"""Framed Protobuf: equal to what confluent-kafka's own serializer writes, what becomes of its types, and broken values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.formats.decoding import X, classes, records, rows_of, takes
+from transforms.decode import Decoder
+from transforms.errors import ContractError
+from transforms.formats.avro_schema import SchemaError
+from transforms.formats.lookup import SchemaLookup
+from transforms.formats.options import FormatOptions, RegistryConfig
+from transforms.formats.protobuf import ProtobufError, ProtobufReader
+from transforms.formats.registry import Registry
+from transforms.guard import NoGuard
+from transforms.retry import RetryPolicy
+from transforms.testing.schema_registry_stub import SchemaRegistryStub
+from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
+
+F = descriptor_pb2.FieldDescriptorProto
+UNIT = descriptor_pb2.FileDescriptorProto(name="unit.proto", package="t", syntax="proto3")
+UNIT.enum_type.add(name="Unit").value.add(name="METRE", number=0)
+UNIT.enum_type[0].value.add(name="FOOT", number=1)
+
+FILE = descriptor_pb2.FileDescriptorProto(name="row.proto", package="t", syntax="proto3")
+FILE.dependency.extend(["unit.proto", "google/protobuf/timestamp.proto"])
+FILE.message_type.add(name="Other").field.add(name="n", number=1, type=F.TYPE_INT32, label=F.LABEL_OPTIONAL)
+_row = FILE.message_type.add(name="Row")
+_row.field.add(name="x", number=1, type=F.TYPE_FLOAT, label=F.LABEL_REPEATED)
+_row.field.add(name="raw", number=2, type=F.TYPE_BYTES, label=F.LABEL_OPTIONAL)
+_row.field.add(name="big_id", number=3, type=F.TYPE_UINT64, label=F.LABEL_OPTIONAL)
+_row.field.add(name="maybe", number=4, type=F.TYPE_DOUBLE, label=F.LABEL_OPTIONAL, proto3_optional=True, oneof_index=0)
+_row.field.add(name="unit", number=5, type=F.TYPE_ENUM, type_name=".t.Unit", label=F.LABEL_OPTIONAL)
+_row.field.add(name="at", number=6, type=F.TYPE_MESSAGE, type_name=".google.protobuf.Timestamp", label=F.LABEL_OPTIONAL)
+_row.field.add(name="inner", number=7, type=F.TYPE_MESSAGE, type_name=".t.Row.Inner", label=F.LABEL_REPEATED)
+_row.field.add(name="by_name", number=8, type=F.TYPE_MESSAGE, type_name=".t.Row.ByNameEntry", label=F.LABEL_REPEATED)
+_row.oneof_decl.add(name="_maybe")
+_row.nested_type.add(name="Inner").field.add(name="flag", number=1, type=F.TYPE_BOOL, label=F.LABEL_OPTIONAL)
+_entry = _row.nested_type.add(name="ByNameEntry")
+_entry.options.map_entry = True
+_entry.field.add(name="key", number=1, type=F.TYPE_STRING, label=F.LABEL_OPTIONAL)
+_entry.field.add(name="value", number=2, type=F.TYPE_MESSAGE, type_name=".t.Row.Inner", label=F.LABEL_OPTIONAL)
+
+_pool = descriptor_pool.DescriptorPool()
+_pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+_pool.Add(UNIT)
+_pool.Add(FILE)
+Row: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName("t.Row"))
+Inner: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName("t.Row.Inner"))
+
+
+def text_of(file: descriptor_pb2.FileDescriptorProto) -> str:
+    return base64.b64encode(file.SerializeToString()).decode()
+
+
+READER = ProtobufReader(text_of(FILE), {"unit.proto": text_of(UNIT)})
+ROW = b"\x02\x02"  # one index: 1, the second message of the file
+
+
+def test_what_becomes_of_its_types() -> None:
+    row = Row(x=[1.5], raw=b"\xff", big_id=2**64 - 1, unit=1, inner=[Inner(flag=True)])
+    row.at.seconds = 7
+    row.by_name["k"].flag = True
+    assert READER.read(ROW + row.SerializeToString()) == {
+        "x": [1.5], "raw": b"\xff", "big_id": 2**64 - 1, "unit": "FOOT", "at": {"seconds": 7, "nanos": 0},
+        "inner": [{"flag": True}], "by_name": {"k": {"flag": True}},
+    }  # fmt: skip
+    row = Row(unit=9, maybe=0)
+    assert READER.read(ROW + row.SerializeToString()) == {
+        "x": [], "raw": b"", "big_id": 0, "maybe": 0.0, "unit": 9, "inner": [], "by_name": {},
+    }  # fmt: skip
+
+
+def test_the_message_is_chosen_by_its_indexes() -> None:
+    assert READER.read(b"\x00\x08\x05") == {"n": 5}, "0 alone is the first message"
+    assert READER.read(b"\x02\x00\x08\x05") == {"n": 5}
+    assert READER.read(b"\x04\x02\x00\x08\x01") == {"flag": True}, "the first of those inside of the second"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\x02", b"\x80\x80", b"\x02\x08", b"\x01\x00", b"\xff\xff\xff\xff\xff\xff", ROW + b"\x0a\x05\0", b"\x02\x01"],
+)
+def test_broken_values(value: bytes) -> None:
+    with pytest.raises(ProtobufError):
+        READER.read(value)
+
+
+@given(st.binary(max_size=100))
+def test_whatever_comes_is_a_document_or_an_error(value: bytes) -> None:
+    for head in (b"", ROW):
+        try:
+            READER.read(head + value)
+        except ProtobufError:
+            continue
+
+
+def test_schemas_that_are_none() -> None:
+    with pytest.raises(SchemaError, match="format=serialized"):
+        ProtobufReader('syntax = "proto3";', {})
+    with pytest.raises(SchemaError, match=r"unit\.proto"):
+        ProtobufReader(text_of(FILE), {})
+
+
+# ---------------------------------------------------------------------- through a registry
+
+
+class Framed:
+    """A decoder with its registry, and confluent-kafka's own serializer for the same."""
+
+    def __init__(self, url: str, signature: Signature = X, **options: Any):
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+        from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+        from confluent_kafka.serialization import MessageField, SerializationContext
+
+        config = RegistryConfig(url)
+        self.decoder = Decoder(signature, "protobuf", formats=FormatOptions(registry=config, **options))
+        self.lookup = SchemaLookup(Registry(config, serialized=True), NoGuard(), RetryPolicy(60))
+        self._client = SchemaRegistryClient({"url": url})
+        self._serializer = ProtobufSerializer(Row, self._client)
+        self._context = SerializationContext("topic", MessageField.VALUE)
+
+    def serialize(self, row: Any) -> bytes:
+        value: bytes = self._serializer(row, self._context)
+        return value
+
+    def decode(self, chunk: list[KafkaRecord]) -> DecodedChunk:
+        assert self.decoder.schemas is not None
+        assert self.lookup.teach(self.decoder.schemas, chunk)
+        return self.decoder.decode(chunk)
+
+    def close(self) -> None:
+        self.lookup.close()
+        self._client.close()
+
+
+@pytest.fixture(scope="module")
+def shared_registry() -> Iterator[SchemaRegistryStub]:
+    pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
+    with SchemaRegistryStub() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def framed(shared_registry: SchemaRegistryStub) -> Iterator[Framed]:
+    framed = Framed(shared_registry.url)
+    yield framed
+    framed.close()
+
+
+@given(st.lists(st.lists(st.floats(width=32), min_size=2, max_size=2), min_size=1, max_size=10))
+def test_what_confluents_serializer_writes_is_read_bit_by_bit(framed: Framed, rows: list[list[float]]) -> None:
+    """Its file imports two others: one by a reference of the registry, one that comes with Protobuf."""
+    chunk = framed.decode(records(*[framed.serialize(Row(x=row)) for row in rows]))
+    assert chunk.failures == {}
+    [segment] = chunk.segments
+    assert segment.tensors["x"].tobytes() == np.array(rows, np.float32).tobytes()
+
+
+def test_bytes_and_paths(shared_registry: SchemaRegistryStub) -> None:
+    signature = takes(image=TensorSpec("string", (-1,)), t=TensorSpec("int64", (-1,)))
+    framed = Framed(shared_registry.url, signature, features=(("image", "$.raw"), ("t", "$.at.seconds")))
+    row = Row(raw=b"\x89PNG")
+    row.at.seconds = 5
+    values = [framed.serialize(row), framed.serialize(Row(raw=b"a")), framed.serialize(row)[:-1], None]
+    chunk = framed.decode(records(*values))
+    framed.close()
+    assert (rows_of(chunk, "image"), rows_of(chunk, "t")) == ({0: b"\x89PNG"}, {0: 5})
+    assert classes(chunk) == {1: "FieldError", 2: "ProtobufError", 3: "Tombstone"}
+    assert chunk.failures[1].message == "t: missing in the record; $.at.seconds: nothing at $.at"
+
+
+def test_a_schema_of_another_kind(framed: Framed, shared_registry: SchemaRegistryStub) -> None:
+    number = shared_registry.add('"string"', subject="avro")
+    chunk = framed.decode(records(b"\0" + number.to_bytes(4, "big") + b"\0"))
+    assert classes(chunk) == {0: "SchemaError"}
+    assert "is AVRO, not PROTOBUF" in chunk.failures[0].message
+
+
+def test_without_a_registry_there_is_no_schema() -> None:
+    with pytest.raises(ContractError, match="needs --schema_registry"):
+        Decoder(X, "protobuf")

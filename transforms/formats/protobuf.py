@@ -1,0 +1,173 @@
+"""Protobuf values behind a schema registry's frame → Python values as JSON would have them, and bytes as bytes.
+
+Behind the frame stand the message's indexes in its ``.proto`` file (zigzag varints: how many, then one a level; a single 0
+for the first message), then the message. Source: Confluent's "Wire format". The schema comes as a serialized
+``FileDescriptorProto`` (``format=serialized``), since compiling ``.proto`` sources needs ``protoc``.
+
+Fields have the names of the ``.proto`` file, enums are their names, maps are objects. A field with presence that is not set
+is absent, any other is there with its default.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from transforms.codecs import FormatError
+from transforms.formats.avro_schema import SchemaError
+
+_MAX_INDEXES = 100  # deeper than protobuf itself lets messages nest
+
+
+class ProtobufError(FormatError):
+    """A value is not Protobuf of its schema."""
+
+    error_class = "ProtobufError"
+
+
+class ProtobufReader:
+    """Reads messages of one file.
+
+    Args:
+        text: The file, as a base64 ``FileDescriptorProto``.
+        imports: The files that it imports, and theirs, by the name that they are imported by.
+
+    Raises:
+        SchemaError: It is none, or an import is missing.
+    """
+
+    def __init__(self, text: str, imports: Mapping[str, str]):
+        pool = descriptor_pool.DescriptorPool()
+        try:
+            for name, source in imports.items():
+                _add(pool, _file(source, name))
+            self._file: FileDescriptor = _add(pool, _file(text, None))
+        except (TypeError, KeyError, ValueError) as error:
+            what = str(error).partition("\n")[0][:200]
+            raise SchemaError(f"the schema is not a whole Protobuf file: {what}") from error
+        self._classes: dict[tuple[int, ...], type[Message]] = {}
+
+    def read(self, value: bytes, start: int = 0) -> Any:
+        """Reads the message that ``value`` holds from ``start`` on.
+
+        Raises:
+            ProtobufError: It is not of the schema.
+        """
+        indexes, start = _indexes(value, start)
+        try:
+            made = self._classes.get(indexes) or self._classes.setdefault(indexes, self._class(indexes))
+            return _document(made.FromString(value[start:]))
+        except (DecodeError, RecursionError) as error:
+            raise ProtobufError(f"the value ({len(value)} bytes) is not Protobuf of its schema") from error
+
+    def _class(self, indexes: Sequence[int]) -> type[Message]:
+        messages: Sequence[Descriptor] = list(self._file.message_types_by_name.values())
+        found: Descriptor | None = None
+        for index in indexes:
+            if not 0 <= index < len(messages):
+                raise ProtobufError("the value names a message that its schema does not have")
+            found = messages[index]
+            messages = found.nested_types
+        assert found is not None
+        made: type[Message] = message_factory.GetMessageClass(found)
+        return made
+
+
+def _file(text: str, name: str | None) -> descriptor_pb2.FileDescriptorProto:
+    try:
+        found = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
+    except (binascii.Error, DecodeError) as error:
+        raise SchemaError(
+            "the schema did not come as a serialized file: the registry must know format=serialized, as Confluent's does"
+        ) from error
+    if name is not None:
+        found.name = name
+    return found
+
+
+def _add(pool: descriptor_pool.DescriptorPool, file: descriptor_pb2.FileDescriptorProto) -> FileDescriptor:
+    for name in file.dependency:
+        try:
+            pool.FindFileByName(name)
+        except KeyError:
+            if not name.startswith("google/protobuf/"):
+                raise
+            _add(pool, _well_known(name))  # registries hold no references to what comes with Protobuf itself
+    pool.Add(file)
+    return pool.FindFileByName(file.name)
+
+
+def _well_known(name: str) -> descriptor_pb2.FileDescriptorProto:
+    try:
+        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+    except ImportError as error:
+        raise KeyError(name) from error
+    return descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+
+
+def _indexes(value: bytes, start: int) -> tuple[tuple[int, ...], int]:
+    count, start = _zigzag(value, start)
+    if count == 0:
+        return (0,), start
+    if not 0 < count <= _MAX_INDEXES:
+        raise ProtobufError("the value does not begin with a message's indexes")
+    indexes = []
+    for _ in range(count):
+        index, start = _zigzag(value, start)
+        indexes.append(index)
+    return tuple(indexes), start
+
+
+def _zigzag(value: bytes, start: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 35, 7):
+        if start >= len(value):
+            break
+        byte = value[start]
+        start += 1
+        number |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return (number >> 1) ^ -(number & 1), start
+    raise ProtobufError(f"the value ({len(value)} bytes) does not begin with a message's indexes")
+
+
+def _document(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if _is_repeated(field):
+            found[field.name] = _entries(field, value) if _is_map(field) else [_value(field, part) for part in value]
+        elif not field.has_presence or message.HasField(field.name):
+            found[field.name] = _value(field, value)
+    return found
+
+
+def _is_repeated(field: Any) -> bool:
+    if hasattr(field, "is_repeated"):
+        return bool(field.is_repeated)
+    return bool(field.label == field.LABEL_REPEATED)  # protobuf before 6.31; gone from 7 on
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _entries(field: Any, entries: Mapping[Any, Any]) -> dict[str, Any]:
+    kind = field.message_type.fields_by_name["value"]
+    return {str(key).lower() if type(key) is bool else str(key): _value(kind, value) for key, value in entries.items()}
+
+
+def _value(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return _document(value)
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return value if known is None else known.name
+    return value

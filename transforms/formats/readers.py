@@ -1,0 +1,58 @@
+"""Which reader a format and its options come to."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from transforms.codecs import AVRO, JSON, NPY, PROTOBUF
+from transforms.errors import ContractError
+from transforms.formats.frame import FramedJson
+from transforms.formats.options import FormatOptions
+from transforms.types import Signature
+
+FRAMED = (AVRO, PROTOBUF)
+"""The formats that need the schemas of a registry, if there is one."""
+
+
+class Reader(Protocol):
+    """Reads one record's value."""
+
+    def read(self, value: bytes) -> Any:
+        """Returns a document, or an array.
+
+        Raises:
+            FormatError: The value is not of the format.
+            FieldMismatch: It is, but does not fit the model's input.
+        """
+
+
+def open_reader(input_format: str, signature: Signature, options: FormatOptions) -> Reader | None:
+    """Makes the reader; ``None`` for the formats that the decoder reads by itself, a chunk at a time.
+
+    Raises:
+        ContractError: The schema that was given is none.
+    """
+    if input_format == JSON and options.registry is not None:
+        return FramedJson()
+    if input_format == NPY:
+        from transforms.formats.npy import NpyReader
+
+        [(name, spec)] = signature.inputs.items()
+        return NpyReader(name, spec)
+    if input_format not in FRAMED:
+        return None
+    # Here: fastavro is not for those to load who have no Avro.
+    from transforms.formats.avro import PlainAvro
+    from transforms.formats.avro_schema import SchemaError, parse_avro_schema
+    from transforms.formats.schemas import FramedAvro, FramedProtobuf
+
+    if input_format == PROTOBUF:
+        if options.registry is None:
+            raise ContractError("--input_format=protobuf: needs --schema_registry, by whose schemas the records are read")
+        return FramedProtobuf()
+    try:
+        if options.registry is None:
+            return PlainAvro(options.avro_schema)
+        return FramedAvro(None if options.avro_schema is None else parse_avro_schema(options.avro_schema))
+    except SchemaError as error:
+        raise ContractError(f"--avro_schema: {error}") from error

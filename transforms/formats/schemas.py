@@ -1,0 +1,110 @@
+"""Framed values by the schemas of their ids, as far as those are known; ``lookup.py`` does the I/O that makes them so."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from transforms.codecs import AVRO, PROTOBUF, FormatError
+from transforms.formats.avro import AvroReader
+from transforms.formats.avro_schema import ParsedSchema, SchemaError, parse_avro_schema
+from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
+from transforms.formats.registry import RegisteredSchema
+from transforms.types import KafkaRecord
+
+
+class SchemaReader(Protocol):
+    """Reads values of one schema."""
+
+    def read(self, value: bytes, start: int = 0) -> Any:
+        """Reads what ``value`` holds from ``start`` on.
+
+        Raises:
+            FormatError: It is not of the schema.
+        """
+
+
+class FramedReader(abc.ABC):
+    """Reads framed values by the schemas that it was taught.
+
+    A schema never changes once it has an id, so what is known stays. That an id is not known to the registry may change.
+    """
+
+    kind: str
+    """The format, which is also the registry's name for such schemas, in lower case."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, SchemaReader] = {}
+        self._unusable: dict[int, FormatError] = {}
+        self._missing: dict[int, FormatError] = {}
+
+    @abc.abstractmethod
+    def _open(self, schema: RegisteredSchema) -> SchemaReader:
+        """Makes the reader of one schema; raises ``SchemaError``."""
+
+    def wanted(self, records: Sequence[KafkaRecord]) -> list[int]:
+        """The ids in the frames of ``records`` that are not known yet, each once; forgets what was missing before."""
+        self._missing = {}
+        found: dict[int, None] = {}
+        for record in records:
+            if record.value:
+                try:
+                    found[schema_id(record.value)] = None
+                except FrameError:
+                    continue  # told when it is read
+        return [number for number in found if number not in self._known and number not in self._unusable]
+
+    def learn(self, number: int, schema: RegisteredSchema) -> None:
+        """Takes a schema in."""
+        try:
+            if schema.kind != self.kind.upper():
+                raise SchemaError(f"schema {number} is {schema.kind}, not {self.kind.upper()}")
+            self._known[number] = self._open(schema)
+        except SchemaError as error:
+            self._unusable[number] = error
+
+    def miss(self, number: int, error: FormatError) -> None:
+        """Notes why there is no schema of this id, until ``wanted`` is called again."""
+        self._missing[number] = error
+
+    def read(self, value: bytes) -> Any:
+        """Reads one value.
+
+        Raises:
+            FormatError: It has no frame, its schema is not there or can't be used, or it is not of its schema.
+        """
+        number = schema_id(value)
+        reader = self._known.get(number)
+        if reader is None:
+            raise self._missing.get(number) or self._unusable[number]
+        return reader.read(value, FRAME_BYTES)
+
+
+class FramedAvro(FramedReader):
+    """Reads framed Avro.
+
+    Args:
+        reader: What values are wanted as; as they were written if left out.
+    """
+
+    kind = AVRO
+
+    def __init__(self, reader: ParsedSchema | None = None):
+        super().__init__()
+        self._reader = reader
+
+    def _open(self, schema: RegisteredSchema) -> SchemaReader:
+        references = list(dict.fromkeys(schema.references.values()))
+        return AvroReader(parse_avro_schema(schema.text, references), self._reader)
+
+
+class FramedProtobuf(FramedReader):
+    """Reads framed Protobuf."""
+
+    kind = PROTOBUF
+
+    def _open(self, schema: RegisteredSchema) -> SchemaReader:
+        from transforms.formats.protobuf import ProtobufReader  # here: only a protobuf pipeline needs it
+
+        return ProtobufReader(schema.text, schema.references)

@@ -1,0 +1,200 @@
+"""A schema registry to test against: the part of the published REST API that clients read and register by.
+
+    with SchemaRegistryStub() as registry:
+        number = registry.add('"string"')
+        registry.url
+
+``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (which version is
+it?) and ``POST /subjects/{subject}/versions`` (register), with the registry's error codes (40401 subject, 40402 version,
+40403 schema not found). A schema is given back as it came, in whatever form is asked for.
+It fails on demand: see the attributes.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import http.server
+import json
+import re
+import socket
+import sys
+import threading
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any, Self
+
+_BY_ID = re.compile(r"/schemas/ids/(\d+)")
+_SUBJECT = re.compile(r"/subjects/([^/]+)")
+_VERSION = re.compile(r"/subjects/([^/]+)/versions(?:/(\d+|latest))?")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """A schema's mention of another: its name there, the subject that has it, and the version of that."""
+
+    name: str
+    subject: str
+    version: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As the REST API has it."""
+        return dataclasses.asdict(self)
+
+
+class SchemaRegistryStub:
+    """A registry on 127.0.0.1. Use it as a context manager.
+
+    Attributes:
+        status: Every request is answered with this HTTP status instead, until it is ``None`` again.
+        user_info: ``name:password`` that every request has to bring; none if ``None``.
+        answering: Requests wait while it is not set.
+        requests: The paths asked for, in their order.
+    """
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.user_info: str | None = None
+        self.answering = threading.Event()
+        self.answering.set()
+        self.requests: list[str] = []
+        self._schemas: dict[int, dict[str, Any]] = {}
+        self._subjects: dict[str, list[int]] = {}
+        # Bound but never listening: it keeps the port ours while the registry is down, and connections are refused then.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        return f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
+
+    def add(
+        self,
+        schema: str,
+        kind: str = "AVRO",
+        references: Sequence[Reference] = (),
+        subject: str = "test-value",
+        number: int | None = None,
+    ) -> int:
+        """Registers a schema as the next version of ``subject``; returns its id, a new one if ``number`` is not given."""
+        entry: dict[str, Any] = {"schema": schema}
+        if kind != "AVRO":
+            entry["schemaType"] = kind  # left out for Avro, as the registry does
+        if references:
+            entry["references"] = [reference.as_json() for reference in references]
+        found = next((known for known, other in self._schemas.items() if other == entry), None)
+        number = number or found or max(self._schemas, default=0) + 1
+        self._schemas[number] = entry
+        versions = self._subjects.setdefault(subject, [])
+        if number not in versions:
+            versions.append(number)
+        return number
+
+    def up(self) -> None:
+        """Serves, on the same port as before."""
+        if self._server is None:
+            self._server = _Server(self._reserved.getsockname(), self)
+            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="SchemaRegistryStub")
+            self._thread.start()
+
+    def down(self) -> None:
+        """Stops serving: new connections are refused."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.answering.set()
+        self.down()
+        self._reserved.close()
+
+    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
+        """Returns the status and the body that answer a request."""
+        self.requests.append(path)
+        self.answering.wait(30)
+        if self.status is not None:
+            return self.status, {"error_code": self.status * 100 + 1, "message": "injected fault"}
+        if self.user_info is not None:
+            expected = "Basic " + base64.b64encode(self.user_info.encode()).decode()
+            if authorization != expected:
+                return 401, {"error_code": 401, "message": "Unauthorized"}
+        if method == "GET" and (by_id := _BY_ID.fullmatch(path)):
+            return self._schema(int(by_id.group(1)))
+        if method == "POST" and (only := _SUBJECT.fullmatch(path)):
+            return self._find(urllib.parse.unquote(only.group(1)), json.loads(body))
+        if version := _VERSION.fullmatch(path):
+            subject = urllib.parse.unquote(version.group(1))
+            if method == "POST" and version.group(2) is None:
+                return self._register(subject, json.loads(body))
+            if method == "GET" and version.group(2) is not None:
+                return self._version(subject, version.group(2))
+        return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+
+    def _schema(self, number: int) -> tuple[int, dict[str, Any]]:
+        if number not in self._schemas:
+            return 404, {"error_code": 40403, "message": f"Schema {number} not found"}
+        return 200, self._schemas[number]
+
+    def _version(self, subject: str, version: str) -> tuple[int, dict[str, Any]]:
+        versions = self._subjects.get(subject)
+        if versions is None:
+            return 404, {"error_code": 40401, "message": f"Subject '{subject}' not found."}
+        index = len(versions) if version == "latest" else int(version)
+        if not 0 < index <= len(versions):
+            return 404, {"error_code": 40402, "message": f"Version {version} not found."}
+        number = versions[index - 1]
+        return 200, {"subject": subject, "version": index, "id": number, **self._schemas[number]}
+
+    def _find(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        for version, number in enumerate(self._subjects.get(subject, []), 1):
+            if self._schemas[number]["schema"] == asked["schema"]:
+                return self._version(subject, str(version))
+        return 404, {"error_code": 40403, "message": "Schema not found"}
+
+    def _register(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        references = [Reference(r["name"], r["subject"], r["version"]) for r in asked.get("references") or ()]
+        number = self.add(asked["schema"], asked.get("schemaType") or "AVRO", references, subject)
+        return 200, {"id": number, "version": self._subjects[subject].index(number) + 1, **self._schemas[number]}
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_port = True
+
+    def __init__(self, address: tuple[str, int], registry: SchemaRegistryStub):
+        self.registry = registry
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of clients that did not wait for their answer."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def _answer(self) -> None:
+        assert isinstance(self.server, _Server)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.partition("?")[0]
+        status, answer = self.server.registry.answer(self.command, path, self.headers.get("Authorization"), body)
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = _answer  # noqa: N815  # http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
