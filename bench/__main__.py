@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, setting, startup, throughput
+from bench import latency, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
-PARTS = ("throughput", "latency", "startup")
+PARTS = ("throughput", "latency", "startup", "servers")
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 """Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
@@ -57,7 +57,10 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
     if part == "startup":
         return startup.measure(bootstrap, args.runs, flags, _say)
+    if part == "servers":
+        return servers.measure(bootstrap, args.server_runs, flags, _say)
     figures = []
+    throughput.warm_up(bootstrap, args.records, (*LIKE_WITH_LIKE, *flags))
     for server_ms, target in SHARE_TARGETS.items():
         measured = throughput.measure(
             bootstrap, server_ms, args.sides, args.records, args.runs, (*LIKE_WITH_LIKE, *flags), _say
@@ -82,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, help="runs of each side, in turn (3; quick: 1)")
     parser.add_argument("--seconds", type=float, help="latency: seconds of load after the warm-up (20; quick: 8)")
     parser.add_argument("--latency_runs", type=int, default=1, help="latency: runs of each side")
+    parser.add_argument("--server_runs", type=int, default=1, help="servers: runs of each side against each real server")
     parser.add_argument("--pipeline_flag", action="append", default=[], help="a further flag for the pipeline (repeatable)")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a target is missed")
     parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "bench.json", help="where the figures go")

@@ -49,7 +49,7 @@ class Job:
 
     Attributes:
         bootstrap: The broker's address.
-        model: ``HOST:PORT/MODEL`` of the model server.
+        model: ``HOST:PORT/MODEL`` of a gRPC model server, or the URI of any, which only the pipeline can ask.
         input_topic: What is read.
         output_topic: Where predictions are written.
         until_end: Whether to stop at the end offsets found at the start; else at SIGTERM.
@@ -80,7 +80,7 @@ class Job:
         delivery = "exactly_once" if side == EXACTLY_ONCE else "at_least_once"
         flags += [
             "--runner=DirectRunner",
-            f"--model=grpc://{self.model}",
+            f"--model={self.model if '://' in self.model else f'grpc://{self.model}'}",
             "--input_format=json",
             "--start_from=earliest",
             f"--delivery={delivery}",

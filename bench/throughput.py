@@ -21,6 +21,15 @@ TRIM = 0.05
 TIMEOUT_S = 300
 
 
+def warm_up(bootstrap: str, records: int, pipeline_flags: tuple[str, ...]) -> None:
+    """One run of both sides that does not count: the broker's code is compiled while it runs for the first time.
+
+    Raises:
+        BenchmarkError: A side failed.
+    """
+    measure(bootstrap, 0.0, [setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE], records, 1, pipeline_flags, lambda _: None)
+
+
 def measure(
     bootstrap: str,
     latency_ms: float,

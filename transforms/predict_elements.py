@@ -12,8 +12,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.clients import check_uri
 from transforms.clients.base import ClientOptions
 from transforms.dispatch import FAIL, DispatchOptions
+from transforms.guard import BundleGuard
 from transforms.outcomes import FailedElement
-from transforms.predict import BundleGuard
 from transforms.retry import RetryPolicy
 from transforms.scorer import Scorer, ScorerConfig, client_with_files
 

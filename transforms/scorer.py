@@ -13,10 +13,11 @@ from transforms.decode import Decoder
 from transforms.dispatch import DEAD_LETTER, DispatchOptions
 from transforms.errors import UnavailableError
 from transforms.features import FeatureDecoder
+from transforms.guard import BundleGuard
 from transforms.model_files import BeamFiles
 from transforms.observe import telling_failures
 from transforms.outcomes import FailedElement, Outcome, outcomes_of
-from transforms.predict import BundleGuard, PredictChunks, PredictConfig
+from transforms.predict import PredictChunks, PredictConfig
 from transforms.types import STAGE_PREDICT, Failure, KafkaRecord, PredictedChunk
 
 CHUNK_BATCHES = 4
