@@ -193,7 +193,7 @@ next
   your own Kafka and model:
     python -m pipeline --runner=DirectRunner --bootstrap_servers=HOST:9092 --input_topic=IN --output_topic=OUT \\
       --model=grpc://HOST:8500/MODEL
-  whether yours would fit:  python -m pipeline.check --sample=20, with the same flags
+  whether yours would fit: python -m pipeline.check --sample=20, with the same flags
   more workers:            add --workers=2
   all flags:               python -m pipeline --help"""
 
