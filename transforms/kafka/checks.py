@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import difflib
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,7 +20,12 @@ from transforms.kafka.config import KafkaConfig, is_common
 from transforms.kafka.consumer import Partition
 from transforms.kafka.vendor import describe, is_transient
 
+log = logging.getLogger(__name__)
+
 TIMEOUT_S = 10.0
+RESET_MARGIN_S = 2.0
+"""How long, beyond the session of a member that has gone, a group that is to be reset may take to be without it."""
+
 MOCK_CLUSTER = "mockCluster"
 """How the cluster ids of librdkafka's mock brokers begin."""
 
@@ -152,15 +158,26 @@ class Checker:
             ContractError: The group has members now.
         """
         wanted = self._targets(partitions, start_from)
-        try:
-            for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
-                if tp.error is not None:
-                    raise ck.KafkaException(tp.error)
-        except ck.KafkaException as error:
-            raise ContractError(
-                f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running now? "
-                f"Stop them, or use another --group_id ({describe(error.args[0])})"
-            ) from error
+        # A process that has just been killed, or ended while it was joining, counts as a member until its session ends.
+        session_s = float(self._config.consumer_properties()["session.timeout.ms"]) / 1000
+        stop_at = time.monotonic() + session_s + RESET_MARGIN_S
+        told = False
+        while True:
+            try:
+                for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
+                    if tp.error is not None:
+                        raise ck.KafkaException(tp.error)
+                return
+            except ck.KafkaException as error:
+                if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID or time.monotonic() > stop_at:
+                    raise ContractError(
+                        f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running "
+                        f"now? Stop them, or use another --group_id ({describe(error.args[0])})"
+                    ) from error
+            if not told:
+                log.warning("group %s has members; waiting %.0f s for any that have ended", self._config.group_id, session_s)
+                told = True
+            time.sleep(0.5)
 
     def _targets(self, partitions: Sequence[Partition], start_from: str) -> list[ck.TopicPartition]:
         wanted = []
