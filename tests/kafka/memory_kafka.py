@@ -123,6 +123,7 @@ class MemoryConsumer:
         self._generation = 0
         self._callbacks: dict[str, Any] = {}
         self._lost: set[Partition] = set()
+        self._unanswered: list[ck.KafkaError | None] = []  # asynchronous commits
 
     # ---- made and subscribed
 
@@ -159,6 +160,8 @@ class MemoryConsumer:
         self._kafka.others |= set(self.positions)
 
     def _serve(self) -> None:
+        for answer in [self._unanswered.pop(0) for _ in range(len(self._unanswered))]:
+            self.properties["on_commit"](answer, [])
         if self._lost:
             lost, self._lost = self._lost, set()
             self._generation = self._kafka.generation
@@ -240,9 +243,12 @@ class MemoryConsumer:
         if self._generation != self._kafka.generation:
             if not asynchronous:
                 raise refused(ck.KafkaError.ILLEGAL_GENERATION)
-            return  # nobody is told
+            self._unanswered.append(ck.KafkaError(ck.KafkaError.ILLEGAL_GENERATION))
+            return
         self.commits.append({(tp.topic, tp.partition): tp.offset for tp in offsets})
         self._kafka.committed.update(self.commits[-1])
+        if asynchronous:
+            self._unanswered.append(None)
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         numbers = {number: None for name, number in self._kafka.log if name == topic}

@@ -16,6 +16,7 @@ import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.offset_commits import OffsetCommits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.types import KafkaRecord
 
@@ -43,6 +44,7 @@ class Reader:
         taken: Partitions taken away, even if they came back, since the session last looked; it clears them.
         changed: Whether the assignment changed since the session last reset it; group metadata taken before is outdated.
         ends: Partition to the position (next offset) at which reading last met the partition's end.
+        commits: Commits offsets outside of transactions.
     """
 
     def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
@@ -55,8 +57,9 @@ class Reader:
         self._stopped: set[Partition] = set()
         self._say_down_at = 0.0
         self._failure: KafkaError | None = None
+        self.commits = OffsetCommits()
         self.consumer = open_consumer(
-            {**config.consumer_properties(), "error_cb": self._on_error},
+            {**config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
 
@@ -281,6 +284,7 @@ class GroupReader(Reader):
         self._stopped -= gone
         for partition in gone:
             self.ends.pop(partition, None)
+        self.commits.forget(gone)
         consumer.incremental_unassign(partitions)
 
 

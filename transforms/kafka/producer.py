@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
+from transforms.kafka.consumer import Reader
 from transforms.kafka.vendor import FENCED, describe, is_transient
 from transforms.types import OutputRecord
 
@@ -98,7 +99,7 @@ class Writer:
                 except ck.KafkaException as error:
                     raise self._not_written(topic, error.args[0]) from error
 
-    def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Makes everything written and ``offsets`` final.
 
         Raises:
@@ -162,9 +163,9 @@ class TransactionalWriter(Writer):
         self._begin()
         super().write(records)
 
-    def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
-        self._consumer = consumer
+        self._consumer = reader.consumer
         self._begin()  # offsets alone: the position moved over transaction markers
         try:
             self._send_offsets(offsets, group)
@@ -274,7 +275,7 @@ class TransactionalWriter(Writer):
 class AcknowledgedWriter(Writer):
     """Outputs first; offsets are committed only after the broker has acknowledged every output of the bundle."""
 
-    def commit(self, offsets: list[ck.TopicPartition], consumer: ck.Consumer, group: Any) -> None:
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Waits for every acknowledgement, then commits the offsets."""
         while self.producer.flush(CALL_TIMEOUT_S):
             log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
@@ -283,11 +284,7 @@ class AcknowledgedWriter(Writer):
             topic, error = self._failure
             self._failure = None
             raise NotCommittedError(f"writing to {topic}: {describe(error)}")
-        try:
-            # Asynchronous: a commit that is lost only means reading again.
-            consumer.commit(offsets=offsets, asynchronous=True)
-        except ck.KafkaException as error:
-            raise NotCommittedError(describe(error.args[0])) from error
+        reader.commits.commit(reader.consumer, offsets)
 
 
 def open_writer(config: KafkaConfig) -> Writer:

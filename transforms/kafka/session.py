@@ -287,7 +287,7 @@ class Session:
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
         self.writer.commit(
             [ck.TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
-            self.reader.consumer,
+            self.reader,
             bundle.group,
         )
         return self._clock()
