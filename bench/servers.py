@@ -1,4 +1,4 @@
-"""Each protocol against its own real server: the pipeline's records a second as a share of what its client gets alone.
+"""Each protocol against its own real server: the pipeline's records a second as a share of what a load generator gets.
 
 Both ask with the same batches, 16 at a time, on the same machine, in turn; the servers are those of ``tests/servers``.
 """
@@ -24,7 +24,7 @@ from tests.servers.triton import triton
 
 IN_FLIGHT, BATCH = 16, 64
 RUN_S = 6.0
-"""Records are made for so many seconds at the client's own pace."""
+"""Records are made for so many seconds at the load generator's pace."""
 
 MOST_RECORDS = 300_000
 TIMEOUT_S = 300
@@ -87,22 +87,22 @@ def measure(bootstrap: str, runs: int, flags: tuple[str, ...], say: Callable[[st
         with serve() as uris:
             for uri in uris:
                 label = f"{name}, {uri.partition('://')[0]}"
-                alone, ours = [], []
+                plain, ours = [], []
                 for _ in range(runs):
-                    alone.append(_alone(uri))
-                    ours.append(_pipeline(bootstrap, uri, min(MOST_RECORDS, int(alone[-1] * RUN_S)), flags))
-                    say(f"  {label}: client alone {alone[-1]:,.0f}, pipeline {ours[-1]:,.0f} records/s")
-                peer = median_of(f"{label}: client alone", alone, "records/s")
+                    plain.append(_load(uri))
+                    ours.append(_pipeline(bootstrap, uri, min(MOST_RECORDS, int(plain[-1] * RUN_S)), flags))
+                    say(f"  {label}: load generator {plain[-1]:,.0f}, pipeline {ours[-1]:,.0f} records/s")
+                peer = median_of(f"{label}: load generator", plain, "records/s")
                 mine = median_of(f"{label}: pipeline, exactly once", ours, "records/s")
-                figures += [peer, mine, ratio(f"{label}: pipeline / client alone", mine, peer)]
+                figures += [peer, mine, ratio(f"{label}: pipeline / load generator", mine, peer)]
     return figures
 
 
-def _alone(uri: str) -> float:
-    command = [sys.executable, "-m", "bench.client_alone", uri, f"--rows={BATCH}", f"--in_flight={IN_FLIGHT}"]
+def _load(uri: str) -> float:
+    command = [sys.executable, "-m", "bench.load_generator", uri, f"--rows={BATCH}", f"--in_flight={IN_FLIGHT}"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if ended.returncode:
-        raise setting.BenchmarkError(f"{uri}: the client alone failed:\n{ended.stderr[-2000:]}")
+        raise setting.BenchmarkError(f"{uri}: the load generator failed:\n{ended.stderr[-2000:]}")
     return float(ended.stdout)
 
 

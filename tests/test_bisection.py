@@ -115,6 +115,40 @@ def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model
     assert heard.held == []
 
 
+@pytest.mark.parametrize("place", [0, 17, 63])
+def test_a_row_on_which_the_model_fails_does_not_cost_the_whole_deadline(place: int, heard: Listener) -> None:
+    """A server that says so is not overloaded: a probe tells that it works, and the batch is bisected at once."""
+    values = [float(value) for value in range(64)]
+    values[place] = POISON
+    model, time = FakeModel(refusing(lambda x: x == POISON, ModelFailedError("HTTP 503: Prediction failed"))), Time()
+
+    async def work() -> list[Outcome]:
+        asked = dispatcher(model, time, deadline_s=60)
+        await asked.answer(x_of(1), 1)
+        return await asked.answer(x_of(*values), 64)
+
+    assert by_row(run(work()), 64) == ["ServerError" if row == place else 2 * row for row in range(64)]
+    assert time.now - 1000 < 10, "the row alone is retried for 2 s; nothing else waits"
+    assert len(model.calls) < 60
+    assert heard.held == []
+
+
+def test_a_batch_on_which_the_model_failed_once_loses_nothing() -> None:
+    async def once(call: Call) -> Answer:
+        if call.number == 1:
+            raise ModelFailedError("HTTP 507: Out of resources")
+        return await doubled(call)
+
+    model = FakeModel(once)
+
+    async def work() -> list[Outcome]:
+        asked = dispatcher(model, Time())
+        await asked.answer(x_of(1), 1)
+        return await asked.answer(x_of(*range(8)), 8)
+
+    assert by_row(run(work()), 8) == [2 * row for row in range(8)]
+
+
 def test_a_row_alone_and_first_is_held_if_the_server_only_fails() -> None:
     with pytest.raises(RuntimeError, match="for ever"):
         run(dispatcher(FakeModel(refusing(lambda x: True, TransientError("overload")))).answer(x_of(1), 1))

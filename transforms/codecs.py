@@ -115,7 +115,8 @@ def row_shape(spec: TensorSpec) -> tuple[int, ...]:
 def parse_json(value: bytes) -> Any:
     """Parses JSON (RFC 8259) and, as TensorFlow Serving does, the literals ``NaN``, ``Infinity`` and ``-Infinity``.
 
-    Of a key that occurs twice the last value counts. Integers are exact, whatever their size.
+    Of a key that occurs twice the last value counts. Integers are exact from -2**63 to 2**64 - 1; beyond that they become
+    float64, which no integer input takes.
 
     Raises:
         JsonError: It is no JSON, is nested too deeply, or has a number beyond float64.

@@ -7,7 +7,9 @@ What a failed request means:
   of zeros; the server's word that its model failed on a single row will do, too). If the probe is answered and these rows
   still fail after it, the server is up and these rows are at fault, whatever the status said: they are bisected. If not,
   the server is down: ``on_unavailable``;
-* refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail.
+* refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail;
+* several rows on which the server says that its model failed, while a probe is answered: bisected without waiting. If
+  nothing is wrong with them, the halves are answered; if something is, the whole deadline is not lost on it.
 """
 
 from __future__ import annotations
@@ -131,6 +133,8 @@ class Dispatcher:
                     return await self._bisect(inputs, rows, start, attempts + failed + 1, error)
                 except (TransientError, NotServedError) as error:
                     failed += 1
+                    if rows > 1 and isinstance(error, ModelFailedError) and await self._answers_known_good():
+                        return await self._bisect(inputs, rows, start, attempts + failed, error)
                     if self._clock() >= stop_at:
                         answers_others = await self._server_answers_others(inputs, rows, error)
                         if answers_others and suspect:
@@ -209,6 +213,9 @@ class Dispatcher:
                 return True
         zeros = _zeros(self._signature)
         return zeros is not None and await self._answers(zeros, or_refuses=True)
+
+    async def _answers_known_good(self) -> bool:
+        return self._known_good is not None and await self._answers(self._known_good)
 
     async def _answers(self, probe: Inputs, or_refuses: bool = False) -> bool:
         """Whether the server has an answer to a probe; a refusal of its content is one where ``or_refuses``."""
