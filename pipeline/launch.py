@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline import worker
 from pipeline.config import Config
 from pipeline.contract import both, client_options, formats, kafka_config, served
+from pipeline.dataflow_options import RUNNER as DATAFLOW
 from pipeline.demo import Demo
 from pipeline.format_options import check_registry
 from pipeline.instance import InstanceIds
@@ -67,6 +68,8 @@ def launch(config: Config) -> int:
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
+        if config.runner == DATAFLOW:
+            return _submit(config, job, status)
         try:
             code, totals = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun: the metrics' port is taken
@@ -124,6 +127,19 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
         ),
         encode=encode,
     )
+
+
+def _submit(config: Config, job: Job, status: Status) -> int:
+    from pipeline.dataflow import submit
+
+    try:
+        submitted = submit(job, config.beam_args)
+    except Exception as error:  # noqa: BLE001  # of Beam, Google's clients and the expansion service: any kind
+        print(f"error: the job was not submitted: {type(error).__name__}: {error}", file=sys.stderr)
+        return worker.EXIT_FAILED
+    for line in submitted.lines():
+        status.say(line)
+    return worker.EXIT_DONE
 
 
 def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: Status) -> tuple[int, Totals]:

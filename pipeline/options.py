@@ -17,6 +17,8 @@ import yaml
 
 from pipeline.command_line import NO_VALUE, beam_flags, given_flags
 from pipeline.config import DIRECT, EMBEDDED, Config
+from pipeline.dataflow_options import RUNNER as DATAFLOW
+from pipeline.dataflow_options import dataflow_mistakes
 from pipeline.flags import BY_NAME, FLAGS
 from pipeline.format_options import GivenFormats, format_options
 from pipeline.kafka_properties import property_problem, refused_by_librdkafka
@@ -24,6 +26,7 @@ from transforms.clients import check_uri
 from transforms.errors import ConfigError
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED
+from transforms.secret_manager import reference_problem
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
@@ -51,6 +54,7 @@ class _Checker:
     def __init__(self, given: dict[str, Any], rest: list[str], environ: Mapping[str, str]):
         self.mistakes: list[str] = []
         self._environ = environ
+        self._from_environment: dict[str, str] = {}
         self._rest = rest
         given = self._with_values(given)
         self._given = {**self._from_file(given.get("config")), **given}
@@ -262,12 +266,17 @@ class _Checker:
             if not equals or not key.strip():
                 self.mistakes.append(f"--{name}: give NAME=VALUE (one without '=' came)")
                 continue
-            pairs.append((key.strip(), self._expand(f"--{name} {key.strip()}", value)))
+            pairs.append((key.strip(), self._expand(name, key.strip(), value)))
         return pairs
 
-    def _expand(self, where: str, value: str) -> str:
+    def _expand(self, flag: str, key: str, value: str, where: str | None = None) -> str:
+        where = where or f"--{flag} {key}"
+        if problem := reference_problem(value):
+            self.mistakes.append(f"{where}: {problem}")
+
         def replace(match: re.Match[str]) -> str:
             variable = match.group(1)
+            self._from_environment[f"{flag} {key}"] = variable
             if variable not in self._environ:
                 self.mistakes.append(f"{where}: the environment variable {variable} is not set")
                 return ""
@@ -288,7 +297,7 @@ class _Checker:
                 if not equals or not key.strip():
                     self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
                     continue
-                found[key.strip()] = self._expand(where, value.strip())
+                found[key.strip()] = self._expand(flag, key.strip(), value.strip(), where)
         found.update(self._pairs(flag))
         return found
 
@@ -328,8 +337,8 @@ class _Checker:
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
         if self._choice("kafka_io") == "beam":
             self.mistakes.append("--kafka_io=beam: Beam's Java transforms are not part of this version; use native")
-        if config.runner == "DataflowRunner":
-            self.mistakes.append("--runner=DataflowRunner: needs Beam's Java transforms, which are not part of this version")
+        if config.runner == DATAFLOW:
+            self.mistakes += dataflow_mistakes(config, self._choice("kafka_io") == "native", self._from_environment)
         if config.embedded_broker and not config.direct:
             self.mistakes.append(
                 f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one"

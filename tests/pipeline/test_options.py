@@ -256,7 +256,6 @@ def test_combinations_that_can_not_be() -> None:
     assert "places work itself" in mistake("--workers=2", "--runner=FlinkRunner", "--assignment=group")
     assert "needs --assignment=group" in mistake("--workers=2", "--assignment=static")
     assert "needs JSON records" in mistake("--output_mode=merge", "--input_format=bytes")
-    assert "--runner=DataflowRunner" in mistake("--runner=DataflowRunner")
 
 
 def test_client_certificates_come_in_pairs(tmp_path: Path) -> None:
