@@ -150,7 +150,7 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
         stack = contextlib.ExitStack()
         with stack:
             if config.metrics_port is not None:
-                stack.enter_context(serve_metrics(config.metrics_port, rows))
+                stack.enter_context(serve_metrics(config.metrics_port, rows, config.metrics_host))
             if demo:
                 demo.start()
             stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None))

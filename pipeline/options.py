@@ -98,6 +98,7 @@ class _Checker:
             status=self._choice("status"),
             summary_json=self._output_file("summary_json"),
             metrics_port=self._whole("metrics_port", most=65535),
+            metrics_host=self._text("metrics_host") or "127.0.0.1",
             beam_args=tuple(self._rest),
         )
         self._check_combinations(config)

@@ -46,6 +46,7 @@ CONTRACT: dict[str, Any] = {
     "status": "auto",
     "summary_json": None,
     "metrics_port": None,
+    "metrics_host": "127.0.0.1",
     "beam_args": (),
 }
 
@@ -130,6 +131,7 @@ EXAMPLES: dict[str, tuple[str, str, Any]] = {
     "duration_s": ("2.5", "duration_s", 2.5),
     "status": ("off", "status", "off"),
     "metrics_port": ("9400", "metrics_port", 9400),
+    "metrics_host": ("0.0.0.0", "metrics_host", "0.0.0.0"),
 }
 
 
