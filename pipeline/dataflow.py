@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipeline.build import Job, build
-from pipeline.dataflow_options import RUNNER
+from pipeline.config import DATAFLOW
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
 
     No main session: what is in ``__main__`` here is this command, which nothing on a worker needs.
     """
-    return PipelineOptions([*beam_args, "--streaming", "--no_save_main_session", f"--runner={RUNNER}"])
+    return PipelineOptions([*beam_args, "--streaming", "--no_save_main_session", f"--runner={DATAFLOW}"])
 
 
 def submit(job: Job, beam_args: Sequence[str]) -> Submitted:

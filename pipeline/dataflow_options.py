@@ -11,10 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.config import Config
+from pipeline.config import DATAFLOW, Config
 from transforms.secret_manager import FORM, is_reference
-
-RUNNER = "DataflowRunner"
 
 _SECRET = re.compile(
     r"passw|secret|token|credential|jaas|private|key\.pem|keystore\.pem|user\.info|authorization|x-auth|cookie|api[-_.]?key|"
@@ -43,23 +41,19 @@ def is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None and _HARMLESS.search(name) is None
 
 
-def dataflow_mistakes(config: Config, native: bool, from_environment: Mapping[str, str]) -> Iterator[str]:
+def dataflow_mistakes(config: Config, from_environment: Mapping[str, str]) -> Iterator[str]:
     """Tells what keeps this job from Dataflow.
 
     Args:
         config: All flags.
-        native: Whether librdkafka reads and writes there, in Python, and not Java.
         from_environment: Where ``${ENV}`` was replaced, to the variable's name: that is what secrets are passed by.
     """
     yield from _places(config.beam_args)
-    yield from _workers(config, native)
+    yield from _workers(config)
     yield from _secrets(config, from_environment)
     for flag, given in (
         ("metrics_port", config.metrics_port is not None),
         ("summary_json", config.summary_json is not None),
-        ("duration_s", config.duration_s is not None),
-        ("until_end", config.until_end),
-        ("max_records", config.max_records is not None),
     ):
         if given:
             yield f"--{flag}: the job runs on Dataflow's machines until it is drained; leave it out"
@@ -68,7 +62,7 @@ def dataflow_mistakes(config: Config, native: bool, from_environment: Mapping[st
 def _places(beam_args: Sequence[str]) -> Iterator[str]:
     for name, cure in (("project", "the Google Cloud project"), ("region", "where it runs, such as europe-west1")):
         if not beam_values(beam_args, name):
-            yield f"--{name}: {RUNNER} needs {cure}"
+            yield f"--{name}: {DATAFLOW} needs {cure}"
     places = beam_values(beam_args, "temp_location", "staging_location")
     if not beam_values(beam_args, "temp_location"):
         yield "--temp_location: DataflowRunner needs gs://BUCKET/PATH, where the job's files are staged"
@@ -85,7 +79,7 @@ def _places(beam_args: Sequence[str]) -> Iterator[str]:
             yield f"--label={label}: give key=value of lower-case letters, digits, '-' and '_', at most 63 of each"
 
 
-def _workers(config: Config, native: bool) -> Iterator[str]:
+def _workers(config: Config) -> Iterator[str]:
     image = beam_values(config.beam_args, "sdk_container_image", "worker_harness_container_image")
     setup = beam_values(config.beam_args, "setup_file")
     if not image and not setup:
@@ -106,7 +100,7 @@ def _workers(config: Config, native: bool) -> Iterator[str]:
         if path is not None and not image:
             cure = "; or use saved_model://gs://BUCKET/PATH" if flag == "model" else ""
             yield f"--{flag}: {path} is not on Dataflow's workers; put it into an image, --sdk_container_image{cure}"
-    for name, _ in config.kafka_properties if not (native and image) else ():
+    for name, _ in config.kafka_properties if config.with_java or not image else ():
         if name.endswith(".location") and name.startswith("ssl."):
             pem = name.removesuffix(".location") + ".pem"
             yield (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from transforms.secret_manager import has_reference
+from transforms.secret_manager import REFERENCE, has_reference
 
 JAR = Path(__file__).with_name("secret-manager.jar")
 """To be on the classpath of the expansion service, which stages it for the workers."""
@@ -21,3 +21,8 @@ def provider_properties(values: Iterable[str]) -> dict[str, str]:
     if not any(has_reference(value) for value in values):
         return {}
     return {"config.providers": "secret", "config.providers.secret.class": PROVIDER}
+
+
+def in_jaas(text: str) -> str:
+    """Returns ``text`` with its references asking for a value fit for a quoted string of a JAAS configuration."""
+    return REFERENCE.sub(r"${secret:jaas:\1}", text)

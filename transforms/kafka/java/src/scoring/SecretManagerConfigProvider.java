@@ -36,6 +36,7 @@ public final class SecretManagerConfigProvider implements ConfigProvider {
   private static final Pattern TOKEN = Pattern.compile("\"access_token\"\\s*:\\s*\"([^\"]+)\"");
   private static final Pattern LOCAL = Pattern.compile("http://(127\\.0\\.0\\.1|localhost|\\[::1\\])(:\\d+)?");
   private static final Duration TIMEOUT = Duration.ofSeconds(10);
+  private static final String JAAS = "jaas"; // ${secret:jaas:NAME}: the value goes into a quoted string of a JAAS configuration
   private static final int[] WAITS_MS = {1000, 2000, 4000};
 
   // One process makes many clients, and each asks for its properties: a value is asked for once.
@@ -62,7 +63,7 @@ public final class SecretManagerConfigProvider implements ConfigProvider {
         value = read(name);
         VALUES.put(name, value);
       }
-      found.put(name, value);
+      found.put(name, JAAS.equals(path) ? value.replace("\\", "\\\\").replace("\"", "\\\"") : value);
     }
     return new ConfigData(found);
   }
