@@ -128,7 +128,7 @@ class GoogleCloud:
             secret = re.fullmatch(r"/v1/(projects/.*/versions/[^:]*):access", path)
             if secret:
                 return self._secret(secret[1])
-            if headers.get("Authorization") != f"Bearer {TOKEN}":
+            if headers.get("authorization") != f"Bearer {TOKEN}":
                 raise RefusedError(401, "no valid credentials")
             if path.startswith("/v1b3/"):
                 return self._dataflow(method, path, body)
@@ -209,7 +209,7 @@ class GoogleCloud:
                 upload = str(len(self._uploads))
                 self._uploads[upload] = (f"gs://{BUCKET}/{name}", self._folder / f"object-{upload}")
                 return 200, {"Location": f"{self.url}{raw}?uploadType=resumable&upload_id={upload}"}, {}
-            return self._chunk(query["upload_id"], headers["Content-Range"], body)
+            return self._chunk(query["upload_id"], headers["content-range"], body)
         raise RefusedError(404, f"nothing at {method} {path}")
 
     def _chunk(self, upload: str, content_range: str, body: bytes) -> tuple[int, dict[str, str], Any]:
@@ -247,7 +247,9 @@ def _handler(cloud: GoogleCloud) -> type[http.server.BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             body = self._body()
             try:
-                status, headers, answer = cloud.answer(self.command, self.path, dict(self.headers), body)
+                status, headers, answer = cloud.answer(
+                    self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body
+                )
             except RefusedError as error:
                 status, headers = error.status, {}
                 answer = {"error": {"code": error.status, "message": str(error)}}
