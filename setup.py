@@ -13,7 +13,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
-    package_data={"pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"]},
+    package_data={
+        "pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"],
+        "transforms.kafka.expansion": ["jars.lock", "pom.xml"],
+    },
     install_requires=[
         "aiohttp>=3.9",
         "apache-beam==2.73.0",  # exact: the local engine's metrics leak is closed in its internals (pipeline/direct.py)

@@ -9,6 +9,11 @@ from transforms.formats.options import FormatOptions
 
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
+PRISM = "PrismRunner"
+DATAFLOW = "DataflowRunner"
+
+NATIVE = "native"
+BEAM = "beam"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Config:
     workers: int
     assignment: str
     instance_id: str | None
+    kafka_io: str
+    expansion_service: str | None
     model: str
     model_headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
     model_ca_file: str | None
@@ -77,6 +84,16 @@ class Config:
     def direct(self) -> bool:
         """Whether Beam's local engine runs the job."""
         return self.runner in DIRECT
+
+    @property
+    def workers_are_here(self) -> bool:
+        """Whether the workers are threads of this process, or processes that it has started."""
+        return self.direct or self.runner == PRISM or "--environment_type=LOOPBACK" in self.beam_args
+
+    @property
+    def with_java(self) -> bool:
+        """Whether Beam's Java transforms read and write."""
+        return self.kafka_io == BEAM
 
     @property
     def endless(self) -> bool:

@@ -55,16 +55,15 @@ def stop_state_sampling() -> None:
     statesampler.StateSampler.stop = stop
 
 
-def run(job: Job, runner: str, beam_args: Sequence[str]) -> None:
-    """Runs the job to its end, in this process if ``runner`` is the local engine.
+def run(job: Job, beam_args: Sequence[str]) -> None:
+    """Runs the job to its end, in this process.
 
     Raises:
         RuntimeError: A stage failed; the text holds the trace, the cause itself was told to the observer.
     """
     close_metrics_leak()
     stop_state_sampling()
-    local = runner in ("DirectRunner", "FnApiRunner")
-    options = PipelineOptions([*beam_args, "--streaming"] + ([] if local else [f"--runner={runner}"]))
-    pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner() if local else None, options=options)
+    options = PipelineOptions([*beam_args, "--streaming"])
+    pipeline = beam.Pipeline(runner=fn_runner.FnApiRunner(), options=options)
     build(pipeline, job)
     pipeline.run().wait_until_finish()

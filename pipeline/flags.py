@@ -41,12 +41,16 @@ FLAGS = (
     ),
     Flag("kafka_config", None, "a librdkafka property NAME=VALUE, ${ENV} is replaced; may be repeated", "many"),
     Flag("kafka_config_file", None, "a file of such lines, for secrets"),
-    Flag("delivery", "exactly_once", "what is promised when processes fail", choices=("exactly_once", "at_least_once")),
+    Flag("delivery", "exactly_once", "what is promised when processes fail; at_least_once with --kafka_io=beam",
+         choices=("exactly_once", "at_least_once")),
     Flag("workers", "1", "processes that share the partitions, on this machine", "natural"),
     Flag("assignment", "auto", "group: Kafka shares the partitions; static: this process reads all",
          choices=("auto", "group", "static")),
     Flag("instance_id", None, "names this replica's transactions; keep it stable per replica (host name and a number)"),
-    Flag("kafka_io", "auto", "native: librdkafka; beam: Beam's Java transforms", choices=("auto", "native", "beam")),
+    Flag("kafka_io", "auto", "native: librdkafka; beam: Beam's Java transforms; auto: beam on Dataflow, else native",
+         choices=("auto", "native", "beam")),
+    Flag("expansion_service", None, "HOST:PORT of a running Beam expansion service with KafkaIO, for --kafka_io=beam; by "
+         "default one is started here (Java)"),
     Flag("model", "embedded", "the model's URI; embedded starts the demo's model server", group="Model"),
     Flag("model_header", None, "an HTTP header or gRPC metadata NAME=VALUE sent to the model server, ${ENV} is replaced; "
          "may be repeated", "many", group="Model"),

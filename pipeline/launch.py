@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import worker
-from pipeline.config import Config
+from pipeline.config import PRISM, Config
 from pipeline.contract import both, client_options, formats, kafka_config, served
 from pipeline.demo import Demo
 from pipeline.format_options import check_registry
 from pipeline.instance import InstanceIds
+from pipeline.java import java_kafka
 from pipeline.metrics import serve_metrics
+from pipeline.prism import with_prism
 from pipeline.stats import Totals, open_rows
 from pipeline.status import Status, open_status, print_summary, write_summary
 from transforms.clients.saved_model_store import STORE
@@ -29,6 +31,7 @@ from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
     from pipeline.build import Job
+    from transforms.kafka.config import JavaKafka
 
 
 def launch(config: Config) -> int:
@@ -56,7 +59,11 @@ def launch(config: Config) -> int:
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
-            job = _job(config, ids.ids[0], model, topics, stop)
+            if config.runner == PRISM:
+                beam_args = stack.enter_context(with_prism(config.beam_args, status.say))
+                config = dataclasses.replace(config, beam_args=beam_args)
+            java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
+            job = _job(config, ids.ids[0], model, topics, stop, java)
         except ScoringError as error:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
@@ -98,7 +105,14 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
     return topics, StopConditions(config.max_records, until, behind, stop_at)
 
 
-def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics, stop: StopConditions) -> Job:
+def _job(
+    config: Config,
+    instance_id: str,
+    model: ModelMetadata,
+    topics: Topics,
+    stop: StopConditions,
+    java: JavaKafka | None,
+) -> Job:
     from pipeline.build import Job
     from transforms.dispatch import DispatchOptions
     from transforms.predict import PredictConfig
@@ -123,6 +137,7 @@ def _job(config: Config, instance_id: str, model: ModelMetadata, topics: Topics,
             config.batch_max_size,
         ),
         encode=encode,
+        java=java,
     )
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 
 from pipeline.command_line import NO_VALUE, beam_flags, given_flags
-from pipeline.config import DIRECT, EMBEDDED, Config
+from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM, Config
 from pipeline.flags import BY_NAME, FLAGS
 from pipeline.format_options import GivenFormats, format_options
 from pipeline.kafka_properties import property_problem, refused_by_librdkafka
+from pipeline.runner_options import runner_problems
 from transforms.clients import check_uri
 from transforms.errors import ConfigError
 from transforms.formats.options import FormatOptions
@@ -59,6 +60,7 @@ class _Checker:
         """Checks everything, then raises or returns."""
         runner = self._text("runner") or ""
         topics = self._topics()
+        kafka_io = self._kafka_io(runner)
         config = Config(
             runner=runner,
             bootstrap_servers=self._text("bootstrap_servers") or "",
@@ -66,10 +68,12 @@ class _Checker:
             group_id=self._text("group_id") or "kafka-model-scoring",
             start_from=self._start_from(),
             kafka_properties=self._kafka_properties(),
-            delivery=self._choice("delivery"),
+            delivery=self._delivery(kafka_io),
             workers=self._whole("workers") or 1,
             assignment=self._assignment(runner),
             instance_id=self._text("instance_id"),
+            kafka_io=kafka_io,
+            expansion_service=self._text("expansion_service"),
             model=self._model(),
             model_headers=tuple(self._pairs("model_header")),
             model_ca_file=self._file("model_ca_file"),
@@ -227,7 +231,17 @@ class _Checker:
         value = self._choice("assignment")
         if value != "auto":
             return value
-        return "group" if runner in (*DIRECT, "PrismRunner") else "static"
+        return "group" if runner in (*DIRECT, PRISM) else "static"
+
+    def _kafka_io(self, runner: str) -> str:
+        value = self._choice("kafka_io")
+        if value != "auto":
+            return value
+        return BEAM if runner == DATAFLOW else NATIVE
+
+    def _delivery(self, kafka_io: str) -> str:
+        # Never weakened against a word that was given: runner_options.py refuses that.
+        return self._choice("delivery") if kafka_io != BEAM or "delivery" in self._given else "at_least_once"
 
     def _model(self) -> str:
         value = self._text("model") or ""
@@ -315,10 +329,6 @@ class _Checker:
     # ------------------------------------------------------------------ the whole
 
     def _check_combinations(self, config: Config) -> None:
-        if config.workers > 1 and not config.direct:
-            self.mistakes.append(f"--workers={config.workers}: is for the DirectRunner; {config.runner} places work itself")
-        if config.workers > 1 and config.assignment == "static":
-            self.mistakes.append("--workers: needs --assignment=group, by which the workers share the partitions")
         if config.top_k is not None and config.labels is None and not self._given.get("labels"):
             self.mistakes.append("--top_k: needs --labels")
         if config.output_mode == "merge" and config.input_format in ("bytes", "tf_example", "avro", "protobuf", "npy"):
@@ -326,16 +336,7 @@ class _Checker:
             self.mistakes.append(f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}{cure}")
         if bool(config.model_cert_file) != bool(config.model_key_file):
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
-        if self._choice("kafka_io") == "beam":
-            self.mistakes.append("--kafka_io=beam: Beam's Java transforms are not part of this version; use native")
-        if config.runner == "DataflowRunner":
-            self.mistakes.append("--runner=DataflowRunner: needs Beam's Java transforms, which are not part of this version")
-        if config.embedded_broker and not config.direct:
-            self.mistakes.append(
-                f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one"
-            )
-        if config.embedded_model and not config.direct:
-            self.mistakes.append(f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI")
+        self.mistakes += runner_problems(config, self._given)
 
     def _check_beam_args(self) -> None:
         rest = self._rest

@@ -85,13 +85,19 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         The exit status.
     """
     from pipeline import direct
+    from pipeline.config import DIRECT
     from transforms.kafka.sessions import close_sessions
 
     set_observer(stats)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     spare_the_collector()
     try:
-        direct.run(job, runner, beam_args)
+        if runner in DIRECT:
+            direct.run(job, beam_args)
+        else:
+            from pipeline import portable
+
+            portable.run(job, runner, beam_args)
         close_sessions()
     except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError with the trace as its text
         if stats.error is None:

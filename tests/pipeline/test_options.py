@@ -217,7 +217,7 @@ WRONG = {
     "--kafka_config=linger.ms=long": ("--kafka_config linger.ms", "not accepted by librdkafka"),
     "--kafka_config=enable.auto.commit=true": ("--kafka_config enable.auto.commit", "leave it out"),
     "--kafka_config=transactional.id=x": ("--kafka_config transactional.id", "leave it out"),
-    "--kafka_io=beam": ("--kafka_io=beam", "use native"),
+    "--kafka_io=beam": ("--kafka_io=beam", "--runner=PrismRunner, or --kafka_io=native"),
     "--group_id=": ("--group_id", "is empty"),
     "--until_end=maybe": ("--until_end", "true or false"),
     "--max_record=5": ("--max_record", "did you mean --max_records?"),

@@ -38,11 +38,13 @@ class Topics:
         partitions: All partitions of the input topics.
         created: The dead-letter topic, if it had to be made (or would have to be).
         max_value_bytes: How large a record the output topic takes; ``None`` if the broker did not say.
+        outputs: Output and dead-letter topic, each with its number of partitions.
     """
 
     partitions: tuple[Partition, ...]
     created: str | None
     max_value_bytes: int | None
+    outputs: tuple[tuple[str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class Checker:
                 self._create(dead_letter_topic, len(found[output_topic].partitions))
             created = dead_letter_topic
         partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
-        return Topics(partitions, created, self._max_bytes(output_topic))
+        count = max(1, len(found[output_topic].partitions))  # the dead-letter topic is made with as many
+        dead = count if created else len(found[dead_letter_topic].partitions)
+        outputs = ((output_topic, count), (dead_letter_topic, dead))
+        return Topics(partitions, created, self._max_bytes(output_topic), outputs)
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that what the group has not read yet is still there.

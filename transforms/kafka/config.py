@@ -124,6 +124,24 @@ class KafkaConfig:
         return f"{self.group_id}-{self.instance_id}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class JavaKafka:
+    """What the Java transforms need besides ``KafkaConfig``.
+
+    Attributes:
+        expansion_service: ``host:port``.
+        commit_offsets: Whether the source commits the group's offsets when a bundle is final. Dataflow can; Prism and
+            FnApiRunner refuse it (``requires_stable_input``).
+        partitions: Output topics, each with its number of partitions, for records with a null key.
+        workers_are_here: Whether Python's workers are threads of the launching process, which then ends the job in order.
+    """
+
+    expansion_service: str
+    commit_offsets: bool = False
+    partitions: tuple[tuple[str, int], ...] = ()
+    workers_are_here: bool = False
+
+
 CONSUMER_ONLY = (
     "fetch.", "queued.", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.", "isolation.level",
     "partition.assignment.strategy", "auto.", "enable.auto.", "enable.partition.eof", "max.partition.fetch.bytes",

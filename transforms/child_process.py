@@ -1,0 +1,81 @@
+"""A server that runs as a child of this process: waited for until it answers, its log shown if it does not, ended with
+us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from transforms.errors import ContractError
+
+START_S = 60.0
+STOP_S = 5.0
+LOG_LINES = 15
+
+
+def free_port() -> int:
+    """Returns a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def child_server(command: Sequence[str], port: int, what: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a server while the block runs.
+
+    Args:
+        command: The command.
+        port: Where it will listen, on this machine.
+        what: What it is, for messages.
+
+    Raises:
+        ContractError: It ended, or does not listen within a minute; shows the end of its log.
+    """
+    with tempfile.TemporaryDirectory(prefix="kafka-model-scoring-") as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # Ctrl-C is for us: what is in flight has to be written still
+            )
+        # Ends it when this process ends in any way, kill -9 too: the watcher's input closes without a line.
+        watcher = subprocess.Popen(
+            ["sh", "-c", 'read -r _ || kill -9 "$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            _wait_until_ready(process, port, what, log)
+            yield process
+        finally:
+            watcher.communicate(b"\n")
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, what: str, log: Path) -> None:
+    stop_at = time.monotonic() + START_S
+    while time.monotonic() < stop_at:
+        if process.poll() is not None:
+            raise ContractError(f"{what} ended (status {process.returncode}):\n{_tail(log)}")
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise ContractError(f"{what} did not start within {START_S:.0f} s:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
