@@ -40,7 +40,7 @@ def render(totals: Totals) -> str:
     metric("retries_total", "counter", "Requests sent again.", ("", totals.retries))
     metric("rollbacks_total", "counter", "Bundles not committed, and read again.", ("", totals.rollbacks))
     metric("partitions", "gauge", "Partitions read now.", ("", totals.partitions))
-    metric("holding", "gauge", "1 while the model server does not answer.", ("", int(bool(totals.holding))))
+    metric("holding", "gauge", "1 while model server or schema registry does not answer.", ("", int(bool(totals.holding))))
     metric(
         "latency_ms",
         "gauge",

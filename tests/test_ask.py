@@ -13,6 +13,7 @@ from transforms.ask import ask_model, ask_until_served
 from transforms.clients.base import ModelClient
 from transforms.dispatch import FAIL, HOLD, DispatchOptions
 from transforms.errors import NotServedError, UnavailableError
+from transforms.guard import CHECK_S, BundleGuard
 from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata
 
@@ -44,10 +45,12 @@ def time() -> Iterator[Time]:
         yield Time()
 
 
-def ask(model: FakeModel, time: Time, on_unavailable: str, deadline_s: float = 60.0) -> ModelMetadata:
+def ask(
+    model: FakeModel, time: Time, on_unavailable: str, deadline_s: float = 60.0, guard: BundleGuard | None = None
+) -> ModelMetadata:
     options = DispatchOptions(retry=RetryPolicy(deadline_s), on_unavailable=on_unavailable)
     with serving(model) as uri:
-        return ask_until_served(uri, None, options, time, time.sleep, Highest())
+        return ask_until_served(uri, None, options, time, time.sleep, Highest(), guard)
 
 
 def test_a_server_that_comes_up_in_time_is_waited_for(time: Time) -> None:
@@ -66,6 +69,30 @@ def test_at_the_deadline_it_fails_unless_it_shall_hold(time: Time) -> None:
         assert ask(Down(100), Time(), HOLD).model == "fake"
     assert listener.held[-1] is None, "told that it is over"
     assert "refused" in listener.held
+
+
+class Guard:
+    """Gives the bundle up after ``most`` looks."""
+
+    def __init__(self, most: int):
+        self.most, self.looks = most, 0
+
+    def keep_alive(self) -> bool:
+        self.looks += 1
+        return self.looks <= self.most
+
+
+def test_the_source_is_kept_alive_meanwhile(time: Time) -> None:
+    guard = Guard(10**6)
+    assert ask(Down(20), time, HOLD, guard=guard).model == "fake"
+    assert max(time.slept) <= CHECK_S
+    assert guard.looks == len(time.slept)
+
+
+def test_a_bundle_that_is_given_up_waits_no_longer(time: Time) -> None:
+    with pytest.raises(UnavailableError, match="was given up"):
+        ask(Down(10**6), time, HOLD, guard=Guard(5))
+    assert sum(time.slept) <= 6 * CHECK_S
 
 
 def test_what_is_not_served_is_told_at_once(time: Time) -> None:

@@ -11,6 +11,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.dispatch import HOLD, DispatchOptions
 from transforms.errors import TransientError, UnavailableError
+from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer
 from transforms.request_loop import run_here
 from transforms.types import ModelMetadata
@@ -44,6 +45,7 @@ def ask_until_served(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     rng: random.Random | None = None,
+    guard: BundleGuard | None = None,
 ) -> ModelMetadata:
     """Asks again while the server is not there, as long as a request would be tried again.
 
@@ -54,13 +56,22 @@ def ask_until_served(
         clock: Seconds, monotonic.
         sleep: Waits so many seconds.
         rng: Randomness of the jitter.
+        guard: Keeps the source alive meanwhile.
 
     Raises:
-        UnavailableError: Nobody answers at the deadline, and ``on_unavailable`` is not ``hold``.
+        UnavailableError: Nobody answers at the deadline, and ``on_unavailable`` is not ``hold``; or the bundle that waits
+            is not worth waiting any more.
         NotServedError: The model, version or signature is not there.
         ConfigError: The URI or an option can't be used.
     """
     rng = rng or random.Random()
+
+    async def wait(delay_s: float) -> None:
+        until = clock() + delay_s
+        while (left_s := until - clock()) > 0:
+            if guard is not None and not guard.keep_alive():
+                raise UnavailableError("the model server is down, and the bundle that waits for it was given up")
+            await sleep(min(left_s, CHECK_S) if guard is not None else left_s)
 
     async def ask() -> ModelMetadata:
         stop_at = clock() + options.retry.deadline_s
@@ -77,7 +88,7 @@ def ask_until_served(
                         holding = True
                         observer().holding(str(error))
                     observer().retried()
-                    await sleep(options.retry.delay_s(failed, error.retry_after_s, rng))
+                    await wait(options.retry.delay_s(failed, error.retry_after_s, rng))
                 else:
                     if holding:
                         observer().holding(None)

@@ -118,7 +118,7 @@ class Scorer(Generic[P]):
     def _connected(self) -> PredictChunks:
         config = self._config
         with telling_failures():
-            metadata = ask_until_served(config.uri, config.client, config.dispatch)
+            metadata = ask_until_served(config.uri, config.client, config.dispatch, guard=self._guard)
             self._records: Decoder | None = None
             self._features = FeatureDecoder(metadata.signature)
         self._metadata = metadata

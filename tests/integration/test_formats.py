@@ -17,8 +17,9 @@ from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import load_digits
 from tests import topics
 from tests.embedded.servers import Served
+from tests.formats.test_protobuf import FILE, UNIT, Row, text_of
 from tests.integration.process import Job, wait_until
-from transforms.testing.schema_registry_stub import SchemaRegistryStub
+from transforms.testing.schema_registry_stub import Reference, SchemaRegistryStub
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 IMAGE_SCHEMA = json.dumps(
@@ -114,6 +115,26 @@ def test_avro_images_by_a_registry(job: Job, registry: SchemaRegistryStub, serve
         "unknown": "UnknownSchema",
         "frame": "FrameError",
         "avro": "AvroError",
+    }
+
+
+def test_protobuf_by_a_registry(job: Job, registry: SchemaRegistryStub) -> None:
+    """A message with an import, its number passed through exactly; one that is cut short is set aside."""
+    registry.add(text_of(UNIT), "PROTOBUF", subject="unit.proto")
+    references = [Reference("unit.proto", "unit.proto", 1)]
+    number = registry.add(text_of(FILE), "PROTOBUF", references=references)
+    frame = b"\0" + number.to_bytes(4, "big") + b"\x02\x02"
+    values = [frame + Row(x=[n, n + 1], big_id=2**63 + n, unit=n % 2).SerializeToString() for n in range(100)]
+    topics.produce(job.bootstrap, "in", [*values, values[0][:-1]], keys=[b"%d" % n for n in range(101)])
+    with TfServingGrpcStub() as stub:
+        process = job.run(
+            f"--model={stub.uri()}", "--input_format=protobuf", f"--schema_registry={registry.url}",
+            "--features=x=$.x", "--pass_through=big_id,unit", "--max_records=101",
+        )  # fmt: skip
+    assert process.summary["dead_letters_by_class"] == {"ProtobufError": 1}
+    assert by_key(read(job.bootstrap, "out", 100)) == {
+        str(n): {"y": [0.5 * n + 2, 0.5 * n + 2.5], "big_id": 2**63 + n, "unit": ("METRE", "FOOT")[n % 2]}
+        for n in range(100)
     }
 
 

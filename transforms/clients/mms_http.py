@@ -12,7 +12,6 @@ does not name the version either: the management API does, where it can be reach
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -21,25 +20,25 @@ import numpy as np
 from transforms.clients import mms_status
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpAnswer, HttpConnection
+from transforms.clients.metadata_errors import as_metadata_errors
 from transforms.clients.mms_body import BYTES, RAW_INPUT, Body, read_answer, request_body
 from transforms.clients.mms_errors import error_text, from_answer
 from transforms.clients.mms_status import Served
 from transforms.clients.mms_uri import MmsAddress, parse
+from transforms.clients.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.tfserving_answer import Outputs
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
     NotServedError,
     RejectedError,
-    TransientError,
-    UnavailableError,
 )
 from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
 
 __all__ = ["MmsClient", "open", "parse"]
 
-VERSION_REFRESH_S = 5.0
 MAX_ROWS = 1
+INFERENCE_PORT = "is it the inference port (8080) of one of the two?"
 
 
 def open(uri: str, options: ClientOptions) -> MmsClient:  # the name every protocol's module gives
@@ -72,30 +71,19 @@ class MmsClient(ModelClient):
         self._where = str(address)
         self._http = HttpConnection(self._where, address.secure, options)
         self._predictions_url = address.predictions_url
-        self._version_refresh_s, self._clock = version_refresh_s, clock
-        self._version = address.version or ""
-        self._version_read_at = clock()
-        self._has_management = False
-        self._refresh: asyncio.Task[None] | None = None
+        self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. The version is empty where the management API can't be reached and the URI names none."""
-        try:
+        with as_metadata_errors(INFERENCE_PORT):
             await self._check_ping(timeout_s)
             served = await self._served(timeout_s)
             if served is None:
                 await self._check_described(timeout_s)
-        except (UnavailableError, NotServedError):
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except ModelError as error:
-            raise NotServedError(f"{error}; is it the inference port (8080) of one of the two?") from error
-        self._has_management, self._version_read_at = served is not None, self._clock()
         if served is not None:
             served.check(self._where)
-            self._version = served.version
-        return ModelMetadata(self._address.model, self._version, self._signature(), MAX_ROWS)
+        self._version.read(None if served is None else served.version)
+        return ModelMetadata(self._address.model, self._version.name, self._signature(), MAX_ROWS)
 
     def _signature(self) -> Signature:
         if self._address.body == BYTES:
@@ -126,7 +114,7 @@ class MmsClient(ModelClient):
         answer = await self._http.send("OPTIONS", self._predictions_url, timeout_s)
         if answer.status == 404:
             kind, _ = error_text(answer)
-            hint = "" if kind.startswith("Model") else "; is it the inference port (8080) of one of the two?"
+            hint = "" if kind.startswith("Model") else f"; {INFERENCE_PORT}"
             raise NotServedError(f"{from_answer(self._where, answer)}{hint}")
         if answer.status in (401, 403) or answer.status >= 500:
             raise from_answer(self._where, answer)
@@ -136,11 +124,11 @@ class MmsClient(ModelClient):
         if rows != MAX_ROWS or any(len(array) != MAX_ROWS for array in inputs.values() if array.ndim):
             raise RejectedError(f"{self._where}: a request takes one example, not {rows} rows")
         body = self._body(inputs)
-        self._refresh_version(timeout_s)
+        self._version.refresh_soon(timeout_s)
         answer = await self._http.send("POST", self._predictions_url, timeout_s, body.content, body.content_type)
         if answer.status != 200:
             raise from_answer(self._where, answer)
-        return Answer(self._read(answer), self._version)
+        return Answer(self._read(answer), self._version.name)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -158,27 +146,11 @@ class MmsClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
 
-    def _refresh_version(self, timeout_s: float) -> None:
-        if not self._has_management or self._address.version is not None or self._refresh is not None:
-            return
-        if self._clock() - self._version_read_at >= self._version_refresh_s:
-            self._refresh = asyncio.create_task(self._read_version(timeout_s))
-
-    async def _read_version(self, timeout_s: float) -> None:
-        try:
-            served = await self._served(timeout_s)
-            if served is not None:
-                self._version = served.version
-        except ModelError:
-            pass  # the requests themselves will tell
-        finally:
-            self._version_read_at = self._clock()
-            self._refresh = None
+    async def _look_for_version(self, timeout_s: float) -> str | None:
+        served = await self._served(timeout_s)
+        return None if served is None else served.version
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
-        refresh, self._refresh = self._refresh, None
-        if refresh is not None:
-            refresh.cancel()
-            await asyncio.gather(refresh, return_exceptions=True)
+        await self._version.close()
         await self._http.close()

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from transforms.clients import oip_messages as messages
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.grpc_channel import GrpcChannel
+from transforms.clients.metadata_errors import as_metadata_errors
 from transforms.clients.oip_errors import from_grpc
 from transforms.clients.oip_model import MODEL_CONFIGURATION, Config, Entry, describe, explain, unknown_columns
 from transforms.clients.oip_tensors import datatype_of_array, from_contents, from_raw, to_raw
@@ -27,7 +28,6 @@ from transforms.errors import (
     ModelError,
     NotServedError,
     RejectedError,
-    TransientError,
     UnavailableError,
 )
 from transforms.types import Answer, ModelMetadata, Signature
@@ -73,20 +73,12 @@ class OipGrpcClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
-        try:
+        with as_metadata_errors("is it the server's gRPC port?", refusals_too=False):
             server = await self._ask(
                 messages.SERVER_METADATA, messages.ServerMetadataRequest(), messages.ServerMetadataResponse, timeout_s
             )
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in server.extensions else Config()
-        except (UnavailableError, NotServedError):
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except RejectedError as error:
-            raise NotServedError(str(error)) from error
-        except ModelError as error:
-            raise NotServedError(f"{error}; is it the server's gRPC port?") from error
         await self._must_be_ready(timeout_s)
         inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
         metadata = describe(self._address, model.versions, inputs, outputs, config)

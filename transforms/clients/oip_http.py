@@ -16,6 +16,7 @@ import yarl
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpAnswer, HttpConnection
+from transforms.clients.metadata_errors import as_metadata_errors
 from transforms.clients.oip_bodies import BINARY_TYPE, HEADER_LENGTH, infer_body, read_answer
 from transforms.clients.oip_errors import from_http
 from transforms.clients.oip_model import (
@@ -36,7 +37,6 @@ from transforms.errors import (
     ModelError,
     NotServedError,
     RejectedError,
-    TransientError,
     UnavailableError,
 )
 from transforms.types import Answer, ModelMetadata, Signature
@@ -82,18 +82,10 @@ class OipHttpClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
-        try:
+        with as_metadata_errors("is it the server's REST port?", refusals_too=False):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
-        except (UnavailableError, NotServedError):
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except RejectedError as error:
-            raise NotServedError(str(error)) from error
-        except ModelError as error:
-            raise NotServedError(f"{error}; is it the server's REST port?") from error
         await self._must_be_ready(timeout_s)
         try:
             inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))

@@ -10,7 +10,6 @@ is exact.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +21,8 @@ from transforms.clients import tfserving_json as bodies
 from transforms.clients import tfserving_signature as signatures
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.http_connection import HttpConnection
+from transforms.clients.metadata_errors import as_metadata_errors
+from transforms.clients.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.tfserving_answer import check_outputs
 from transforms.clients.tfserving_errors import clean, from_http_status
 from transforms.clients.tfserving_uri import ModelAddress, parse_rest
@@ -34,8 +35,6 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature
-
-VERSION_REFRESH_S = 5.0
 
 _METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
 # json_tensor.cc answers these with 501, after everything was consumed and decoded.
@@ -80,29 +79,18 @@ class TfServingRestClient(ModelClient):
         now: Callable[[], float] = time.time,
     ):
         self._address = address
-        self._version_refresh_s = version_refresh_s
-        self._clock = clock
         self._where = str(address)
         self._base = address.base_url
         self._http = HttpConnection(self._where, address.secure, options, now)
-        self._version = "" if address.version is None else str(address.version)
-        self._version_read_at = clock()
-        self._refresh: asyncio.Task[None] | None = None
-        self._has_status = False
+        self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
         self._signature: Signature | None = None
         self._signature_name = address.signature
         self._predict_url = yarl.URL(self._base + ":predict", encoded=True)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A KServe V1 server publishes no signature: ``known`` is False."""
-        try:
+        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?"):
             return await self._read_metadata(timeout_s)
-        except (UnavailableError, NotServedError):
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except ModelError as error:
-            raise NotServedError(f"{error}; is it TensorFlow Serving's REST port (8501)?") from error
 
     async def _read_metadata(self, timeout_s: float) -> ModelMetadata:
         status, text, document, retry_after_s = await self._get(f"{self._base}/metadata", timeout_s)
@@ -125,7 +113,7 @@ class TfServingRestClient(ModelClient):
                 )
         self._signature, self._signature_name = signature, signature.name
         self._predict_url = yarl.URL(self._base + _METHODS.get(signature.method, ":predict"), encoded=True)
-        self._version, self._has_status, self._version_read_at = version, True, self._clock()
+        self._version.read(version)
         return ModelMetadata(self._address.model, version, signature)
 
     async def _without_metadata(self, error: ModelError, timeout_s: float) -> ModelMetadata:
@@ -135,7 +123,7 @@ class TfServingRestClient(ModelClient):
             if str(document["ready"]).lower() != "true":
                 raise UnavailableError(f"{self._where}: the model is not ready")
             signature = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
-            return ModelMetadata(self._address.model, self._version, signature)
+            return ModelMetadata(self._address.model, self._version.name, signature)
         if self._base != self._address.model_url:
             status, _, document, _ = await self._get(self._address.model_url, timeout_s)
         states = _states(document) if status == 200 else {}
@@ -149,7 +137,7 @@ class TfServingRestClient(ModelClient):
         signature = self._signature
         examples = signature is not None and signature.takes_examples
         body = self._body(inputs)
-        self._refresh_version(timeout_s)
+        self._version.refresh_soon(timeout_s)
         status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
             raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
@@ -168,7 +156,7 @@ class TfServingRestClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = signature is not None and not examples and not any(array.ndim for array in inputs.values())
-        return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version)
+        return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version.name)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -184,23 +172,10 @@ class TfServingRestClient(ModelClient):
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
 
-    def _refresh_version(self, timeout_s: float) -> None:
-        if not self._has_status or self._address.version is not None or self._refresh is not None:
-            return
-        if self._clock() - self._version_read_at >= self._version_refresh_s:
-            self._refresh = asyncio.create_task(self._read_version(timeout_s))
-
-    async def _read_version(self, timeout_s: float) -> None:
-        try:
-            status, _, document, _ = await self._get(self._base, timeout_s)
-            available = [version for version, state in _states(document).items() if state == "AVAILABLE"]
-            if status == 200 and available:
-                self._version = str(max(available))
-        except ModelError:
-            pass  # the requests themselves will tell
-        finally:
-            self._version_read_at = self._clock()
-            self._refresh = None
+    async def _look_for_version(self, timeout_s: float) -> str | None:
+        status, _, document, _ = await self._get(self._base, timeout_s)
+        available = [version for version, state in _states(document).items() if state == "AVAILABLE"]
+        return str(max(available)) if status == 200 and available else None
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
         status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
@@ -212,10 +187,7 @@ class TfServingRestClient(ModelClient):
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
-        refresh, self._refresh = self._refresh, None
-        if refresh is not None:
-            refresh.cancel()
-            await asyncio.gather(refresh, return_exceptions=True)
+        await self._version.close()
         await self._http.close()
 
 

@@ -7,9 +7,7 @@ prints its port as the first line, and serves until it is stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
-import signal
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from aiohttp import web
 
+from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, UntypedResponse, dump, hang_up
 from transforms.testing.stub_model import StubModel
@@ -182,17 +181,8 @@ def _array(value: Any, name: str, signature: Signature) -> np.ndarray:
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--model", default="model", help="the model's name")
-    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
-    flags = parser.parse_args()
-    stub = TorchServeStub(StubModel(name=flags.model), flags.port)
-    stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
-    with stub:
-        print(stub.port, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    flags = parser(__doc__).parse_args()
+    serve(flags, lambda: TorchServeStub(StubModel(name=flags.model), flags.port))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ x [n, m], with as little work as can be, and without counters: the benchmark's s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import numpy as np
 from transforms.clients import tfserving_messages as messages
 from transforms.clients.tensors import dtype_name, fill_tensor, read_tensor
 from transforms.errors import MalformedAnswerError
+from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
 from transforms.testing.signature_protos import signature_map
@@ -161,13 +160,10 @@ def _bytes(message: Any) -> bytes:
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--model", default="model", help="the model's name")
-    parser.add_argument("--width", type=int, default=-1, help="numbers in a row of x; -1 for any")
-    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
-    parser.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")
-    flags = parser.parse_args()
+    known = parser(__doc__)
+    known.add_argument("--width", type=int, default=-1, help="numbers in a row of x; -1 for any")
+    known.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")
+    flags = known.parse_args()
     model = StubModel(name=flags.model)
     x = {"x": TensorSpec("float32", (-1, flags.width))}
     (default, function) = model.signatures["serving_default"]
@@ -177,12 +173,7 @@ def main() -> None:
     else:
         y = {"y": TensorSpec("float32", (-1, flags.width))}
         model.signatures = {default.name: (Signature(default.name, default.method, x, y), function)}
-    stub = (FastGrpcStub if flags.fast else TfServingGrpcStub)(model, flags.port)
-    stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
-    with stub:
-        print(stub.port, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    serve(flags, lambda: (FastGrpcStub if flags.fast else TfServingGrpcStub)(model, flags.port))
 
 
 if __name__ == "__main__":

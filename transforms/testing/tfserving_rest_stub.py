@@ -7,11 +7,9 @@ prints its port as the first line, and serves until it is stopped.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import re
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +19,7 @@ from aiohttp import web
 from transforms.clients.tensors import dtype_of
 from transforms.clients.tf_example import build_example
 from transforms.clients.tfserving_messages import DATA_TYPES
+from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
 from transforms.testing.stub_model import StubModel, check_inputs
@@ -239,17 +238,8 @@ def _info(name: str, spec: TensorSpec) -> dict[str, Any]:
 
 def main() -> None:
     """Serves until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--model", default="model", help="the model's name")
-    parser.add_argument("--latency_ms", type=float, default=0.0, help="what every request takes")
-    flags = parser.parse_args()
-    stub = TfServingRestStub(StubModel(name=flags.model), flags.port)
-    stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
-    with stub:
-        print(stub.port, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    flags = parser(__doc__).parse_args()
+    serve(flags, lambda: TfServingRestStub(StubModel(name=flags.model), flags.port))
 
 
 if __name__ == "__main__":
