@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, servers, setting, startup, throughput
+from bench import latency, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
-PARTS = ("throughput", "latency", "startup", "servers")
+PARTS = ("throughput", "latency", "startup", "servers", "scaling")
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 """Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
@@ -55,6 +55,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
     if part == "latency":
         sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
+    if part == "scaling":
+        return scaling.measure(bootstrap, args.runs, flags, _say)
     if part == "startup":
         return startup.measure(bootstrap, args.runs, flags, _say)
     if part == "servers":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import latency, memory, throughput
+from bench import latency, memory, scaling, throughput
 from bench.report import Figure, median_of, table, write_json
 from bench.setting import BenchmarkError, run_to_end
 
@@ -26,6 +26,16 @@ def test_start_and_end_of_a_run_do_not_count() -> None:
     times[5_000:] += 60_000
     times[96_000:] += 60_000
     assert throughput.rate(times) == pytest.approx(1000, rel=0.001)
+
+
+def test_scaling_is_held_against_the_formula() -> None:
+    """In flight × batch / latency for each process; processes that join late or end early do not count."""
+    assert scaling.expected(1) == 2 * 64 / 0.020
+    assert scaling.expected(4) == 4 * scaling.expected(1)
+    times = np.arange(100_000)
+    times[25_000:] += 60_000
+    times[95_000:] += 60_000
+    assert scaling.rate(times) == pytest.approx(1000, rel=0.001)
 
 
 def test_latency_is_of_the_last_records_sent() -> None:
