@@ -10,6 +10,7 @@ from transforms.formats.options import FormatOptions
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
 PRISM = "PrismRunner"
+FLINK = ("FlinkRunner", "PortableRunner")
 DATAFLOW = "DataflowRunner"
 
 NATIVE = "native"
@@ -94,6 +95,11 @@ class Config:
     def with_java(self) -> bool:
         """Whether Beam's Java transforms read and write."""
         return self.kafka_io == BEAM
+
+    @property
+    def flink(self) -> bool:
+        """Whether the job is handed to a Flink cluster; not with Java's workers in this process, which follows them here."""
+        return self.runner in FLINK and not (self.with_java and self.workers_are_here)
 
     @property
     def endless(self) -> bool:

@@ -356,6 +356,12 @@ class Session:
         self.reader.close()
         self.writer.close()
 
+    def discard(self) -> None:
+        """Ends it as it is: what is in flight is left to Kafka, which aborts it for the next one of this name."""
+        self._background.shutdown(wait=False, cancel_futures=True)
+        self.reader.close()
+        self.writer.close()
+
     def _commit_synchronously(self) -> None:
         # Asynchronous commits may still be on their way; this one waits behind them.
         offsets = [ck.TopicPartition(*partition, offset) for partition, offset in self.committed.items()]
