@@ -115,7 +115,7 @@ class Process:
         found = []
         for task in Path(f"/proc/{self.pid}/task").glob("*/children"):
             with contextlib.suppress(OSError):
-                found += [int(pid) for pid in task.read_text().split()]
+                found += [pid for pid in map(int, task.read_text().split()) if alive(pid)]
         return found
 
     def kill(self) -> None:
@@ -308,7 +308,7 @@ class FlinkCluster:
 
     def _java(self, name: str, main: str, *arguments: str, options: list[str] | None = None) -> Process:
         log = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
-        command = ["java", "-Xmx512m", "-XX:+UseSerialGC", *JAVA_17, *log, *(options or [])]
+        command = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *JAVA_17, *log, *(options or [])]
         return Process(name, [*command, "-cp", f"{JARS}/*", main, *arguments], self.folder)
 
     def _wait_for(self, condition: Callable[[], bool], what: str, process: Process) -> None:
@@ -329,6 +329,14 @@ def install() -> Path:
         return install_jars(JARS, POM)
     except BrokerError as error:
         raise FlinkError(str(error)) from error
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _listens(address: str) -> bool:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from apache_beam import coders
-
 _MASK = 0xFFFFFFFF
 _FEWEST_KEY_GROUPS, _MOST_KEY_GROUPS = 128, 1 << 15
 
@@ -45,9 +43,14 @@ def default_max_parallelism(parallelism: int) -> int:
 
 
 def key_group(key: int, max_parallelism: int) -> int:
-    """The key group of a number that is encoded as Beam's ``VarIntCoder`` does."""
+    """The key group of a number, not negative, that is encoded as Beam's ``VarIntCoder`` does."""
+    encoded = []
+    while key > 127:
+        encoded.append(key & 127 | 128)
+        key >>= 7
+    encoded.append(key)
     code = 1
-    for byte in reversed(coders.VarIntCoder().encode(key)):  # ByteBuffer.hashCode
+    for byte in reversed(encoded):  # ByteBuffer.hashCode
         code = (31 * code + (byte - 256 if byte > 127 else byte)) & _MASK
     return _murmur(code) % max_parallelism
 
