@@ -10,7 +10,7 @@ from transforms.formats.options import FormatOptions
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
 PRISM = "PrismRunner"
-FLINK = ("FlinkRunner", "PortableRunner")
+FLINK = "FlinkRunner"
 DATAFLOW = "DataflowRunner"
 
 NATIVE = "native"
@@ -99,7 +99,9 @@ class Config:
     @property
     def flink(self) -> bool:
         """Whether the job is handed to a Flink cluster; not with Java's workers in this process, which follows them here."""
-        return self.runner in FLINK and not (self.with_java and self.workers_are_here)
+        named = any(argument.partition("=")[0] == "--flink_master" for argument in self.beam_args)
+        flink = self.runner == FLINK or (self.runner == "PortableRunner" and named)
+        return flink and not (self.with_java and self.workers_are_here)
 
     @property
     def endless(self) -> bool:

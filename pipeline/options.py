@@ -353,7 +353,7 @@ class _Checker:
                 self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
         unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
         if unknown:
-            known = beam_flags() | set(flink.OPTIONS if runner in FLINK else ())
+            known = beam_flags() | set(flink.OPTIONS if runner in (FLINK, "PortableRunner") else ())
             for name in unknown:
                 if name not in known:
                     self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")

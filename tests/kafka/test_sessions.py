@@ -75,8 +75,9 @@ def test_without_shards_the_process_has_one_session() -> None:
 
 def test_each_shard_has_a_session_with_a_name_of_its_own() -> None:
     """Threads at work at the same time do not meet, and the transactional ids differ."""
-    mine, other = at(0), elsewhere(lambda: at(1))
-    assert bundle_session(CONFIG) is mine
+    mine: Any = at(0)
+    other: Any = elsewhere(lambda: at(1))
+    assert bundle_session(CONFIG) == mine
     assert (mine.shard, other.shard, mine.shards) == (0, 1, 2)
     assert (mine.config.transactional_id, other.config.transactional_id) == ("group-shard-0", "group-shard-1")
 
@@ -91,9 +92,9 @@ def test_the_next_bundle_of_a_shard_finds_it_again_in_whatever_thread() -> None:
 def test_a_bundle_given_up_by_the_engine_keeps_its_session_and_the_newer_one_has_another() -> None:
     """The newer producer fences the older one; the older bundle's end must not touch what the newer one uses."""
     old = at(0)
-    new = elsewhere(lambda: at(0))
+    new: Any = elsewhere(lambda: at(0))
     assert new is not old
-    assert bundle_session(CONFIG) is old
+    assert bundle_session(CONFIG) == old
     abandon(CONFIG)
     assert old.discarded
     assert not new.discarded
