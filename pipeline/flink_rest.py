@@ -14,6 +14,7 @@ import urllib.request
 from typing import Any
 
 TIMEOUT_S = 10.0
+ENDED = ("CANCELED", "FAILED", "FINISHED")
 
 
 class FlinkRestError(Exception):
@@ -43,18 +44,15 @@ class FlinkRest:
     def __init__(self, address: str):
         self.address = (address if "://" in address else f"http://{address}").rstrip("/")
 
-    def check(self) -> str:
-        """Flink's version.
-
-        Raises:
-            FlinkRestError: There is no Flink.
-        """
-        return str(self._ask("GET", "config").get("flink-version"))
-
     def find(self, name: str) -> str | None:
         """The id of the newest job of this name; ``None`` if there is none yet."""
         found = [job for job in self._ask("GET", "jobs/overview")["jobs"] if job["name"] == name]
         return str(max(found, key=lambda job: job["start-time"])["jid"]) if found else None
+
+    def running(self, prefix: str) -> list[str]:
+        """The names of the jobs that have not ended and whose names begin so."""
+        jobs = self._ask("GET", "jobs/overview")["jobs"]
+        return sorted(job["name"] for job in jobs if job["name"].startswith(prefix) and job["state"] not in ENDED)
 
     def state(self, job: str) -> JobState:
         """How a job is."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import flink, worker
 from pipeline.config import Config
-from pipeline.flink_rest import FlinkRest, FlinkRestError, JobState
+from pipeline.flink_rest import ENDED, FlinkRest, FlinkRestError, JobState
 from pipeline.status import Status
 from transforms.errors import ScoringError
 from transforms.kafka.consumer import Partition
@@ -34,8 +34,6 @@ STILL_S = 2.0
 STILL_AT_MOST_S = 30.0
 """or after this."""
 CANCEL_S = 60.0
-
-RUNNING = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "CANCELLING", "RECONCILING", "SUSPENDED")
 
 
 class RemoteError(ScoringError):
@@ -83,14 +81,14 @@ class RemoteJob:
             RemoteError: Flink does not answer.
         """
         stop_at, refusal = time.monotonic() + CANCEL_S, ""
-        while (state := self.state().state) in RUNNING and time.monotonic() < stop_at:
+        while (state := self.state().state) not in ENDED and time.monotonic() < stop_at:
             if self._id is not None and state != "CANCELLING":
                 try:
                     self._rest.cancel(self._id)
                 except FlinkRestError as error:
                     refusal = str(error)
             time.sleep(CHECK_S)
-        if state in RUNNING:
+        if state not in ENDED:
             raise RemoteError(f"job {self._name} could not be cancelled, and may be running still: {refusal or state}")
         return state
 
@@ -155,10 +153,16 @@ def submit(job: Job, config: Config) -> RemoteJob:
     pipeline = beam.Pipeline(options=options)
     build(pipeline, job, flink.shards(config), prepare)
     try:
-        rest.check()
+        if there := rest.running(f"{config.group_id}-"):
+            raise RemoteError(
+                f"--group_id={config.group_id}: Flink runs {', '.join(there)} for this group already; the two would take the "
+                "partitions from each other. Cancel it first, or use another group"
+            )
         return RemoteJob(pipeline.run(), rest, name)
     except FlinkRestError as error:
         raise RemoteError(f"--flink_master: Flink does not answer: {error}") from error
+    except RemoteError:
+        raise
     except Exception as error:
         where = flink.given(config.beam_args, "--job_endpoint") or "its own job server"
         raise RemoteError(f"--runner={config.runner}: {where} did not take the job: {_last_line(error)}") from error
@@ -173,7 +177,7 @@ def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Stat
     said_at, before, restarts = time.monotonic(), 0, 0
     for committed in _committed(progress):
         now = job.state()
-        if now.state not in RUNNING:
+        if now.state in ENDED:
             return now.state
         if now.restarts > restarts:
             restarts = now.restarts

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 class FakeSession:
     """Remembers what it was told."""
 
-    def __init__(self, config: KafkaConfig, shard: int = 0, shards: int = 1):
+    def __init__(self, config: KafkaConfig, shard: int = 0, shards: int = 1, *, claim: bool = False):
         self.config, self.shard, self.shards = config, shard, shards
         self.written: list[int] = []
         self.commits = 0

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Protocol
 
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.session import Session
 from transforms.types import OutputRecord
 
@@ -140,7 +140,8 @@ def enter(place: Place) -> Session:
     for old in gone:
         _discard(old.session)
     if held is None:  # outside of the lock: other shards need not wait for Kafka's answers
-        held = _Held(Session(place.config.of_shard(place.shard), place.shard, place.shards))
+        exactly_once = place.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
+        held = _Held(Session(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once))
         with _lock:
             _held[place] = held
     held.thread, held.used_at = me, now
