@@ -59,6 +59,7 @@ class Config:
     status: str
     summary_json: Path | None
     metrics_port: int | None
+    metrics_host: str
     beam_args: tuple[str, ...]
 
     @property

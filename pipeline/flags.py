@@ -89,7 +89,8 @@ FLAGS = (
     Flag("status", "auto", "what is shown meanwhile; auto: live on a terminal, else plain",
          choices=("auto", "live", "plain", "off"), group="Reporting"),
     Flag("summary_json", None, "write the summary to this file at the end", group="Reporting"),
-    Flag("metrics_port", None, "serve Prometheus metrics on this port of 127.0.0.1", "natural", group="Reporting"),
+    Flag("metrics_port", None, "serve /metrics (Prometheus), /healthz, /readyz on this port", "natural", group="Reporting"),
+    Flag("metrics_host", "127.0.0.1", "the address for that; 0.0.0.0 for all, as in a container", group="Reporting"),
     Flag("config", None, "a YAML file of these flags; the command line wins", group="Reporting"),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.config import Config
 from transforms.codecs import AVRO, DOCUMENTS, PROTOBUF
-from transforms.errors import ConfigError, ContractError, NotServedError, TransientError
+from transforms.errors import ConfigError, ContractError, NotServedError, SecretError, TransientError
 from transforms.field_paths import PathError, parse_named_paths
 from transforms.formats.options import FormatOptions, Paths, RegistryConfig
 from transforms.formats.readers import FRAMED
@@ -105,6 +105,9 @@ def _registry(given: GivenFormats, mistakes: list[str]) -> RegistryConfig | None
         Registry(config).close()
     except ConfigError as error:
         mistakes += error.mistakes
+        return None
+    except SecretError as error:
+        mistakes.append(f"--schema_registry_config: {error}")
         return None
     return config
 

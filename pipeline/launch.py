@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import worker
-from pipeline.config import PRISM, Config
+from pipeline.config import DATAFLOW, PRISM, Config
 from pipeline.contract import both, client_options, formats, kafka_config, served
 from pipeline.demo import Demo
 from pipeline.format_options import check_registry
@@ -83,6 +83,8 @@ def launch(config: Config) -> int:
             from pipeline import remote
 
             return remote.run(config, job, topics.partitions, status)
+        if config.runner == DATAFLOW:
+            return _submit(config, job, status)
         try:
             code, totals = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun: the metrics' port is taken
@@ -150,6 +152,19 @@ def _job(
     )
 
 
+def _submit(config: Config, job: Job, status: Status) -> int:
+    from pipeline.dataflow import submit
+
+    try:
+        submitted = submit(job, config.beam_args)
+    except Exception as error:  # noqa: BLE001  # of Beam, Google's clients and the expansion service: any kind
+        print(f"error: the job was not submitted: {type(error).__name__}: {error}", file=sys.stderr)
+        return worker.EXIT_FAILED
+    for line in submitted.lines():
+        status.say(line)
+    return worker.EXIT_DONE
+
+
 def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: Status) -> tuple[int, Totals]:
     with tempfile.TemporaryDirectory(prefix="kafka-model-scoring-") as folder:
         runner = _run_workers if config.workers > 1 else _run_here
@@ -158,7 +173,7 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
         stack = contextlib.ExitStack()
         with stack:
             if config.metrics_port is not None:
-                stack.enter_context(serve_metrics(config.metrics_port, rows))
+                stack.enter_context(serve_metrics(config.metrics_port, rows, config.metrics_host))
             if demo:
                 demo.start()
             stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None))

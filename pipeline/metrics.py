@@ -1,15 +1,19 @@
-"""``--metrics_port``: the totals in Prometheus' text format (exposition format 0.0.4), on 127.0.0.1."""
+"""``--metrics_port``: ``/metrics`` (Prometheus' text format, exposition format 0.0.4), ``/healthz`` and ``/readyz``."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline.stats import Totals
 from transforms.errors import ScoringError
+
+STUCK_S = 120.0
+"""A worker that has not polled Kafka for so long is taken for stuck: far longer than a bundle or its commit takes."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,13 +50,37 @@ def render(totals: Totals) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unhealthy(rows: Any, now: float) -> str | None:
+    """What a restart may cure, for a liveness probe: a worker that has not started to read, or is stuck.
+
+    A worker polls Kafka all the time: also while nothing comes, while the broker is away, and while it waits for the model
+    server (``on_unavailable=hold``). Restarting it would help with none of these, so they are no reason.
+
+    Args:
+        rows: The workers'.
+        now: Seconds since the epoch.
+    """
+    for worker, polled_at in enumerate(rows["polled_at"]):
+        if not polled_at:
+            return f"worker {worker} has not asked Kafka for records yet"
+        if now - polled_at > STUCK_S:
+            return f"worker {worker} has not asked Kafka for records for {now - polled_at:.0f} s"
+    return None
+
+
+def not_ready(rows: Any) -> str | None:
+    """What keeps records from being answered now, besides, for a readiness probe or an alert."""
+    holding = Totals(rows).holding
+    return f"the model server does not answer: {holding}" if holding else None
+
+
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 @contextlib.contextmanager
-def serve_metrics(port: int, rows: Any) -> Iterator[int]:
-    """Serves ``/metrics`` while the context lasts; yields the port.
+def serve_metrics(port: int, rows: Any, host: str = "127.0.0.1") -> Iterator[int]:
+    """Serves ``/metrics``, ``/healthz`` and ``/readyz`` while the context lasts; yields the port.
 
     Raises:
         ScoringError: The port is taken.
@@ -60,10 +88,16 @@ def serve_metrics(port: int, rows: Any) -> Iterator[int]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server calls
-            """Answers any path with the metrics, except that others than /metrics and /healthz are 404."""
-            known = self.path in ("/metrics", "/healthz")
-            body = (render(Totals(rows)) if self.path == "/metrics" else "ok\n" if known else "see /metrics\n").encode()
-            self.send_response(200 if known else 404)
+            """Answers the three paths."""
+            if self.path == "/metrics":
+                status, text = 200, render(Totals(rows))
+            elif self.path in ("/healthz", "/readyz"):
+                problem = unhealthy(rows, time.time()) or (not_ready(rows) if self.path == "/readyz" else None)
+                status, text = (503, f"{problem}\n") if problem else (200, "ok\n")
+            else:
+                status, text = 404, "see /metrics, /healthz and /readyz\n"
+            body = text.encode()
+            self.send_response(status)
             self.send_header("Content-Type", CONTENT_TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -73,9 +107,11 @@ def serve_metrics(port: int, rows: Any) -> Iterator[int]:
             """Says nothing."""
 
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = http.server.ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
-        raise ScoringError(f"--metrics_port={port}: can't listen: {error.strerror}; choose another port") from error
+        raise ScoringError(
+            f"--metrics_port={port}: can't listen on {host}: {error.strerror}; choose another port"
+        ) from error
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

@@ -18,6 +18,7 @@ import yaml
 from pipeline import flink
 from pipeline.command_line import NO_VALUE, beam_flags, given_flags
 from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, FLINK, NATIVE, PRISM, Config
+from pipeline.dataflow_options import dataflow_mistakes
 from pipeline.flags import BY_NAME, FLAGS
 from pipeline.format_options import GivenFormats, format_options
 from pipeline.kafka_properties import property_problem, refused_by_librdkafka
@@ -26,6 +27,7 @@ from transforms.clients import check_uri
 from transforms.errors import ConfigError
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED
+from transforms.secret_manager import reference_problem
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
@@ -53,6 +55,7 @@ class _Checker:
     def __init__(self, given: dict[str, Any], rest: list[str], environ: Mapping[str, str]):
         self.mistakes: list[str] = []
         self._environ = environ
+        self._from_environment: dict[str, str] = {}
         self._rest = rest
         given = self._with_values(given)
         self._given = {**self._from_file(given.get("config")), **given}
@@ -99,6 +102,7 @@ class _Checker:
             status=self._choice("status"),
             summary_json=self._output_file("summary_json"),
             metrics_port=self._whole("metrics_port", most=65535),
+            metrics_host=self._text("metrics_host") or "127.0.0.1",
             beam_args=tuple(self._rest),
         )
         self._check_combinations(config)
@@ -277,12 +281,17 @@ class _Checker:
             if not equals or not key.strip():
                 self.mistakes.append(f"--{name}: give NAME=VALUE (one without '=' came)")
                 continue
-            pairs.append((key.strip(), self._expand(f"--{name} {key.strip()}", value)))
+            pairs.append((key.strip(), self._expand(name, key.strip(), value)))
         return pairs
 
-    def _expand(self, where: str, value: str) -> str:
+    def _expand(self, flag: str, key: str, value: str, where: str | None = None) -> str:
+        where = where or f"--{flag} {key}"
+        if problem := reference_problem(value):
+            self.mistakes.append(f"{where}: {problem}")
+
         def replace(match: re.Match[str]) -> str:
             variable = match.group(1)
+            self._from_environment[f"{flag} {key}"] = variable
             if variable not in self._environ:
                 self.mistakes.append(f"{where}: the environment variable {variable} is not set")
                 return ""
@@ -303,7 +312,7 @@ class _Checker:
                 if not equals or not key.strip():
                     self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
                     continue
-                found[key.strip()] = self._expand(where, value.strip())
+                found[key.strip()] = self._expand(flag, key.strip(), value.strip(), where)
         found.update(self._pairs(flag))
         return found
 
@@ -338,6 +347,8 @@ class _Checker:
         if bool(config.model_cert_file) != bool(config.model_key_file):
             self.mistakes.append("--model_cert_file and --model_key_file: give both or neither")
         self.mistakes += runner_problems(config, self._given)
+        if config.runner == DATAFLOW:
+            self.mistakes += dataflow_mistakes(config, self._from_environment)
 
     def _check_beam_args(self, runner: str) -> None:
         rest = self._rest

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import flink
-from pipeline.config import DATAFLOW, Config
+from pipeline.config import Config
 from transforms.kafka.java_properties import java_problems
 
 
@@ -23,8 +23,6 @@ def runner_problems(config: Config, given: Mapping[str, Any]) -> list[str]:
         found.append(f"--workers={config.workers}: is for the DirectRunner; {config.runner} places work itself")
     if config.workers > 1 and config.direct and config.assignment == "static":
         found.append("--workers: needs --assignment=group, by which the workers share the partitions")
-    if config.runner == DATAFLOW:
-        found.append("--runner=DataflowRunner: is not part of this version")
     if config.embedded_broker and not config.direct:
         found.append(f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one")
     if config.embedded_model and not config.direct:

@@ -35,6 +35,7 @@ ROW = np.dtype(
         ("rollbacks", "<i8"),
         ("first_at", "<f8"),  # seconds since the epoch: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
+        ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
         ("reasons", [("name", "S48"), ("count", "<i8")], (_REASONS,)),
         ("partitions", "<i8"),
@@ -77,6 +78,10 @@ class WorkerStats(Observer):
             row["reasons"][self._reason(name)]["count"] += count
         for latency_ms, count in latencies_ms:
             row["latency"][_bucket(latency_ms)] += count
+
+    def polled(self) -> None:
+        """As ``Observer.polled``."""
+        self._row["polled_at"] = time.time()
 
     def answered(self, rows: int) -> None:
         """As ``Observer.answered``."""

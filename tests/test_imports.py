@@ -76,7 +76,7 @@ def test_the_pipeline_never_imports_the_tests_nor_the_stubs() -> None:
 
 def test_clients_know_neither_beam_nor_kafka_and_of_ours_only_types_and_errors() -> None:
     assert offences("transforms/clients", BEAM, KAFKA) == []
-    allowed = ("transforms.clients", "transforms.types", "transforms.errors")
+    allowed = ("transforms.clients", "transforms.types", "transforms.errors", "transforms.secret_manager")
     assert offences("transforms/clients", "transforms", allowed=allowed) == []
 
 
@@ -84,6 +84,12 @@ def test_the_runtime_of_tensorflow_stands_below_the_clients() -> None:
     """The client in the worker and the embedded server stand on it; of the clients it has the description of messages."""
     below = ("transforms.clients.tf_runtime", "transforms.clients.tfserving_messages")
     assert offences("transforms/clients/tf_runtime", "transforms", allowed=below) == []
+
+
+def test_secrets_stand_right_above_the_errors() -> None:
+    """Clients, Kafka and formats all refer to them."""
+    found = imports(ROOT / "transforms" / "secret_manager.py")
+    assert [name for name in found if under(name, "transforms", BEAM, KAFKA) and not under(name, "transforms.errors")] == []
 
 
 def test_types_and_errors_stand_at_the_bottom() -> None:

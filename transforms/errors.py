@@ -3,6 +3,7 @@
     ScoringError
     ├── ConfigError             wrong flags, all of them together              exit status 2
     ├── ContractError           model, topic and flags do not fit              exit status 2
+    ├── SecretError             a secret that a flag refers to can't be read
     ├── KafkaError              the broker refused or lost us                  exit status 1
     │   └── FencedError         a newer process of the same instance took over
     └── ModelError              one request failed; raised by clients only
@@ -40,6 +41,10 @@ class ConfigError(ScoringError):
 
 class ContractError(ScoringError):
     """The model, the topics and the flags do not fit together; found before anything is consumed."""
+
+
+class SecretError(ScoringError):
+    """A secret that a property or a header refers to can't be read. The message never holds its value."""
 
 
 class KafkaError(ScoringError):

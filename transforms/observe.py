@@ -28,6 +28,9 @@ class Observer:
             latencies_ms: ``(milliseconds from being read to being committed, records)``, one pair a poll.
         """
 
+    def polled(self) -> None:
+        """Kafka was asked for records, whether or not any came: the process is not stuck. Once a poll."""
+
     def answered(self, rows: int) -> None:
         """The model server answered a request of ``rows`` records."""
 

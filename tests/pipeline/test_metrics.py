@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from pipeline.metrics import CONTENT_TYPE, render, serve_metrics
+from pipeline.metrics import CONTENT_TYPE, STUCK_S, not_ready, render, serve_metrics, unhealthy
 from pipeline.stats import Totals, WorkerStats
 from transforms.errors import ScoringError
 
@@ -48,6 +49,7 @@ def stats() -> WorkerStats:
     worker.retried()
     worker.rolled_back("x")
     worker.assigned(["a/0", "a/1"])
+    worker.polled()
     return worker
 
 
@@ -97,6 +99,44 @@ def test_served_over_http_and_always_as_of_now() -> None:
         assert parse(get(port, "/metrics")[2])["scoring_predictions_total", None] == 8
         assert get(port, "/healthz")[0] == 200
         assert get(port, "/")[0] == 404
+
+
+def test_a_worker_that_has_not_started_to_read_is_not_healthy() -> None:
+    """A startup probe waits for it."""
+    assert unhealthy(WorkerStats().rows, 0) == "worker 0 has not asked Kafka for records yet"
+
+
+def test_a_worker_that_reads_is_healthy_and_one_that_is_stuck_is_not(tmp_path: Path) -> None:
+    first, second = (WorkerStats(tmp_path / "stats", worker, 2) for worker in (0, 1))
+    first.polled()
+    second.polled()
+    rows = first.rows
+    rows["polled_at"] = [1000, 1060]
+    assert unhealthy(rows, 1000 + STUCK_S) is None
+    assert unhealthy(rows, 1001 + STUCK_S) == f"worker 0 has not asked Kafka for records for {STUCK_S + 1:.0f} s"
+    rows["polled_at"][0] = 1060
+    assert unhealthy(rows, 1001 + STUCK_S) is None
+
+
+def test_holding_is_healthy_but_not_ready() -> None:
+    """A restart would not bring the model server back."""
+    worker = stats()
+    with serve_metrics(0, worker.rows) as port:
+        assert get(port, "/readyz")[0] == 200
+        worker.holding("connection refused")
+        assert get(port, "/healthz")[0] == 200
+        status, _, text = get(port, "/readyz")
+        assert (status, text) == (503, "the model server does not answer: connection refused\n")
+        assert not_ready(worker.rows) == text.strip()
+
+
+def test_a_stuck_one_is_told_by_its_status() -> None:
+    worker = stats()
+    worker.rows["polled_at"] = 1
+    with serve_metrics(0, worker.rows) as port:
+        assert get(port, "/healthz")[0] == 503
+        assert get(port, "/readyz")[0] == 503
+        assert get(port, "/metrics")[0] == 200
 
 
 def test_a_port_that_is_taken_is_a_clear_error() -> None:

@@ -46,6 +46,7 @@ CONTRACT: dict[str, Any] = {
     "status": "auto",
     "summary_json": None,
     "metrics_port": None,
+    "metrics_host": "127.0.0.1",
     "beam_args": (),
 }
 
@@ -130,6 +131,7 @@ EXAMPLES: dict[str, tuple[str, str, Any]] = {
     "duration_s": ("2.5", "duration_s", 2.5),
     "status": ("off", "status", "off"),
     "metrics_port": ("9400", "metrics_port", 9400),
+    "metrics_host": ("0.0.0.0", "metrics_host", "0.0.0.0"),
 }
 
 
@@ -256,7 +258,6 @@ def test_combinations_that_can_not_be() -> None:
     assert "places work itself" in mistake("--workers=2", "--runner=PrismRunner")
     assert "needs --assignment=group" in mistake("--workers=2", "--assignment=static")
     assert "needs JSON records" in mistake("--output_mode=merge", "--input_format=bytes")
-    assert "--runner=DataflowRunner" in mistake("--runner=DataflowRunner")
 
 
 def test_client_certificates_come_in_pairs(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.errors import ConfigError
+from transforms.secret_manager import resolve_all
 
 SCHEMES = {
     "grpc": "transforms.clients.tfserving_grpc",
@@ -34,12 +36,17 @@ def check_uri(uri: str) -> None:
 
 
 def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
-    """Makes the client for ``uri``; call it in the asyncio loop that will use it. Does no I/O.
+    """Makes the client for ``uri``; call it in the asyncio loop that will use it.
+
+    Does no I/O, except that a secret which a header refers to is asked for, once in a process.
 
     Raises:
         ConfigError: The URI can't be used.
+        SecretError: A secret can't be read.
     """
-    client: ModelClient = _module(uri).open(uri, options or ClientOptions())
+    options = options or ClientOptions()
+    options = dataclasses.replace(options, headers=resolve_all(options.headers))
+    client: ModelClient = _module(uri).open(uri, options)
     return client
 
 

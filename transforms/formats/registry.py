@@ -14,6 +14,7 @@ from transforms.codecs import FormatError
 from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
 from transforms.formats.frame import MAX_ID
 from transforms.formats.options import RegistryConfig
+from transforms.secret_manager import resolve_all
 
 TIMEOUT_S = 5
 """Of one request; without one the client would wait for ever."""
@@ -68,7 +69,7 @@ class Registry:
             raise ConfigError([mistake]) from error
         self._refusal = SchemaRegistryError
         # Whoever waits for the registry tries again, in short steps that keep the consumer group alive; not the client.
-        properties: dict[str, Any] = {"timeout": TIMEOUT_S, "max.retries": 0, **dict(config.properties)}
+        properties: dict[str, Any] = {"timeout": TIMEOUT_S, "max.retries": 0, **dict(resolve_all(config.properties))}
         for name in _NUMBERS:
             try:
                 properties.update({name: float(properties[name])} if name in properties else {})

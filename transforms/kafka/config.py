@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from transforms.secret_manager import resolve_all
+
 Value = str | int | float | bool
 Properties = Mapping[str, Value]
 
@@ -54,8 +56,12 @@ class KafkaConfig:
     one_outcome_each: bool = False
 
     def client_properties(self) -> dict[str, Value]:
-        """Properties of every client: the address and what the user gave, without what only the other kind knows."""
-        return {**dict(self.properties), "bootstrap.servers": self.bootstrap_servers}
+        """Properties of every client: the address and what the user gave, secrets in the place of references to them.
+
+        Raises:
+            SecretError: A secret can't be read.
+        """
+        return {**dict(resolve_all(self.properties)), "bootstrap.servers": self.bootstrap_servers}
 
     def consumer_properties(self) -> dict[str, Value]:
         """Properties of the consumer."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from transforms.errors import ConfigError
 from transforms.kafka.config import CONSUMER_ONLY, PRODUCER_ONLY, KafkaConfig
+from transforms.kafka.java import in_jaas, provider_properties
 
 SAME = frozenset(
     {
@@ -120,7 +121,8 @@ def _common(config: KafkaConfig, but: tuple[str, ...]) -> dict[str, str]:
         raise ConfigError([f"--kafka_config {problem}" for problem in problems])
     kept = {name: value for name, value in properties.items() if name not in COMPUTED and not name.startswith(but)}
     renamed = {RENAMED.get(name, name): value for name, value in kept.items()}
-    return {**renamed, **_login(properties), **_tls(properties), "bootstrap.servers": config.bootstrap_servers}
+    given = {**renamed, **_login(properties), **_tls(properties), "bootstrap.servers": config.bootstrap_servers}
+    return {**given, **provider_properties(given.values())}
 
 
 def _login(properties: Mapping[str, str]) -> dict[str, str]:
@@ -143,7 +145,7 @@ def _login(properties: Mapping[str, str]) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + in_jaas(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def _tls(properties: Mapping[str, str]) -> dict[str, str]:

@@ -111,6 +111,7 @@ class Session:
             self._paused = False
         records = self.reader.consume(most, timeout_s, fill=fill)
         self._polled_at = self._clock()
+        observer().polled()
         if self._bundle.group is None:
             # The generation that these records are read under: a commit after a rebalance is refused by the broker.
             self._bundle.group = self.reader.consumer.consumer_group_metadata()
@@ -231,6 +232,7 @@ class Session:
             self._paused = True
         stray = self.reader.consume(1, 0.0)
         self._polled_at = self._clock()
+        observer().polled()
         self._note_changes()
         # A record that was already on its way to us when the partitions were paused is not part of this bundle.
         self.reader.rewind({(record.topic, record.partition): record.offset for record in stray})

@@ -16,6 +16,7 @@ from pathlib import Path
 from transforms.child_process import child_server, free_port
 from transforms.errors import ContractError
 from transforms.kafka.expansion.jars import install, locked_jars
+from transforms.kafka.java import JAR
 
 MAIN = "org.apache.beam.sdk.expansion.service.ExpansionService"
 BEAM_VERSION = "2.73.0"
@@ -33,7 +34,7 @@ def expansion_service(loopback: bool, say: Callable[[str], None]) -> Iterator[st
     Raises:
         ContractError: There is no Java, a jar can't be had, or the service does not start.
     """
-    java, jars, port = find_java(), classpath(say), free_port()
+    java, jars, port = find_java(), [*classpath(say), JAR], free_port()
     command = [
         java,
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

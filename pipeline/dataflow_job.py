@@ -1,0 +1,73 @@
+"""``python -m pipeline.dataflow_job drain|cancel|state JOB --project=P --region=R``: what is done to a running job.
+
+Draining is how a job on Dataflow ends without loss: it reads no more, finishes what it has read, and commits.
+Source: https://cloud.google.com/dataflow/docs/guides/stopping-a-pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status: 0 done, 1 refused by Dataflow, 2 a wrong flag."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.dataflow_job",
+        description="Drains or cancels a Dataflow job, or tells its state.",
+        epilog="Beam's own options (--impersonate_service_account, --dataflow_endpoint, …) pass through.",
+    )
+    parser.add_argument("action", choices=[*STATES, "state"], help="drain: finish what is read, then end; cancel: end now")
+    parser.add_argument("job", help="the job's id, or its name")
+    parser.add_argument("--project", required=True, help="the Google Cloud project")
+    parser.add_argument("--region", required=True, help="the job's region")
+    args, rest = parser.parse_known_args(argv)
+    from apitools.base.py.exceptions import HttpError
+
+    try:
+        state = act(args.action, args.job, [f"--project={args.project}", f"--region={args.region}", *rest])
+    except HttpError as error:
+        print(f"error: Dataflow answered HTTP {error.status_code} for {args.job}", file=sys.stderr)
+        return 1
+    except LookupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{args.job}: {state}")
+    return 0
+
+
+def act(action: str, job: str, beam_args: Sequence[str]) -> str:
+    """Does it; returns the state that the job is in, or has been asked for.
+
+    Raises:
+        HttpError: Dataflow refused.
+        LookupError: No active job has that name.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+
+    client = DataflowApplicationClient(PipelineOptions([*beam_args, "--staging_location=gs://unused/unused"]))
+    job_id = job if _looks_like_an_id(job) else _id_of(client, job)
+    if action in STATES:
+        client.modify_job_state(job_id, STATES[action])
+        return f"asked for {STATES[action]}"
+    return str(client.get_job(job_id).currentState)
+
+
+def _looks_like_an_id(job: str) -> bool:
+    return job[:4].isdigit() and "_" in job  # such as 2026-11-24_01_02_03-1234567890; a name has no underscore
+
+
+def _id_of(client: Any, name: str) -> str:
+    try:
+        return str(client.job_id_for_name(name))
+    except ValueError as error:
+        raise LookupError(f"no active job is called {name} there") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""The flex template's metadata comes from the flags and fits Google's definition of it; parameters become flags again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import options
+from pipeline.flags import BY_NAME, FLAGS
+from pipeline.flex_template import LEFT_OUT, flags_of, metadata, with_local_files
+from tests.deploy.tools import DEPLOY, run_tool
+from tests.memory_file_system import MemoryFileSystem
+from transforms.errors import ConfigError
+
+FILE = DEPLOY / "dataflow" / "metadata.json"
+PARAMETERS: dict[str, dict[str, Any]] = {parameter["name"]: parameter for parameter in metadata()["parameters"]}
+
+READ_AS_GOOGLE_DOES = """
+import json, sys
+from google.protobuf import json_format
+from google.cloud.dataflow_v1beta3.types import TemplateMetadata
+
+document = json.load(sys.stdin)
+message = TemplateMetadata.pb(TemplateMetadata())
+json_format.ParseDict(document, message)  # an unknown field or value of an enumeration is an error
+for parameter in message.parameters:
+    assert parameter.name and parameter.label and parameter.help_text, parameter
+print(len(message.parameters))
+"""
+
+
+def test_the_file_is_what_the_flags_say() -> None:
+    """Else: python -m pipeline.flex_template > deploy/dataflow/metadata.json."""
+    assert json.loads(FILE.read_text(encoding="utf-8")) == metadata()
+
+
+def test_every_flag_is_a_parameter_or_left_out_for_a_reason() -> None:
+    assert set(PARAMETERS) | (set(LEFT_OUT) & set(BY_NAME)) == set(BY_NAME)
+    assert not set(PARAMETERS) & set(LEFT_OUT)
+
+
+def test_it_fits_the_published_definition() -> None:
+    """That of Google's own client library, google-cloud-dataflow-client: field by field, and all that is required."""
+    assert int(run_tool("python", "-c", READ_AS_GOOGLE_DOES, stdin=FILE.read_text())) == len(PARAMETERS)
+
+
+def test_every_parameter_has_help_and_validation() -> None:
+    for name, parameter in PARAMETERS.items():
+        assert re.fullmatch(r"[a-zA-Z][-_a-zA-Z0-9]*", name)
+        assert len(parameter["helpText"]) > 10, name
+        assert parameter["regexes"], name
+        assert "may be repeated" not in parameter["helpText"]
+        assert "${ENV}" not in parameter["helpText"]
+        if "defaultValue" in parameter:
+            assert fits(name, parameter["defaultValue"]), name
+
+
+def fits(name: str, value: str) -> bool:
+    return all(re.search(regex, value) for regex in PARAMETERS[name]["regexes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "good"),
+    [
+        ("bootstrap_servers", "a:9092,b:9092", True),
+        ("bootstrap_servers", "a", False),
+        ("bootstrap_servers", "a:9092 b:9092", False),
+        ("input_topic", "orders|returns", True),
+        ("input_topic", "orders,returns", False),
+        ("output_topic", "orders|returns", False),
+        ("model", "grpc://serving:8500/fraud", True),
+        ("model", "oip+http://serving:8000/fraud", True),
+        ("model", "vertex://p/europe-west1/1", True),
+        ("model", "serving:8500", False),
+        ("kafka_config", "security.protocol=SASL_SSL|sasl.password=${secret:projects/p/secrets/k/versions/1}", True),
+        ("kafka_config", "security.protocol", False),
+        ("batch_max_size", "0", False),
+        ("batch_max_size", "64", True),
+        ("retry_deadline_s", "1.5", True),
+        ("retry_deadline_s", "soon", False),
+        ("output_mode", "merge", True),
+        ("output_mode", "mergers", False),
+        ("start_from", "2026-01-31T12:00:00+00:00", True),
+        ("start_from", "yesterday", False),
+        ("max_in_flight", "auto", True),
+    ],
+)
+def test_what_a_parameter_takes(name: str, value: str, good: bool) -> None:
+    assert fits(name, value) is good
+
+
+def test_what_the_regexes_take_our_own_checks_take() -> None:
+    """For every choice of every flag."""
+    for flag in FLAGS:
+        if flag.name in PARAMETERS:
+            assert [choice for choice in flag.choices if not fits(flag.name, choice)] == []
+
+
+def test_parameters_become_flags() -> None:
+    given = [
+        "--bootstrap_servers=a:9092",
+        "--input_topic=orders|returns",
+        "--output_topic=scored",
+        "--model=grpc://h:1/m",
+        "--kafka_config=security.protocol=SASL_SSL|sasl.mechanism=PLAIN|sasl.username=u"
+        "|sasl.password=${secret:projects/p/secrets/k/versions/1}",
+        "--group_id=",  # left empty in the console
+        "--workers=4",  # is not one of the template's
+        '--labels={ "team" : "risk" }',
+        "--project=demo-project",
+        "--region=europe-west1",
+        "--temp_location=gs://bucket/temp",
+        "--sdk_container_image=host/p/image:1",
+        "--template_location=gs://bucket/staging/template_launches/1/job_object",
+        "--job_name=scoring",
+    ]
+    config = options.parse(flags_of(given), {})
+    assert config.runner == "DataflowRunner"
+    assert config.input_topics == ("orders", "returns")
+    assert dict(config.kafka_properties)["sasl.username"] == "u"
+    assert config.group_id == "kafka-model-scoring"
+    assert config.workers == 1
+    assert config.labels is None
+    assert '--label={ "team" : "risk" }' in config.beam_args
+
+
+def test_files_that_the_launcher_reads_may_be_in_an_object_store(tmp_path: Path) -> None:
+    MemoryFileSystem.objects["memory://bucket/labels.txt"] = b"cat\ndog\n"
+    [flag] = with_local_files(["--labels=memory://bucket/labels.txt"], tmp_path)
+    assert Path(flag.removeprefix("--labels=")).read_bytes() == b"cat\ndog\n"
+    with pytest.raises(ConfigError, match=r"--avro_schema=nowhere://schema: can't be read"):
+        with_local_files(["--avro_schema=nowhere://schema"], tmp_path)
+    assert with_local_files(["--labels=/a", "--model=grpc://h:1/m"], tmp_path) == ["--labels=/a", "--model=grpc://h:1/m"]
