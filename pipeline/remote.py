@@ -155,8 +155,8 @@ def submit(job: Job, config: Config) -> RemoteJob:
     try:
         if there := rest.running(f"{config.group_id}-"):
             raise RemoteError(
-                f"--group_id={config.group_id}: Flink runs {', '.join(there)} for this group already; the two would take the "
-                "partitions from each other. Cancel it first, or use another group"
+                f"--group_id={config.group_id}: Flink runs {', '.join(there)} for this group already; the two would take "
+                "the partitions from each other. Cancel it first, or use another group"
             )
         return RemoteJob(pipeline.run(), rest, name)
     except FlinkRestError as error:

@@ -99,8 +99,8 @@ class StagedJob:
         """What the runner has to say, up to now."""
         found = []
         with contextlib.suppress(grpc.RpcError):
-            for message in self._service.GetMessageStream(api.JobMessagesRequest(job_id=self._id), timeout=3):
-                found.append(message.message_response.message_text)
+            messages = self._service.GetMessageStream(api.JobMessagesRequest(job_id=self._id), timeout=3)
+            found.extend(message.message_response.message_text for message in messages)
         return found
 
     def cancel(self, timeout_s: float = 30) -> None:
@@ -130,5 +130,3 @@ def running_on_prism(pipeline: proto.Pipeline, python_image: str) -> Iterator[St
                 yield job
             finally:
                 job.cancel()
-
-
