@@ -10,11 +10,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, scaling, servers, setting, startup, throughput
+from bench import latency, prism, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
-PARTS = ("throughput", "latency", "startup", "servers", "scaling")
+DEFAULT_PARTS = ("throughput", "latency", "startup", "servers")
+PARTS = (*DEFAULT_PARTS, "prism", "scaling")
+"""What needs a download of its own, or tells of the machine's cores, is measured when it is asked for."""
+
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 """Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
@@ -35,7 +38,7 @@ def main() -> int:
         _say(f"Load average {machine['load_average_at_start']:.1f}: others use this machine now; the figures will show it.")
     try:
         with KafkaBroker() as broker:
-            for part in args.only or PARTS:
+            for part in args.only or DEFAULT_PARTS:
                 _say(f"{part}:")
                 figures += _measure(part, broker.bootstrap, args)
     except (setting.BenchmarkError, BrokerError) as error:
@@ -59,6 +62,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         return scaling.measure(bootstrap, args.runs, flags, _say)
     if part == "startup":
         return startup.measure(bootstrap, args.runs, flags, _say)
+    if part == "prism":
+        return prism.measure(bootstrap, args.records // 4, args.seconds, args.runs, flags, _say)
     if part == "servers":
         return servers.measure(bootstrap, args.server_runs, flags, _say)
     figures = []
@@ -81,7 +86,7 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The pipeline against a hand-written consumer.")
     parser.add_argument("--quick", action="store_true", help="a short run, with less certain figures")
-    parser.add_argument("--only", action="append", choices=PARTS, help="one part (repeatable); all by default")
+    parser.add_argument("--only", action="append", choices=PARTS, help=f"one part (repeatable); by default {DEFAULT_PARTS}")
     parser.add_argument("--sides", nargs="+", choices=ALL_SIDES, default=ALL_SIDES, metavar="SIDE", help=f"of {ALL_SIDES}")
     parser.add_argument("--records", type=int, help="throughput: records in the topic (400,000; quick: 150,000)")
     parser.add_argument("--runs", type=int, help="runs of each side, in turn (3; quick: 1)")

@@ -37,6 +37,7 @@ PACKAGES = ("apache-beam", "confluent-kafka", "grpcio", "protobuf", "numpy", "or
 
 HANDWRITTEN, HANDWRITTEN_HEADERS = "hand-written", "hand-written, same headers"
 EXACTLY_ONCE, AT_LEAST_ONCE = "pipeline, exactly once", "pipeline, at least once"
+PRISM_NATIVE, PRISM_JAVA = "Prism, native, exactly once", "Prism, Beam's Java transforms, at least once"
 
 
 class BenchmarkError(RuntimeError):
@@ -77,9 +78,10 @@ class Job:
         if side in (HANDWRITTEN, HANDWRITTEN_HEADERS):
             headers = ["--headers"] if side == HANDWRITTEN_HEADERS else []
             return [sys.executable, "-m", "bench.handwritten", f"--model={self.model}", *flags, *headers]
-        delivery = "exactly_once" if side == EXACTLY_ONCE else "at_least_once"
+        delivery = "exactly_once" if side in (EXACTLY_ONCE, PRISM_NATIVE) else "at_least_once"
         flags += [
-            "--runner=DirectRunner",
+            "--runner=PrismRunner" if side in (PRISM_NATIVE, PRISM_JAVA) else "--runner=DirectRunner",
+            *(["--kafka_io=beam"] if side == PRISM_JAVA else []),
             f"--model={self.model if '://' in self.model else f'grpc://{self.model}'}",
             "--input_format=json",
             "--start_from=earliest",

@@ -10,12 +10,14 @@ With Beam's Java transforms (``--kafka_io=beam``) the stages can't be one: that 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import apache_beam as beam
 
 from transforms.coders import OutputChunk
 from transforms.kafka.config import JavaKafka, KafkaConfig
 from transforms.kafka.guard import SessionGuard
+from transforms.kafka.shards import Shards
 from transforms.kafka.sink import WriteToKafka
 from transforms.kafka.source import ReadFromKafka
 from transforms.kafka.stop import StopConditions
@@ -40,8 +42,17 @@ class Job:
     java: JavaKafka | None = None
 
 
-def build(pipeline: beam.Pipeline, job: Job) -> None:
-    """Adds the graph to ``pipeline``."""
+def build(
+    pipeline: beam.Pipeline, job: Job, shards: Shards | None = None, prepare: Callable[[], None] | None = None
+) -> None:
+    """Adds the graph to ``pipeline``.
+
+    Args:
+        pipeline: Beam's.
+        job: What to run.
+        shards: For an engine that places shards itself.
+        prepare: With ``shards``: called once in every worker process.
+    """
     if job.java is not None:
         from pipeline.build_java import (
             build_with_java,  # here: it loads Beam's part for other languages, which takes a while
@@ -52,7 +63,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s)
     (
         pipeline
-        | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True)
+        | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True, shards=shards, prepare=prepare)
         | "Decode" >> beam.ParDo(DecodeChunks(job.decode, guard)).with_output_types(DecodedChunk)
         | "Predict" >> beam.ParDo(PredictChunks(job.predict, guard)).with_output_types(PredictedChunk)
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)

@@ -10,6 +10,7 @@ from transforms.formats.options import FormatOptions
 EMBEDDED = "embedded"
 DIRECT = ("DirectRunner", "FnApiRunner")
 PRISM = "PrismRunner"
+FLINK = "FlinkRunner"
 DATAFLOW = "DataflowRunner"
 
 NATIVE = "native"
@@ -95,6 +96,13 @@ class Config:
     def with_java(self) -> bool:
         """Whether Beam's Java transforms read and write."""
         return self.kafka_io == BEAM
+
+    @property
+    def flink(self) -> bool:
+        """Whether the job is handed to a Flink cluster; not with Java's workers in this process, which follows them here."""
+        named = any(argument.partition("=")[0] == "--flink_master" for argument in self.beam_args)
+        flink = self.runner == FLINK or (self.runner == "PortableRunner" and named)
+        return flink and not (self.with_java and self.workers_are_here)
 
     @property
     def endless(self) -> bool:

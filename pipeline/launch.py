@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from pipeline.build import Job
     from transforms.kafka.config import JavaKafka
 
+SHARD = "shard"
+"""Names the transactions of a job whose shards an engine places; the shard's number follows. Not the host's name: whoever
+submits the job again, from wherever, fences what is left of it."""
+
 
 def launch(config: Config) -> int:
     """Runs the job that ``config`` describes, to its end.
@@ -63,7 +67,8 @@ def launch(config: Config) -> int:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
-            job = _job(config, ids.ids[0], model, topics, stop, java)
+            instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
+            job = _job(config, instance_id, model, topics, stop, java)
         except ScoringError as error:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
@@ -74,6 +79,10 @@ def launch(config: Config) -> int:
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
+        if config.flink:
+            from pipeline import remote
+
+            return remote.run(config, job, topics.partitions, status)
         if config.runner == DATAFLOW:
             return _submit(config, job, status)
         try:

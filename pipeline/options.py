@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from pipeline import flink
 from pipeline.command_line import NO_VALUE, beam_flags, given_flags
-from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM, Config
+from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, FLINK, NATIVE, PRISM, Config
 from pipeline.dataflow_options import dataflow_mistakes
 from pipeline.flags import BY_NAME, FLAGS
 from pipeline.format_options import GivenFormats, format_options
@@ -105,7 +106,7 @@ class _Checker:
             beam_args=tuple(self._rest),
         )
         self._check_combinations(config)
-        self._check_beam_args()
+        self._check_beam_args(runner)
         if self.mistakes:
             raise ConfigError(self.mistakes)
         return config
@@ -349,7 +350,7 @@ class _Checker:
         if config.runner == DATAFLOW:
             self.mistakes += dataflow_mistakes(config, self._from_environment)
 
-    def _check_beam_args(self) -> None:
+    def _check_beam_args(self, runner: str) -> None:
         rest = self._rest
         for index, argument in enumerate(rest):
             name, _, value = argument.partition("=")
@@ -363,7 +364,7 @@ class _Checker:
                 self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
         unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
         if unknown:
-            known = beam_flags()
+            known = beam_flags() | set(flink.OPTIONS if runner in (FLINK, "PortableRunner") else ())
             for name in unknown:
                 if name not in known:
                     self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline import flink
 from pipeline.config import Config
 from transforms.kafka.java_properties import java_problems
 
@@ -20,12 +21,14 @@ def runner_problems(config: Config, given: Mapping[str, Any]) -> list[str]:
     found = []
     if config.workers > 1 and not config.direct:
         found.append(f"--workers={config.workers}: is for the DirectRunner; {config.runner} places work itself")
-    if config.workers > 1 and config.assignment == "static":
+    if config.workers > 1 and config.direct and config.assignment == "static":
         found.append("--workers: needs --assignment=group, by which the workers share the partitions")
     if config.embedded_broker and not config.direct:
         found.append(f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one")
     if config.embedded_model and not config.direct:
         found.append(f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI")
+    if config.flink:
+        found += flink.mistakes(config)
     if config.with_java:
         found += _java_problems(config, given)
     elif config.expansion_service is not None:

@@ -97,7 +97,7 @@ class KafkaBroker:
             BrokerError: ``java`` or ``mvn`` is missing, or the broker did not start.
         """
         self._jars = install()
-        first, sasl, controller = _free_ports(3)
+        first, sasl, controller = free_ports(3)
         self.bootstrap = f"127.0.0.1:{port or first}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
         self.user, self.password = "alice", uuid.uuid4().hex
@@ -257,25 +257,34 @@ def install() -> Path:
     Raises:
         BrokerError: ``java`` or ``mvn`` is missing, or Maven failed.
     """
+    return install_jars(JARS, POM)
+
+
+def install_jars(jars: Path, pom: Path) -> Path:
+    """Returns ``jars``, the directory of what ``pom`` depends on, after copying it there if need be.
+
+    Raises:
+        BrokerError: ``java`` or ``mvn`` is missing, or Maven failed.
+    """
     for program, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven")):
-        if shutil.which(program) is None and (program == "java" or not JARS.exists()):
+        if shutil.which(program) is None and (program == "java" or not jars.exists()):
             raise BrokerError(f"{program} is not on the PATH: install it (Debian, Ubuntu: apt-get install {package})")
-    JARS.parent.mkdir(exist_ok=True)
-    with JARS.with_name(f"{JARS.name}.lock").open("w") as lock:
+    jars.parent.mkdir(exist_ok=True)
+    with jars.with_name(f"{jars.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if JARS.exists():
-            return JARS
-        with tempfile.TemporaryDirectory(dir=JARS.parent, prefix="kafka-") as temporary:
+        if jars.exists():
+            return jars
+        with tempfile.TemporaryDirectory(dir=jars.parent, prefix="jars-") as temporary:
             partial = Path(temporary) / "jars"
-            command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+            command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
             done = subprocess.run([*command, f"-DoutputDirectory={partial}"], capture_output=True, text=True, check=False)
             if done.returncode:
-                raise BrokerError(f"Maven could not get Kafka's jars:\n{(done.stdout + done.stderr)[-3000:]}")
-            partial.rename(JARS)  # at once: nobody ever sees half of them
-    return JARS
+                raise BrokerError(f"Maven could not get the jars of {pom.name}:\n{(done.stdout + done.stderr)[-3000:]}")
+            partial.rename(jars)  # at once: nobody ever sees half of them
+    return jars
 
 
-def _free_ports(count: int) -> Iterator[int]:
+def free_ports(count: int) -> Iterator[int]:
     """Yields different ports that nobody listens on."""
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:

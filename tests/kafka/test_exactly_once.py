@@ -20,9 +20,9 @@ from tests.kafka.memory_kafka import MemoryConsumer, MemoryKafka, MemoryProducer
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.consumer import GroupReader
+from transforms.kafka.polling import Polling
 from transforms.kafka.producer import AcknowledgedWriter, TransactionalWriter
 from transforms.kafka.session import MAX_ROLLBACKS, Session
-from transforms.kafka.source import Polling
 from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
 

@@ -104,7 +104,7 @@ def test_every_flag_of_the_contract_is_there_and_explains_itself() -> None:
 
 
 EXAMPLES: dict[str, tuple[str, str, Any]] = {
-    "runner": ("FlinkRunner", "runner", "FlinkRunner"),
+    "runner": ("FnApiRunner", "runner", "FnApiRunner"),
     "bootstrap_servers": ("a:1,b:2", "bootstrap_servers", "a:1,b:2"),
     "input_topic": ("other", "input_topics", ("in", "other")),
     "output_topic": ("o", "output_topic", "o"),
@@ -164,7 +164,7 @@ def test_dead_letters_follow_the_output_topic() -> None:
     [("DirectRunner", "group"), ("FnApiRunner", "group"), ("PrismRunner", "group"), ("FlinkRunner", "static")],
 )
 def test_assignment_auto(runner: str, assignment: str) -> None:
-    assert parse(*OWN, f"--runner={runner}").assignment == assignment
+    assert parse(*OWN, f"--runner={runner}", "--flink_master=f:8081").assignment == assignment
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 def test_combinations_that_can_not_be() -> None:
     assert "--top_k: needs --labels" in mistake("--top_k=3")
-    assert "places work itself" in mistake("--workers=2", "--runner=FlinkRunner", "--assignment=group")
+    assert "places work itself" in mistake("--workers=2", "--runner=PrismRunner")
     assert "needs --assignment=group" in mistake("--workers=2", "--assignment=static")
     assert "needs JSON records" in mistake("--output_mode=merge", "--input_format=bytes")
 
@@ -266,7 +266,7 @@ def test_client_certificates_come_in_pairs(tmp_path: Path) -> None:
 
 
 def test_other_runners_can_not_reach_embedded_parts() -> None:
-    texts = mistakes("--runner=FlinkRunner")
+    texts = mistakes("--runner=PrismRunner")
     assert len(texts) == 2
     assert texts[0].startswith("--bootstrap_servers")
     assert texts[1].startswith("--model")

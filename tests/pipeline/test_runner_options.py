@@ -29,7 +29,7 @@ def test_java_writes_at_least_once_and_never_says_more() -> None:
 def test_prism_assigns_by_the_group_and_its_workers_are_here() -> None:
     config = parse(*OWN, PRISM)
     assert (config.assignment, config.workers_are_here) == ("group", True)
-    assert not parse(*OWN, "--runner=FlinkRunner").workers_are_here
+    assert not parse(*OWN, "--runner=FlinkRunner", "--flink_master=f:1").workers_are_here
     assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=LOOPBACK").workers_are_here
 
 
@@ -40,7 +40,7 @@ REFUSED = {
     (*JAVA, "--assignment=static"): ("--assignment", "--kafka_io=native"),
     (*JAVA, "--instance_id=a"): ("--instance_id", "--kafka_io=native"),
     (*JAVA, "--kafka_config=debug=all"): ("--kafka_config debug", "--kafka_io=native"),
-    ("--runner=FlinkRunner", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
+    ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
     (PRISM, "--workers=2"): ("--workers=2", "DirectRunner"),
 }
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.kafka_broker import _free_ports as free_ports
+from tests.kafka_broker import free_ports
 
 __all__ = ["LOG_TAIL", "ServerStartError", "folder", "free_ports", "post", "running", "wait_until_answered"]
 

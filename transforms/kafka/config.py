@@ -124,6 +124,10 @@ class KafkaConfig:
             given["transactional.id"] = self.transactional_id
         return given
 
+    def of_shard(self, shard: int) -> KafkaConfig:
+        """The same for one shard of an engine that places them: with a name, and so a transactional producer, of its own."""
+        return dataclasses.replace(self, instance_id=f"{self.instance_id}-{shard}")
+
     @property
     def transactional_id(self) -> str:
         """The producer's name: a restarted replica takes it over and so fences its former self at once."""

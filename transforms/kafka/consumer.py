@@ -289,13 +289,26 @@ class GroupReader(Reader):
 
 
 class StaticReader(Reader):
-    """This shard's share of every topic: the partitions whose number modulo the shard count is the shard's index."""
+    """This shard's share of every topic: the partitions whose number modulo the shard count is the shard's index.
+
+    Args:
+        config: The job's.
+        shard: Its index.
+        shards: How many there are.
+        open_consumer: Makes the consumer.
+        claim: Called with where partitions would start, before they are read; returns where they do.
+    """
 
     def __init__(
-        self, config: KafkaConfig, shard: int = 0, shards: int = 1, open_consumer: Callable[..., Any] = ck.Consumer
+        self,
+        config: KafkaConfig,
+        shard: int = 0,
+        shards: int = 1,
+        open_consumer: Callable[..., Any] = ck.Consumer,
+        claim: Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]] | None = None,
     ):
         super().__init__(config, open_consumer)
-        self._shard, self._shards = shard, shards
+        self._shard, self._shards, self._claim = shard, shards, claim
         self._discover_at = 0.0
         # How often a group's member looks for added partitions; here it is we who look.
         self._discovery_s = float(config.consumer_properties()["topic.metadata.refresh.interval.ms"]) / 1000
@@ -318,6 +331,7 @@ class StaticReader(Reader):
                 raise KafkaError(f"{topic}: {describe(error.args[0])}") from error
             found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
         if new := found - self.owned:
-            self.consumer.incremental_assign(self.start_offsets(sorted(new)))
+            starts = self.start_offsets(sorted(new))
+            self.consumer.incremental_assign(self._claim(starts) if self._claim is not None else starts)
             self.owned |= new
             self.changed = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.sessions import session
+from transforms.kafka.sessions import bundle_session
 from transforms.kafka.stop import draining
 
 
@@ -23,7 +23,7 @@ class SessionGuard:
 
     def keep_alive(self) -> bool:
         """As ``BundleGuard.keep_alive``."""
-        kafka = session(self._config)
+        kafka = bundle_session(self._config)
         if draining():
             self._draining_since = self._draining_since or time.monotonic()
             if time.monotonic() - self._draining_since > self._drain_deadline_s:

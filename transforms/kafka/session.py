@@ -18,6 +18,7 @@ import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.bundle import Bundle, Commit, at_once
+from transforms.kafka.claims import fence_others, mark
 from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.consumer import GroupReader, Partition, Reader, StaticReader
 from transforms.kafka.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
@@ -55,6 +56,7 @@ class Session:
         open_reader: Makes the reader; by default the one for ``config.assignment``.
         background: Runs commits that overlap with reading, one at a time.
         overlap_from: From how many records on a bundle's commit overlaps.
+        claim: Whether to claim partitions before reading them (``claims.py``), where no group says whose they are.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Session:
         open_reader: Callable[[KafkaConfig], Reader] | None = None,
         background: concurrent.futures.Executor | None = None,
         overlap_from: int = OVERLAP_FROM,
+        claim: bool = False,
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
@@ -77,7 +80,8 @@ class Session:
         elif config.assignment == ASSIGN_GROUP:
             self.reader = GroupReader(config)
         else:
-            self.reader = StaticReader(config, shard, shards)
+            self.reader = StaticReader(config, shard, shards, claim=self._claim if claim else None)
+        self._mark = mark(config) if claim else ""
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
         self._bundle = Bundle()
@@ -170,6 +174,14 @@ class Session:
             for partition, end in self.reader.ends.items()
             if partition in self.reader.owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
         }
+
+    def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+        if self._commit is not None or self.writer.open_s:
+            return starts  # in the middle of something: partitions that were added just now, and that nobody can have had
+        starts = fence_others(self.config, self.reader, starts)
+        marked = [ck.TopicPartition(tp.topic, tp.partition, tp.offset, self._mark) for tp in starts]
+        self.writer.commit(marked, self.reader, self.reader.consumer.consumer_group_metadata())
+        return starts
 
     def _note_changes(self) -> None:
         if self.reader.owned != self._known:
@@ -288,7 +300,7 @@ class Session:
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
         self.writer.commit(
-            [ck.TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()],
+            [ck.TopicPartition(topic, number, offset, self._mark) for (topic, number), offset in offsets.items()],
             self.reader,
             bundle.group,
         )
@@ -355,6 +367,12 @@ class Session:
         self._background.shutdown()
         if self.config.delivery == AT_LEAST_ONCE:
             self._commit_synchronously()
+        self.reader.close()
+        self.writer.close()
+
+    def discard(self) -> None:
+        """Ends it as it is: what is in flight is left to Kafka, which aborts it for the next one of this name."""
+        self._background.shutdown(wait=False, cancel_futures=True)
         self.reader.close()
         self.writer.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.sessions import session
+from transforms.kafka.sessions import abandon, bundle_session, leave
 from transforms.observe import telling_failures
 from transforms.types import OutputRecord
 
@@ -19,12 +19,17 @@ class _Write(beam.DoFn):
     def process(self, records: list[OutputRecord]) -> None:
         """Adds records to the bundle's transaction."""
         with telling_failures():
-            session(self._config).write(records)
+            bundle_session(self._config).write(records)
 
     def finish_bundle(self) -> None:
         """Commits outputs and offsets; what can't be committed is rolled back and read again."""
         with telling_failures():
-            session(self._config).commit()
+            bundle_session(self._config).commit()
+        leave(self._config)
+
+    def teardown(self) -> None:
+        """After a bundle that failed, in its thread: gives its sessions up, if it has some of its own."""
+        abandon(self._config)
 
 
 class WriteToKafka(beam.PTransform):

@@ -39,6 +39,11 @@ class StopConditions:
     budget_file: str | None = None
     worker: int = 0
 
+    def of_shard(self, shard: int, shards: int) -> StopConditions:
+        """The same for one shard of a static assignment, which ends at its own partitions' ends."""
+        ours = tuple(partition for partition in self.behind if partition[1] % shards == shard)
+        return dataclasses.replace(self, behind=ours)
+
 
 class Budget(Protocol):
     """How many records may still be read."""

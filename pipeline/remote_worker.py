@@ -1,0 +1,77 @@
+"""What a worker process that an engine has started elsewhere does before it reads anything, and what it reports."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+from apache_beam.metrics import Metrics
+
+from pipeline.worker import SWITCH_INTERVAL_S, spare_the_collector
+from transforms.errors import ScoringError
+from transforms.observe import Observer, set_observer
+
+NAMESPACE = "scoring"
+
+_lock = threading.Lock()
+_prepared = False
+
+
+class BeamMetrics(Observer):
+    """Reports by Beam's metrics, which the engine collects: counters, and a distribution of latencies in milliseconds."""
+
+    def committed(
+        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+    ) -> None:
+        """As ``Observer.committed``."""
+        _count("bundles", 1)
+        _count("predictions", predictions)
+        for name, count in dead_letters.items():
+            _count("dead_letters", count)
+            _count(f"dead_letters_{name}", count)
+        for latency_ms, _ in latencies_ms:
+            Metrics.distribution(NAMESPACE, "latency_ms").update(round(latency_ms))
+
+    def answered(self, rows: int) -> None:
+        """As ``Observer.answered``."""
+        _count("requests", 1)
+        _count("request_rows", rows)
+
+    def retried(self) -> None:
+        """As ``Observer.retried``."""
+        _count("retries", 1)
+
+    def rolled_back(self, reason: str) -> None:
+        """As ``Observer.rolled_back``."""
+        _count("rollbacks", 1)
+        logging.getLogger("pipeline").warning("a bundle was rolled back: %s", reason)
+
+    def assigned(self, partitions: Sequence[str]) -> None:
+        """As ``Observer.assigned``."""
+        logging.getLogger("pipeline").warning("reading %s", ", ".join(partitions) or "nothing")
+
+    def holding(self, reason: str | None) -> None:
+        """As ``Observer.holding``."""
+        logging.getLogger("pipeline").warning("waiting for the model server: %s", reason) if reason else None
+
+    def failed(self, error: ScoringError) -> None:
+        """As ``Observer.failed``."""
+        logging.getLogger("pipeline").error("%s", error)
+
+
+def prepare() -> None:
+    """Prepares this process, once."""
+    global _prepared
+    with _lock:
+        if _prepared:
+            return
+        _prepared = True
+        set_observer(BeamMetrics())
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        spare_the_collector()
+
+
+def _count(name: str, by: int) -> None:
+    Metrics.counter(NAMESPACE, name).inc(by)

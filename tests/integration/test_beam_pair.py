@@ -1,0 +1,162 @@
+"""Native and Beam's Java pair on Prism, against the real Kafka: the same output as on the DirectRunner for the same input.
+
+Prism's binary and the Java pair's jars come into the cache folder with the first run: by Go or from GitHub, and from Maven
+Central.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests import topics
+from tests.integration.conftest import NewJob
+from tests.integration.process import Job
+from tests.kafka_broker import KafkaBroker
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.types import Headers, KafkaRecord
+
+PRISM = "--runner=PrismRunner"
+JAVA = "--kafka_io=beam"
+START_S = 240.0
+"""A first run builds or downloads Prism and downloads 140 MB of jars."""
+
+T = 1_700_000_000_000
+VARIES = ("inference.latency_ms", "inference.attempts", "inference.error.attempts")
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(shutil.which("java") is None, reason="Beam's Java transforms need Java"),
+]
+
+RECORDS: list[tuple[bytes | None, bytes | None, Headers]] = [
+    (b"key", b'{"x": [1.0]}', [("traceparent", b"00-0a-0b-01"), ("twice", b"1"), ("twice", b"\xff"), ("null", None)]),
+    (None, b'{"x": [2, 3]}', []),
+    (b"", b"[4]", [("empty", b"")]),
+    (b"dead", None, [("kept", b"1")]),
+    (None, b'{"x": ["text"]}', []),
+    (None, b'{"x": [', []),
+    (b"empty", b"", []),
+    (b"guilty", b'{"x": [666]}', []),
+    (b"\x00\xff", b'{"x": [5]}', []),
+]
+
+
+def comparable(records: list[KafkaRecord], null: bytes | None = None) -> list[tuple[object, ...]]:
+    """What must be equal of outputs, by the records that they were made from; not the time that a request took."""
+    found = []
+    for record in records:
+        headers = [(name, null if value is None else value) for name, value in record.headers if name not in VARIES]
+        found.append((topics.source_of(record), record.key, record.value, record.timestamp_ms, tuple(headers)))
+    return sorted(found, key=lambda one: str(one[0]))
+
+
+def in_the_same_place(records: list[KafkaRecord]) -> list[tuple[object, int]]:
+    return sorted(((topics.source_of(record), record.partition) for record in records), key=str)
+
+
+def again(job: Job, name: str) -> Job:
+    """A job on the same input, with a group and outputs of its own."""
+    other = Job(job.bootstrap, job.inputs, f"{job.output}-{name}", f"{job.group}-{name}", job.flags)
+    for topic in (other.output, f"{other.output}.dead-letter"):
+        topics.create_topic(job.bootstrap, topic, 3)
+    return other
+
+
+def end(jobs: list[Job]) -> None:
+    for job in jobs:
+        for process in job.started:
+            if process.running:
+                process.kill()
+            print(process)
+            process.close()
+
+
+def test_prism_writes_what_the_direct_runner_writes(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Keys (null, empty), tombstones, headers, timestamps, partitions, dead letters of every stage; both implementations."""
+    stub.faults.poison = lambda row: 666 in row["x"]
+    direct = new_job(stub.uri(), partitions=2, outputs=3)
+    for partition in (0, 1):
+        columns = list(zip(*RECORDS, strict=True))
+        topics.produce(
+            direct.bootstrap, direct.inputs[0], columns[1], keys=columns[0], headers=columns[2],
+            timestamps_ms=range(T, T + len(RECORDS)), partitions=[partition] * len(RECORDS),
+        )  # fmt: skip
+    native, java = again(direct, "native"), again(direct, "java")
+    try:
+        direct.run("--until_end")
+        native.start(PRISM, "--until_end").done(START_S)
+        summary = java.start(PRISM, JAVA, "--until_end").done(START_S).summary
+    finally:
+        end([native, java])
+    assert summary["dead_letters_by_class"] == {
+        "EmptyValue": 2, "FieldError": 2, "JsonError": 2, "Rejected": 2, "Tombstone": 2,
+    }  # fmt: skip
+    for job in (direct, native, java):
+        report = job.report()
+        assert (report.missing, report.duplicated, report.unexpected) == ([], [], []), report
+        assert job is java or report.ok, report  # Prism runs bundles of Java's sink side by side: the order is not kept
+        assert job.committed() == {0: len(RECORDS), 1: len(RECORDS)}
+        for ours, theirs in ((job.predictions(), direct.predictions()), (job.dead_letters(), direct.dead_letters())):
+            null = b"" if job is java else None  # the one difference: Java's sink knows no null header
+            assert comparable(ours) == comparable(theirs, null)
+            assert in_the_same_place(ours) == in_the_same_place(theirs), "Java's client hashes keys as ours does"
+
+
+def test_java_drains_commits_and_goes_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """SIGTERM finishes what is in flight; the next run begins where the offsets are, and ends at --max_records."""
+    job = new_job(stub.uri(), partitions=2, outputs=2)
+    stub.faults.latency_s = 0.05
+    job.produce(range(3_000))
+    process = job.start(PRISM, JAVA, "--max_in_flight=2")
+    job.wait_for_progress(500, process, timeout_s=START_S)
+    process.terminate()
+    job.produce(range(3_000, 3_500))  # comes when the gate is closed
+    process.done(60)
+    assert "draining" in process.stdout
+    answered = sum(job.committed().values())
+    assert 3_500 > answered == len(job.predictions()) > 0
+    stub.faults.latency_s = 0.0
+    job.start(PRISM, JAVA, f"--max_records={3_500 - answered}").done(START_S)
+    report = job.report()
+    assert (report.missing, report.duplicated, report.unexpected) == ([], [], []), report
+    assert sum(job.committed().values()) == 3_500
+
+
+@pytest.mark.parametrize("io", ["native", "beam"])
+def test_a_killed_job_on_prism_loses_nothing(new_job: NewJob, stub: TfServingGrpcStub, io: str) -> None:
+    """kill -9 of the launching process takes Prism and Java along; natively it is exactly once here, too."""
+    job = new_job(stub.uri(), partitions=2, outputs=2)
+    stub.faults.latency_s = 0.05
+    job.produce(range(4_000))
+    process = job.start(PRISM, f"--kafka_io={io}", "--max_in_flight=2")
+    job.wait_for_progress(500, process, timeout_s=START_S)
+    process.kill()
+    stub.faults.latency_s = 0.0
+    before = job.end_of_output()
+    assert before < 4_000, "the kill came in the middle"
+    job.start(PRISM, f"--kafka_io={io}", "--until_end").done(START_S)
+    report = job.report()
+    assert (report.missing, report.unexpected) == ([], []), report
+    assert sum(job.committed().values()) == 4_000
+    if io == "native":
+        assert report.ok, report
+
+
+def test_java_logs_in(own_kafka: KafkaBroker, stub: TfServingGrpcStub) -> None:
+    """SASL by the properties that librdkafka takes, and transaction markers at the end of the input."""
+    topics.create_topic(own_kafka.bootstrap, "sasl-in", 1)
+    topics.create_topic(own_kafka.bootstrap, "sasl-out", 1)
+    values = [b'{"x": [%d]}' % n for n in range(10)]
+    topics.produce(own_kafka.bootstrap, "sasl-in", values, transaction="commit")
+    topics.produce(own_kafka.bootstrap, "sasl-in", values, transaction="abort")
+    login = ("security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.username={own_kafka.user}")
+    flags = [f"--kafka_config={pair}" for pair in (*login, f"sasl.password={own_kafka.password}")]
+    job = Job(own_kafka.sasl_bootstrap, ("sasl-in",), "sasl-out", "sasl", (f"--model={stub.uri()}",))
+    try:
+        summary = job.start(PRISM, JAVA, "--until_end", *flags).done(START_S).summary
+    finally:
+        end([job])
+    assert summary["records"] == 10, "and it ended, although the last offset of the input is a marker"
+    assert len(topics.read_all(own_kafka.bootstrap, "sasl-out")) == 10

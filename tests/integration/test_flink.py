@@ -1,0 +1,159 @@
+"""The native source and sink on a real Flink cluster: the same records as locally, and exactly once whatever is killed.
+
+What a checkpoint holds is only that a shard is to be polled; what is done is in Kafka. So these tests kill processes at
+moments that have nothing to do with Flink's checkpoints (every 2 s here), and count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import topics
+from tests.flink_cluster import FlinkCluster, alive
+from tests.integration.conftest import NewJob
+from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.types import KafkaRecord
+
+START_S = 120.0
+"""How long it may take from the submission to the first commit: the job server sends 150 MB of jars, Python loads Beam."""
+
+RECORDS = 100_000
+PARTITIONS = 4
+CHECKPOINTS = "--checkpointing_interval=2000"
+VARYING = ("inference.latency_ms", "inference.attempts")
+
+
+@pytest.fixture(scope="module")
+def flink() -> Iterator[FlinkCluster]:
+    """Two task managers of two slots, so that one alone can take the whole of a job of two shards."""
+    with FlinkCluster() as cluster:
+        yield cluster
+        print(cluster.logs())
+
+
+def on_flink(job: Job, cluster: FlinkCluster, parallelism: int = 2) -> Job:
+    """The job, as it is run on the cluster."""
+    job.flags = (*job.flags, *cluster.flags, f"--parallelism={parallelism}", CHECKPOINTS)
+    return job
+
+
+def comparable(records: list[KafkaRecord]) -> list[tuple[object, ...]]:
+    """What must be the same wherever the job runs: all but how long a request took."""
+    found = (
+        (
+            record.partition,
+            record.key,
+            record.value,
+            record.timestamp_ms,
+            [(name, value) for name, value in record.headers if name not in VARYING],
+        )
+        for record in records
+    )
+    return sorted(found, key=repr)
+
+
+@pytest.mark.timeout(240)
+def test_same_as_locally(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
+    """Keys, values, timestamps, headers, partitions and dead letters are those of the DirectRunner, in the same order."""
+    local = new_job(stub.uri(), partitions=PARTITIONS, outputs=3)
+    twin = new_job(stub.uri(), partitions=1, outputs=3)
+    remote = on_flink(dataclasses.replace(twin, inputs=local.inputs), flink)
+    now_ms = time.time_ns() // 1_000_000  # an older one would be deleted by retention
+    poison = [b"not JSON", None, b"", b'{"x": ["text"]}']
+    values = [poison[i // 100 % 4] if i % 100 == 7 else b'{"x": [%d]}' % i for i in range(4000)]
+    topics.produce(
+        local.bootstrap,
+        local.inputs[0],
+        values,
+        keys=(b"key-%d" % (i % 50) if i % 3 else None for i in range(len(values))),
+        headers=([("traceparent", b"00-%d" % i)] for i in range(len(values))),
+        timestamps_ms=(now_ms + i for i in range(len(values))),
+        partitions=(i % PARTITIONS for i in range(len(values))),
+    )
+    local.run("--until_end")
+    process = remote.start("--until_end").done(START_S)
+    for job in (local, remote):
+        assert job.report().ok, job.report()
+    assert comparable(remote.predictions()) == comparable(local.predictions())
+    assert comparable(remote.dead_letters()) == comparable(local.dead_letters())
+    assert process.summary["records"] == 4000
+    assert "submitted in 2 shards for 4 partitions" in process.stdout
+    assert not flink_jobs(flink), "nothing is left running"
+
+
+def flink_jobs(cluster: FlinkCluster) -> list[str]:
+    """The ids of the jobs that have not ended."""
+    return [job for job, state in cluster.jobs().items() if state not in ("CANCELED", "FAILED", "FINISHED")]
+
+
+@pytest.mark.timeout(400)
+def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
+    """``kill -9`` of a task manager, then of a Python worker that has taken over all of it, in mid-stream."""
+    stub.faults.latency_s = 0.02
+    flags = ("--max_in_flight=6", "--batch_max_size=16", "--kafka_config=linger.ms=0", *SMALL_BUNDLES)
+    job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=flags), flink)
+    job.produce(range(RECORDS))
+    process = job.start("--until_end")
+    job.wait_for_progress(3000, process, timeout_s=START_S)
+    assert all(manager.workers for manager in flink.task_managers), "each has its share"
+
+    victim = flink.task_managers[0]
+    orphans = victim.workers
+    victim.jvm.kill()
+    after(job, process, 5000)
+    wait_until(lambda: not any(alive(pid) for pid in orphans), "end of the dead task manager's workers", 60)
+    victim.close()
+    flink.task_managers.remove(victim)
+
+    flink.add_task_manager()
+    killed = flink.task_managers[0].kill_worker()
+    after(job, process, 5000)
+    assert killed not in flink.task_managers[0].workers
+
+    assert job.end_of_output() < RECORDS * 0.95, "the kills were to hit in mid-stream"
+    stub.faults.latency_s = 0
+    process.done(180)
+    report = job.report()
+    assert report.ok, report
+    assert report.expected == RECORDS
+    assert process.stdout.count("Flink has started the job again") >= 2
+    wrong = [record for record in job.predictions() if not right(record)]
+    assert not wrong
+    written = topics.read_all(job.bootstrap, job.output, "read_uncommitted")
+    assert len(written) > RECORDS, "they hit in the middle of transactions"
+
+
+def after(job: Job, process: Scoring, records: int) -> None:
+    """Waits for more commits."""
+    end = job.end_of_output()
+    wait_until(lambda: job.end_of_output() >= end + records, f"{records} more outputs", 120, process)
+
+
+def right(record: KafkaRecord) -> bool:
+    """Whether the value is that of the record it names."""
+    _, partition, offset = topics.source_of(record) or ("", 0, -1)
+    return bool(json.loads(record.value or b"") == {"y": [0.5 * (offset * PARTITIONS + partition) + 2]})
+
+
+@pytest.mark.timeout(300)
+def test_cancel_and_rescale(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
+    """SIGTERM cancels the job on Flink; it is submitted again with another parallelism and goes on, exactly once."""
+    stub.faults.latency_s = 0.05
+    job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=("--max_in_flight=4", *SMALL_BUNDLES)), flink, 3)
+    job.produce(range(30_000))
+    first = job.start()
+    job.wait_for_progress(2000, first, timeout_s=START_S)
+    first.terminate()
+    assert first.wait(60) == 0, first
+    assert "cancelling the job" in first.stdout
+    assert not flink_jobs(flink)
+    stub.faults.latency_s = 0
+    second = job.start("--until_end", "--parallelism=2").done(START_S)
+    assert job.report().ok, job.report()
+    assert second.summary["records"] < 30_000

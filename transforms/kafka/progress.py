@@ -1,0 +1,100 @@
+"""How far a group is, seen from outside: its committed offsets, and where the topics end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import confluent_kafka as ck
+
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.consumer import Partition
+
+ASK_S = 5.0
+ENDS_S = 2.0
+
+
+class Progress:
+    """Looks at a group without joining it. While Kafka does not answer, the last answer stands.
+
+    Args:
+        config: The job's.
+        partitions: Which partitions to look at.
+        clock: Seconds, monotonic.
+        open_consumer: Makes the consumer.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        partitions: Sequence[Partition],
+        clock: Callable[[], float] = time.monotonic,
+        open_consumer: Callable[..., Any] = ck.Consumer,
+    ):
+        self._clock, self._partitions = clock, list(partitions)
+        self._consumer = open_consumer({**config.consumer_properties(), "log_level": 0})
+        self._first: dict[Partition, int] = {}
+        self._offsets: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
+        self._ends_at = float("-inf")
+        self._moved_at = clock()
+        self._began_at: float | None = None
+        self.look()
+        self._first = {partition: self._offsets.get(partition, self._low(partition)) for partition in self._partitions}
+
+    @property
+    def still_s(self) -> float:
+        """How long ago an offset moved, in seconds."""
+        return self._clock() - self._moved_at
+
+    @property
+    def moving_s(self) -> float:
+        """From the first move of an offset to the last, in seconds."""
+        return 0.0 if self._began_at is None else self._moved_at - self._began_at
+
+    def look(self) -> int:
+        """Asks for the committed offsets; returns how many records they have moved over since the start."""
+        try:
+            found = self._consumer.committed(
+                [ck.TopicPartition(*partition) for partition in self._partitions], timeout=ASK_S
+            )
+        except ck.KafkaException:
+            found = []
+        offsets = {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
+        if self._offsets | offsets != self._offsets:
+            self._offsets |= offsets
+            self._moved_at = self._clock()
+            if self._first and self._began_at is None:
+                self._began_at = self._moved_at
+        return sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
+
+    def left(self) -> int:
+        """How many records the topics still have behind the committed offsets."""
+        if self._clock() - self._ends_at > ENDS_S:
+            self._ends_at = self._clock()
+            self._ends |= {partition: high for partition in self._partitions if (high := self._high(partition)) is not None}
+        return sum(max(0, end - self._position(partition)) for partition, end in self._ends.items())
+
+    def passed(self, ends: Mapping[Partition, int], behind: Sequence[Partition]) -> bool:
+        """Whether the group has committed everything before ``ends`` in the partitions ``behind``."""
+        return all(self._offsets.get(partition, -1) >= ends[partition] for partition in behind)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._consumer.close()
+
+    def _position(self, partition: Partition) -> int:
+        return self._offsets.get(partition, self._first.get(partition, 0))
+
+    def _high(self, partition: Partition) -> int | None:
+        try:
+            return int(self._consumer.get_watermark_offsets(ck.TopicPartition(*partition), timeout=ASK_S, cached=False)[1])
+        except ck.KafkaException:
+            return None
+
+    def _low(self, partition: Partition) -> int:
+        try:
+            return int(self._consumer.get_watermark_offsets(ck.TopicPartition(*partition), timeout=ASK_S, cached=False)[0])
+        except ck.KafkaException:
+            return 0
