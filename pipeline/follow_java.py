@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka as ck
@@ -96,16 +97,23 @@ class Follower:
         self._consumer.close()
 
 
-def follow(result: Any, job: Job, follower: Follower, gate: Passed) -> None:
+def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Callable[[], float] = time.monotonic) -> None:
     """Follows the job until it is to end and all is written, then ends it.
+
+    Args:
+        result: Of the pipeline that runs.
+        job: What it does.
+        follower: Reads what it writes.
+        gate: What it has read.
+        clock: Seconds, monotonic.
 
     Raises:
         RuntimeError: The job failed; the text holds the trace.
     """
     patience_s = job.predict.dispatch.retry.deadline_s
-    committed_at = looked_at = moved_at = time.monotonic()
+    committed_at = looked_at = moved_at = clock()
     while not PipelineState.is_terminal(result.state):
-        came, now = follower.poll(), time.monotonic()
+        came, now = follower.poll(), clock()
         if came or not draining():
             moved_at = now
         if now - committed_at > COMMIT_S:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import flink
-from pipeline.config import Config
+from pipeline.config import PRISM, Config
 from transforms.kafka.java_properties import java_problems
 
 
@@ -23,9 +23,11 @@ def runner_problems(config: Config, given: Mapping[str, Any]) -> list[str]:
         found.append(f"--workers={config.workers}: is for the DirectRunner; {config.runner} places work itself")
     if config.workers > 1 and config.direct and config.assignment == "static":
         found.append("--workers: needs --assignment=group, by which the workers share the partitions")
-    if config.embedded_broker and not config.direct:
-        found.append(f"--bootstrap_servers: {config.runner}'s workers can't reach an embedded broker; name a real one")
-    if config.embedded_model and not config.direct:
+    prism = config.runner == PRISM
+    if config.embedded_broker and not (config.direct or (prism and not config.with_java)):
+        workers = "Java's client can't use" if config.with_java else f"{config.runner}'s workers can't reach"
+        found.append(f"--bootstrap_servers: {workers} an embedded broker; name a real one")
+    if config.embedded_model and not (config.direct or prism):
         found.append(f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI")
     if config.flink:
         found += flink.mistakes(config)

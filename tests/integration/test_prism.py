@@ -1,0 +1,45 @@
+"""Prism with the native implementation: the demo, a drain, and a stream that outlasts the job service's time-out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.conftest import NewJob
+from tests.integration.process import Scoring
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+PRISM = "--runner=PrismRunner"
+START_S = 240.0
+"""A first run builds or downloads Prism."""
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_the_demo_runs_on_prism() -> None:
+    """Everything embedded: its workers are threads of this process, which reach what only this process has."""
+    demo = Scoring([PRISM, "--max_records=300"])
+    try:
+        assert demo.done(START_S).summary["records"] == 300
+    finally:
+        demo.close()
+
+
+def test_a_stream_outlasts_the_time_out_that_would_end_it(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Beam bounds the stream of a job's states by --job_server_timeout, 300 s by default; ours does not end in practice.
+
+    A run of 403 s was made by hand (README); here the same bound, set to 5 s, ends one job, and the other goes on.
+    """
+    job = new_job(stub.uri(), partitions=2)
+    bounded = job.start(PRISM, "--job_server_timeout=5", "--duration_s=30")
+    assert bounded.wait(START_S) == 1
+    assert "DEADLINE_EXCEEDED" in bounded.stderr
+    unbounded = job.start(PRISM)
+    job.produce(range(100))
+    job.wait_for_commit(100, unbounded, START_S)
+    with pytest.raises(AssertionError, match="still running"):
+        unbounded.wait(8)
+    job.produce(range(100, 200))
+    job.wait_for_commit(200, unbounded)
+    unbounded.terminate()
+    unbounded.done()
+    assert job.report().ok, job.report()
