@@ -39,6 +39,8 @@ requirements: $(VENV)/.uv
 	  --no-emit-find-links requirements.in -o requirements.txt
 	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
 	  --no-emit-find-links requirements-dev.in -o requirements-dev.txt
+	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+	  --no-emit-find-links requirements-service.in -o requirements-service.txt
 
 $(VENV)/.uv:
 	@echo "making $(VENV) …"

@@ -1,6 +1,6 @@
 """The tables of ``docs/scaling.md``: what a rate needs, by formulas, from a few measured figures.
 
-    python -m bench.sizing
+python -m bench.sizing
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def tables() -> str:
             processes = workers * engine.worker_vcpus if engine is DATAFLOW else workers
             partitions = processes * PARTITIONS_EACH
             lines.append(
-                f"| {engine.name} | {rate:,} | {workers:,} of {engine.worker_vcpus} vCPU, {engine.worker_gb} GB | {vcpus:,} | "
-                f"{workers * engine.worker_gb:,} GB | {partitions:,} | {vcpus * 24:,} |"
+                f"| {engine.name} | {rate:,} | {workers:,} of {engine.worker_vcpus} vCPU, {engine.worker_gb} GB "
+                f"| {vcpus:,} | {workers * engine.worker_gb:,} GB | {partitions:,} | {vcpus * 24:,} |"
             )
     return "\n".join(lines)
 

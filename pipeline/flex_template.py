@@ -44,6 +44,17 @@ LEFT_OUT = {
 
 REQUIRED = ("bootstrap_servers", "input_topic", "output_topic", "model")
 
+WORKER_IMAGE = {
+    "name": "sdk_container_image",
+    "label": "Worker image",
+    "helpText": "The image that the workers run: the one that the template was built with",
+    "isOptional": False,
+    "regexes": [r"^[^\s/]+/[^\s]+$"],
+    "paramType": "TEXT",
+    "groupName": "Beam",
+}
+"""Beam's own option, without which the workers would not have this package."""
+
 _TOPIC = "[a-zA-Z0-9._-]{1,249}"
 _PAIR = r"[^=|]+=[^|]*"
 _PATTERNS = {
@@ -82,7 +93,10 @@ def metadata() -> dict[str, Any]:
         "supportsAtLeastOnce": True,
         "supportsExactlyOnce": True,
         "defaultStreamingMode": "EXACTLY_ONCE",
-        "parameters": [_parameter(flag) for flag in sorted(FLAGS, key=_required_first) if flag.name not in LEFT_OUT],
+        "parameters": [
+            *(_parameter(flag) for flag in sorted(FLAGS, key=_required_first) if flag.name not in LEFT_OUT),
+            WORKER_IMAGE,
+        ],
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import latency, memory, scaling, throughput
+from bench import latency, memory, scaling, sizing, throughput
 from bench.report import Figure, median_of, table, write_json
 from bench.setting import BenchmarkError, run_to_end
 
@@ -26,6 +26,21 @@ def test_start_and_end_of_a_run_do_not_count() -> None:
     times[5_000:] += 60_000
     times[96_000:] += 60_000
     assert throughput.rate(times) == pytest.approx(1000, rel=0.001)
+
+
+def test_the_document_on_scaling_has_the_tables_as_computed() -> None:
+    """Else: python -m bench.sizing, into docs/scaling.md."""
+    text = Path(__file__).parents[1].joinpath("docs", "scaling.md").read_text(encoding="utf-8")
+    for table_of in sizing.tables().split("\n\n"):
+        assert table_of in text
+
+
+def test_a_rate_needs_at_least_two_workers_and_then_in_proportion() -> None:
+    """Half of what was measured is planned with."""
+    engine = sizing.Engine("e", 40_000, 2, 2, 4, 0)
+    assert engine.workers(1) == 2
+    assert engine.workers(100_000) == 5
+    assert engine.workers(1_000_000) == 50
 
 
 def test_scaling_is_held_against_the_formula() -> None:

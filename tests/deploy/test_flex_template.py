@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_the_file_is_what_the_flags_say() -> None:
 
 
 def test_every_flag_is_a_parameter_or_left_out_for_a_reason() -> None:
-    assert set(PARAMETERS) | (set(LEFT_OUT) & set(BY_NAME)) == set(BY_NAME)
+    assert (set(PARAMETERS) - {"sdk_container_image"}) | (set(LEFT_OUT) & set(BY_NAME)) == set(BY_NAME)
     assert not set(PARAMETERS) & set(LEFT_OUT)
 
 
@@ -60,6 +61,7 @@ def test_every_parameter_has_help_and_validation() -> None:
 
 
 def fits(name: str, value: str) -> bool:
+    """As Dataflow checks before it starts anything."""
     return all(re.search(regex, value) for regex in PARAMETERS[name]["regexes"])
 
 
@@ -67,6 +69,8 @@ def fits(name: str, value: str) -> bool:
     ("name", "value", "good"),
     [
         ("bootstrap_servers", "a:9092,b:9092", True),
+        ("sdk_container_image", "europe-docker.pkg.dev/p/images/worker:1", True),
+        ("sdk_container_image", "worker", False),
         ("bootstrap_servers", "a", False),
         ("bootstrap_servers", "a:9092 b:9092", False),
         ("input_topic", "orders|returns", True),
@@ -135,3 +139,34 @@ def test_files_that_the_launcher_reads_may_be_in_an_object_store(tmp_path: Path)
     with pytest.raises(ConfigError, match=r"--avro_schema=nowhere://schema: can't be read"):
         with_local_files(["--avro_schema=nowhere://schema"], tmp_path)
     assert with_local_files(["--labels=/a", "--model=grpc://h:1/m"], tmp_path) == ["--labels=/a", "--model=grpc://h:1/m"]
+
+
+def gcloud_gets(tmp_path: Path, script: str, *arguments: str) -> list[list[str]]:
+    """Runs a script of ``deploy/dataflow`` with commands in the place of docker and gcloud that note what they are given."""
+    calls = tmp_path / "calls"
+    for name in ("docker", "gcloud"):
+        command = tmp_path / name
+        command.write_text(f'#!/bin/sh\nprintf "%s\\037" {name} "$@" >> {calls}\necho >> {calls}\n')
+        command.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    path = DEPLOY / "dataflow" / script
+    subprocess.run(["bash", str(path), *arguments], env=environ, check=True, capture_output=True, timeout=30)
+    return [line.split("\037")[:-1] for line in calls.read_text().splitlines()]
+
+
+def test_the_template_is_built_from_the_target_and_the_metadata(tmp_path: Path) -> None:
+    build, push, template = gcloud_gets(tmp_path, "build.sh", "host/p/image:1", "gs://bucket/t.json")
+    assert build[:2] == ["docker", "build"]
+    assert "dataflow" in build
+    assert push == ["docker", "push", "host/p/image:1"]
+    assert template[1:5] == ["dataflow", "flex-template", "build", "gs://bucket/t.json"]
+    assert "--metadata-file=deploy/dataflow/metadata.json" in template
+
+
+def test_a_launch_gives_every_parameter_also_with_commas(tmp_path: Path) -> None:
+    parameters = ["bootstrap_servers=a:1,b:1", "kafka_config=a=1|b=2"]
+    [call] = gcloud_gets(tmp_path, "launch.sh", "gs://b/t.json", "r", "job", "host/p/image:1", "--", *parameters)
+    [given] = [argument for argument in call if argument.startswith("--parameters=")]
+    assert given == "--parameters=^~^sdk_container_image=host/p/image:1~" + "~".join(parameters)
+    for parameter in given.removeprefix("--parameters=^~^").split("~"):
+        assert fits(*parameter.split("=", 1)), parameter

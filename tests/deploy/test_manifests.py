@@ -137,9 +137,16 @@ def _strict(schema: Any) -> Any:
 
 
 def test_the_job_that_submits_to_flink_has_flags_of_ours() -> None:
-    [container] = of_kind(FLINK, "Job")["spec"]["template"]["spec"]["containers"]
+    [submit] = [document for document in documents(FLINK) if document["metadata"]["name"] == "scoring-submit"]
+    [container] = submit["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "pipeline"]
-    assert parse(container["args"]).runner == "PortableRunner"
+    config = parse(container["args"])
+    cluster = of_kind(FLINK, "FlinkDeployment")
+    assert config.runner == "FlinkRunner"
+    assert f"--flink_master={cluster['metadata']['name']}-rest:8081" in config.beam_args  # as the operator names the service
+    spec = cluster["spec"]
+    slots = int(spec["flinkConfiguration"]["taskmanager.numberOfTaskSlots"]) * spec["taskManager"]["replicas"]
+    assert f"--parallelism={slots}" in config.beam_args
 
 
 def unit_command() -> list[str]:
