@@ -266,10 +266,12 @@ def test_client_certificates_come_in_pairs(tmp_path: Path) -> None:
 
 
 def test_other_runners_can_not_reach_embedded_parts() -> None:
-    texts = mistakes("--runner=PrismRunner")
+    texts = mistakes("--runner=SparkRunner")
     assert len(texts) == 2
     assert texts[0].startswith("--bootstrap_servers")
     assert texts[1].startswith("--model")
+    assert parse("--runner=PrismRunner").embedded_broker, "its workers are threads of this process"
+    assert "Java's client can't use an embedded broker" in mistakes("--runner=PrismRunner", "--kafka_io=beam")[0]
 
 
 def test_a_real_broker_needs_topics() -> None:
