@@ -91,6 +91,11 @@ def mistakes(config: Config) -> list[str]:
         found.append(
             f"--runner={runner}: give --flink_master=HOST:PORT, Flink's REST interface: by it the job is watched and ended"
         )
+    if given(config.beam_args, "--savepoint_path") is not None:
+        found.append(
+            "--savepoint_path: Kafka is the checkpoint: the job goes on from the group's committed offsets, in any "
+            "--parallelism; leave it out"
+        )
     if runner == "PortableRunner" and given(config.beam_args, "--job_endpoint") is None:
         found.append("--runner=PortableRunner: give --job_endpoint=HOST:PORT of Beam's job server")
     for name in ("--parallelism", "--max_parallelism"):

@@ -54,7 +54,8 @@ class RemoteJob:
         self._id: str | None = None
         self._refused: str | None = None
         # Its streams have to be read, or the reason is lost if the job server refuses it.
-        threading.Thread(target=self._wait, name="job", daemon=True).start()
+        self._waiting = threading.Thread(target=self._wait, name="job", daemon=True)
+        self._waiting.start()
 
     def state(self) -> JobState:
         """How it is; while Flink does not answer, as before.
