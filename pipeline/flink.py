@@ -30,7 +30,7 @@ DEFAULTS = {
     # Without checkpoints Flink does not restart a job that fails. They hold a timer a shard: they cost next to nothing.
     "--checkpointing_interval": "10000",
     # A timer does not count as an element of a bundle, so it is this that ends a bundle and starts its work: latency.
-    "--max_bundle_time_mills": "2",
+    "--max_bundle_time_mills": "4",
     # Of Beam's Python: the time of every call, and that includes the one which waits for the job's end.
     "--job_server_timeout": str(10 * 365 * 24 * 3600),
 }
