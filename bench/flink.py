@@ -25,9 +25,10 @@ def measure(
         BenchmarkError: A run failed, or did not answer every record.
     """
     figures = []
+    throughput.warm_up(bootstrap, records, pipeline_flags)
     sides = [setting.EXACTLY_ONCE]
     with FlinkCluster() as cluster:
-        engines = {"DirectRunner": (), **{f"Flink, {n} shards": (*cluster.flags, f"--parallelism={n}") for n in SHARDS}}
+        engines = {"DirectRunner": (), **{f"Flink, --parallelism={n}": (*cluster.flags, f"--parallelism={n}") for n in SHARDS}}
         for name, flags in engines.items():
             say(f"  {name}:")
             found = latency.measure(bootstrap, sides, seconds, 1, (*flags, *pipeline_flags), say)
