@@ -28,7 +28,9 @@ def measure(
     throughput.warm_up(bootstrap, records, pipeline_flags)
     sides = [setting.EXACTLY_ONCE]
     with FlinkCluster() as cluster:
-        engines = {"DirectRunner": (), **{f"Flink, --parallelism={n}": (*cluster.flags, f"--parallelism={n}") for n in SHARDS}}
+        engines: dict[str, tuple[str, ...]] = {"DirectRunner": ()}
+        for count in SHARDS:
+            engines[f"Flink, --parallelism={count}"] = (*cluster.flags, f"--parallelism={count}")
         for name, flags in engines.items():
             say(f"  {name}:")
             found = latency.measure(bootstrap, sides, seconds, 1, (*flags, *pipeline_flags), say)

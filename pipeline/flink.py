@@ -84,7 +84,7 @@ def mistakes(config: Config) -> list[str]:
         found.append(f"--status=live: {runner}'s workers are elsewhere; use plain, or look at Flink's own pages")
     if config.metrics_port is not None:
         found.append(
-            f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring.…), "
+            f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring_…), "
             "for which Flink has a Prometheus reporter"
         )
     if given(config.beam_args, "--flink_master") is None:
