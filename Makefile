@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
-.PHONY: demo test unit lint format bench memory kafka requirements clean
+.PHONY: demo test unit lint format bench memory kafka flink requirements clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pipeline --runner=DirectRunner
@@ -33,6 +33,9 @@ memory: $(VENV)/.installed-dev
 
 kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with
 	$(BIN)/python -m tests.kafka_broker
+
+flink: $(VENV)/.installed-dev  ## a real Flink cluster to play with
+	$(BIN)/python -m tests.flink_cluster
 
 requirements: $(VENV)/.uv
 	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \

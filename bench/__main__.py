@@ -10,12 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, prism, scaling, servers, setting, startup, throughput
+from bench import flink, latency, prism, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
+from tests.flink_cluster import FlinkError
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
 DEFAULT_PARTS = ("throughput", "latency", "startup", "servers")
-PARTS = (*DEFAULT_PARTS, "prism", "scaling")
+PARTS = (*DEFAULT_PARTS, "prism", "flink", "scaling")
 """What needs a download of its own, or tells of the machine's cores, is measured when it is asked for."""
 
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
@@ -41,7 +42,7 @@ def main() -> int:
             for part in args.only or DEFAULT_PARTS:
                 _say(f"{part}:")
                 figures += _measure(part, broker.bootstrap, args)
-    except (setting.BenchmarkError, BrokerError) as error:
+    except (setting.BenchmarkError, BrokerError, FlinkError) as error:
         _say(f"FAILED: {error}")
         return 1
     finally:
@@ -66,6 +67,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         return prism.measure(bootstrap, args.records // 4, args.seconds, args.runs, flags, _say)
     if part == "servers":
         return servers.measure(bootstrap, args.server_runs, flags, _say)
+    if part == "flink":
+        return flink.measure(bootstrap, args.records, args.runs, args.seconds, flags, _say)
     figures = []
     throughput.warm_up(bootstrap, args.records, (*LIKE_WITH_LIKE, *flags))
     for server_ms, target in SHARE_TARGETS.items():

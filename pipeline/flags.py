@@ -44,7 +44,8 @@ FLAGS = (
     Flag("delivery", "exactly_once", "what is promised when processes fail; at_least_once with --kafka_io=beam",
          choices=("exactly_once", "at_least_once")),
     Flag("workers", "1", "processes that share the partitions, on this machine", "natural"),
-    Flag("assignment", "auto", "group: Kafka shares the partitions; static: this process reads all",
+    Flag("assignment", "auto", "group: Kafka shares the partitions; static: this process reads all "
+         "(on Flink: each shard its share)",
          choices=("auto", "group", "static")),
     Flag("instance_id", None, "names this replica's transactions; keep it stable per replica (host name and a number)"),
     Flag("kafka_io", "auto", "native: librdkafka; beam: Beam's Java transforms; auto: beam on Dataflow, else native",

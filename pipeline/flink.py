@@ -30,7 +30,7 @@ DEFAULTS = {
     # Without checkpoints Flink does not restart a job that fails. They hold a timer a shard: they cost next to nothing.
     "--checkpointing_interval": "10000",
     # A timer does not count as an element of a bundle, so it is this that ends a bundle and starts its work: latency.
-    "--max_bundle_time_mills": "2",
+    "--max_bundle_time_mills": "4",
     # Of Beam's Python: the time of every call, and that includes the one which waits for the job's end.
     "--job_server_timeout": str(10 * 365 * 24 * 3600),
 }
@@ -84,12 +84,17 @@ def mistakes(config: Config) -> list[str]:
         found.append(f"--status=live: {runner}'s workers are elsewhere; use plain, or look at Flink's own pages")
     if config.metrics_port is not None:
         found.append(
-            f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring.…), "
+            f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring_…), "
             "for which Flink has a Prometheus reporter"
         )
     if given(config.beam_args, "--flink_master") is None:
         found.append(
             f"--runner={runner}: give --flink_master=HOST:PORT, Flink's REST interface: by it the job is watched and ended"
+        )
+    if given(config.beam_args, "--savepoint_path") is not None:
+        found.append(
+            "--savepoint_path: Kafka is the checkpoint: the job goes on from the group's committed offsets, in any "
+            "--parallelism; leave it out"
         )
     if runner == "PortableRunner" and given(config.beam_args, "--job_endpoint") is None:
         found.append("--runner=PortableRunner: give --job_endpoint=HOST:PORT of Beam's job server")

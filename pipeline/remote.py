@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
+import textwrap
 import threading
 import time
 import uuid
@@ -34,6 +36,8 @@ STILL_S = 2.0
 STILL_AT_MOST_S = 30.0
 """or after this."""
 CANCEL_S = 60.0
+SHOWN = 300
+"""Characters of a reason."""
 
 
 class RemoteError(ScoringError):
@@ -54,7 +58,8 @@ class RemoteJob:
         self._id: str | None = None
         self._refused: str | None = None
         # Its streams have to be read, or the reason is lost if the job server refuses it.
-        threading.Thread(target=self._wait, name="job", daemon=True).start()
+        self._waiting = threading.Thread(target=self._wait, name="job", daemon=True)
+        self._waiting.start()
 
     def state(self) -> JobState:
         """How it is; while Flink does not answer, as before.
@@ -107,9 +112,15 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
     """
     draining = threading.Event()
     worker.drain_on_signals(draining.set)
+    logging.getLogger().addFilter(lambda record: record.name != "root")  # Beam's messages of the job: we tell its end
     progress = Progress(job.kafka, partitions)
     try:
         submitted = submit(job, config)
+    except ScoringError as error:
+        progress.close()
+        print(f"error: {error}", file=sys.stderr)
+        return worker.EXIT_WRONG
+    try:
         shards = flink.parallelism(config)
         status.say(
             f"submitted in {shards} shard{'s' if shards > 1 else ''} for {len(partitions)} partitions; "
@@ -174,14 +185,15 @@ def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Stat
     Returns:
         The state it has come to.
     """
-    said_at, before, restarts = time.monotonic(), 0, 0
+    said_at, before, restarts, state = time.monotonic(), 0, 0, ""
     for committed in _committed(progress):
         now = job.state()
         if now.state in ENDED:
             return now.state
         if now.restarts > restarts:
             restarts = now.restarts
-            status.say(f"Flink has started the job again (restart {restarts}): {job.failure()}; nothing is lost")
+            reason = textwrap.shorten(job.failure(), SHOWN, placeholder=" …")
+            status.say(f"Flink has started the job again (restart {restarts}), and nothing is lost. Why: {reason}")
         if draining.is_set():
             status.say("cancelling the job (a second signal leaves it running)")
             break
@@ -190,9 +202,9 @@ def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Stat
         over_s = time.time() - stop.stop_at if stop.stop_at is not None else -1.0
         if over_s >= STILL_AT_MOST_S or (over_s >= 0 and progress.still_s >= STILL_S):
             break
-        if time.monotonic() - said_at >= SAY_S and (committed != before or now.state != "RUNNING"):
+        if time.monotonic() - said_at >= SAY_S and (committed, now.state) != (before, state):
             rate = (committed - before) / (time.monotonic() - said_at)
-            said_at, before = time.monotonic(), committed
+            said_at, before, state = time.monotonic(), committed, now.state
             status.say(f"{committed:,} records, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
     return job.cancel()
 

@@ -37,6 +37,7 @@ def test_the_runner_needs_flinks_rest_interface_and_a_portable_one_a_job_server(
         ("--parallelism=x", "--parallelism", "whole number"),
         ("--parallelism=0", "--parallelism", "whole number"),
         ("--max_parallelism=-1", "--max_parallelism", "whole number"),
+        ("--savepoint_path=/s", "--savepoint_path", "leave it out"),
         ("--checkpointing_interval=-1", "--checkpointing_interval", "does not restart"),
     ],
 )
