@@ -15,6 +15,7 @@ import pytest
 
 from tests import topics
 from tests.flink_cluster import FlinkCluster, alive
+from tests.integration import same_records
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
@@ -26,7 +27,6 @@ START_S = 120.0
 RECORDS = 100_000
 PARTITIONS = 4
 CHECKPOINTS = "--checkpointing_interval=2000"
-VARYING = ("inference.latency_ms", "inference.attempts")
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +41,6 @@ def on_flink(job: Job, cluster: FlinkCluster, parallelism: int = 2) -> Job:
     """The job, as it is run on the cluster."""
     job.flags = (*job.flags, *cluster.flags, f"--parallelism={parallelism}", CHECKPOINTS)
     return job
-
-
-def comparable(records: list[KafkaRecord]) -> list[tuple[object, ...]]:
-    """What must be the same wherever the job runs: all but how long a request took."""
-    found = (
-        (
-            record.partition,
-            record.key,
-            record.value,
-            record.timestamp_ms,
-            [(name, value) for name, value in record.headers if name not in VARYING],
-        )
-        for record in records
-    )
-    return sorted(found, key=repr)
 
 
 @pytest.mark.timeout(240)
@@ -76,13 +61,16 @@ def test_same_as_locally(new_job: NewJob, flink: FlinkCluster, stub: TfServingGr
         timestamps_ms=(now_ms + i for i in range(len(values))),
         partitions=(i % PARTITIONS for i in range(len(values))),
     )
+    stub.faults.poison = same_records.is_poison
+    same_records.produce(local.bootstrap, local.inputs[0], PARTITIONS, now_ms)
+    total = len(values) + PARTITIONS * len(same_records.RECORDS)
     local.run("--until_end")
     process = remote.start("--until_end").done(START_S)
     for job in (local, remote):
         assert job.report().ok, job.report()
-    assert comparable(remote.predictions()) == comparable(local.predictions())
-    assert comparable(remote.dead_letters()) == comparable(local.dead_letters())
-    assert process.summary["records"] == 4000
+    assert same_records.comparable(remote.predictions()) == same_records.comparable(local.predictions())
+    assert same_records.comparable(remote.dead_letters()) == same_records.comparable(local.dead_letters())
+    assert process.summary["records"] == total
     assert "submitted in 2 shards for 4 partitions" in process.stdout
     assert not flink_jobs(flink), "nothing is left running"
 
