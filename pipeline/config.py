@@ -99,10 +99,9 @@ class Config:
 
     @property
     def flink(self) -> bool:
-        """Whether the job is handed to a Flink cluster; not with Java's workers in this process, which follows them here."""
+        """Whether the job is handed to a Flink cluster."""
         named = any(argument.partition("=")[0] == "--flink_master" for argument in self.beam_args)
-        flink = self.runner == FLINK or (self.runner == "PortableRunner" and named)
-        return flink and not (self.with_java and self.workers_are_here)
+        return self.runner == FLINK or (self.runner == "PortableRunner" and named)
 
     @property
     def endless(self) -> bool:

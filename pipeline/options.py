@@ -6,7 +6,6 @@ Nothing here imports Beam, so that a wrong flag is answered at once.
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,14 @@ from typing import Any
 
 import yaml
 
-from pipeline import flink
-from pipeline.command_line import NO_VALUE, beam_flags, given_flags
-from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, FLINK, NATIVE, PRISM, Config
+from pipeline.beam_arguments import argument_problems
+from pipeline.command_line import NO_VALUE, given_flags
+from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM, Config
 from pipeline.dataflow_options import dataflow_mistakes
-from pipeline.flags import BY_NAME, FLAGS
+from pipeline.flags import BY_NAME
 from pipeline.format_options import GivenFormats, format_options
 from pipeline.kafka_properties import property_problem, refused_by_librdkafka
+from pipeline.nearest import nearest
 from pipeline.runner_options import runner_problems
 from transforms.clients import check_uri
 from transforms.errors import ConfigError
@@ -106,7 +106,7 @@ class _Checker:
             beam_args=tuple(self._rest),
         )
         self._check_combinations(config)
-        self._check_beam_args(runner)
+        self.mistakes += argument_problems(self._rest, config)
         if self.mistakes:
             raise ConfigError(self.mistakes)
         return config
@@ -350,30 +350,6 @@ class _Checker:
         if config.runner == DATAFLOW:
             self.mistakes += dataflow_mistakes(config, self._from_environment)
 
-    def _check_beam_args(self, runner: str) -> None:
-        rest = self._rest
-        for index, argument in enumerate(rest):
-            name, _, value = argument.partition("=")
-            value = value or (rest[index + 1] if index + 1 < len(rest) else "")
-            if name == "--direct_num_workers" and value != "1":
-                self.mistakes.append(
-                    "--direct_num_workers: Beam drops data here: its parallel bundles lose what a streaming source still "
-                    "has to read, and the job ends early without a word; use --workers"
-                )
-            if name == "--direct_running_mode" and value != "in_memory":
-                self.mistakes.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
-        unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
-        if unknown:
-            known = beam_flags() | set(flink.OPTIONS if runner in (FLINK, "PortableRunner") else ())
-            for name in unknown:
-                if name not in known:
-                    self.mistakes.append(f"{name}: no such flag{_nearest(name, [f'--{flag.name}' for flag in FLAGS])}")
-        for index, argument in enumerate(rest):
-            after_flag = index > 0 and _is_flag(rest[index - 1]) and "=" not in rest[index - 1]
-            if not _is_flag(argument) and not after_flag:
-                name = argument.partition("=")[0]  # what stands behind may be a secret
-                self.mistakes.append(f"{name}: what is this? Flags are given as --name=value")
-
     def _from_file(self, path: str | None) -> dict[str, Any]:
         if path is None:
             return {}
@@ -387,12 +363,8 @@ class _Checker:
             return {}
         for name in content:
             if name not in BY_NAME or name == "config":
-                self.mistakes.append(f"--config={path}: {name}: no such flag{_nearest(str(name), list(BY_NAME))}")
+                self.mistakes.append(f"--config={path}: {name}: no such flag{nearest(str(name), list(BY_NAME))}")
         return {name: _plain(value) for name, value in content.items() if name in BY_NAME and value is not None}
-
-
-def _is_flag(argument: str) -> bool:
-    return bool(re.match(r"--?[^\d.-]", argument))
 
 
 def _plain(value: Any) -> Any:
@@ -404,9 +376,4 @@ def _plain(value: Any) -> Any:
 
 
 def _one_of(value: str, choices: Sequence[str]) -> str:
-    return f"use {', '.join(choices[:-1])} or {choices[-1]}{_nearest(value, choices)}"
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1, 0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"use {', '.join(choices[:-1])} or {choices[-1]}{nearest(value, choices)}"

@@ -45,6 +45,11 @@ def _java_problems(config: Config, given: Mapping[str, Any]) -> list[str]:
             "--kafka_io=beam: on the DirectRunner nothing comes out of Beam's Java source before Kafka ends, which it never "
             "does (https://github.com/apache/beam/issues/25114); use --runner=PrismRunner, or --kafka_io=native"
         )
+    if config.flink:
+        found.append(
+            "--kafka_io=beam: Beam's runner for Flink starts Java's worker by Docker, whatever the service offers, "
+            "and that was never run; use --kafka_io=native, which is exactly once there"
+        )
     if config.delivery == "exactly_once":
         found.append(
             "--delivery=exactly_once: Beam has no exactly-once Kafka sink for Python; with --kafka_io=beam give "

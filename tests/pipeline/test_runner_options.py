@@ -40,7 +40,8 @@ REFUSED = {
     (*JAVA, "--assignment=static"): ("--assignment", "--kafka_io=native"),
     (*JAVA, "--instance_id=a"): ("--instance_id", "--kafka_io=native"),
     (*JAVA, "--kafka_config=debug=all"): ("--kafka_config debug", "--kafka_io=native"),
-    ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
+    ("--runner=PortableRunner", "--job_endpoint=h:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
+    ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam"): ("--kafka_io=beam", "use --kafka_io=native"),
     (PRISM, "--workers=2"): ("--workers=2", "DirectRunner"),
 }
 

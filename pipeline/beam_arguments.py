@@ -1,0 +1,47 @@
+"""What was given besides our own flags: Beam's options, and mistakes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline import flink
+from pipeline.command_line import beam_flags
+from pipeline.config import Config
+from pipeline.flags import FLAGS
+from pipeline.nearest import nearest
+
+
+def argument_problems(rest: Sequence[str], config: Config) -> list[str]:
+    """Returns what Beam does not know, or must not be told, each with its cure.
+
+    Args:
+        rest: What no flag of ours has taken.
+        config: Our own flags.
+    """
+    found = []
+    for index, argument in enumerate(rest):
+        name, _, value = argument.partition("=")
+        value = value or (rest[index + 1] if index + 1 < len(rest) else "")
+        if name == "--direct_num_workers" and value != "1":
+            found.append(
+                "--direct_num_workers: Beam drops data here: its parallel bundles lose what a streaming source still "
+                "has to read, and the job ends early without a word; use --workers"
+            )
+        if name == "--direct_running_mode" and value != "in_memory":
+            found.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
+    unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
+    if unknown:
+        known = beam_flags() | set(flink.OPTIONS if config.flink or config.runner == "PortableRunner" else ())
+        ours = [f"--{flag.name}" for flag in FLAGS]
+        found += [f"{name}: no such flag{nearest(name, ours)}" for name in unknown if name not in known]
+    for index, argument in enumerate(rest):
+        after_flag = index > 0 and _is_flag(rest[index - 1]) and "=" not in rest[index - 1]
+        if not _is_flag(argument) and not after_flag:
+            name = argument.partition("=")[0]  # what stands behind may be a secret
+            found.append(f"{name}: what is this? Flags are given as --name=value")
+    return found
+
+
+def _is_flag(argument: str) -> bool:
+    return bool(re.match(r"--?[^\d.-]", argument))

@@ -1,0 +1,12 @@
+"""``nearest``: what somebody may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Returns ``; did you mean …?`` with the name that is most like ``name``, or nothing if none is."""
+    close = difflib.get_close_matches(name, names, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else ""
