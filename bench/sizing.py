@@ -8,11 +8,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from apache_beam.testing.load_tests import dataflow_cost_consts as prices
+
 RATES = (1_000, 100_000, 1_000_000)
 BATCH = 64
 LATENCY_S = 0.020
 HEADROOM = 0.5
 """How much of a measured rate is planned with: the rest is for bursts, rebalances, and catching up after a stop."""
+
+RECORD_KB = 1.0
+"""What a record is taken to be where Streaming Engine's charge depends on it."""
 
 PARTITIONS_EACH = 4
 """Partitions for each process, so that a later one finds some to take over."""
@@ -72,7 +77,23 @@ def tables() -> str:
                 f"| {engine.name} | {rate:,} | {workers:,} of {engine.worker_vcpus} vCPU, {engine.worker_gb} GB "
                 f"| {vcpus:,} | {workers * engine.worker_gb:,} GB | {partitions:,} | {vcpus * 24:,} |"
             )
+    lines += [
+        "",
+        "| Dataflow, records/s | workers, USD a day | Streaming Engine, USD a day, 1 KB records | together |",
+        "|---|---|---|---|",
+    ]
+    for rate in RATES:
+        compute, streaming = dataflow_usd_a_day(rate)
+        lines.append(f"| {rate:,} | {compute:,.0f} | {streaming:,.0f} | {compute + streaming:,.0f} |")
     return "\n".join(lines)
+
+
+def dataflow_usd_a_day(rate: int) -> tuple[float, float]:
+    """What Dataflow asks for its workers, and for what goes through the batching stage, by Beam's list of prices."""
+    workers = DATAFLOW.workers(rate)
+    vcpu_hours, gb_hours = workers * DATAFLOW.worker_vcpus * 24, workers * DATAFLOW.worker_gb * 24
+    compute = vcpu_hours * prices.VCPU_PER_HR_STREAMING + gb_hours * prices.MEM_PER_GB_HR_STREAMING
+    return compute, rate * 86_400 * RECORD_KB / 1e6 * prices.SHUFFLE_PER_GB_STREAMING
 
 
 if __name__ == "__main__":
