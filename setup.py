@@ -16,6 +16,7 @@ setup(
     package_data={
         "pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"],
         "transforms.kafka.expansion": ["jars.lock", "pom.xml"],
+        "transforms.kafka.java": ["*.jar", "src/**/*.java"],
     },
     install_requires=[
         "aiohttp>=3.9",
