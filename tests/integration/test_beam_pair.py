@@ -20,12 +20,12 @@ from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
 JAVA = "--kafka_io=beam"
-START_S = 240.0
+START_S = 400.0
 """A first run builds or downloads Prism and downloads 140 MB of jars."""
 
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1000),
     pytest.mark.skipif(shutil.which("java") is None, reason="Beam's Java transforms need Java"),
 ]
 

@@ -9,7 +9,7 @@ from tests.integration.process import Scoring
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
-START_S = 240.0
+START_S = 400.0
 """A first run builds or downloads Prism."""
 
 pytestmark = pytest.mark.timeout(400)
