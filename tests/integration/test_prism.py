@@ -12,7 +12,7 @@ PRISM = "--runner=PrismRunner"
 START_S = 400.0
 """A first run builds or downloads Prism."""
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1000)
 
 
 def test_the_demo_runs_on_prism() -> None:
