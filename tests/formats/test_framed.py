@@ -12,15 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.decoding import X, classes, decode, records, rows_of
+from tests.formats.framed import Framed
 from transforms.decode import Decoder
 from transforms.encode import Encoder
-from transforms.formats.lookup import SchemaLookup
 from transforms.formats.options import FormatOptions, RegistryConfig
-from transforms.formats.registry import Registry
-from transforms.guard import NoGuard
-from transforms.retry import RetryPolicy
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
-from transforms.types import AnsweredSegment, DecodedChunk, KafkaRecord, PredictedChunk
+from transforms.types import AnsweredSegment, PredictedChunk
 
 pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
 
@@ -33,33 +30,10 @@ X_SCHEMA = json.dumps(
 )
 
 
-class Framed:
-    """A decoder with its registry, and confluent-kafka's own serializer for the same."""
+def avro(url: str) -> Framed:
+    from confluent_kafka.schema_registry.avro import AvroSerializer
 
-    def __init__(self, url: str):
-        from confluent_kafka.schema_registry import SchemaRegistryClient
-        from confluent_kafka.schema_registry.avro import AvroSerializer
-        from confluent_kafka.serialization import MessageField, SerializationContext
-
-        config = RegistryConfig(url)
-        self.decoder = Decoder(X, "avro", formats=FormatOptions(registry=config))
-        self.lookup = SchemaLookup(Registry(config), NoGuard(), RetryPolicy(60))
-        self._client = SchemaRegistryClient({"url": url})
-        self._serializer = AvroSerializer(self._client, X_SCHEMA)
-        self._context = SerializationContext("topic", MessageField.VALUE)
-
-    def serialize(self, row: dict[str, Any]) -> bytes:
-        value: bytes = self._serializer(row, self._context)
-        return value
-
-    def decode(self, chunk: list[KafkaRecord]) -> DecodedChunk:
-        assert self.decoder.schemas is not None
-        assert self.lookup.teach(self.decoder.schemas, chunk)
-        return self.decoder.decode(chunk)
-
-    def close(self) -> None:
-        self.lookup.close()
-        self._client.close()
+    return Framed(url, X, "avro", lambda client: AvroSerializer(client, X_SCHEMA))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +44,7 @@ def shared_registry() -> Iterator[SchemaRegistryStub]:
 
 @pytest.fixture(scope="module")
 def framed(shared_registry: SchemaRegistryStub) -> Iterator[Framed]:
-    framed = Framed(shared_registry.url)
+    framed = avro(shared_registry.url)
     yield framed
     framed.close()
 
@@ -126,7 +100,7 @@ def test_the_readers_schema(framed: Framed, shared_registry: SchemaRegistryStub)
     schema["fields"] = [{"name": "x", "type": {"type": "array", "items": "double"}, "default": [7, 8]}]
     number = shared_registry.add('{"type":"record","name":"Row","fields":[{"name":"old","type":"int"}]}', subject="older")
     options = FormatOptions(json.dumps(schema), RegistryConfig(shared_registry.url))
-    framed_again = Framed(shared_registry.url)
+    framed_again = avro(shared_registry.url)
     framed_again.decoder = Decoder(X, "avro", formats=options)
     old = b"\0" + number.to_bytes(4, "big") + b"\x02"
     chunk = framed_again.decode(records(framed.serialize({"x": [1.0, 2.0], "note": "n"}), old))

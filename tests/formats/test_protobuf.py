@@ -13,17 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.decoding import X, classes, records, rows_of, takes
+from tests.formats.framed import Framed
 from transforms.decode import Decoder
 from transforms.errors import ContractError
 from transforms.formats.avro_schema import SchemaError
-from transforms.formats.lookup import SchemaLookup
-from transforms.formats.options import FormatOptions, RegistryConfig
 from transforms.formats.protobuf import ProtobufError, ProtobufReader
-from transforms.formats.registry import Registry
-from transforms.guard import NoGuard
-from transforms.retry import RetryPolicy
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
-from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
+from transforms.types import Signature, TensorSpec
 
 F = descriptor_pb2.FieldDescriptorProto
 UNIT = descriptor_pb2.FileDescriptorProto(name="unit.proto", package="t", syntax="proto3")
@@ -113,33 +109,10 @@ def test_schemas_that_are_none() -> None:
 # ---------------------------------------------------------------------- through a registry
 
 
-class Framed:
-    """A decoder with its registry, and confluent-kafka's own serializer for the same."""
+def protobuf(url: str, signature: Signature = X, **options: Any) -> Framed:
+    from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 
-    def __init__(self, url: str, signature: Signature = X, **options: Any):
-        from confluent_kafka.schema_registry import SchemaRegistryClient
-        from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
-        from confluent_kafka.serialization import MessageField, SerializationContext
-
-        config = RegistryConfig(url)
-        self.decoder = Decoder(signature, "protobuf", formats=FormatOptions(registry=config, **options))
-        self.lookup = SchemaLookup(Registry(config, serialized=True), NoGuard(), RetryPolicy(60))
-        self._client = SchemaRegistryClient({"url": url})
-        self._serializer = ProtobufSerializer(Row, self._client)
-        self._context = SerializationContext("topic", MessageField.VALUE)
-
-    def serialize(self, row: Any) -> bytes:
-        value: bytes = self._serializer(row, self._context)
-        return value
-
-    def decode(self, chunk: list[KafkaRecord]) -> DecodedChunk:
-        assert self.decoder.schemas is not None
-        assert self.lookup.teach(self.decoder.schemas, chunk)
-        return self.decoder.decode(chunk)
-
-    def close(self) -> None:
-        self.lookup.close()
-        self._client.close()
+    return Framed(url, signature, "protobuf", lambda client: ProtobufSerializer(Row, client), **options)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +124,7 @@ def shared_registry() -> Iterator[SchemaRegistryStub]:
 
 @pytest.fixture(scope="module")
 def framed(shared_registry: SchemaRegistryStub) -> Iterator[Framed]:
-    framed = Framed(shared_registry.url)
+    framed = protobuf(shared_registry.url)
     yield framed
     framed.close()
 
@@ -167,7 +140,7 @@ def test_what_confluents_serializer_writes_is_read_bit_by_bit(framed: Framed, ro
 
 def test_bytes_and_paths(shared_registry: SchemaRegistryStub) -> None:
     signature = takes(image=TensorSpec("string", (-1,)), t=TensorSpec("int64", (-1,)))
-    framed = Framed(shared_registry.url, signature, features=(("image", "$.raw"), ("t", "$.at.seconds")))
+    framed = protobuf(shared_registry.url, signature, features=(("image", "$.raw"), ("t", "$.at.seconds")))
     row = Row(raw=b"\x89PNG")
     row.at.seconds = 5
     values = [framed.serialize(row), framed.serialize(Row(raw=b"a")), framed.serialize(row)[:-1], None]
