@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pipeline import check_flags, worker
 from pipeline.check_flags import Asked
 from pipeline.check_output import Output
 from pipeline.config import Config
-from pipeline.contract import both, formats, kafka_config, served
+from pipeline.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.field_report import FieldRow, expected_rows, sampled_rows
+from pipeline.format_options import check_registry
 from pipeline.one_request import one_request
 from pipeline.status import Status
 from transforms.clients.saved_model_store import STORE
-from transforms.decode import Decoder
+from transforms.codecs import JSON
+from transforms.dispatch import FAIL
 from transforms.errors import ConfigError, ContractError, ScoringError
+from transforms.guard import NoGuard
 from transforms.kafka.checks import Checker, Position, Topics
 from transforms.kafka.consumer import Partition
 from transforms.kafka.sample import read_sample
 from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
+
+if TYPE_CHECKING:
+    from transforms.stages import DecodeConfig
 
 EXIT_FITS = 0
 EXIT_DOES_NOT_FIT = 2
@@ -88,31 +95,42 @@ def _with_embedded(asked: Asked, stack: contextlib.ExitStack) -> Config:
 
 
 def _check(asked: Asked, config: Config, output: Output) -> None:
-    model, (topics, positions) = both(lambda: served(config), lambda: _look_at_topics(config))
+    model, (topics, positions) = check_all(
+        lambda: served(config), lambda: _look_at_topics(config), lambda: check_registry(config)
+    )
     _show_model(model, config, output)
     _show_topics(topics, positions, config, output)
     decode, _ = formats(config, model, topics.max_value_bytes)
-    decoder = decode.decoder()
+    decoder, features = decode.decoder(), config.formats.features
     asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
     output.lines("records", f"read as {decoder.input_format}{asked_for}")
-    if not asked.sample:
-        output.table(expected_rows(model.signature, decoder.input_format))
-        output.request(one_request(config, model, None), _address(config))
-        return
-    records = read_sample(kafka_config(config, "check"), positions, asked.sample)
+    records = read_sample(kafka_config(config, "check"), positions, asked.sample) if asked.sample else []
     if not records:
-        output.table(expected_rows(model.signature, decoder.input_format))
-        output.lines("sample", "the topics have no records to look at")
+        output.table(expected_rows(model.signature, decoder.input_format, features))
+        if asked.sample:
+            output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
         return
-    keep = decoder.input_format == "json"
-    decoded = Decoder(model.signature, config.input_format, config.window_seconds, keep).decode(records)
-    rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values)
+    decoded = _decode(decode, decoder.input_format, records)
+    rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values, features)
     output.table(rows)
     _show_sample(records, decoded, output)
     if len(decoded.failures) == len(records):
         raise ContractError(_nothing_fits(config, model, records, decoded, rows))
     output.request(one_request(config, model, decoded), _address(config))
+
+
+def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord]) -> DecodedChunk:
+    """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
+    # With paths the documents are not looked at field by field: what the decoder says of an input has to do.
+    by_field = input_format == JSON and not decode.formats.features
+    retry = dataclasses.replace(decode.retry, deadline_s=min(CHECK_TIMEOUT_S, decode.retry.deadline_s))
+    decode = dataclasses.replace(decode, keep_documents=by_field, retry=retry, on_unavailable=FAIL)
+    decoder = decode.decoder()
+    if (lookup := decode.lookup(decoder, NoGuard())) is not None and decoder.schemas is not None:
+        with contextlib.closing(lookup):
+            lookup.teach(decoder.schemas, records)
+    return decoder.decode(records)
 
 
 def _address(config: Config) -> str:

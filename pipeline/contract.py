@@ -32,26 +32,19 @@ CHUNK_BATCHES = 8
 """A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
 
-def both(first: Callable[[], _A], second: Callable[[], _B]) -> tuple[_A, _B]:
-    """Runs two checks side by side; tells the mistakes of both.
+def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]) -> tuple[_A, _B]:
+    """Runs the checks side by side; tells the mistakes of all.
 
     Raises:
-        ContractError: One of them, or both, found something wrong.
+        ContractError: One or more found something wrong.
     """
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        other = pool.submit(first)
-        mistakes = []
-        try:
-            found = second()
-        except ContractError as error:
-            mistakes.append(str(error))
-        try:
-            asked = other.result()
-        except ContractError as error:
-            mistakes.insert(0, str(error))
-    if mistakes:
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        asked, looked, schemas = pool.submit(model), pool.submit(topics), pool.submit(registry)
+    errors = [future.exception() for future in (asked, looked, schemas)]
+    if mistakes := [str(error) for error in errors if isinstance(error, ContractError)]:
         raise ContractError("\n".join(mistakes))
-    return asked, found
+    schemas.result()
+    return asked.result(), looked.result()
 
 
 def served(config: Config) -> ModelMetadata:

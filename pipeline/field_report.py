@@ -9,13 +9,15 @@ from __future__ import annotations
 import collections
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from transforms.casting import Caster, FieldMismatch, describe, is_b64
-from transforms.codecs import JSON
+from transforms.codecs import DOCUMENTS
+from transforms.formats.options import Paths
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"
@@ -54,18 +56,30 @@ class FieldRow:
     value: str = ""
 
 
-def expected_rows(signature: Signature, input_format: str) -> list[FieldRow]:
-    """The table where no records were read: what is expected."""
+def expected_rows(signature: Signature, input_format: str, features: Paths = ()) -> list[FieldRow]:
+    """The table where no records were read: what is expected.
+
+    Args:
+        signature: What the model takes.
+        input_format: How records are decoded.
+        features: Where in a record the inputs are, if not in fields of their names.
+    """
     if not signature.known:
         return [FieldRow("(record)", "JSON", "", verdict=AS_IT_IS)]
     if signature.takes_examples:
         return [FieldRow("(record)", "tf.Example", "")]
-    names = {name: name if input_format == JSON else f"(record) → {name}" for name in signature.inputs}
+    names = {name: name if input_format in DOCUMENTS else f"(record) → {name}" for name in signature.inputs}
+    names |= {name: f"{path} → {name}" for name, path in features}
     return [FieldRow(names[name], *_declared(spec)) for name, spec in signature.inputs.items()]
 
 
 def sampled_rows(
-    signature: Signature, input_format: str, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool
+    signature: Signature,
+    input_format: str,
+    records: Sequence[KafkaRecord],
+    decoded: DecodedChunk,
+    show_values: bool,
+    features: Paths = (),
 ) -> list[FieldRow]:
     """The table of records that were read.
 
@@ -73,13 +87,14 @@ def sampled_rows(
         signature: What the model takes.
         input_format: How they were decoded.
         records: The records.
-        decoded: What the decoder made of them; with ``documents`` if they are JSON.
+        decoded: What the decoder made of them; with ``documents`` if they are JSON whose fields are the inputs.
         show_values: Whether values may be shown.
+        features: As for ``expected_rows``.
     """
-    if input_format != JSON or not signature.known:
-        [expected] = expected_rows(signature, input_format)
-        return [_whole_record(expected, records, decoded, show_values)]
-    assert decoded.documents is not None
+    if decoded.documents is None or not signature.known:
+        expected = expected_rows(signature, input_format, features)
+        names = list(signature.inputs) if len(expected) > 1 else [""]  # one row: all failures are its
+        return [_whole_record(*each, records, decoded, show_values) for each in zip(expected, names, strict=True)]
     documents = [
         document
         for row, document in enumerate(decoded.documents)
@@ -142,15 +157,19 @@ def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[An
     return found
 
 
-def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool) -> FieldRow:
+def _whole_record(
+    expected: FieldRow, name: str, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool
+) -> FieldRow:
+    """A row of what the decoder said, with its failures that begin with the input's name, or all if there is none."""
+    about = re.compile(rf"{re.escape(name)}( \([^)]*\))?: " if name else "")  # the input, and the path to it
+    messages = [failure.message for failure in decoded.failures.values() if about.match(failure.message)]
     values = [record.value for record in records]
     lengths = [len(value) for value in values if value is not None]
     parts = [f"{min(lengths):,} to {max(lengths):,} bytes"] if lengths else []
     if nulls := len(values) - len(lengths):
         parts.append(f"{nulls} null")
-    wrong = len(decoded.failures)
-    problem = next(iter(decoded.failures.values())).message if wrong else ""
-    verdict = f"{problem} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
+    wrong = len(messages)
+    verdict = f"{about.sub('', messages[0], count=1)} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
     first = next((value for value in values if value), None)
     value = _shown(first) if show_values and first is not None else ""
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import worker
 from pipeline.config import DATAFLOW, PRISM, Config
-from pipeline.contract import both, client_options, formats, kafka_config, served
+from pipeline.contract import check_all, client_options, formats, kafka_config, served
 from pipeline.demo import Demo
 from pipeline.format_options import check_registry
 from pipeline.instance import InstanceIds
@@ -58,8 +58,9 @@ def launch(config: Config) -> int:
             stack.callback(ids.close)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at a time see modules half made
-            model, (topics, stop) = both(lambda: served(config), lambda: _check_kafka(config, status))
-            check_registry(config)
+            model, (topics, stop) = check_all(
+                lambda: served(config), lambda: _check_kafka(config, status), lambda: check_registry(config)
+            )
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()

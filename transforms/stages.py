@@ -45,6 +45,13 @@ class DecodeConfig:
         """
         return Decoder(self.signature, self.input_format, self.window_seconds, self.keep_documents, self.formats)
 
+    def lookup(self, decoder: Decoder, guard: BundleGuard) -> SchemaLookup | None:
+        """Makes what gets the schemas that the decoder's records are framed with; ``None`` where no registry has any."""
+        if decoder.schemas is None or self.formats.registry is None:
+            return None
+        registry = Registry(self.formats.registry, decoder.schemas.kind == PROTOBUF)
+        return SchemaLookup(registry, guard, self.retry, self.on_unavailable)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EncodeConfig:
@@ -93,11 +100,8 @@ class DecodeChunks(beam.DoFn):
 
     def setup(self) -> None:
         """Makes the decoder, once a worker; contacts nobody yet."""
-        config = self._config
-        self._decoder = config.decoder()
-        if self._decoder.schemas is not None and config.formats.registry is not None:
-            registry = Registry(config.formats.registry, self._decoder.schemas.kind == PROTOBUF)
-            self._lookup = SchemaLookup(registry, self._guard, config.retry, config.on_unavailable)
+        self._decoder = self._config.decoder()
+        self._lookup = self._config.lookup(self._decoder, self._guard)
 
     def start_bundle(self) -> None:
         """Starts anew, whatever became of the bundle before."""

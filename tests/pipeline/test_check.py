@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fastavro
 import pytest
 
 from pipeline import check_flags
@@ -18,6 +20,7 @@ from tests import topics
 from tests.pipeline.parsing import OWN
 from transforms.errors import ConfigError
 from transforms.testing.mms_stub import TorchServeStub
+from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
@@ -144,6 +147,66 @@ def test_every_guilty_field_is_named(checking: Checking) -> None:
     assert first.endswith("fits model: a: expected float32, came a string (1 of 1)")
     assert second.endswith("fits model: b: b[0]: expected int32, came a number with a fraction (1 of 1)")
     assert "c " in checking.printed
+
+
+AB = {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int32", (-1,))}
+
+
+@pytest.fixture(scope="module")
+def two_inputs() -> Iterator[TfServingGrpcStub]:
+    with TfServingGrpcStub(StubModel.of(AB, {"y": TensorSpec("float32", (-1,))}, lambda _: {})) as stub:
+        yield stub
+
+
+def test_paths_count_as_in_the_run(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
+    checking.produce(b'{"in":{"a":1,"b":2},"id":7}', b'{"in":{"a":1,"b":2.5}}', b'{"in":{"a":"secret","b":2},"id":8}')
+    paths = ("--features=a=$.in.a,b=$.in.b", "--pass_through=id")
+    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", *paths) == 0
+    assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
+    rows = [line for line in checking.printed.splitlines() if "$.in." in line]
+    assert "$.in.a → a" in rows[0]
+    assert "expected float32, came a string (1 of 3)" in rows[0]
+    assert "$.in.b → b" in rows[1]
+    assert "expected int32, came a number with a fraction (1 of 3)" in rows[1]
+    assert "a  float32[1]" in checking.printed
+    assert "secret" not in checking.printed
+    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.in.b") == 2
+    [line] = checking.errors.splitlines()
+    assert "none of the 3 records read fits model: $.none → a: missing in the record" in line
+
+
+def test_avro_of_several_inputs(checking: Checking, two_inputs: TfServingGrpcStub, tmp_path: Path) -> None:
+    fields = [{"name": "a", "type": "double"}, {"name": "b", "type": "int"}]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    (tmp_path / "row.avsc").write_text(json.dumps(schema))
+    value = io.BytesIO()
+    fastavro.schemaless_writer(value, fastavro.parse_schema(schema), {"a": 0.5, "b": 3})
+    checking.produce(value.getvalue(), b"\xff")
+    flags = ("--input_format=avro", f"--avro_schema={tmp_path / 'row.avsc'}", "--sample=5")
+    assert checking.run(f"--model={two_inputs.uri()}", *flags) == 0
+    assert "2 records read, 1 fit; 1 would be dead letters:" in checking.printed
+    assert "1 AvroError, the first" in checking.printed
+    assert "b  int32[1]" in checking.printed
+
+
+def test_schemas_of_a_registry(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
+    """They are asked for as in the run; without the registry it says so, before anything is read."""
+    pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
+    fields = [{"name": "a", "type": "float"}, {"name": "b", "type": "int"}]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    with SchemaRegistryStub() as registry:
+        value = io.BytesIO()
+        value.write(b"\0" + registry.add(json.dumps(schema)).to_bytes(4, "big"))
+        fastavro.schemaless_writer(value, fastavro.parse_schema(schema), {"a": 0.5, "b": 3})
+        checking.produce(value.getvalue())
+        flags = ("--input_format=avro", f"--schema_registry={registry.url}", "--sample=5")
+        assert checking.run(f"--model={two_inputs.uri()}", *flags) == 0
+        assert "1 records read, 1 fit" in checking.printed
+        registry.down()
+        assert checking.run("--model=grpc://127.0.0.1:1/nobody", *flags) == 2
+        model, missing = checking.errors.splitlines()
+        assert model.startswith("error: --model=grpc://127.0.0.1:1/nobody: the model server can't be reached")
+        assert missing.startswith(f"error: --schema_registry: the schema registry at {registry.url} does not answer")
 
 
 def test_values_are_shown_only_if_asked_for(checking: Checking, stub: TfServingGrpcStub) -> None:
