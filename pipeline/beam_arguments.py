@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline import flink
+from pipeline.beam_values import beam_value
 from pipeline.command_line import beam_flags
 from pipeline.config import Config
 from pipeline.flags import FLAGS
@@ -20,16 +21,13 @@ def argument_problems(rest: Sequence[str], config: Config) -> list[str]:
         config: Our own flags.
     """
     found = []
-    for index, argument in enumerate(rest):
-        name, _, value = argument.partition("=")
-        value = value or (rest[index + 1] if index + 1 < len(rest) else "")
-        if name == "--direct_num_workers" and value != "1":
-            found.append(
-                "--direct_num_workers: Beam drops data here: its parallel bundles lose what a streaming source still "
-                "has to read, and the job ends early without a word; use --workers"
-            )
-        if name == "--direct_running_mode" and value != "in_memory":
-            found.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
+    if beam_value(rest, "direct_num_workers") not in (None, "1"):
+        found.append(
+            "--direct_num_workers: Beam drops data here: its parallel bundles lose what a streaming source still "
+            "has to read, and the job ends early without a word; use --workers"
+        )
+    if beam_value(rest, "direct_running_mode") not in (None, "in_memory"):
+        found.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
     unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
     if unknown:
         known = beam_flags() | set(flink.OPTIONS if config.flink or config.runner == "PortableRunner" else ())

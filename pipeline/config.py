@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from pipeline.beam_values import beam_value
 from transforms.formats.options import FormatOptions
 
 EMBEDDED = "embedded"
@@ -90,7 +91,8 @@ class Config:
     @property
     def workers_are_here(self) -> bool:
         """Whether the workers are threads of this process, or processes that it has started."""
-        return self.direct or self.runner == PRISM or "--environment_type=LOOPBACK" in self.beam_args
+        environment = beam_value(self.beam_args, "environment_type") or ("LOOPBACK" if self.runner == PRISM else None)
+        return self.direct or environment == "LOOPBACK"
 
     @property
     def with_java(self) -> bool:
@@ -100,7 +102,7 @@ class Config:
     @property
     def flink(self) -> bool:
         """Whether the job is handed to a Flink cluster."""
-        named = any(argument.partition("=")[0] == "--flink_master" for argument in self.beam_args)
+        named = beam_value(self.beam_args, "flink_master") is not None
         return self.runner == FLINK or (self.runner == "PortableRunner" and named)
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.config import Config
 from transforms.ask import ask_model
 from transforms.clients.base import ClientOptions
-from transforms.errors import ContractError, NotServedError, TransientError
+from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
 from transforms.kafka.config import KafkaConfig
 from transforms.model_files import BeamFiles
 from transforms.retry import RetryPolicy
@@ -41,7 +41,7 @@ def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Calla
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         asked, looked, schemas = pool.submit(model), pool.submit(topics), pool.submit(registry)
     errors = [future.exception() for future in (asked, looked, schemas)]
-    if mistakes := [str(error) for error in errors if isinstance(error, ContractError)]:
+    if mistakes := [str(error) for error in errors if isinstance(error, ScoringError)]:
         raise ContractError("\n".join(mistakes))
     schemas.result()
     return asked.result(), looked.result()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.beam_values import beam_values
 from pipeline.config import DATAFLOW, Config
 from transforms.secret_manager import FORM, is_reference
 
@@ -23,17 +24,6 @@ _HARMLESS = re.compile(r"(\.(url|ms|method|mechanisms?|source|scope|id|algorithm
 
 JOB_NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 LABEL = re.compile(r"[a-z][-_a-z0-9]{0,62}(=[-_a-z0-9]{0,63})?")
-
-
-def beam_values(beam_args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values that Beam's own flags of these names were given; ``true`` for one without a value."""
-    found = []
-    for index, argument in enumerate(beam_args):
-        name, equals, value = argument.partition("=")
-        if name.lstrip("-") in names and name.startswith("-"):
-            after = beam_args[index + 1] if index + 1 < len(beam_args) else "--"
-            found.append(value if equals else "true" if after.startswith("--") else after)
-    return found
 
 
 def is_secret(name: str) -> bool:

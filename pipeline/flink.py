@@ -5,8 +5,7 @@ Beam's job server is asked for its options only when a job is submitted, so thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from pipeline.beam_values import FOREVER_S, beam_value
 from pipeline.config import Config
 from transforms.kafka.shards import Shards, default_max_parallelism
 
@@ -28,33 +27,22 @@ OPTIONS = tuple(
 
 DEFAULTS = {
     # Without checkpoints Flink does not restart a job that fails. They hold a timer a shard: they cost next to nothing.
-    "--checkpointing_interval": "10000",
+    "checkpointing_interval": "10000",
     # A timer does not count as an element of a bundle, so it is this that ends a bundle and starts its work: latency.
-    "--max_bundle_time_mills": "4",
-    # Of Beam's Python: the time of every call, and that includes the one which waits for the job's end.
-    "--job_server_timeout": str(10 * 365 * 24 * 3600),
+    "max_bundle_time_mills": "4",
+    "job_server_timeout": str(FOREVER_S),
 }
-
-
-def given(beam_args: Sequence[str], name: str) -> str | None:
-    """The value of a flag among Beam's, if it is there."""
-    found = None
-    for index, argument in enumerate(beam_args):
-        flag, equals, value = argument.partition("=")
-        if flag == name:
-            found = value if equals else next(iter(beam_args[index + 1 : index + 2]), "")
-    return found
 
 
 def parallelism(config: Config) -> int:
     """``--parallelism``: how many subtasks the job has."""
-    return int(given(config.beam_args, "--parallelism") or 1)
+    return int(beam_value(config.beam_args, "parallelism") or 1)
 
 
 def shards(config: Config) -> Shards:
     """One shard a subtask."""
     count = parallelism(config)
-    return Shards(count, int(given(config.beam_args, "--max_parallelism") or default_max_parallelism(count)))
+    return Shards(count, int(beam_value(config.beam_args, "max_parallelism") or default_max_parallelism(count)))
 
 
 def beam_args(config: Config) -> list[str]:
@@ -62,10 +50,10 @@ def beam_args(config: Config) -> list[str]:
     divided = shards(config)
     defaults = {
         **DEFAULTS,
-        "--parallelism": str(divided.count),
-        "--max_parallelism": str(divided.max_parallelism),
+        "parallelism": str(divided.count),
+        "max_parallelism": str(divided.max_parallelism),
     }
-    ours = [f"{name}={value}" for name, value in defaults.items() if given(config.beam_args, name) is None]
+    ours = [f"--{name}={value}" for name, value in defaults.items() if beam_value(config.beam_args, name) is None]
     return [*config.beam_args, *ours]
 
 
@@ -87,23 +75,25 @@ def mistakes(config: Config) -> list[str]:
             f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring_…), "
             "for which Flink has a Prometheus reporter"
         )
-    if given(config.beam_args, "--flink_master") is None:
+    if beam_value(config.beam_args, "flink_master") is None:
         found.append(
             f"--runner={runner}: give --flink_master=HOST:PORT, Flink's REST interface: by it the job is watched and ended"
         )
-    if given(config.beam_args, "--savepoint_path") is not None:
+    if beam_value(config.beam_args, "job_name") is not None:
+        found.append(f"--job_name: on {runner} the job is named by its --group_id, of which there may be one; leave it out")
+    if beam_value(config.beam_args, "savepoint_path") is not None:
         found.append(
             "--savepoint_path: Kafka is the checkpoint: the job goes on from the group's committed offsets, in any "
             "--parallelism; leave it out"
         )
-    if runner == "PortableRunner" and given(config.beam_args, "--job_endpoint") is None:
+    if runner == "PortableRunner" and beam_value(config.beam_args, "job_endpoint") is None:
         found.append("--runner=PortableRunner: give --job_endpoint=HOST:PORT of Beam's job server")
-    for name in ("--parallelism", "--max_parallelism"):
-        value = given(config.beam_args, name)
+    for name in ("parallelism", "max_parallelism"):
+        value = beam_value(config.beam_args, name)
         if value is not None and (not value.isdecimal() or not int(value)):
-            found.append(f"{name}={value}: give a whole number of at least 1")
+            found.append(f"--{name}={value}: give a whole number of at least 1")
     if not found and shards(config).count > shards(config).max_parallelism:
         found.append("--max_parallelism: is less than --parallelism; Flink needs at least as much")
-    if given(config.beam_args, "--checkpointing_interval") in ("-1", "0"):
+    if beam_value(config.beam_args, "checkpointing_interval") in ("-1", "0"):
         found.append("--checkpointing_interval: without checkpoints Flink does not restart a job that fails; leave it out")
     return found

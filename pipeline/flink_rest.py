@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import urllib.error
 import urllib.request
 from typing import Any
@@ -49,10 +50,11 @@ class FlinkRest:
         found = [job for job in self._ask("GET", "jobs/overview")["jobs"] if job["name"] == name]
         return str(max(found, key=lambda job: job["start-time"])["jid"]) if found else None
 
-    def running(self, prefix: str) -> list[str]:
-        """The names of the jobs that have not ended and whose names begin so."""
+    def running(self, group: str) -> list[str]:
+        """The names of a consumer group's jobs (``GROUP-`` and eight hexadecimal digits) that have not ended."""
+        ours = re.compile(re.escape(group) + "-[0-9a-f]{8}")
         jobs = self._ask("GET", "jobs/overview")["jobs"]
-        return sorted(job["name"] for job in jobs if job["name"].startswith(prefix) and job["state"] not in ENDED)
+        return sorted(job["name"] for job in jobs if ours.fullmatch(job["name"]) and job["state"] not in ENDED)
 
     def state(self, job: str) -> JobState:
         """How a job is."""

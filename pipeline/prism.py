@@ -17,6 +17,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pipeline.beam_values import FOREVER_S, beam_value
 from transforms.cache import CACHE_VARIABLE, cache_folder
 from transforms.child_process import child_server, free_port
 from transforms.errors import ContractError
@@ -25,8 +26,6 @@ VERSION = "v2.77.0"
 PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 BUILD_S = 900
 ANSWER_S = 10.0
-FOREVER_S = 100_000_000
-"""``--job_server_timeout`` bounds the stream of job states, too: with its default of 300 s a job would fail after that."""
 
 
 @contextlib.contextmanager
@@ -40,13 +39,12 @@ def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator
     Raises:
         ContractError: There is no binary and none can be had, or it does not start.
     """
-    given = dict(argument.removeprefix("--").partition("=")[::2] for argument in beam_args)
-    more = [] if "job_server_timeout" in given else [f"--job_server_timeout={FOREVER_S}"]
-    more += [] if "environment_type" in given else ["--environment_type=LOOPBACK"]
-    if "job_endpoint" in given:
+    defaults = {"job_server_timeout": FOREVER_S, "environment_type": "LOOPBACK"}
+    more = [f"--{name}={value}" for name, value in defaults.items() if beam_value(beam_args, name) is None]
+    if beam_value(beam_args, "job_endpoint") is not None:
         yield (*beam_args, *more)
         return
-    binary = given.get("prism_location") or find_prism(say)
+    binary = beam_value(beam_args, "prism_location") or find_prism(say)
     if not Path(binary).is_file():
         cure = f"leave it out to have Prism {VERSION} downloaded or built"
         raise ContractError(f"--prism_location={binary}: no such file; {cure}")
@@ -55,7 +53,7 @@ def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator
         str(binary),
         f"--job_port={port}",
         "--serve_http=false",
-        f"--log_level={given.get('prism_log_level', 'warn')}",
+        f"--log_level={beam_value(beam_args, 'prism_log_level') or 'warn'}",
         "--log_kind=text",
     ]
     with child_server(command, port, "--runner=PrismRunner: Prism"):

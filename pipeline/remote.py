@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import flink, worker
+from pipeline.beam_values import beam_value
 from pipeline.config import Config
 from pipeline.flink_rest import ENDED, FlinkRest, FlinkRestError, JobState
 from pipeline.status import Status
@@ -158,13 +159,13 @@ def submit(job: Job, config: Config) -> RemoteJob:
     from pipeline.build import build
     from pipeline.remote_worker import prepare
 
-    rest = FlinkRest(flink.given(config.beam_args, "--flink_master") or "")
-    name = flink.given(config.beam_args, "--job_name") or f"{config.group_id}-{uuid.uuid4().hex[:8]}"
+    rest = FlinkRest(beam_value(config.beam_args, "flink_master") or "")
+    name = f"{config.group_id}-{uuid.uuid4().hex[:8]}"
     options = PipelineOptions([*flink.beam_args(config), f"--job_name={name}", f"--runner={config.runner}", "--streaming"])
     pipeline = beam.Pipeline(options=options)
     build(pipeline, job, flink.shards(config), prepare)
     try:
-        if there := rest.running(f"{config.group_id}-"):
+        if there := rest.running(config.group_id):
             raise RemoteError(
                 f"--group_id={config.group_id}: Flink runs {', '.join(there)} for this group already; the two would take "
                 "the partitions from each other. Cancel it first, or use another group"
@@ -175,7 +176,7 @@ def submit(job: Job, config: Config) -> RemoteJob:
     except RemoteError:
         raise
     except Exception as error:
-        where = flink.given(config.beam_args, "--job_endpoint") or "its own job server"
+        where = beam_value(config.beam_args, "job_endpoint") or "its own job server"
         raise RemoteError(f"--runner={config.runner}: {where} did not take the job: {_last_line(error)}") from error
 
 

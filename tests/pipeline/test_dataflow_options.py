@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataflow_options import beam_values, is_secret
+from pipeline.beam_values import beam_values
+from pipeline.dataflow_options import is_secret
 from tests.pipeline.parsing import OWN, mistake, mistakes, parse
 
 SECRET = "${secret:projects/p/secrets/kafka/versions/3}"

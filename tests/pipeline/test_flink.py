@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import flink
+from pipeline.beam_values import beam_value
 from pipeline.config import Config
 from tests.pipeline.parsing import OWN, mistake, mistakes, parse
 from transforms.kafka.shards import Shards
@@ -66,14 +67,14 @@ def test_flinks_own_options_pass_there_and_only_there() -> None:
 
 def test_defaults_stand_back_behind_what_is_given() -> None:
     given = flink.beam_args(on_flink("--parallelism=3", "--checkpointing_interval", "5000", "--max_bundle_time_mills=50"))
-    assert flink.given(given, "--checkpointing_interval") == "5000"
+    assert beam_value(given, "checkpointing_interval") == "5000"
     assert [argument for argument in given if "checkpointing_interval=" in argument] == []
-    assert flink.given(given, "--max_bundle_time_mills") == "50"
-    assert flink.given(given, "--parallelism") == "3"
-    assert flink.given(given, "--max_parallelism") == "128"
+    assert beam_value(given, "max_bundle_time_mills") == "50"
+    assert beam_value(given, "parallelism") == "3"
+    assert beam_value(given, "max_parallelism") == "128"
     defaults = flink.beam_args(on_flink())
-    assert flink.given(defaults, "--parallelism") == "1"
-    assert flink.given(defaults, "--checkpointing_interval") == flink.DEFAULTS["--checkpointing_interval"]
+    assert beam_value(defaults, "parallelism") == "1"
+    assert beam_value(defaults, "checkpointing_interval") == flink.DEFAULTS["checkpointing_interval"]
 
 
 def test_one_shard_a_subtask() -> None:

@@ -60,6 +60,11 @@ def test_a_location_that_is_not_there_is_a_mistake() -> None:
         with_prism(["--prism_location=/nowhere"], print),
     ):
         pass
+    with (
+        pytest.raises(ContractError, match="--prism_location=/nowhere"),
+        with_prism(["--prism_location", "/nowhere"], print),
+    ):
+        pass
 
 
 def test_a_binary_that_is_not_prism_shows_its_words(tmp_path: Path) -> None:

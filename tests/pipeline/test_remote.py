@@ -189,8 +189,14 @@ def test_the_newest_job_of_a_name_is_found(flink: FakeFlink) -> None:
 
 
 def test_running_jobs_of_a_group(flink: FakeFlink) -> None:
-    flink.jobs = [job_of("1", "g-1"), job_of("2", "g-2", "CANCELED"), job_of("3", "other-1")]
-    assert rest(flink).running("g-") == ["g-1"]
+    """And of no group whose name only begins so."""
+    flink.jobs = [
+        job_of("1", "g-1a2b3c4d"),
+        job_of("2", "g-00000002", "CANCELED"),
+        job_of("3", "o-1a2b3c4d"),
+        job_of("4", "g-eu-1a2b3c4d"),
+    ]
+    assert rest(flink).running("g") == ["g-1a2b3c4d"]
 
 
 def test_our_own_error_in_a_trace_is_what_a_person_reads(flink: FakeFlink) -> None:

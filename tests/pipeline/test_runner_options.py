@@ -31,6 +31,8 @@ def test_prism_assigns_by_the_group_and_its_workers_are_here() -> None:
     assert (config.assignment, config.workers_are_here) == ("group", True)
     assert not parse(*OWN, "--runner=FlinkRunner", "--flink_master=f:1").workers_are_here
     assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=LOOPBACK").workers_are_here
+    assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type", "LOOPBACK").workers_are_here
+    assert not parse(*OWN, PRISM, "--environment_type=DOCKER").workers_are_here, "a gate in a container is nobody's here"
 
 
 REFUSED = {
@@ -42,6 +44,7 @@ REFUSED = {
     (*JAVA, "--kafka_config=debug=all"): ("--kafka_config debug", "--kafka_io=native"),
     ("--runner=PortableRunner", "--job_endpoint=h:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
     ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam"): ("--kafka_io=beam", "use --kafka_io=native"),
+    ("--runner=FlinkRunner", "--flink_master=f:1", "--job_name=mine"): ("--job_name", "leave it out"),
     (PRISM, "--workers=2"): ("--workers=2", "DirectRunner"),
 }
 
