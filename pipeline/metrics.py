@@ -71,7 +71,7 @@ def unhealthy(rows: Any, now: float) -> str | None:
 def not_ready(rows: Any) -> str | None:
     """What keeps records from being answered now, besides, for a readiness probe or an alert."""
     holding = Totals(rows).holding
-    return f"the model server does not answer: {holding}" if holding else None
+    return f"waiting for {holding}" if holding else None
 
 
 def _escape(text: str) -> str:

@@ -54,7 +54,7 @@ class BeamMetrics(Observer):
 
     def holding(self, reason: str | None) -> None:
         """As ``Observer.holding``."""
-        logging.getLogger("pipeline").warning("waiting for the model server: %s", reason) if reason else None
+        logging.getLogger("pipeline").warning("waiting for %s", reason) if reason else None
 
     def failed(self, error: ScoringError) -> None:
         """As ``Observer.failed``."""

@@ -92,7 +92,7 @@ class PlainStatus(Status):
             key, label, verdict = latest[-1]
             text += f"; latest: {key} → {label}" + (f" ({verdict})" if verdict else "")
         if totals.holding:
-            text += f"; WAITING for {_whom(totals.holding)}"
+            text += f"; WAITING for {totals.holding}"
         if text != self._last:
             self._last = text
             self.say(text)
@@ -138,7 +138,7 @@ class LiveStatus(Status):
         )
         parts: list[Table | Text] = [table]
         if totals.holding:
-            parts.append(Text(f"waiting for {_whom(totals.holding)}", style="bold red"))
+            parts.append(Text(f"waiting for {totals.holding}", style="bold red"))
         if predictions is not None:
             parts.append(_latest(predictions))
         self._live.update(Group(*parts))
@@ -207,8 +207,3 @@ def _reasons(totals: Totals) -> str:
 def write_summary(totals: Totals, path: Path) -> None:
     """Writes the summary as JSON."""
     path.write_text(json.dumps(totals.summary(), indent=2) + "\n", encoding="utf-8")
-
-
-def _whom(holding: str) -> str:
-    """Whom a bundle waits for, and why; only the reason for the schema registry begins with a name of its own."""
-    return holding if holding.startswith("the schema registry") else f"the model server: {holding}"

@@ -68,7 +68,7 @@ def test_at_the_deadline_it_fails_unless_it_shall_hold(time: Time) -> None:
     with listening() as listener:
         assert ask(Down(100), Time(), HOLD).model == "fake"
     assert listener.held[-1] is None, "told that it is over"
-    assert "refused" in listener.held
+    assert "the model server: refused" in listener.held
 
 
 class Guard:

@@ -125,7 +125,7 @@ def test_past_the_deadline_with_hold(heard: Listener) -> None:
 
     outcomes = run(dispatcher(FakeModel(down_for_an_hour), time, deadline_s=10).answer(x_of(1, 2), 2))
     assert by_row(outcomes, 2) == [2, 4]
-    assert set(heard.held[:-1]) == {"refused"}
+    assert set(heard.held[:-1]) == {"the model server: refused"}
     assert heard.held[-1] is None
 
 

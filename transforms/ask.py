@@ -86,7 +86,7 @@ def ask_until_served(
                         if options.on_unavailable != HOLD:
                             raise UnavailableError(f"the model server is down: {error}") from error
                         holding = True
-                        observer().holding(str(error))
+                        observer().holding(f"the model server: {error}")
                     observer().retried()
                     await wait(options.retry.delay_s(failed, error.retry_after_s, rng))
                 else:

@@ -232,7 +232,7 @@ class Dispatcher:
 
     def _hold(self, token: object, error: ModelError) -> None:
         self._holding.add(token)
-        observer().holding(str(error))
+        observer().holding(f"the model server: {error}")
 
     def _release(self, token: object) -> None:
         if token in self._holding:

@@ -44,7 +44,7 @@ class Observer:
         """The partitions now read, as ``topic/partition``, after a change."""
 
     def holding(self, reason: str | None) -> None:
-        """The model server does not answer, and why; ``None``: it does again."""
+        """Who is waited for, and why, such as ``the model server: refused``; ``None``: no longer."""
 
     def failed(self, error: ScoringError) -> None:
         """The job is about to end with ``error``; Beam's engines keep only its text."""

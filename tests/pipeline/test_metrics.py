@@ -123,10 +123,10 @@ def test_holding_is_healthy_but_not_ready() -> None:
     worker = stats()
     with serve_metrics(0, worker.rows) as port:
         assert get(port, "/readyz")[0] == 200
-        worker.holding("connection refused")
+        worker.holding("the model server: connection refused")
         assert get(port, "/healthz")[0] == 200
         status, _, text = get(port, "/readyz")
-        assert (status, text) == (503, "the model server does not answer: connection refused\n")
+        assert (status, text) == (503, "waiting for the model server: connection refused\n")
         assert not_ready(worker.rows) == text.strip()
 
 

@@ -45,7 +45,7 @@ def test_a_line_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_waiting_for_the_model_server_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainStatus().show(totals(holding="connection refused"), 0.0, None)
+    PlainStatus().show(totals(holding="the model server: connection refused"), 0.0, None)
     assert "WAITING for the model server: connection refused" in capsys.readouterr().out
 
 
