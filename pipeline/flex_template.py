@@ -37,7 +37,6 @@ LEFT_OUT = {
     "metrics_port": "Dataflow has metrics of its own",
     "metrics_host": "Dataflow has metrics of its own",
     "expansion_service": "the launcher starts its own",
-    "prism_location": "is of another runner",
     "config": "the parameters are the file",
 }
 """Flags that are no parameters of the template, and why."""
