@@ -30,7 +30,7 @@ from transforms.dispatch import FAIL
 from transforms.errors import ConfigError, ContractError, ScoringError
 from transforms.guard import NoGuard
 from transforms.kafka.checks import Checker, Position, Topics
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 from transforms.kafka.sample import read_sample
 from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
 

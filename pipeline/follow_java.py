@@ -22,8 +22,7 @@ from apache_beam.runners.runner import PipelineState
 
 from pipeline.build import Job
 from transforms.dead_letter import ERROR_CLASS, SOURCE
-from transforms.kafka.config import JavaKafka, KafkaConfig
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
 from transforms.kafka.gate import Passed
 from transforms.kafka.stop import draining
 from transforms.observe import observer

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from transforms.kafka.config import PROTECTED
+from transforms.secret_manager import has_reference
 
 
 def property_problem(name: str, value: str) -> str | None:
     """What is wrong with one property, or ``None``."""
     if name in PROTECTED:
         return "is set by a flag, or by the guarantees; leave it out"
-    text = refused_by_librdkafka({name: value})
+    # A reference is resolved where the client is opened; PEM alone is looked into at once, and a reference is none.
+    text = None if name.endswith(".pem") and has_reference(value) else refused_by_librdkafka({name: value})
     if text is None or text.startswith("Failed to create"):
         return None  # alone it makes no client (SASL without a mechanism, say): that is for all of them together to show
     if "No such configuration property" in text:
@@ -19,6 +21,14 @@ def property_problem(name: str, value: str) -> str | None:
     # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
     harmless = len(value) < 20 and "password" not in name and "key" not in name
     return "not accepted by librdkafka: " + (text if harmless else "bad value")
+
+
+def without_references(properties: Mapping[str, str]) -> dict[str, str]:
+    """What librdkafka can look at now: a reference is no PEM, and a certificate needs its key."""
+    unread = {name for name, value in properties.items() if name.endswith(".pem") and has_reference(value)}
+    if unread & {"ssl.certificate.pem", "ssl.key.pem"}:
+        unread |= {"ssl.certificate.pem", "ssl.key.pem", "ssl.certificate.location", "ssl.key.location", "ssl.key.password"}
+    return {name: value for name, value in properties.items() if name not in unread}
 
 
 def refused_by_librdkafka(properties: Mapping[str, str]) -> str | None:

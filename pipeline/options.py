@@ -20,7 +20,7 @@ from pipeline.config import BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM, Con
 from pipeline.dataflow_options import dataflow_mistakes
 from pipeline.flags import BY_NAME
 from pipeline.format_options import GivenFormats, format_options
-from pipeline.kafka_properties import property_problem, refused_by_librdkafka
+from pipeline.kafka_properties import property_problem, refused_by_librdkafka, without_references
 from pipeline.nearest import nearest
 from pipeline.runner_options import runner_problems
 from transforms.clients import check_uri
@@ -320,7 +320,7 @@ class _Checker:
         found = self._properties("kafka_config")
         problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
         self.mistakes += [f"--kafka_config {name}: {problem}" for name, problem in problems.items()]
-        if found and not problems and (refusal := refused_by_librdkafka(found)):
+        if found and not problems and (refusal := refused_by_librdkafka(without_references(found))):
             self.mistakes.append(f"--kafka_config: not accepted by librdkafka: {refusal}")
         return tuple(sorted(found.items()))
 

@@ -23,7 +23,7 @@ from pipeline.config import Config
 from pipeline.flink_rest import ENDED, FlinkRest, FlinkRestError, JobState
 from pipeline.status import Status
 from transforms.errors import ScoringError
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 from transforms.kafka.progress import Progress
 from transforms.kafka.stop import StopConditions
 

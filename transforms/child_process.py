@@ -37,18 +37,21 @@ def child_server(command: Sequence[str], port: int, what: str) -> Iterator[subpr
         what: What it is, for messages.
 
     Raises:
-        ContractError: It ended, or does not listen within a minute; shows the end of its log.
+        ContractError: It can't be run, ended, or does not listen within a minute; shows the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="kafka-model-scoring-") as folder:
         log = Path(folder, "log")
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,  # Ctrl-C is for us: what is in flight has to be written still
-            )
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,  # Ctrl-C is for us: what is in flight has to be written still
+                )
+            except OSError as error:
+                raise ContractError(f"{what} can't be run: {error}") from error
         # Ends it when this process ends in any way, kill -9 too: the watcher's input closes without a line.
         watcher = subprocess.Popen(
             ["sh", "-c", 'read -r _ || kill -9 "$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True

@@ -10,7 +10,6 @@ Source: https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import os
 import re
@@ -131,7 +130,7 @@ def _refusal(status: int) -> tuple[str, bool]:
 def _value(name: str, answer: Answer) -> str:
     try:
         return base64.b64decode(answer.json()["payload"]["data"], validate=True).decode()
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError):
         raise SecretError(f"secret {name}: is not a text in UTF-8, or the service's answer can't be read") from None
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 from transforms.types import KafkaRecord
 
 Source = tuple[str, int, int]

@@ -44,6 +44,12 @@ def test_jars_are_downloaded_once_with_progress(repository: Path) -> None:
     assert said == [], "there already"
 
 
+def test_a_folder_that_can_not_be_written_is_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "/proc/none")
+    with pytest.raises(ContractError, match=f"/proc/none/jars: can't be written .* by {CACHE_VARIABLE}"):
+        install(jars(), print)
+
+
 def test_a_jar_that_was_changed_is_had_anew(repository: Path) -> None:
     [first, _] = install(jars(), print)
     first.write_bytes(b"FIRST")

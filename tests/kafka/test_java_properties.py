@@ -95,11 +95,28 @@ def test_what_has_no_counterpart_is_refused_by_name() -> None:
         ({"ssl.ca.location": "/nowhere"}, "/nowhere is not a file"),
         ({"ssl.certificate.pem": "x"}, "give both or neither"),
         ({"ssl.certificate.pem": "x", "ssl.key.pem": "-----BEGIN RSA PRIVATE KEY-----"}, "openssl pkcs8"),
+        ({"acks": "1"}, "acks: Java's idempotent producer takes all"),
+        ({"message.send.max.retries": "0"}, "retries: "),
+        ({"max.in.flight": "10"}, "takes 5 at most"),
+        ({"queue.buffering.max.ms": "0.5"}, "linger.ms: Java takes whole milliseconds"),
+        (
+            {"message.timeout.ms": "10000"},
+            "linger.ms and request.timeout.ms together at least, 30005",
+        ),
     ],
 )
 def test_what_can_not_be_translated_says_what_to_do(given: dict[str, str], says: str) -> None:
     [text] = java_problems(given)
     assert says in text
+
+
+def test_what_java_takes_is_let_through() -> None:
+    secret = "${secret:projects/p/secrets/key/versions/1}"
+    given = {
+        "acks": "-1", "linger.ms": "50", "request.timeout.ms": "5000", "delivery.timeout.ms": "5050", "max.in.flight": "5",
+        "ssl.certificate.pem": secret, "ssl.key.pem": secret,
+    }  # fmt: skip
+    assert java_problems(given) == []
 
 
 def test_no_name_is_in_two_tables() -> None:

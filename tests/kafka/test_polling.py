@@ -14,8 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from transforms.kafka.config import KafkaConfig
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, Polling
 from transforms.kafka.session import Session
 from transforms.kafka.stop import LocalBudget, SharedBudget, StopConditions, request_drain, reset_drain

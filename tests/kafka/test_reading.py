@@ -8,8 +8,8 @@ import pytest
 from tests.kafka.memory_job import A, B, Job
 from tests.kafka.memory_kafka import MemoryConsumer, MemoryKafka, refused
 from transforms.errors import KafkaError
-from transforms.kafka.config import KafkaConfig
-from transforms.kafka.consumer import Partition, StaticReader
+from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.consumer import StaticReader
 
 # ---------------------------------------------------------------------- ends
 

@@ -108,6 +108,18 @@ def test_after_a_failed_bundle_there_is_a_new_session() -> None:
     assert at(0) is not first
 
 
+def test_a_long_bundle_does_not_make_its_session_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle is what no bundle has used since: not what one has used for long."""
+    now = 0.0
+    monkeypatch.setattr("transforms.kafka.sessions.time.monotonic", lambda: now)
+    slow = at(0)
+    now = sessions.IDLE_S + 40
+    leave(CONFIG)
+    now += 0.01
+    at(1)
+    assert not slow.discarded
+
+
 def test_a_shard_that_went_elsewhere_is_closed_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its consumer would hold records in memory for nothing."""
     gone = at(1)

@@ -142,3 +142,12 @@ def test_values_of_beams_flags() -> None:
     assert beam_values(given, "update") == ["true"]
     assert beam_values(given, "label") == ["x=1", "y=2"]
     assert beam_values(given, "zone") == []
+
+
+def test_keys_and_certificates_may_be_references() -> None:
+    """librdkafka looks into PEM at once, and a reference is none: the workers will."""
+    given = ("--kafka_config=security.protocol=SSL", *(f"--kafka_config=ssl.{name}.pem={SECRET}" for name in ("ca", "key")))
+    for certificate in (SECRET, "-----BEGIN CERTIFICATE-----"):
+        config = parse(*OWN, *DATAFLOW, *given, f"--kafka_config=ssl.certificate.pem={certificate}")
+        assert dict(config.kafka_properties)["ssl.key.pem"] == SECRET
+    assert "ssl.ca.pem" in mistake(*DATAFLOW, given[0], "--kafka_config=ssl.ca.pem=wrong")

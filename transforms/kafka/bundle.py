@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 from transforms.types import OutputRecord
 
 

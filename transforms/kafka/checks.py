@@ -16,8 +16,7 @@ import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from transforms.errors import ContractError
-from transforms.kafka.config import KafkaConfig, is_common
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import KafkaConfig, Partition, is_common
 from transforms.kafka.vendor import describe, is_transient
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ from transforms.secret_manager import resolve_all
 
 Value = str | int | float | bool
 Properties = Mapping[str, Value]
+Partition = tuple[str, int]
+"""A topic and a partition's number."""
 
 EXACTLY_ONCE = "exactly_once"
 AT_LEAST_ONCE = "at_least_once"

@@ -15,14 +15,12 @@ from typing import Any, TypeVar
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.offset_commits import OffsetCommits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.types import KafkaRecord
 
 log = logging.getLogger(__name__)
-
-Partition = tuple[str, int]
 
 SAY_DOWN_S = 10.0
 """How often a person is told that Kafka is down."""

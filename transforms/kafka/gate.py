@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 from transforms.kafka.stop import StopConditions, draining, time_is_up
 from transforms.types import KafkaRecord
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from transforms.errors import ConfigError
 from transforms.kafka.config import CONSUMER_ONLY, PRODUCER_ONLY, KafkaConfig
 from transforms.kafka.java import in_jaas, provider_properties
+from transforms.secret_manager import has_reference
 
 SAME = frozenset(
     {
@@ -89,12 +90,36 @@ def java_problem(name: str) -> str | None:
 def java_problems(properties: Mapping[str, str]) -> list[str]:
     """What is wrong with properties that are used together, each problem beginning with the property's name."""
     found = [f"{name}: {problem}" for name in properties if (problem := java_problem(name))]
+    found += _producer_problems({RENAMED.get(name, name): value for name, value in properties.items()})
     try:
         _login(properties)
         _tls(properties)
     except ConfigError as error:
         found += error.mistakes
     return found
+
+
+def _producer_problems(given: Mapping[str, str]) -> list[str]:
+    """What Java's idempotent producer would refuse, but only in the worker."""
+    found = []
+    if given.get("acks", "all") not in ("all", "-1"):
+        found.append("acks: Java's idempotent producer takes all; leave it out")
+    if given.get("retries") == "0":
+        found.append("retries: Java's idempotent producer has to try again; leave it out")
+    if _whole(given, "max.in.flight.requests.per.connection", 5) > 5:
+        found.append("max.in.flight.requests.per.connection: Java's idempotent producer takes 5 at most")
+    if "linger.ms" in given and not given["linger.ms"].isdecimal():
+        found.append("linger.ms: Java takes whole milliseconds")
+        return found
+    least = _whole(given, "linger.ms", int(PRODUCER_DEFAULTS["linger.ms"])) + _whole(given, "request.timeout.ms", 30_000)
+    if _whole(given, "delivery.timeout.ms", least) < least:
+        found.append(f"delivery.timeout.ms: Java wants linger.ms and request.timeout.ms together at least, {least}")
+    return found
+
+
+def _whole(given: Mapping[str, str], name: str, default: int) -> int:
+    value = given.get(name, "")
+    return int(value) if value.isdecimal() else default  # what is no number librdkafka has refused before
 
 
 def java_consumer(config: KafkaConfig) -> dict[str, str]:
@@ -158,7 +183,7 @@ def _tls(properties: Mapping[str, str]) -> dict[str, str]:
     if bool(certificate) != bool(key):
         raise ConfigError(["ssl.certificate.location and ssl.key.location: give both or neither"])
     if certificate and key:
-        if "BEGIN PRIVATE KEY" not in key and "BEGIN ENCRYPTED PRIVATE KEY" not in key:
+        if not has_reference(key) and "BEGIN PRIVATE KEY" not in key and "BEGIN ENCRYPTED PRIVATE KEY" not in key:
             raise ConfigError(["ssl.key.location: Java reads PKCS#8 only; convert: openssl pkcs8 -topk8 -in OLD -out NEW"])
         found |= {"ssl.keystore.type": "PEM", "ssl.keystore.certificate.chain": certificate, "ssl.keystore.key": key}
     elif properties.get("ssl.keystore.location"):

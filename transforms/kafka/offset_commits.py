@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable
 
 import confluent_kafka as ck
 
+from transforms.kafka.config import Partition
 from transforms.kafka.vendor import describe
 
 log = logging.getLogger(__name__)
-
-Partition = tuple[str, int]
 
 SAY_S = 10.0
 """How often a person is told that commits fail."""
@@ -71,5 +70,4 @@ class OffsetCommits:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except ck.KafkaException as raised:
-            self._under_way = False
-            log.warning("offsets were not committed, their records may be read again: %s", describe(raised.args[0]))
+            self.answered(raised.args[0], [])  # what was to be sent is gone from here: it does not send again

@@ -47,7 +47,6 @@ class Polling:
         self._until = dict(stop.until) if stop.until is not None else None
         self._behind = {partition: end for partition, end in stop.until or () if partition in stop.behind}
         self._budget = self._open_budget()
-        self._used = 0
         self._rate = 0.0  # records a second, smoothed
         self._last_at = clock()
         self._checked_at = 0.0

@@ -8,8 +8,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from transforms.kafka.config import KafkaConfig
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import KafkaConfig, Partition
 
 ASK_S = 5.0
 ENDS_S = 2.0

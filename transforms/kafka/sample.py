@@ -10,8 +10,7 @@ import confluent_kafka as ck
 
 from transforms.errors import ContractError
 from transforms.kafka.checks import Position
-from transforms.kafka.config import KafkaConfig
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.vendor import describe, is_transient
 from transforms.types import KafkaRecord
 

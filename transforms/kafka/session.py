@@ -19,8 +19,8 @@ import confluent_kafka as ck
 from transforms.errors import KafkaError
 from transforms.kafka.bundle import Bundle, Commit, at_once
 from transforms.kafka.claims import fence_others, mark
-from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig
-from transforms.kafka.consumer import GroupReader, Partition, Reader, StaticReader
+from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig, Partition
+from transforms.kafka.consumer import GroupReader, Reader, StaticReader
 from transforms.kafka.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
 from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord

@@ -135,16 +135,18 @@ def enter(place: Place) -> Session:
         if held is not None and held.thread not in (None, me):
             log.warning("shard %d of %d is worked on here already; the newer bundle takes over", place.shard, place.shards)
             held = None
+        if held is not None:
+            held.thread, held.used_at = me, now
         idle = [it for it in _held if it.shards > 1 and it != place and _is_idle(_held[it], now)]
         gone = [_held.pop(it) for it in idle]
     for old in gone:
         _discard(old.session)
     if held is None:  # outside of the lock: other shards need not wait for Kafka's answers
         exactly_once = place.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
-        held = _Held(Session(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once))
+        kafka = Session(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once)
+        held = _Held(kafka, me, time.monotonic())
         with _lock:
             _held[place] = held
-    held.thread, held.used_at = me, now
     _here.entered[place] = held.session
     return held.session
 
@@ -156,7 +158,7 @@ def leave(config: KafkaConfig) -> None:
         with _lock:
             held = _held.get(place)
             if held is not None and held.session is kafka:
-                held.thread = None
+                held.thread, held.used_at = None, time.monotonic()
 
 
 def abandon(config: KafkaConfig) -> None:

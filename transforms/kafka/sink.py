@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.sessions import abandon, bundle_session, leave
+from transforms.kafka.sessions import bundle_session, leave
 from transforms.observe import telling_failures
 from transforms.types import OutputRecord
 
@@ -26,10 +26,6 @@ class _Write(beam.DoFn):
         with telling_failures():
             bundle_session(self._config).commit()
         leave(self._config)
-
-    def teardown(self) -> None:
-        """After a bundle that failed, in its thread: gives its sessions up, if it has some of its own."""
-        abandon(self._config)
 
 
 class WriteToKafka(beam.PTransform):

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from transforms.kafka.consumer import Partition
+from transforms.kafka.config import Partition
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from transforms.cache import cache_folder
+from transforms.cache import CACHE_VARIABLE, cache_folder
 from transforms.errors import ContractError
 
 LOCK = Path(__file__).with_name("jars.lock")
@@ -80,9 +80,17 @@ def install(jars: Sequence[Jar], say: Callable[[str], None], folder: Path | None
         whole = list(pool.map(_is_whole, files, jars))
         missing = [jar for jar, there in zip(jars, whole, strict=True) if not there]
         if missing:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             _download(missing, folder, say, pool)
     return files
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ContractError(f"{folder}: can't be written ({error}); name another folder by {CACHE_VARIABLE}") from error
 
 
 def _download(

@@ -1,6 +1,6 @@
 """What Beam's Java transforms need of ours on their classpath: one class, in ``secret-manager.jar``.
 
-Its source is in ``src/``; ``python -m transforms.kafka.java.build CLASSPATH`` compiles it, and a test compares.
+Its source is in ``src/``; ``python -m transforms.kafka.java.build KAFKA_CLIENTS_JAR`` compiles it, and a test compares.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Compiles ``secret-manager.jar`` from its source, to the same bytes each time.
 
-    python -m transforms.kafka.java.build JAR
+    python -m transforms.kafka.java.build KAFKA_CLIENTS_JAR
 
-Needs ``javac``; ``JAR`` is kafka-clients. Users need neither: the jar is in the repository and in the package.
+Needs ``javac``. Users need neither: the jar is in the repository and in the package.
 """
 
 from __future__ import annotations
