@@ -13,6 +13,7 @@ from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.batching import Outcome
 from transforms.dispatch import Dispatcher, DispatchOptions
 from transforms.errors import (
+    ConfigError,
     NotServedError,
     TransientError,
     UnavailableError,
@@ -150,6 +151,11 @@ def test_waiting_for_a_slot_does_not_count_into_the_deadline() -> None:
 
 
 # ---------------------------------------------------------------------- slots
+
+
+def test_a_misspelt_choice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="on_unavailable='holt': use hold, dead_letter or fail"):
+        DispatchOptions(on_unavailable="holt")
 
 
 def test_never_more_in_flight_than_allowed() -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from transforms.batching import Outcome, request_inputs
 from transforms.clients.base import ModelClient
 from transforms.errors import (
+    ConfigError,
     MalformedAnswerError,
     ModelError,
     ModelFailedError,
@@ -65,6 +66,11 @@ class DispatchOptions:
     retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
     on_unavailable: str = HOLD
     max_in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what is none of the three: it would hold in one place and fail in another."""
+        if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
+            raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
 
 
 class Dispatcher:

@@ -15,6 +15,7 @@ from transforms.clients import tfserving_messages as messages
 from transforms.clients import tfserving_signature as signatures
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.grpc_channel import GrpcChannel
+from transforms.clients.metadata_errors import as_metadata_errors
 from transforms.clients.tensors import fill_tensor, read_tensor
 from transforms.clients.tfserving_answer import check_outputs, classification_outputs
 from transforms.clients.tfserving_errors import from_grpc_code
@@ -23,9 +24,6 @@ from transforms.errors import (
     MalformedAnswerError,
     ModelError,
     NotServedError,
-    RejectedError,
-    TransientError,
-    UnavailableError,
 )
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
@@ -92,16 +90,11 @@ class TfServingGrpcClient(ModelClient):
         request = messages.GetModelMetadataRequest(
             model_spec=messages.ModelSpec(**self._version_choice()), metadata_field=["signature_def"]
         )
-        try:
-            body = await self._channel.call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
-        except NotServedError as error:
-            raise await self._explained(error, timeout_s) from error
-        except UnavailableError:
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except RejectedError as error:
-            raise NotServedError(str(error)) from error
+        with as_metadata_errors("is it TensorFlow Serving's gRPC port (8500)?", refusals_too=False):
+            try:
+                body = await self._channel.call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
+            except NotServedError as error:
+                raise await self._explained(error, timeout_s) from error
         try:
             response = messages.GetModelMetadataResponse.FromString(body)
             definitions = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.metadata_errors import as_metadata_errors
 from transforms.clients.tfserving_answer import Outputs, check_outputs
 from transforms.clients.tfserving_json import read_outputs
 from transforms.clients.vertex_errors import Refusal, Reply
@@ -28,8 +29,6 @@ from transforms.errors import (
     NotServedError,
     RejectedError,
     RequestTooLargeError,
-    TransientError,
-    UnavailableError,
 )
 from transforms.types import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME, METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
 
@@ -116,22 +115,13 @@ class VertexClient(ModelClient):
         address, the credentials and the endpoint are right then. The endpoint's own description would need one more
         permission, and dedicated and private endpoints don't give it.
         """
-        try:
+        with as_metadata_errors("is it Vertex AI's API?", refusals_too=False):
             answered = await self._transport.send(self._transport.body([]), timeout_s)
-        except UnavailableError:
-            raise
-        except TransientError as error:
-            raise UnavailableError(str(error), error.retry_after_s) from error
-        except MalformedAnswerError as error:
-            raise NotServedError(f"{error}; is it Vertex AI's API?") from error
+            if isinstance(answered, Refusal) and not answered.is_of_content:
+                raise answered.error(self._where)
         version = answered.version if isinstance(answered, Reply) else ""
         if isinstance(answered, Reply) and not isinstance(answered.predictions, list):
             raise NotServedError(f"{self._where}: the answer has no predictions; is it Vertex AI's API?")
-        if isinstance(answered, Refusal) and not answered.is_of_content:
-            refused = answered.error(self._where)
-            if isinstance(refused, TransientError):
-                raise UnavailableError(str(refused), refused.retry_after_s)
-            raise refused if isinstance(refused, NotServedError) else NotServedError(str(refused))
         return ModelMetadata(self._address.endpoint, version, Signature("", METHOD_PREDICT, {}, {}, known=False))
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

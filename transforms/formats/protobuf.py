@@ -49,6 +49,8 @@ class ProtobufReader:
             for name, source in imports.items():
                 _add(pool, _file(source, name))
             self._file: FileDescriptor = _add(pool, _file(text, None))
+        except SchemaError:
+            raise
         except (TypeError, KeyError, ValueError) as error:
             what = str(error).partition("\n")[0][:200]
             raise SchemaError(f"the schema is not a whole Protobuf file: {what}") from error

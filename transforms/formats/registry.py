@@ -119,6 +119,8 @@ class Registry:
 
     def _add_references(self, schema: Any, references: dict[str, str], asked: list[int]) -> None:
         for reference in schema.references or ():
+            if reference.name in references:
+                continue  # as others refer to it, too: counted and asked for once
             asked[0] += 1
             if asked[0] > MAX_REFERENCES:
                 raise UnknownSchemaError(f"its schema has more than {MAX_REFERENCES} references, or they go in a circle")

@@ -123,7 +123,7 @@ class SchemaRegistryStub:
         self.requests.append(path)
         self.answering.wait(30)
         if self.status is not None:
-            return self.status, {"error_code": self.status * 100 + 1, "message": "injected fault"}
+            return self.status, {"error_code": self.status, "message": "injected fault"}
         if self.user_info is not None:
             expected = "Basic " + base64.b64encode(self.user_info.encode()).decode()
             if authorization != expected:
