@@ -8,8 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kafka_broker import KafkaBroker
+from transforms.kafka.stop import reset_drain
 
 pytest.register_assert_rewrite("tests.contract", "tests.contract_metadata")
+
+
+@pytest.fixture
+def not_draining() -> Iterator[None]:
+    """Whatever a test asks for, the next one is not draining."""
+    reset_drain()
+    yield
+    reset_drain()
 
 
 @pytest.fixture(scope="session")

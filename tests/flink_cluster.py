@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.kafka_broker import ROOT, BrokerError, free_ports, install_jars
+from tests.processes import alive
 
 FLINK, BEAM = "1.19", "2.62.0"
 JARS = ROOT / ".cache" / f"flink-{FLINK}-beam-{BEAM}"
@@ -329,14 +330,6 @@ def install() -> Path:
         return install_jars(JARS, POM)
     except BrokerError as error:
         raise FlinkError(str(error)) from error
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _listens(address: str) -> bool:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline  # pytest collects what is called Test…
-from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, SlidingWindows, TimestampedValue
 
+from tests.beam_run import run
 from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms import FailedElement, KafkaRecord, Predict, Prediction
 from transforms.clients.base import ClientOptions
@@ -46,12 +44,6 @@ def model() -> FakeModel:
 def uri(model: FakeModel) -> Iterator[str]:
     with serving(model) as uri:
         yield uri
-
-
-def run(elements: list[Any], stages: Callable[[Any], Any], expected: Callable[[list[Any]], None]) -> None:
-    with BeamPipeline(runner=FnApiRunner()) as pipeline:
-        found = stages(pipeline | beam.Create(elements, reshuffle=False))
-        assert_that(found | beam.combiners.ToList(), lambda lists: expected(lists[0]))
 
 
 def told(outcome: Any) -> Any:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline  # pytest collects what is called Test…
-from apache_beam.testing.util import assert_that
 
+from tests.beam_run import run
 from transforms import DeadLetters, Encode, FailedElement, Failure, KafkaRecord, OutputRecord, Prediction
 from transforms.encode import Encoder
 from transforms.errors import ContractError
@@ -36,12 +32,6 @@ CHUNK = PredictedChunk(
     [AnsweredSegment([0, 1, 3], OUTPUTS, "7", 1.25, 2, (("inference.deployed_model", b"5"),))],
     {2: Failure("predict", "Rejected", "bad", 3)},
 )
-
-
-def run(elements: list[Any], transform: Any, expected: Callable[[list[OutputRecord]], None]) -> None:
-    with BeamPipeline(runner=FnApiRunner()) as pipeline:
-        found = pipeline | beam.Create(elements, reshuffle=False) | transform | beam.combiners.ToList()
-        assert_that(found, lambda lists: expected(lists[0]))
 
 
 @pytest.mark.parametrize("mode", ["prediction", "merge"])

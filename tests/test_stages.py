@@ -12,6 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline  # pytest collects what is called Test…
 from apache_beam.testing.util import assert_that, equal_to
 
+from tests.beam_run import run
 from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms.coders import OutputChunk, RecordChunk
 from transforms.dispatch import DispatchOptions
@@ -37,13 +38,6 @@ SIGNATURE = signature((-1, -1))
 def record(offset: int, value: Any, partition: int = 0, timestamp_ms: int | None = 1_000) -> KafkaRecord:
     raw = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
     return KafkaRecord("in", partition, offset, timestamp_ms, b"k%d" % offset, raw, [("h", b"1")])
-
-
-def run(elements: list[Any], stages: Callable[[Any], Any], expected: Callable[[list[Any]], None]) -> None:
-    """Runs elements through stages, on the engine that ``--runner=DirectRunner`` uses, and checks what comes out."""
-    with BeamPipeline(runner=FnApiRunner()) as pipeline:
-        found = stages(pipeline | beam.Create(elements, reshuffle=False))
-        assert_that(found | beam.combiners.ToList(), lambda lists: expected(lists[0]))
 
 
 @pytest.fixture

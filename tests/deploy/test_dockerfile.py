@@ -13,7 +13,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from tests import topics
 from tests.deploy.dockerfile import expanded, stages
 from tests.deploy.tools import DEPLOY, run_tool
 from tests.kafka_broker import ROOT
+from transforms.child_process import free_port
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 DOCKERFILE = DEPLOY / "Dockerfile"
@@ -113,13 +113,6 @@ def _as_user() -> list[str]:
     return ["setpriv", *ids, f"--inh-caps={may_read}", f"--ambient-caps={may_read}"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _status(port: int, path: str) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
@@ -138,7 +131,7 @@ def test_the_service_runs_as_another_user_is_healthy_and_drains(image: Path, kaf
     for topic in (f"out-{name}", f"out-{name}.dead-letter"):
         topics.create_topic(kafka, topic, 2)
     entry = json.loads(dict(stages(DOCKERFILE)["service"])["ENTRYPOINT"])
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as home, TfServingGrpcStub() as stub:
         Path(home).chmod(0o777)
         command = [

@@ -17,18 +17,11 @@ import pytest
 from pipeline.embedded.model_server import EmbeddedModelServer
 from pipeline.embedded.options import parse
 from tests.embedded.servers import KINDS_DIR, Served
+from tests.processes import alive
 from transforms.errors import ConfigError, ScoringError
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline.embedded"]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended but was not waited for does not."""
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
 
 
 def wait_gone(pid: int, timeout_s: float = 10.0) -> bool:

@@ -19,11 +19,9 @@ from apache_beam.ml.inference.base import (
     PredictionResult,
     RunInference,
 )
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline  # pytest collects what is called Test…
-from apache_beam.testing.util import assert_that
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, IntervalWindow, TimestampedValue
 
+from tests.beam_run import run
 from tests.fake_model import Call, FakeModel, doubled, serving
 from transforms.errors import ConfigError, NotServedError, UnavailableError
 from transforms.handlers import (
@@ -52,16 +50,6 @@ def stub() -> Iterator[TfServingGrpcStub]:
 
 def x(value: float) -> np.ndarray:
     return np.array([value], np.float32)
-
-
-def run(elements: list[Any], stages: Callable[[Any], Any], expected: Callable[[list[Any]], None]) -> Any:
-    """Runs elements through stages, and checks what comes out."""
-    pipeline = BeamPipeline(runner=FnApiRunner())
-    found = stages(pipeline | beam.Create(elements, reshuffle=False))
-    assert_that(found | beam.combiners.ToList(), lambda lists: expected(lists[0]))
-    result = pipeline.run()
-    result.wait_until_finish()
-    return result
 
 
 def check_halves(values: list[float]) -> Callable[[list[PredictionResult]], None]:

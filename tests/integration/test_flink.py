@@ -14,10 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests import topics
-from tests.flink_cluster import FlinkCluster, alive
+from tests.flink_cluster import FlinkCluster
 from tests.integration import same_records
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
+from tests.processes import alive
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
 
@@ -95,7 +96,7 @@ def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) ->
     orphans = victim.workers
     wait_for_open_outputs(job, process)
     victim.jvm.kill()
-    after(job, process, 5000)
+    job.wait_for_progress(5000, process, job.end_of_output(), 120)
     wait_until(lambda: not any(alive(pid) for pid in orphans), "end of the dead task manager's workers", 60)
     victim.close()
     flink.task_managers.remove(victim)
@@ -103,7 +104,7 @@ def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) ->
     flink.add_task_manager()
     wait_for_open_outputs(job, process)
     killed = flink.task_managers[0].kill_worker()
-    after(job, process, 5000)
+    job.wait_for_progress(5000, process, job.end_of_output(), 120)
     assert killed not in flink.task_managers[0].workers
 
     assert job.end_of_output() < RECORDS * 0.95, "the kills were to hit in mid-stream"
@@ -125,12 +126,6 @@ def wait_for_open_outputs(job: Job, process: Scoring) -> None:
         return sum(written.values()) > job.end_of_output()
 
     wait_until(there, "outputs in an open transaction", 60, process)
-
-
-def after(job: Job, process: Scoring, records: int) -> None:
-    """Waits for more commits."""
-    end = job.end_of_output()
-    wait_until(lambda: job.end_of_output() >= end + records, f"{records} more outputs", 120, process)
 
 
 def right(record: KafkaRecord) -> bool:

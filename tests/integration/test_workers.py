@@ -11,6 +11,7 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Scoring, wait_until
+from tests.processes import alive
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 RECORDS = 30_000
@@ -21,14 +22,6 @@ def worker_pids(process: Scoring) -> list[int]:
     found = re.search(r"2 workers: process (\d+), (\d+)", process.stdout)
     assert found
     return [int(pid) for pid in found.groups()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.timeout(240)

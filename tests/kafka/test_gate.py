@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from transforms.kafka.gate import Gate, Passed, open_gate
-from transforms.kafka.stop import StopConditions, request_drain, reset_drain
+from transforms.kafka.stop import StopConditions, request_drain
 from transforms.types import KafkaRecord
+
+pytestmark = pytest.mark.usefixtures("not_draining")
 
 
 def record(offset: int, partition: int = 0) -> KafkaRecord:
     return KafkaRecord("in", partition, offset, 0, None, b"", [])
-
-
-@pytest.fixture(autouse=True)
-def not_draining() -> Iterator[None]:
-    reset_drain()
-    yield
-    reset_drain()
 
 
 def test_offsets_follow_what_is_written_without_gaps() -> None:

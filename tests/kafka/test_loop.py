@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,9 @@ from transforms.kafka.loop import PlaceShards, PollShards
 from transforms.kafka.polls import PollTracker
 from transforms.kafka.sessions import Place
 from transforms.kafka.shards import Shards
-from transforms.kafka.stop import StopConditions, request_drain, reset_drain
+from transforms.kafka.stop import StopConditions, request_drain
+
+pytestmark = pytest.mark.usefixtures("not_draining")
 
 CONFIG = KafkaConfig("m", ("in",), "g", "shard", assignment="static")
 SHARDS = Shards(2, 128)
@@ -36,7 +37,7 @@ class BegunSession(FakeSession):
 
 
 @pytest.fixture
-def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Place, BegunSession]]:
+def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[Place, BegunSession]:
     """Those that the loop has entered."""
     entered: dict[Place, BegunSession] = {}
 
@@ -45,9 +46,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Place, BegunSessi
 
     monkeypatch.setattr(loop, "enter", enter)
     monkeypatch.setattr(loop, "abandon", lambda config: entered.clear())
-    reset_drain()
-    yield entered
-    reset_drain()
+    return entered
 
 
 def poll(source: PollShards, key: int, timer: Timer) -> list[int]:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,8 +17,10 @@ import pytest
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, Polling
 from transforms.kafka.session import Session
-from transforms.kafka.stop import LocalBudget, SharedBudget, StopConditions, request_drain, reset_drain
+from transforms.kafka.stop import LocalBudget, SharedBudget, StopConditions, request_drain
 from transforms.types import KafkaRecord
+
+pytestmark = pytest.mark.usefixtures("not_draining")
 
 A, B = ("in", 0), ("in", 1)
 
@@ -86,13 +88,6 @@ def read(polling: Polling, kafka: FakeSession) -> list[int]:
 
 def finished(polling: Polling, kafka: FakeSession) -> bool:
     return polling.finished(cast(Session, kafka))
-
-
-@pytest.fixture(autouse=True)
-def _no_drain() -> Iterator[None]:
-    reset_drain()
-    yield
-    reset_drain()
 
 
 # ---------------------------------------------------------------------- how much

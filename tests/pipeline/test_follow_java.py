@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +11,12 @@ from pipeline.follow_java import follow
 from tests.fake_model import signature
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.gate import Passed
-from transforms.kafka.stop import StopConditions, request_drain, reset_drain
+from transforms.kafka.stop import StopConditions, request_drain
 from transforms.predict import PredictConfig
 from transforms.stages import DecodeConfig, EncodeConfig
 from transforms.types import KafkaRecord, ModelMetadata
+
+pytestmark = pytest.mark.usefixtures("not_draining")
 
 SERVED = signature((-1,))
 
@@ -59,13 +60,6 @@ class Outputs:
 
     def clock(self) -> float:
         return self.now
-
-
-@pytest.fixture(autouse=True)
-def not_draining() -> Iterator[None]:
-    reset_drain()
-    yield
-    reset_drain()
 
 
 def gate_with(records: int, stop: StopConditions | None = None) -> Passed:

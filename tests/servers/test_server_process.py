@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import alive
 from tests.servers.server_process import running
 
 # A server with a child, in a process that can be killed: prints both process ids.
@@ -23,15 +23,6 @@ with running(["sh", "-c", "sleep 600 & echo $$ $!; wait"], Path(sys.argv[1])) as
     print(log_file.read_text(), flush=True)
     {then}
 """
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("then", ["pass", "time.sleep(600)"])
