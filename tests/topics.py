@@ -15,6 +15,7 @@ from typing import Any, Literal
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
+from transforms.kafka.vendor import is_transient
 from transforms.types import Headers, KafkaRecord
 
 Source = tuple[str, int, int]
@@ -128,8 +129,15 @@ def end_offsets(bootstrap: str, topic: str, isolation: Isolation = "read_committ
     level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
     admin = AdminClient(_client(bootstrap))
     places = [TopicPartition(topic, partition) for partition in range(partition_count(bootstrap, topic))]
-    futures = admin.list_offsets({place: OffsetSpec.latest() for place in places}, isolation_level=level)
-    return {place.partition: future.result(TIMEOUT_S).offset for place, future in futures.items()}
+    stop_at = time.monotonic() + TIMEOUT_S
+    while True:
+        futures = admin.list_offsets({place: OffsetSpec.latest() for place in places}, isolation_level=level)
+        try:
+            return {place.partition: future.result(TIMEOUT_S).offset for place, future in futures.items()}
+        except KafkaException as error:  # of a broker that has just come back, say
+            if not is_transient(error.args[0]) or time.monotonic() > stop_at:
+                raise
+        time.sleep(0.1)
 
 
 def wait_for_open_transactions(bootstrap: str, topic: str, timeout_s: float = 30) -> None:
