@@ -15,12 +15,12 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     package_data={
         "pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"],
-        "transforms.kafka.expansion": ["jars.lock", "pom.xml"],
-        "transforms.kafka.java": ["*.jar", "src/**/*.java"],
+        "transforms.kafka.beam.expansion": ["jars.lock", "pom.xml"],
+        "transforms.kafka.beam.java": ["*.jar", "src/**/*.java"],
     },
     install_requires=[
         "aiohttp>=3.9",
-        "apache-beam==2.73.0",  # exact: the local engine's metrics leak is closed in its internals (pipeline/direct.py)
+        "apache-beam==2.73.0",  # exact: a leak is closed in its internals (pipeline/runners/direct.py)
         "confluent-kafka>=2.11",
         "fastavro>=1.9",
         "grpcio>=1.62",

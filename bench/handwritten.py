@@ -26,7 +26,8 @@ import numpy as np
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
-from transforms.clients import tfserving_messages as messages_of
+from transforms.clients.tfserving import messages as messages_of
+from transforms.clients.wire.tensorflow.messages import DATA_TYPES
 
 BATCH = 64
 IN_FLIGHT = 16
@@ -128,7 +129,7 @@ class Handwritten:
         request = Request()
         request.model_spec.name = self.model
         tensor = request.inputs["x"]
-        tensor.dtype = messages_of.DATA_TYPES["DT_FLOAT"]
+        tensor.dtype = DATA_TYPES["DT_FLOAT"]
         for size in rows.shape:
             tensor.tensor_shape.dim.add(size=size)
         tensor.tensor_content = rows.tobytes()

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.recorded import LIMIT, Request, forwarding, read_message
 from transforms.clients import open_client
-from transforms.codecs import UNKNOWN_INPUT
+from transforms.formats.codecs import UNKNOWN_INPUT
 from transforms.types import Signature
 
 WIDTH = 4

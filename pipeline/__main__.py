@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from pipeline import options
+from pipeline.cli import options
 from transforms.errors import ConfigError
 
 

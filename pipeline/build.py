@@ -4,42 +4,24 @@ Predictions and failures travel as one PCollection of outcomes, not as tagged ou
 engine a Flatten, a GroupByKey or a Reshuffle behind the source splits the stage, and nothing behind it is emitted until the
 job ends. Everything here fuses into one stage, and one bundle of it is one Kafka transaction.
 
-With Beam's Java transforms (``--kafka_io=beam``) the stages can't be one: that graph is ``build_java.py``.
+With Beam's Java transforms (``--kafka_io=beam``) the stages can't be one: that graph is ``runners/build_java.py``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import apache_beam as beam
 
+from pipeline.job import Job
 from transforms.coders import OutputChunk
-from transforms.kafka.config import JavaKafka, KafkaConfig
-from transforms.kafka.guard import SessionGuard
-from transforms.kafka.shards import Shards
-from transforms.kafka.sink import WriteToKafka
-from transforms.kafka.source import ReadFromKafka
-from transforms.kafka.stop import StopConditions
-from transforms.predict import PredictChunks, PredictConfig
-from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
+from transforms.kafka.native.session_guard import SessionGuard
+from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.sink import WriteToKafka
+from transforms.kafka.native.source import ReadFromKafka
+from transforms.predict.dofn import PredictChunks
+from transforms.stages import DecodeChunks, EncodeChunks
 from transforms.types import DecodedChunk, PredictedChunk
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Job:
-    """Everything that a worker needs to run the graph; made by ``launch.py`` after all checks have passed.
-
-    Attributes:
-        java: How Beam's Java transforms are reached; ``None`` for the native ones.
-    """
-
-    kafka: KafkaConfig
-    stop: StopConditions
-    decode: DecodeConfig
-    predict: PredictConfig
-    encode: EncodeConfig
-    java: JavaKafka | None = None
 
 
 def build(
@@ -54,7 +36,7 @@ def build(
         prepare: With ``shards``: called once in every worker process.
     """
     if job.java is not None:
-        from pipeline.build_java import (
+        from pipeline.runners.build_java import (
             build_with_java,  # here: it loads Beam's part for other languages, which takes a while
         )
 

@@ -13,25 +13,26 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from pipeline import check_flags, worker
-from pipeline.check_flags import Asked
-from pipeline.check_output import Output
-from pipeline.config import Config
-from pipeline.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
+from pipeline import worker
+from pipeline.checking import flags as check_flags
+from pipeline.checking.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
+from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
+from pipeline.checking.flags import Asked
+from pipeline.checking.one_request import one_request
+from pipeline.checking.output import Output
+from pipeline.cli.config import Config
+from pipeline.cli.format_options import check_registry
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
-from pipeline.field_report import FieldRow, expected_rows, sampled_rows
-from pipeline.format_options import check_registry
-from pipeline.one_request import one_request
-from pipeline.status import Status
-from transforms.clients.saved_model_store import STORE
-from transforms.codecs import JSON
-from transforms.dispatch import FAIL
+from pipeline.reporting.status import Status
+from transforms.clients.saved_model.store import STORE
 from transforms.errors import ConfigError, ContractError, ScoringError
+from transforms.formats.codecs import JSON
 from transforms.guard import NoGuard
-from transforms.kafka.checks import Checker, Position, Topics
+from transforms.kafka.admin.checks import Checker, Position, Topics
+from transforms.kafka.admin.sample import read_sample
 from transforms.kafka.config import Partition
-from transforms.kafka.sample import read_sample
+from transforms.predict.dispatch import FAIL
 from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
 
 if TYPE_CHECKING:

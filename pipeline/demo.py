@@ -14,13 +14,13 @@ from typing import Any, Self
 import confluent_kafka as ck
 import orjson
 
-from pipeline.config import Config
+from pipeline.cli.config import Config
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
 from pipeline.embedded.generator import Published, publish_digits
 from pipeline.embedded.generator import records as generated_records
 from pipeline.embedded.model_server import EmbeddedModelServer
-from pipeline.status import Status
+from pipeline.reporting.status import Status
 
 PARTITIONS = 4
 RATE = 400.0

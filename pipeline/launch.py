@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import worker
-from pipeline.config import DATAFLOW, PRISM, Config
-from pipeline.contract import check_all, client_options, formats, kafka_config, served
+from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
+from pipeline.cli.config import DATAFLOW, PRISM, Config
+from pipeline.cli.format_options import check_registry
 from pipeline.demo import Demo
-from pipeline.format_options import check_registry
-from pipeline.instance import InstanceIds
-from pipeline.java import java_kafka
-from pipeline.metrics import serve_metrics
-from pipeline.prism import with_prism
-from pipeline.stats import Totals, open_rows
-from pipeline.status import Status, open_status, print_summary, write_summary
-from transforms.clients.saved_model_store import STORE
+from pipeline.process.instance import InstanceIds
+from pipeline.process.stats import Totals, open_rows
+from pipeline.reporting.metrics import serve_metrics
+from pipeline.reporting.status import Status, open_status, print_summary, write_summary
+from pipeline.runners.java import java_kafka
+from pipeline.runners.prism import with_prism
+from transforms.clients.saved_model.store import STORE
 from transforms.errors import ScoringError
-from transforms.kafka.checks import Checker, Topics
+from transforms.kafka.admin.checks import Checker, Topics
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
-    from pipeline.build import Job
+    from pipeline.job import Job
     from transforms.kafka.config import JavaKafka
 
 SHARD = "shard"
@@ -81,7 +81,7 @@ def launch(config: Config) -> int:
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
         if config.flink:
-            from pipeline import remote
+            from pipeline.runners.flink import job as remote
 
             return remote.run(config, job, topics.partitions, status)
         if config.runner == DATAFLOW:
@@ -98,7 +98,7 @@ def launch(config: Config) -> int:
 
 
 def _load_beam() -> None:
-    import pipeline.direct  # noqa: F401  # into sys.modules, in the background
+    import pipeline.runners.direct  # noqa: F401  # into sys.modules, in the background
 
 
 def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions]:
@@ -125,9 +125,9 @@ def _job(
     stop: StopConditions,
     java: JavaKafka | None,
 ) -> Job:
-    from pipeline.build import Job
-    from transforms.dispatch import DispatchOptions
-    from transforms.predict import PredictConfig
+    from pipeline.job import Job
+    from transforms.predict.dispatch import DispatchOptions
+    from transforms.predict.dofn import PredictConfig
     from transforms.retry import RetryPolicy
 
     decode, encode = formats(config, model, topics.max_value_bytes)
@@ -154,7 +154,7 @@ def _job(
 
 
 def _submit(config: Config, job: Job, status: Status) -> int:
-    from pipeline.dataflow import submit
+    from pipeline.runners.dataflow.submit import submit
 
     try:
         submitted = submit(job, config.beam_args)
@@ -191,7 +191,7 @@ def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, stat
 
 
 def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
-    from pipeline.workers import Workers
+    from pipeline.process.supervisor import Workers
 
     stop = job.stop
     if stop.max_records is not None:

@@ -1,6 +1,6 @@
 """One worker: runs the job in this process, drains on a signal, and ends with a status that says what happened.
 
-``python -m pipeline.worker`` is started by ``workers.py`` for ``--workers`` above 1, with its order on standard input.
+``python -m pipeline.worker`` is started by ``process/supervisor.py`` for ``--workers`` above 1, with its order on stdin.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.stats import WorkerStats
-from transforms.clients.saved_model_store import STORE
+from pipeline.process.stats import WorkerStats
+from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, ScoringError
 from transforms.observe import set_observer
 
 if TYPE_CHECKING:
-    from pipeline.build import Job
+    from pipeline.job import Job
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -84,9 +84,9 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     Returns:
         The exit status.
     """
-    from pipeline import direct
-    from pipeline.config import DIRECT
-    from transforms.kafka.sessions import close_sessions
+    from pipeline.cli.config import DIRECT
+    from pipeline.runners import direct
+    from transforms.kafka.native.sessions import close_sessions
 
     set_observer(stats)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -95,7 +95,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         if runner in DIRECT:
             direct.run(job, beam_args)
         else:
-            from pipeline import portable
+            from pipeline.runners import portable
 
             portable.run(job, runner, beam_args)
         close_sessions()

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tests.fake_model import Behaviour, Call, FakeModel, doubled
-from transforms.batching import Outcome
-from transforms.dispatch import Dispatcher, DispatchOptions
 from transforms.errors import (
     ModelError,
 )
 from transforms.observe import Observer, observer, set_observer
+from transforms.predict.batching import Outcome
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import Answer
 

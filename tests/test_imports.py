@@ -1,4 +1,4 @@
-"""Imports run one way: pipeline → transforms → transforms.clients → types and errors; and heavy ones only where needed."""
+"""Imports run one way, from the table ``LAYERS`` downwards, without circles; and heavy ones only where they are needed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,39 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 ROOT = Path(__file__).parent.parent
 BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
+
+
+LAYERS = (
+    ("transforms.types", "transforms.errors"),
+    ("transforms.outcomes",),
+    ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
+    ("transforms.observe", "transforms.child_process"),
+    ("transforms.clients.model_files", "transforms.clients.uri", "transforms.beam_files", "transforms.coders"),
+    ("transforms.clients.base",),
+    ("transforms.clients.wire",),
+    ("transforms.clients.tf_runtime",),
+    (
+        "transforms.clients.tfserving",
+        "transforms.clients.open_inference",
+        "transforms.clients.multi_model_server",
+        "transforms.clients.vertex",
+        "transforms.clients.saved_model",
+        "transforms.formats",
+        "transforms.kafka",
+    ),
+    ("transforms.clients",),
+    ("transforms.decode", "transforms.encode"),
+    ("transforms.stages",),
+    ("transforms.predict",),
+    ("transforms.handlers",),
+    ("transforms",),
+    ("pipeline",),
+)
+"""From the bottom up: a module may import what is below it, and its own package; never another of the same row."""
 
 
 def module_of(path: Path) -> str:
@@ -22,11 +49,11 @@ def module_of(path: Path) -> str:
 
 
 def imports(path: Path, *, at_the_top: bool = False) -> Iterator[str]:
-    """Every module that a file imports, in functions too unless ``at_the_top``; not what is for type checkers alone."""
+    """Every module that a file imports, in functions and for type checkers too unless ``at_the_top``."""
 
     def walk(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
         for node in nodes:
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            if at_the_top and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 continue
             if at_the_top and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 continue
@@ -74,61 +101,58 @@ def test_the_pipeline_never_imports_the_tests_nor_the_stubs() -> None:
             assert not [module for module in imports(path) if under(module, "transforms.testing")], path
 
 
-def test_clients_know_neither_beam_nor_kafka_and_of_ours_only_types_and_errors() -> None:
+def layer_of(module: str) -> tuple[int, str]:
+    """The row and the entry of ``LAYERS`` that a module belongs to: the longest name that fits."""
+    fitting = [(len(name), row, name) for row, names in enumerate(LAYERS) for name in names if under(module, name)]
+    assert fitting, f"{module} is in no layer"
+    _, row, name = max(fitting)
+    return row, name
+
+
+def test_imports_run_one_way() -> None:
+    """Counting those in functions and for type checkers."""
+    known = {module_of(path): path for folder in ("transforms", "pipeline") for path in files(folder)}
+    upwards = []
+    for name, path in known.items():
+        if under(name, "transforms.testing") or name == "transforms":  # the second only names what may be imported from it
+            continue
+        row, entry = layer_of(name)
+        for module in imports(path):
+            if module in known and module != "transforms":
+                other_row, other = layer_of(module)
+                if other_row > row or (other_row == row and other != entry):
+                    upwards.append(f"{name} imports {module}")
+    assert upwards == []
+
+
+def test_clients_know_neither_beam_nor_kafka() -> None:
     assert offences("transforms/clients", BEAM, KAFKA) == []
-    allowed = ("transforms.clients", "transforms.types", "transforms.errors", "transforms.secret_manager")
-    assert offences("transforms/clients", "transforms", allowed=allowed) == []
 
 
-def test_the_runtime_of_tensorflow_stands_below_the_clients() -> None:
-    """The client in the worker and the embedded server stand on it; of the clients it has the description of messages."""
-    below = ("transforms.clients.tf_runtime", "transforms.clients.tfserving_messages")
-    assert offences("transforms/clients/tf_runtime", "transforms", allowed=below) == []
+def test_kafka_by_librdkafka_and_by_beam_know_nothing_of_each_other() -> None:
+    assert offences("transforms/kafka/native", "transforms.kafka.beam", "transforms.kafka.admin") == []
+    assert offences("transforms/kafka/beam", "transforms.kafka.native", "transforms.kafka.admin", KAFKA) == []
+    assert offences("transforms/kafka/admin", "transforms.kafka.native", "transforms.kafka.beam") == []
 
 
-def test_secrets_stand_right_above_the_errors() -> None:
-    """Clients, Kafka and formats all refer to them."""
-    found = imports(ROOT / "transforms" / "secret_manager.py")
-    assert [name for name in found if under(name, "transforms", BEAM, KAFKA) and not under(name, "transforms.errors")] == []
-
-
-def test_types_and_errors_stand_at_the_bottom() -> None:
-    for name in ("types", "errors"):
-        found = [
-            module for module in imports(ROOT / "transforms" / f"{name}.py") if under(module, "transforms", BEAM, KAFKA)
-        ]
-        assert found == []
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "batching",
-        "decode",
-        "encode",
-        "casting",
-        "codecs",
-        "labels",
-        "dead_letter",
-        "retry",
-        "limiter",
-        "dispatch",
-        "observe",
-        "ask",
-        "features",
-        "outcomes",
-    ],
+BEAM_FREE = ("types", "errors", "retry", "observe", "guard", "secret_manager", "decode", "encode", "predict", "formats")
+BEAM_IN = (
+    "transforms.predict.dofn",
+    "transforms.predict.scorer",
+    "transforms.predict.transform",
+    "transforms.predict.stateful_batching",
+    "transforms.encode.transform",
 )
-def test_what_needs_no_beam_and_no_kafka_has_none(name: str) -> None:
-    found = [module for module in imports(ROOT / "transforms" / f"{name}.py") if under(module, BEAM, KAFKA)]
-    assert found == []
 
 
-def test_transforms_that_know_models_know_no_kafka_and_the_reverse() -> None:
-    models = ("transforms.clients", "transforms.predict", "transforms.dispatch", "transforms.decode", "transforms.encode")
-    assert offences("transforms/kafka", *models) == []
-    for name in ("predict", "dispatch", "stages", "decode", "encode", "scorer", "predict_elements", "records_out"):
-        assert not [m for m in imports(ROOT / "transforms" / f"{name}.py") if under(m, "transforms.kafka", KAFKA)], name
+def test_only_what_is_a_beam_transform_imports_beam_and_none_of_it_kafka() -> None:
+    for name in BEAM_FREE:
+        folder = ROOT / "transforms" / name
+        for path in files(f"transforms/{name}") if folder.is_dir() else [folder.with_suffix(".py")]:
+            forbidden = (KAFKA,) if module_of(path) in BEAM_IN or name == "formats" else (BEAM, KAFKA)
+            if name == "formats":
+                forbidden = (BEAM,)  # the schema registry's client is confluent-kafka's
+            assert not [module for module in imports(path) if under(module, *forbidden, "transforms.kafka")], path
 
 
 def test_tensorflow_is_never_imported_at_the_top() -> None:
@@ -140,12 +164,12 @@ def test_tensorflow_is_never_imported_at_the_top() -> None:
 
 
 def test_no_circles() -> None:
-    """Among the modules of ours, counting only imports at the top, which are those that could fail."""
+    """Among the modules of ours, counting imports in functions and for type checkers."""
     known = {module_of(path): path for folder in ("transforms", "pipeline") for path in files(folder)}
     graph = {
-        name: {module for module in imports(path, at_the_top=True) if module in known and module != name}
-        for name, path in known.items()
+        name: {module for module in imports(path) if module in known and module != name} for name, path in known.items()
     }
+    graph["transforms"] = set()  # it only names what may be imported from it
     done: set[str] = set()
 
     def visit(name: str, above: tuple[str, ...]) -> None:
@@ -184,7 +208,7 @@ def test_every_public_name_is_found() -> None:
 
 def test_flags_are_checked_without_loading_beam() -> None:
     """So that a wrong flag is answered at once."""
-    code = "from pipeline import options\noptions.parse(['--bootstrap_servers=h:1','--input_topic=a','--output_topic=b'])"
+    code = "from pipeline.cli.options import parse\nparse(['--bootstrap_servers=h:1','--input_topic=a','--output_topic=b'])"
     assert loaded(code, BEAM, "tensorflow", "grpc", "aiohttp") == []
 
 
@@ -192,10 +216,10 @@ def test_with_a_grpc_model_tensorflow_is_never_loaded() -> None:
     """Everything that such a job imports, one request over the wire, decode and encode included."""
     with TfServingGrpcStub() as stub:
         code = f"""
-import asyncio, pipeline.direct, pipeline.launch
+import asyncio, pipeline.runners.direct, pipeline.launch
 from transforms.clients import open_client
-from transforms.decode import Decoder
-from transforms.encode import Encoder
+from transforms.decode.decoder import Decoder
+from transforms.encode.encoder import Encoder
 from transforms.types import KafkaRecord, AnsweredSegment, PredictedChunk
 async def main():
     async with open_client({stub.uri()!r}) as client:

@@ -17,33 +17,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transforms.clients.base import ClientOptions
-    from transforms.dispatch import DispatchOptions
+    from transforms.encode.transform import DeadLetters, Encode
     from transforms.kafka.config import KafkaConfig
-    from transforms.kafka.guard import SessionGuard
-    from transforms.kafka.sink import WriteToKafka
-    from transforms.kafka.source import ReadFromKafka
+    from transforms.kafka.native.session_guard import SessionGuard
+    from transforms.kafka.native.sink import WriteToKafka
+    from transforms.kafka.native.source import ReadFromKafka
     from transforms.outcomes import FailedElement, Prediction
-    from transforms.predict_elements import Predict
-    from transforms.records_out import DeadLetters, Encode
+    from transforms.predict.dispatch import DispatchOptions
+    from transforms.predict.transform import Predict
     from transforms.retry import RetryPolicy
     from transforms.types import Failure, KafkaRecord, OutputRecord
 
 _HOMES = {
     "ClientOptions": "transforms.clients.base",
-    "DeadLetters": "transforms.records_out",
-    "DispatchOptions": "transforms.dispatch",
-    "Encode": "transforms.records_out",
+    "DeadLetters": "transforms.encode.transform",
+    "DispatchOptions": "transforms.predict.dispatch",
+    "Encode": "transforms.encode.transform",
     "FailedElement": "transforms.outcomes",
     "Failure": "transforms.types",
     "KafkaConfig": "transforms.kafka.config",
     "KafkaRecord": "transforms.types",
     "OutputRecord": "transforms.types",
-    "Predict": "transforms.predict_elements",
+    "Predict": "transforms.predict.transform",
     "Prediction": "transforms.outcomes",
-    "ReadFromKafka": "transforms.kafka.source",
+    "ReadFromKafka": "transforms.kafka.native.source",
     "RetryPolicy": "transforms.retry",
-    "SessionGuard": "transforms.kafka.guard",
-    "WriteToKafka": "transforms.kafka.sink",
+    "SessionGuard": "transforms.kafka.native.session_guard",
+    "WriteToKafka": "transforms.kafka.native.sink",
 }
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 What travels with a job (its options, its graph, a pickled DoFn) holds the reference only; the process that opens the
 connection asks for the value, by its own identity. In Beam's Java transforms the same is done by
-``transforms/kafka/java/src/scoring/SecretManagerConfigProvider.java``.
+``transforms/kafka/beam/java/src/scoring/SecretManagerConfigProvider.java``.
 
 Source: https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access.
 """

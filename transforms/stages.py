@@ -1,4 +1,4 @@
-"""Decode and Encode as Beam stages over chunks; the work is in ``decode.py`` and ``encode.py``, which know no Beam."""
+"""Decode and Encode as Beam stages over chunks; the work is in ``decode/`` and ``encode/``, which know no Beam."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 
-from transforms.codecs import PROTOBUF
 from transforms.coders import OutputChunk
-from transforms.decode import Decoder
-from transforms.encode import Encoder
+from transforms.decode.decoder import Decoder
+from transforms.encode.encoder import Encoder
+from transforms.formats.codecs import PROTOBUF
 from transforms.formats.lookup import SchemaLookup
 from transforms.formats.options import FormatOptions
 from transforms.formats.registry import Registry

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.__main__ import run
-from pipeline.flex_template import flags_of, with_local_files
+from pipeline.runners.dataflow.flex_template import flags_of, with_local_files
 from transforms.errors import ConfigError
 
 if __name__ == "__main__":

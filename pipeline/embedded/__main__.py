@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if config.server is not None and not config.verbose:
         _silence_tensorflow()
-    from transforms.clients.tf_runtime.status import ServingError
+    from transforms.clients.tf_runtime.serving_error import ServingError
     from transforms.errors import ScoringError
 
     try:

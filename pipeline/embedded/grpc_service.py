@@ -15,10 +15,10 @@ import grpc
 from grpc import aio
 
 from pipeline.embedded import inference
+from pipeline.embedded.http_status import grpc_message
 from pipeline.embedded.servable import Models
-from pipeline.embedded.status import grpc_message
-from transforms.clients import tfserving_messages as messages
-from transforms.clients.tf_runtime.status import ServingError
+from transforms.clients.tf_runtime.serving_error import ServingError
+from transforms.clients.tfserving import messages
 
 HOST = "127.0.0.1"
 

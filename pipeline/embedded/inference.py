@@ -11,16 +11,16 @@ from typing import Any
 from pipeline.embedded.messages import serialized_examples
 from pipeline.embedded.servable import DEFAULT_SIGNATURE, Models, Servable
 from transforms.clients.tf_runtime.inference import run_classify, run_regress, run_signature
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 from transforms.clients.tf_runtime.tensor_protos import fill_proto, from_proto
-from transforms.clients.tfserving_messages import (
+from transforms.clients.tfserving.messages import (
     ClassificationResponse,
     GetModelMetadataResponse,
     GetModelStatusResponse,
     PredictResponse,
     RegressionResponse,
-    SignatureDefMap,
 )
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
 STATE_AVAILABLE = 30
 SIGNATURE_DEF = "signature_def"

@@ -16,8 +16,9 @@ import numpy as np
 from google.protobuf import json_format
 
 from pipeline.embedded.inference import SIGNATURE_DEF
-from transforms.clients.tf_runtime.status import Code, invalid_argument
-from transforms.clients.tfserving_messages import VERSION_STATES, SignatureDefMap
+from transforms.clients.tf_runtime.serving_error import Code, invalid_argument
+from transforms.clients.tfserving.messages import VERSION_STATES
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _UNWRITABLE = {np.dtype(name) for name in ("float16", "uint16", "complex64", "complex128")}

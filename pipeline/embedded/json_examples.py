@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.embedded.json_parse import debug_string, is_base64_object, type_string
 from pipeline.embedded.json_tensors import decode_base64
-from transforms.clients.tf_runtime.status import invalid_argument
-from transforms.clients.tfserving_messages import Example
+from transforms.clients.tf_runtime.serving_error import invalid_argument
+from transforms.clients.wire.tensorflow.messages import Example
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64", None: "UNKNOWN"}
 

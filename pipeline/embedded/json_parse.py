@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from transforms.clients.tf_runtime.status import invalid_argument
+from transforms.clients.tf_runtime.serving_error import invalid_argument
 
 _DEBUG_LIMIT = 256
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.embedded.json_parse import debug_string, is_base64_object, type_string
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 from transforms.clients.tf_runtime.session import DTYPES
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 TYPE_NAMES = {
     1: "float", 2: "double", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64", 9: "int64",

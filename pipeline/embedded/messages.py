@@ -1,4 +1,4 @@
-"""The few messages the server needs beyond the client's (``transforms/clients/tfserving_messages.py``).
+"""The few messages the server needs beyond the client's (``transforms/clients/tfserving/messages.py``).
 
 Their nested messages are declared as ``bytes``, which is the same on the wire: so examples are passed on without being
 parsed, as TensorFlow Serving does with its ``SerializedInput`` (apis/internal/serialized_input.proto).

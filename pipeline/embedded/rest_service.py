@@ -15,14 +15,14 @@ from typing import Any
 from aiohttp import web
 
 from pipeline.embedded import inference, json_answers
+from pipeline.embedded.http_status import HTTP_STATUS
 from pipeline.embedded.json_examples import read_examples
 from pipeline.embedded.json_parse import debug_string, parse_object
 from pipeline.embedded.json_tensors import read_inputs
 from pipeline.embedded.servable import DEFAULT_SIGNATURE, Models
-from pipeline.embedded.status import HTTP_STATUS
-from transforms.clients import tfserving_messages as messages
 from transforms.clients.tf_runtime.inference import run_signature
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
+from transforms.clients.tfserving import messages
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 2**30

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from transforms.clients.tf_runtime.meta_graph import signatures_of
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 from transforms.clients.tf_runtime.session import Session
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 

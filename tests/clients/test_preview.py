@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.clients import mms_http, oip_grpc, oip_http, tfserving_grpc, tfserving_rest, vertex
 from transforms.clients.base import ClientOptions, RequestPreview
+from transforms.clients.multi_model_server import http as mms_http
+from transforms.clients.open_inference import grpc as oip_grpc
+from transforms.clients.open_inference import http as oip_http
+from transforms.clients.tfserving import grpc as tfserving_grpc
+from transforms.clients.tfserving import rest as tfserving_rest
+from transforms.clients.vertex import client as vertex
+from transforms.clients.vertex import transport
 from transforms.testing.mms_stub import TorchServeStub
 from transforms.testing.oip_grpc_stub import OipGrpcStub
 from transforms.testing.oip_http_stub import OipHttpStub, OipJsonStub
@@ -96,7 +102,7 @@ def test_multi_model_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "protocol", "method"), [(VertexGrpcStub, "gRPC", vertex.PREDICT), (VertexRestStub, "HTTP", "POST")]
+    ("kind", "protocol", "method"), [(VertexGrpcStub, "gRPC", transport.PREDICT), (VertexRestStub, "HTTP", "POST")]
 )
 def test_vertex(kind: type[VertexStub], protocol: str, method: str) -> None:
     with kind() as stub:

@@ -28,9 +28,9 @@ from apache_beam.portability.api import beam_runner_api_pb2 as proto
 from apache_beam.portability.api import endpoints_pb2
 from google.protobuf import json_format, struct_pb2
 
-from pipeline.prism import with_prism
+from pipeline.runners.prism import with_prism
 from transforms.child_process import child_server, free_port
-from transforms.kafka.expansion.service import expansion_service
+from transforms.kafka.beam.expansion.service import expansion_service
 
 STABLE_INPUT = common_urns.requirements.REQUIRES_STABLE_INPUT.urn
 OVER = ("DONE", "FAILED", "CANCELLED", "DRAINED")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import options
-from pipeline.flags import BY_NAME, FLAGS
-from pipeline.flex_template import LEFT_OUT, flags_of, metadata, with_local_files
+from pipeline.cli import options
+from pipeline.cli.flags import BY_NAME, FLAGS
+from pipeline.runners.dataflow.flex_template import LEFT_OUT, flags_of, metadata, with_local_files
 from tests.deploy.tools import DEPLOY, run_tool
 from tests.memory_file_system import MemoryFileSystem
 from transforms.errors import ConfigError
@@ -35,7 +35,7 @@ print(len(message.parameters))
 
 
 def test_the_file_is_what_the_flags_say() -> None:
-    """Else: python -m pipeline.flex_template > deploy/dataflow/metadata.json."""
+    """Else: python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json."""
     assert json.loads(FILE.read_text(encoding="utf-8")) == metadata()
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import options
-from pipeline.config import Config
-from pipeline.metrics import serve_metrics
-from pipeline.stats import WorkerStats
+from pipeline.cli import options
+from pipeline.cli.config import Config
+from pipeline.process.stats import WorkerStats
+from pipeline.reporting.metrics import serve_metrics
 from tests.deploy.tools import DEPLOY, documents, flink_crd, run_tool
 
 COMPOSE = DEPLOY / "docker-compose.yml"

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from transforms.clients import tfserving_messages as messages
 from transforms.clients.tf_runtime.tensor_protos import fill_proto, from_proto
+from transforms.clients.tfserving import messages
 
 _ANSWERS = {
     messages.PREDICT: messages.PredictResponse,

@@ -21,9 +21,9 @@ from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, needs_testdata
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
-from transforms.clients.tf_example import build_example
 from transforms.clients.tf_runtime.meta_graph import signatures_of
 from transforms.clients.tf_runtime.session import Session
+from transforms.clients.wire.tensorflow.example import build_example
 from transforms.errors import ModelError, NotServedError, RejectedError
 from transforms.types import Answer, ModelMetadata, Signature, TensorSpec
 

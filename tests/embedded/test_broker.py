@@ -15,7 +15,7 @@ from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import load_digits
 from pipeline.embedded.generator import BROKEN_PER_KIND, KINDS, publish_digits, records
 from transforms.errors import KafkaError
-from transforms.kafka.checks import TIMEOUT_S, Checker
+from transforms.kafka.admin.checks import TIMEOUT_S, Checker
 from transforms.kafka.config import KafkaConfig
 
 ANSWERS_AT_ONCE_S = TIMEOUT_S / 2

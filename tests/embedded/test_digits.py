@@ -13,7 +13,7 @@ from pipeline.embedded.digits import IMAGES_PATH, MODEL_DIR, load_digits
 from pipeline.embedded.generator import grey_png
 from tests.embedded.rpc import failure, predict, strings
 from tests.embedded.servers import Served
-from transforms.clients import tfserving_messages as messages
+from transforms.clients.tfserving import messages
 
 
 def test_images_are_scikit_learns() -> None:

@@ -10,13 +10,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from pipeline.embedded.http_status import HTTP_STATUS
 from pipeline.embedded.messages import Input
-from pipeline.embedded.status import HTTP_STATUS
 from tests.embedded.rpc import call, failure, floats, predict, strings
 from tests.embedded.servers import DTYPES, needs_testdata
-from transforms.clients import tfserving_messages as messages
-from transforms.clients.tf_example import build_example
-from transforms.clients.tf_runtime.status import Code
+from transforms.clients.tf_runtime.serving_error import Code
+from transforms.clients.tfserving import messages
+from transforms.clients.wire.tensorflow.example import build_example
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
 TWO = "half_plus_two_2_versions"
 StatusCode = grpc.StatusCode
@@ -253,7 +254,7 @@ def test_metadata_requests(channel: grpc.Channel) -> None:
     request.metadata_field[0] = "signature_def"
     response = call(channel, messages.GET_MODEL_METADATA, request)
     assert response.metadata["signature_def"].type_url == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
-    signatures = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+    signatures = SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
     assert signatures["fixed"].inputs["x"].tensor_shape.dim[0].size == 4
     assert list(signatures["defaults"].defaults) == ["y"]
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.embedded.rpc import call, floats, predict
 from tests.embedded.servers import TESTDATA, Served, needs_testdata
-from transforms.clients import tfserving_messages as messages
-from transforms.clients.tf_example import build_example
+from transforms.clients.tfserving import messages
+from transforms.clients.wire.tensorflow.example import build_example
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
 pytestmark = needs_testdata
 
@@ -43,7 +44,7 @@ def test_published(channel: grpc.Channel, model: str, version: int, name: str, s
     request.model_spec.name = model
     request.model_spec.version.value = version
     response = call(channel, messages.GET_MODEL_METADATA, request)
-    published = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def[name]
+    published = SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def[name]
     assert published.method_name == signature["method_name"]
     assert sorted(published.inputs) == sorted(signature["inputs"])
     assert sorted(published.outputs) == sorted(signature["outputs"])

@@ -11,7 +11,7 @@ import pytest
 from examples import kafka_to_kafka, predict_transform, run_inference
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import topics
-from transforms.kafka.sessions import close_sessions
+from transforms.kafka.native.sessions import close_sessions
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.decode import Decoder
+from transforms.decode.decoder import Decoder
 from transforms.formats.options import FormatOptions
 from transforms.types import METHOD_PREDICT, DecodedChunk, KafkaRecord, Signature, TensorSpec
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from transforms.decode import Decoder
+from transforms.decode.decoder import Decoder
 from transforms.formats.lookup import SchemaLookup
 from transforms.formats.options import FormatOptions, RegistryConfig
 from transforms.formats.registry import Registry

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.formats.decoding import X, classes, decode, records, rows_of
 from tests.formats.framed import Framed
-from transforms.decode import Decoder
-from transforms.encode import Encoder
+from transforms.decode.decoder import Decoder
+from transforms.encode.encoder import Encoder
 from transforms.formats.options import FormatOptions, RegistryConfig
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.types import AnsweredSegment, PredictedChunk

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.formats.decoding import UNKNOWN, classes, decode, records, rows_of, takes
-from transforms.casting import Caster, FieldMismatch
-from transforms.decode import Decoder
+from transforms.decode.decoder import Decoder
 from transforms.errors import ContractError
+from transforms.formats.casting import Caster, FieldMismatch
 from transforms.formats.npy import NpyReader
 from transforms.types import TensorSpec
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.formats.decoding import X, classes, records, rows_of, takes
 from tests.formats.framed import Framed
-from transforms.decode import Decoder
+from transforms.decode.decoder import Decoder
 from transforms.errors import ContractError
 from transforms.formats.avro_schema import SchemaError
 from transforms.formats.protobuf import ProtobufError, ProtobufReader

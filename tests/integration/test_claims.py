@@ -11,7 +11,7 @@ import pytest
 from tests import topics
 from transforms.errors import FencedError
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.session import Session
+from transforms.kafka.native.session import Session
 from transforms.types import KafkaRecord, OutputRecord
 
 OpenShard = Callable[[int, int], Session]

@@ -13,7 +13,7 @@ from tests import topics
 from tests.embedded.servers import Served, needs_testdata
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
-from transforms.clients.tf_example import build_example
+from transforms.clients.wire.tensorflow.example import build_example
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka.memory_job import Listener
+from tests.kafka.native.memory_job import Listener
 from transforms.observe import observer, set_observer
 
 

@@ -9,7 +9,7 @@ import confluent_kafka as ck
 import pytest
 
 from transforms.kafka.config import AT_LEAST_ONCE, PROTECTED, KafkaConfig
-from transforms.kafka.source import config_from_properties
+from transforms.kafka.native.source import config_from_properties
 
 CONFIG = KafkaConfig("127.0.0.1:1", ("in",), "group", "host-3")
 

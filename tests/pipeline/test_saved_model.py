@@ -12,14 +12,14 @@ import confluent_kafka as ck
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
-from tests.pipeline.parsing import mistake, parse
+from tests.pipeline.cli.parsing import mistake, parse
 
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from pipeline import options
+from pipeline.cli import options
 from pipeline.launch import launch
 from tests.memory_file_system import MemoryFileSystem
 model = Path(sys.argv[1])

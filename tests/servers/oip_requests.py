@@ -11,8 +11,8 @@ import numpy as np
 from tests.dispatching import by_row
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
-from transforms.dispatch import Dispatcher, DispatchOptions
 from transforms.errors import ModelError
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 
 TIMEOUT_S = 30.0

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from tests.clients.test_tfserving_rest import instances
+from tests.clients.tfserving.test_rest import instances
 from tests.dispatching import by_row
 from tests.servers.kserve_v1 import MODEL, kserve_v1
-from transforms.batching import Outcome
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
-from transforms.decode import Decoder
-from transforms.dispatch import Dispatcher, DispatchOptions
+from transforms.decode.decoder import Decoder
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, UnavailableError
+from transforms.predict.batching import Outcome
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from tests.clients.test_tfserving_rest import instances
+from tests.clients.tfserving.test_rest import instances
 from tests.servers.multi_model_server import MODEL, Address, multi_model_server
 from tests.servers.predictions import HALF_PLUS_TWO, ROW, TIMEOUT_S, PredictionsServer
 from transforms.clients.base import ModelClient

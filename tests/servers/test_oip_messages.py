@@ -15,8 +15,8 @@ import pytest
 
 from tests.servers import mlserver, triton
 from tests.servers.environment import environment
-from transforms.clients import oip_messages as messages
-from transforms.clients.oip_tensors import from_raw, to_raw
+from transforms.clients.open_inference import messages
+from transforms.clients.open_inference.tensors import from_raw, to_raw
 
 # Run there: prints every message's fields, and what it reads of a request and writes as an answer, in hexadecimal.
 _THEIRS = """

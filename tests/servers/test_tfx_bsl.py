@@ -21,7 +21,7 @@ import pytest
 from tests.embedded.servers import TESTDATA, needs_testdata
 from tests.servers.environment import environment
 from transforms.clients import open_client
-from transforms.clients.tf_example import build_example
+from transforms.clients.wire.tensorflow.example import build_example
 
 PINS = (
     "tfx-bsl==1.21.0",

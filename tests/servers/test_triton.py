@@ -24,7 +24,7 @@ from tests.servers.oip_requests import (
 )
 from tests.servers.triton import triton
 from transforms.clients.base import ModelClient
-from transforms.clients.oip_http import OipHttpClient
+from transforms.clients.open_inference.http import OipHttpClient
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
 from transforms.types import Answer, TensorSpec
 

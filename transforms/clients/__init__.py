@@ -10,18 +10,18 @@ from transforms.errors import ConfigError
 from transforms.secret_manager import resolve_all
 
 SCHEMES = {
-    "grpc": "transforms.clients.tfserving_grpc",
-    "grpcs": "transforms.clients.tfserving_grpc",
-    "http": "transforms.clients.tfserving_rest",
-    "https": "transforms.clients.tfserving_rest",
-    "oip+grpc": "transforms.clients.oip_grpc",
-    "oip+grpcs": "transforms.clients.oip_grpc",
-    "oip+http": "transforms.clients.oip_http",
-    "oip+https": "transforms.clients.oip_http",
-    "mms+http": "transforms.clients.mms_http",
-    "mms+https": "transforms.clients.mms_http",
-    "vertex": "transforms.clients.vertex",
-    "saved_model": "transforms.clients.saved_model",
+    "grpc": "transforms.clients.tfserving.grpc",
+    "grpcs": "transforms.clients.tfserving.grpc",
+    "http": "transforms.clients.tfserving.rest",
+    "https": "transforms.clients.tfserving.rest",
+    "oip+grpc": "transforms.clients.open_inference.grpc",
+    "oip+grpcs": "transforms.clients.open_inference.grpc",
+    "oip+http": "transforms.clients.open_inference.http",
+    "oip+https": "transforms.clients.open_inference.http",
+    "mms+http": "transforms.clients.multi_model_server.http",
+    "mms+https": "transforms.clients.multi_model_server.http",
+    "vertex": "transforms.clients.vertex.client",
+    "saved_model": "transforms.clients.saved_model.client",
 }
 """URI scheme to the module whose ``parse(uri)`` checks a URI and whose ``open(uri, options)`` makes the client."""
 

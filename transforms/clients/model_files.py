@@ -1,7 +1,7 @@
 """Where the files of a model in the worker are: this machine's disk, or a file system that the caller brings along.
 
 Clients never import Beam, so Beam's file systems (``gs://``, ``hdfs://`` …) come in through ``ClientOptions.model_files``:
-``transforms.model_files.BeamFiles``.
+``transforms.beam_files.BeamFiles``.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from typing import Any
 import fastavro
 from fastavro import _read_py as read_in_python
 
-from transforms.codecs import FormatError
 from transforms.formats.avro_schema import ParsedSchema, parse_avro_schema
+from transforms.formats.codecs import FormatError
 
 CONTAINER = b"Obj\x01"
 """What an Avro object container file begins with."""

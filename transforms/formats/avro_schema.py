@@ -13,7 +13,7 @@ from typing import Any
 
 import fastavro
 
-from transforms.codecs import FormatError
+from transforms.formats.codecs import FormatError
 
 _DECIMAL = "decimal"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.codecs import FormatError, parse_json
+from transforms.formats.codecs import FormatError, parse_json
 
 FRAME_BYTES = 5
 MAX_ID = (1 << 31) - 1

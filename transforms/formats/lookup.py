@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from transforms.codecs import FormatError
 from transforms.errors import ModelError, TransientError, UnavailableError
+from transforms.formats.codecs import FormatError
 from transforms.formats.registry import RegisteredSchema
 from transforms.formats.schemas import FramedReader
 from transforms.guard import CHECK_S, BundleGuard

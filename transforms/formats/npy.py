@@ -13,8 +13,8 @@ import struct
 import numpy as np
 from numpy.lib import format as npy_format
 
-from transforms.casting import BFLOAT16_OVERFLOW, FLOAT_CODES, MAX_RANK, FieldMismatch
-from transforms.codecs import FormatError, row_shape
+from transforms.formats.casting import BFLOAT16_OVERFLOW, FLOAT_CODES, MAX_RANK, FieldMismatch
+from transforms.formats.codecs import FormatError, row_shape
 from transforms.types import TensorSpec
 
 MAGIC = b"\x93NUMPY"

@@ -19,7 +19,7 @@ class RegistryConfig:
 
 
 Paths = tuple[tuple[str, str], ...]
-"""Names, each with a path into a document, such as ``("x", "$.a.b")``; see ``transforms.field_paths``."""
+"""Names, each with a path into a document, such as ``("x", "$.a.b")``; see ``transforms.decode.field_paths``."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

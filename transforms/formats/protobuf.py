@@ -20,8 +20,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from transforms.codecs import FormatError
 from transforms.formats.avro_schema import SchemaError
+from transforms.formats.codecs import FormatError
 
 _MAX_INDEXES = 100  # deeper than protobuf itself lets messages nest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from transforms.codecs import AVRO, JSON, NPY, PROTOBUF
 from transforms.errors import ContractError
+from transforms.formats.codecs import AVRO, JSON, NPY, PROTOBUF
 from transforms.formats.frame import FramedJson
 from transforms.formats.options import FormatOptions
 from transforms.types import Signature

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from transforms.codecs import FormatError
 from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
+from transforms.formats.codecs import FormatError
 from transforms.formats.frame import MAX_ID
 from transforms.formats.options import RegistryConfig
 from transforms.secret_manager import resolve_all

@@ -6,9 +6,9 @@ import abc
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from transforms.codecs import AVRO, PROTOBUF, FormatError
 from transforms.formats.avro import AvroReader
 from transforms.formats.avro_schema import ParsedSchema, SchemaError, parse_avro_schema
+from transforms.formats.codecs import AVRO, PROTOBUF, FormatError
 from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
 from transforms.formats.registry import RegisteredSchema
 from transforms.types import KafkaRecord

@@ -27,11 +27,11 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from transforms.clients import check_uri
 from transforms.clients.base import ClientOptions
-from transforms.dispatch import FAIL, DispatchOptions
 from transforms.errors import ConfigError
 from transforms.handlers.loaded import LoadedModel
+from transforms.predict.dispatch import FAIL, DispatchOptions
+from transforms.predict.scorer import ScorerConfig, client_with_files
 from transforms.retry import RetryPolicy
-from transforms.scorer import ScorerConfig, client_with_files
 from transforms.types import Failure
 
 

@@ -1,7 +1,7 @@
 """``LoadedModel``: what ``load_model`` gives: connections to one model, one for each thread that is at work.
 
 Beam shares a loaded model among all threads of a worker, and never tells when it is done with it. A connection has an
-asyncio loop that runs in the thread that calls (``transforms/request_loop.py``), so each call takes one of its own out of a
+asyncio loop that runs in the thread that calls (``predict/request_loop.py``), so each call takes one of its own out of a
 pool; what is idle is closed when the model is dropped, or at the interpreter's end.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from apache_beam.ml.inference.base import PredictionResult
 
 from transforms.outcomes import FailedElement, Outcome
-from transforms.scorer import Scorer, ScorerConfig
+from transforms.predict.scorer import Scorer, ScorerConfig
 
 
 class LoadedModel:

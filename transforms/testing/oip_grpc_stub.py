@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients import oip_messages as messages
-from transforms.clients.oip_tensors import (
+from transforms.clients.open_inference import messages
+from transforms.clients.open_inference.tensors import (
     datatype_of,
     datatype_of_array,
     dtype_name,

@@ -17,8 +17,16 @@ from urllib.parse import unquote
 import numpy as np
 from aiohttp import web
 
-from transforms.clients.oip_bodies import HEADER_LENGTH
-from transforms.clients.oip_tensors import datatype_of, datatype_of_array, dtype_name, from_data, from_raw, to_data, to_raw
+from transforms.clients.open_inference.bodies import HEADER_LENGTH
+from transforms.clients.open_inference.tensors import (
+    datatype_of,
+    datatype_of_array,
+    dtype_name,
+    from_data,
+    from_raw,
+    to_data,
+    to_raw,
+)
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up

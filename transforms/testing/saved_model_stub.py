@@ -19,11 +19,11 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-from transforms.clients.saved_model import SavedModelClient, parse
-from transforms.clients.saved_model_loading import Loader
-from transforms.clients.saved_model_store import ModelStore
+from transforms.clients.saved_model.client import SavedModelClient, parse
+from transforms.clients.saved_model.loading import Loader
+from transforms.clients.saved_model.store import ModelStore
 from transforms.clients.tf_runtime.meta_graph import meta_graph_of
-from transforms.clients.tf_runtime.status import Code, ServingError
+from transforms.clients.tf_runtime.serving_error import Code, ServingError
 from transforms.testing.faults import StubError
 from transforms.testing.signature_protos import signature_map
 from transforms.testing.stub_model import check_inputs

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.clients import tfserving_messages as messages
-from transforms.clients.tensors import dtype_of
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
+from transforms.clients.wire.tensorflow.tensors import dtype_of
 from transforms.testing.stub_model import StubModel
 from transforms.types import TensorSpec
 
 
 def signature_map(model: StubModel) -> Any:
     """Returns a model's signatures as a ``SignatureDefMap``; the tensor of an input or output is ``NAME:0``."""
-    definitions = messages.SignatureDefMap()
+    definitions = SignatureDefMap()
     for name, (signature, _) in model.signatures.items():
         definition = definitions.signature_def[name]
         definition.method_name = signature.method

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients import tfserving_messages as messages
-from transforms.clients.tensors import dtype_name, fill_tensor, read_tensor
+from transforms.clients.tfserving import messages
+from transforms.clients.wire.tensorflow.tensors import dtype_name, fill_tensor, read_tensor
 from transforms.errors import MalformedAnswerError
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError

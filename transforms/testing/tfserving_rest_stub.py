@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from transforms.clients.tensors import dtype_of
-from transforms.clients.tf_example import build_example
-from transforms.clients.tfserving_messages import DATA_TYPES
+from transforms.clients.wire.tensorflow.example import build_example
+from transforms.clients.wire.tensorflow.messages import DATA_TYPES
+from transforms.clients.wire.tensorflow.tensors import dtype_of
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up

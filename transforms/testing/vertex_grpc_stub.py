@@ -16,7 +16,7 @@ from google.protobuf.struct_pb2 import Value
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no types
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # likewise
 
-from transforms.clients.vertex import PREDICT
+from transforms.clients.vertex.transport import PREDICT
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
 from transforms.testing.vertex_stub import VertexStub, serve

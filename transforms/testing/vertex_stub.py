@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients.tfserving_json import INSTANCES
+from transforms.clients.wire.json_outputs import INSTANCES
 from transforms.testing.faults import Fault, StubError
 from transforms.testing.stub_model import StubModel, check_inputs
 from transforms.testing.stub_server import StubServer, Tls

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 
 
 class Runner(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from transforms.clients.tfserving_messages import SignatureDefMap
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from transforms.clients.tf_runtime.library import TSTRING_BYTES, Buffer, Deallocator, Output, library
-from transforms.clients.tf_runtime.status import Code, ServingError
+from transforms.clients.tf_runtime.serving_error import Code, ServingError
 
 SERVE = "serve"
 """The tag of the graph that is meant for serving."""

@@ -1,7 +1,7 @@
 """``tensorflow.TensorProto`` to NumPy arrays and back, as ``Tensor::FromProto`` and ``Tensor::AsProtoField`` do it.
 
-Kept apart from the client's ``transforms/clients/tensors.py`` on purpose: a mistake in one must not be cancelled out by
-the same mistake in the other.
+Kept apart from the client's ``wire/tensorflow/tensors.py`` on purpose: a mistake in one must not be cancelled out by the
+same mistake in the other.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 from transforms.clients.tf_runtime.session import DT_STRING, DTYPES
-from transforms.clients.tf_runtime.status import Code, ServingError, invalid_argument
 
 _FIELDS = {
     1: "float_val",

@@ -1,0 +1,1 @@
+"""Whether model, topics, flags and records fit, before anything is consumed."""

@@ -1,0 +1,131 @@
+"""Whether model, topics and flags fit together: found out before anything is consumed.
+
+``python -m pipeline`` does this before every run, and ``python -m pipeline.check`` does it alone.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline.cli.config import Config
+from transforms.beam_files import BeamFiles
+from transforms.clients.base import ClientOptions
+from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
+from transforms.kafka.config import KafkaConfig
+from transforms.predict.ask import ask_model
+from transforms.retry import RetryPolicy
+from transforms.types import ModelMetadata
+
+if TYPE_CHECKING:
+    from transforms.stages import DecodeConfig, EncodeConfig
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+
+CHECK_TIMEOUT_S = 10.0
+LOAD_TIMEOUT_S = 900.0
+"""For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
+
+CHUNK_BATCHES = 8
+"""A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
+
+
+def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]) -> tuple[_A, _B]:
+    """Runs the checks side by side; tells the mistakes of all.
+
+    Raises:
+        ContractError: One or more found something wrong.
+    """
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        asked, looked, schemas = pool.submit(model), pool.submit(topics), pool.submit(registry)
+    errors = [future.exception() for future in (asked, looked, schemas)]
+    if mistakes := [str(error) for error in errors if isinstance(error, ScoringError)]:
+        raise ContractError("\n".join(mistakes))
+    schemas.result()
+    return asked.result(), looked.result()
+
+
+def served(config: Config) -> ModelMetadata:
+    """Asks the model server what it serves.
+
+    Raises:
+        ContractError: It can't be reached, or does not serve that.
+    """
+    try:
+        return ask_model(config.model, client_options(config), ask_timeout_s(config))
+    except TransientError as error:
+        problem = "the model can't be loaded now" if config.model_in_worker else "the model server can't be reached"
+        raise ContractError(f"--model={config.model}: {problem}: {error}") from error
+    except NotServedError as error:
+        raise ContractError(f"--model={config.model}: {error}") from error
+
+
+def ask_timeout_s(config: Config) -> float:
+    """How long to wait for the model's metadata."""
+    return LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
+
+
+def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -> tuple[DecodeConfig, EncodeConfig]:
+    """How records are read and written; checks that the model's signature can be served so.
+
+    Raises:
+        ContractError: They do not fit; the message names the flag, the field and the cure.
+    """
+    from transforms.stages import DecodeConfig, EncodeConfig  # here: it loads Beam, which takes a second
+
+    merge = config.output_mode == "merge"
+    decode = DecodeConfig(
+        model.signature,
+        config.input_format,
+        config.window_seconds,
+        merge,
+        config.formats,
+        RetryPolicy(config.retry_deadline_s),
+        config.on_unavailable,
+    )
+    decode.decoder()
+    encode = EncodeConfig(
+        config.output_topic,
+        config.dead_letter_topic,
+        model.model,
+        config.output_mode,
+        config.labels,
+        config.top_k,
+        model.signature,
+        max_value_bytes,
+        tuple(name for name, _ in config.formats.pass_through),
+        config.formats.registry is not None,
+    )
+    encode.encoder()
+    return decode, encode
+
+
+def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
+    """What the source and the sink of the job share."""
+    return KafkaConfig(
+        config.bootstrap_servers,
+        config.input_topics,
+        config.group_id,
+        instance_id,
+        delivery=config.delivery,
+        assignment=config.assignment,
+        properties=config.kafka_properties,
+        chunk_records=CHUNK_BATCHES * config.batch_max_size,
+        batch_max_size=config.batch_max_size,
+        batch_max_wait_ms=config.batch_max_wait_ms,
+        one_outcome_each=True,
+    )
+
+
+def client_options(config: Config) -> ClientOptions:
+    """What the model's client needs besides its URI."""
+    return ClientOptions(
+        tls_ca_file=config.model_ca_file,
+        tls_cert_file=config.model_cert_file,
+        tls_key_file=config.model_key_file,
+        headers=config.model_headers,
+        model_poll_s=config.model_poll_s,
+        model_files=BeamFiles(),
+    )

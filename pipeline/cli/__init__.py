@@ -1,0 +1,1 @@
+"""The command line: flags, their checks, and the frozen ``Config`` made of them."""

@@ -1,0 +1,84 @@
+"""argparse from the table of flags. It refuses nothing: ``options.py`` does, with all mistakes together."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from pipeline.cli.flags import FLAGS, Flag
+from transforms.errors import ConfigError
+
+ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
+
+
+def given_flags(
+    argv: Sequence[str], more: Sequence[Flag] = (), prog: str = "python -m pipeline", about: str = ABOUT
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns what was given, by flag, and what no flag of ours has taken.
+
+    Args:
+        argv: The command line.
+        more: Flags of this command alone.
+        prog: The command, for ``--help``.
+        about: What it does, for ``--help``.
+    """
+    parser = _Parser(
+        prog=prog,
+        usage=f"{prog} [--flag=value …]",
+        description=about,
+        epilog="Beam's own options (--project, --region, --temp_location, …) pass through.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=_Formatter,
+    )
+    groups: dict[str, Any] = {}
+    for flag in (*more, *FLAGS):
+        group = groups.get(flag.group) or groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+        group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
+    namespace, rest = parser.parse_known_args(list(argv))
+    return vars(namespace), rest
+
+
+def _how(flag: Flag) -> dict[str, Any]:
+    # A flag without its value is not argparse's to refuse: it would stop at the first one and hide all other mistakes.
+    if flag.kind == "switch":
+        return {"nargs": "?", "const": True, "metavar": "true|false"}
+    metavar = (
+        "|".join(flag.choices) if flag.choices else flag.kind.upper() if flag.kind in ("natural", "number") else "VALUE"
+    )
+    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar), "nargs": "?", "const": NO_VALUE}
+    if flag.kind == "many":
+        how["action"] = "append"
+    return how
+
+
+def _help(flag: Flag) -> str:
+    return flag.help + (f" (default: {flag.default})" if flag.default is not None else "")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Shows a flag's value without the brackets of one that may be left out."""
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == "?":
+            return "" if action.const is True else str(action.metavar)
+        return super()._format_args(action, default_metavar)
+
+
+NO_VALUE = object()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([message.replace("argument ", "")])
+
+
+def beam_flags() -> set[str]:
+    """All flags that Beam knows; imports Beam, which takes seconds."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
+    for cls in PipelineOptions.__subclasses__():
+        cls._add_argparse_args(parser)
+    return {option for action in parser._actions for option in action.option_strings}

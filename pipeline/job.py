@@ -1,0 +1,26 @@
+"""``Job``: everything that a worker needs to run the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transforms.kafka.config import JavaKafka, KafkaConfig
+from transforms.kafka.stop import StopConditions
+from transforms.predict.dofn import PredictConfig
+from transforms.stages import DecodeConfig, EncodeConfig
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a worker needs to run the graph; made by ``launch.py`` after all checks have passed.
+
+    Attributes:
+        java: How Beam's Java transforms are reached; ``None`` for the native ones.
+    """
+
+    kafka: KafkaConfig
+    stop: StopConditions
+    decode: DecodeConfig
+    predict: PredictConfig
+    encode: EncodeConfig
+    java: JavaKafka | None = None

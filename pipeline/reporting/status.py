@@ -1,0 +1,209 @@
+"""What a person sees while the job runs: a live table on a terminal, plain lines elsewhere, and the summary at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.config import Config
+from pipeline.process.stats import Totals
+
+LIVE_S = 0.25
+PLAIN_S = 2.0
+
+
+class Predictions(Protocol):
+    """What has lately come out, for show."""
+
+    @property
+    def latest(self) -> Iterable[tuple[str, str, str]]:
+        """Key, label and verdict of each."""
+
+    def accuracy(self) -> dict[str, tuple[int, int]]:
+        """Right answers and comparisons, by part."""
+
+
+class Status:
+    """Says nothing; the base of those that do."""
+
+    interval_s = PLAIN_S
+
+    def say(self, text: str) -> None:
+        """Tells the person one thing."""
+
+    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+        """Shows how far it is.
+
+        Args:
+            totals: All workers together.
+            rate: Records a second since the last call.
+            predictions: The latest ones, where they are watched.
+        """
+
+    @contextlib.contextmanager
+    def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
+        """Shows the status now and then while the context lasts."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            before, then = 0, time.monotonic()
+            while not stop.wait(self.interval_s):
+                now, current = time.monotonic(), totals()
+                self.show(current, (current.records - before) / (now - then), predictions)
+                before, then = current.records, now
+
+        thread = threading.Thread(target=watch, name="status", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+class PlainStatus(Status):
+    """A line when something has changed."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def say(self, text: str) -> None:
+        """As ``Status.say``."""
+        print(text, flush=True)
+
+    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+        """As ``Status.show``."""
+        text = (
+            f"{totals.records:,} records, {totals.predictions:,} predictions, {totals.dead_letters:,} dead letters, "
+            f"{rate:,.0f}/s, p50 {totals.latency_ms(0.5):.0f} ms, p99 {totals.latency_ms(0.99):.0f} ms"
+        )
+        if predictions is not None and (latest := list(predictions.latest)):
+            key, label, verdict = latest[-1]
+            text += f"; latest: {key} → {label}" + (f" ({verdict})" if verdict else "")
+        if totals.holding:
+            text += f"; WAITING for {totals.holding}"
+        if text != self._last:
+            self._last = text
+            self.say(text)
+
+
+class LiveStatus(Status):
+    """A table that is redrawn in place."""
+
+    interval_s = LIVE_S
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._live: Live | None = None
+
+    def say(self, text: str) -> None:
+        """As ``Status.say``."""
+        self._console.print(Text(text))
+
+    @contextlib.contextmanager
+    def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
+        """As ``Status.watching``."""
+        with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
+            with super().watching(totals, predictions):
+                yield
+            self._live = None
+
+    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+        """As ``Status.show``."""
+        if self._live is None:
+            return
+        table = Table(title="scoring", title_justify="left", box=None, padding=(0, 2))
+        for name in ("records", "predictions", "dead letters", "records/s", "p50", "p99", "batch", "partitions"):
+            table.add_column(name, justify="right")
+        table.add_row(
+            f"{totals.records:,}",
+            f"{totals.predictions:,}",
+            f"{totals.dead_letters:,}",
+            f"{rate:,.0f}",
+            f"{totals.latency_ms(0.5):.0f} ms",
+            f"{totals.latency_ms(0.99):.0f} ms",
+            f"{totals.mean_batch_size:.1f}",
+            str(totals.partitions),
+        )
+        parts: list[Table | Text] = [table]
+        if totals.holding:
+            parts.append(Text(f"waiting for {totals.holding}", style="bold red"))
+        if predictions is not None:
+            parts.append(_latest(predictions))
+        self._live.update(Group(*parts))
+
+
+def _latest(predictions: Predictions) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for key, label, verdict in list(predictions.latest):
+        table.add_row(key, Text(label, style="bold"), Text(verdict, style="green" if verdict == "right" else "red"))
+    return table
+
+
+def open_status(kind: str) -> Status:
+    """Makes the status of ``--status``."""
+    if kind == "auto":
+        kind = "live" if sys.stdout.isatty() else "plain"
+    return {"live": LiveStatus, "plain": PlainStatus, "off": Status}[kind]()
+
+
+def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int) -> None:
+    """Prints what was done, and what to try next after the demo."""
+    if config.status == "off":
+        return
+    rows = [
+        ("records", f"{totals.records:,}"),
+        ("predictions", f"{totals.predictions:,}"),
+        ("dead letters", f"{totals.dead_letters:,}" + _reasons(totals)),
+        ("records/s", f"{totals.records_per_s:,.0f}"),
+        ("latency", f"p50 {totals.latency_ms(0.5):.1f} ms, p99 {totals.latency_ms(0.99):.1f} ms (read to committed)"),
+        ("mean batch size", f"{totals.mean_batch_size:.1f}"),
+    ]
+    if "all" in accuracy:
+        right, compared = accuracy["all"]
+        text = f"{right / compared:.1%} ({right:,} of {compared:,} right)"
+        if "held-out" in accuracy:
+            right, compared = accuracy["held-out"]
+            text += f"; {right / compared:.1%} of the {compared:,} that the training never saw"
+        rows.insert(2, ("accuracy", text))
+    if totals.retries or totals.rollbacks:
+        rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
+    print()
+    print("done" if code == 0 else "failed")
+    for name, value in rows:
+        print(f"  {name:<16} {value}")
+    if config.embedded_broker or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
+        print(NEXT)
+    sys.stdout.flush()
+
+
+NEXT = """
+next
+  your own Kafka and model:
+    python -m pipeline --runner=DirectRunner --bootstrap_servers=HOST:9092 --input_topic=IN --output_topic=OUT \\
+      --model=grpc://HOST:8500/MODEL
+  whether yours would fit: python -m pipeline.check --sample=20, with the same flags
+  more workers:            add --workers=2
+  all flags:               python -m pipeline --help"""
+
+
+def _reasons(totals: Totals) -> str:
+    if not totals.reasons:
+        return ""
+    return " (" + ", ".join(f"{name} {count}" for name, count in sorted(totals.reasons.items())) + ")"
+
+
+def write_summary(totals: Totals, path: Path) -> None:
+    """Writes the summary as JSON."""
+    path.write_text(json.dumps(totals.summary(), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Dataflow: submitting a job, its options, the flex template."""

@@ -1,0 +1,1 @@
+"""Flink: submitting a job, watching it, and its worker processes."""

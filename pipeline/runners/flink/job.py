@@ -1,0 +1,222 @@
+"""A job on an engine of its own (Flink): it is submitted, watched through Kafka, and cancelled when it is to stop.
+
+The group's committed offsets tell how far the job is: they are the checkpoint, and they are there whatever becomes of the
+engine. Cancelling loses nothing: what was in flight was not committed, and the next run reads it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import textwrap
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline import worker
+from pipeline.cli.beam_values import beam_value
+from pipeline.cli.config import Config
+from pipeline.reporting.status import Status
+from pipeline.runners.flink import options as flink
+from pipeline.runners.flink.rest import ENDED, FlinkRest, FlinkRestError, JobState
+from transforms.errors import ScoringError
+from transforms.kafka.admin.progress import Progress
+from transforms.kafka.config import Partition
+from transforms.kafka.stop import StopConditions
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+
+CHECK_S = 0.5
+SAY_S = 2.0
+STILL_S = 2.0
+"""When the time is up, the job is cancelled once no offset has been committed for so long,"""
+STILL_AT_MOST_S = 30.0
+"""or after this."""
+CANCEL_S = 60.0
+SHOWN = 300
+"""Characters of a reason."""
+
+
+class RemoteError(ScoringError):
+    """The engine refused the job, or the job failed."""
+
+
+class RemoteJob:
+    """A job that has been submitted.
+
+    Args:
+        result: Beam's.
+        rest: Flink's.
+        name: Under which it was submitted.
+    """
+
+    def __init__(self, result: Any, rest: FlinkRest, name: str):
+        self._result, self._rest, self._name = result, rest, name
+        self._id: str | None = None
+        self._refused: str | None = None
+        # Its streams have to be read, or the reason is lost if the job server refuses it.
+        self._waiting = threading.Thread(target=self._wait, name="job", daemon=True)
+        self._waiting.start()
+
+    def state(self) -> JobState:
+        """How it is; while Flink does not answer, as before.
+
+        Raises:
+            RemoteError: It never came to Flink.
+        """
+        with contextlib.suppress(FlinkRestError):
+            self._id = self._id or self._rest.find(self._name)
+            if self._id is not None:
+                return self._rest.state(self._id)
+            if self._refused is not None:
+                raise RemoteError(f"the job server refused the job: {self._refused}")
+        return JobState("CREATED", 0)
+
+    def failure(self) -> str:
+        """Why it failed."""
+        return (self._rest.failure(self._id) if self._id else "") or self._refused or "see Flink's pages"
+
+    def cancel(self) -> str:
+        """Ends it; returns the state it has come to, after a minute at most.
+
+        Raises:
+            RemoteError: Flink does not answer.
+        """
+        stop_at, refusal = time.monotonic() + CANCEL_S, ""
+        while (state := self.state().state) not in ENDED and time.monotonic() < stop_at:
+            if self._id is not None and state != "CANCELLING":
+                try:
+                    self._rest.cancel(self._id)
+                except FlinkRestError as error:
+                    refusal = str(error)
+            time.sleep(CHECK_S)
+        if state not in ENDED:
+            raise RemoteError(f"job {self._name} could not be cancelled, and may be running still: {refusal or state}")
+        return state
+
+    def _wait(self) -> None:
+        try:
+            self._result.wait_until_finish()
+        except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError, with the trace as its text
+            self._refused = _last_line(error)
+
+
+def run(config: Config, job: Job, partitions: Sequence[Partition], status: Status) -> int:
+    """Submits the job and stays with it to its end.
+
+    Returns:
+        The exit status.
+    """
+    draining = threading.Event()
+    worker.drain_on_signals(draining.set)
+    logging.getLogger().addFilter(lambda record: record.name != "root")  # Beam's messages of the job: we tell its end
+    progress = Progress(job.kafka, partitions)
+    try:
+        submitted = submit(job, config)
+    except ScoringError as error:
+        progress.close()
+        print(f"error: {error}", file=sys.stderr)
+        return worker.EXIT_WRONG
+    try:
+        shards = flink.parallelism(config)
+        status.say(
+            f"submitted in {shards} shard{'s' if shards > 1 else ''} for {len(partitions)} partitions; "
+            "Ctrl-C or SIGTERM here cancels the job"
+        )
+        state = watch(submitted, progress, job.stop, status, draining)
+        records = progress.look()
+        if state == "FAILED":
+            raise RemoteError(f"the job failed: {submitted.failure()}")
+    except ScoringError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return worker.EXIT_FAILED
+    finally:
+        progress.close()
+    rate = records / progress.moving_s if progress.moving_s else 0.0
+    if config.status != "off":
+        print(f"\ndone (the job is {state.lower()}; what was in flight is read again by the next one)")
+        print(f"  {'records':<16} {records:,}")
+        print(f"  {'records/s':<16} {rate:,.0f}")
+    if config.summary_json is not None:
+        summary = {"records": records, "duration_s": round(progress.moving_s, 3), "records_per_s": round(rate, 1)}
+        config.summary_json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return worker.EXIT_DONE
+
+
+def submit(job: Job, config: Config) -> RemoteJob:
+    """Hands the job to the engine.
+
+    Raises:
+        RemoteError: It is not there, or refuses the job.
+    """
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipeline.build import build
+    from pipeline.runners.flink.worker_process import prepare
+
+    rest = FlinkRest(beam_value(config.beam_args, "flink_master") or "")
+    name = f"{config.group_id}-{uuid.uuid4().hex[:8]}"
+    options = PipelineOptions([*flink.beam_args(config), f"--job_name={name}", f"--runner={config.runner}", "--streaming"])
+    pipeline = beam.Pipeline(options=options)
+    build(pipeline, job, flink.shards(config), prepare)
+    try:
+        if there := rest.running(config.group_id):
+            raise RemoteError(
+                f"--group_id={config.group_id}: Flink runs {', '.join(there)} for this group already; the two would take "
+                "the partitions from each other. Cancel it first, or use another group"
+            )
+        return RemoteJob(pipeline.run(), rest, name)
+    except FlinkRestError as error:
+        raise RemoteError(f"--flink_master: Flink does not answer: {error}") from error
+    except RemoteError:
+        raise
+    except Exception as error:
+        where = beam_value(config.beam_args, "job_endpoint") or "its own job server"
+        raise RemoteError(f"--runner={config.runner}: {where} did not take the job: {_last_line(error)}") from error
+
+
+def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Status, draining: threading.Event) -> str:
+    """Waits for the end of a job, or ends it.
+
+    Returns:
+        The state it has come to.
+    """
+    said_at, before, restarts, state = time.monotonic(), 0, 0, ""
+    for committed in _committed(progress):
+        now = job.state()
+        if now.state in ENDED:
+            return now.state
+        if now.restarts > restarts:
+            restarts = now.restarts
+            reason = textwrap.shorten(job.failure(), SHOWN, placeholder=" …")
+            status.say(f"Flink has started the job again (restart {restarts}), and nothing is lost. Why: {reason}")
+        if draining.is_set():
+            status.say("cancelling the job (a second signal leaves it running)")
+            break
+        if stop.until is not None and progress.passed(dict(stop.until), stop.behind):
+            break
+        over_s = time.time() - stop.stop_at if stop.stop_at is not None else -1.0
+        if over_s >= STILL_AT_MOST_S or (over_s >= 0 and progress.still_s >= STILL_S):
+            break
+        if time.monotonic() - said_at >= SAY_S and (committed, now.state) != (before, state):
+            rate = (committed - before) / (time.monotonic() - said_at)
+            said_at, before, state = time.monotonic(), committed, now.state
+            status.say(f"{committed:,} records, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
+    return job.cancel()
+
+
+def _committed(progress: Progress) -> Iterator[int]:
+    while True:
+        yield progress.look()
+        time.sleep(CHECK_S)
+
+
+def _last_line(error: BaseException) -> str:
+    lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
+    return json.dumps(lines[-1])[1:-1] if len(lines) > 1 else lines[0]

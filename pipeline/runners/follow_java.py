@@ -1,0 +1,151 @@
+"""Follows the outputs of a job of Beam's Java pair into Kafka: commits offsets behind them, and ends the job in order.
+
+Of runners on this machine none commits the source's offsets (Prism refuses it), and Beam's job service has no drain. So the
+launching process reads the output topics as they grow: an output names its source (``inference.source``), and when all of a
+partition's records before an offset have theirs in Kafka, that offset is committed. So a job that is killed goes on from
+there: nothing is lost, and what was in flight is written twice. To end, the gate (``transforms/kafka/beam/gate.py``) lets
+nothing more through, and the job is cancelled when all that went through is written.
+
+Another job that scores the same input into the same topics at the same time would be taken for this one.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import confluent_kafka as ck
+from apache_beam.runners.runner import PipelineState
+
+from pipeline.job import Job
+from transforms.encode.dead_letter import ERROR_CLASS, SOURCE
+from transforms.kafka.beam.gate import Passed
+from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
+from transforms.kafka.stop import draining
+from transforms.observe import observer
+
+log = logging.getLogger("pipeline")
+
+POLL_S = 0.1
+MOST = 5000
+COMMIT_S = 1.0
+LOOK_S = 1.0
+ASK_S = 30.0
+
+
+class Follower:
+    """Reads the output topics from their present ends on.
+
+    Args:
+        config: The job's.
+        java: Names the output topics.
+        gate: Told of what is written.
+    """
+
+    def __init__(self, config: KafkaConfig, java: JavaKafka, gate: Passed):
+        self._gate = gate
+        self._committed: dict[Partition, int] = {}
+        properties = {**config.consumer_properties(), "isolation.level": "read_uncommitted", "log_level": 0}
+        self._consumer = ck.Consumer(properties)
+        places = [ck.TopicPartition(topic, number) for topic, count in java.partitions for number in range(count)]
+        for place in places:
+            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=ASK_S, cached=False)
+        self._consumer.assign(places)
+
+    def poll(self) -> int:
+        """Takes what has been written; returns how many outputs of ours it was."""
+        latencies: collections.Counter[int] = collections.Counter()
+        dead: collections.Counter[str] = collections.Counter()
+        for message in self._consumer.consume(MOST, POLL_S):
+            if message.error() is not None:
+                continue  # the end of a partition; and what is wrong with Kafka the job itself will tell
+            headers = dict(message.headers() or ())
+            source = (headers.get(SOURCE) or b"").decode(errors="replace").rsplit("/", 2)
+            if len(source) != 3 or not (source[1].isdecimal() and source[2].isdecimal()):
+                continue
+            latency_s = self._gate.written(source[0], int(source[1]), int(source[2]))
+            if latency_s is not None:
+                latencies[round(latency_s * 1000)] += 1
+                if ERROR_CLASS in headers:
+                    dead[(headers[ERROR_CLASS] or b"").decode(errors="replace")] += 1
+        count = latencies.total()
+        if count:
+            observer().committed(count - dead.total(), dict(dead), [(float(ms), n) for ms, n in latencies.items()])
+        return count
+
+    def commit(self) -> None:
+        """Commits the offsets before which everything is written."""
+        positions = self._gate.positions()
+        moved = {partition: offset for partition, offset in positions.items() if self._committed.get(partition) != offset}
+        if not moved:
+            return
+        try:
+            self._consumer.commit(
+                offsets=[ck.TopicPartition(*partition, offset) for partition, offset in moved.items()], asynchronous=False
+            )
+        except ck.KafkaException as error:
+            log.warning("offsets were not committed, their records may be read again: %s", error)
+        else:
+            self._committed.update(moved)
+
+    def close(self) -> None:
+        """Closes the consumer."""
+        self._consumer.close()
+
+
+def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Callable[[], float] = time.monotonic) -> None:
+    """Follows the job until it is to end and all is written, then ends it.
+
+    Args:
+        result: Of the pipeline that runs.
+        job: What it does.
+        follower: Reads what it writes.
+        gate: What it has read.
+        clock: Seconds, monotonic.
+
+    Raises:
+        RuntimeError: The job failed; the text holds the trace.
+    """
+    patience_s = job.predict.dispatch.retry.deadline_s
+    committed_at = looked_at = moved_at = clock()
+    while not PipelineState.is_terminal(result.state):
+        came, now = follower.poll(), clock()
+        if came or not draining():
+            moved_at = now
+        if now - committed_at > COMMIT_S:
+            committed_at = now
+            follower.commit()
+        if gate.missing() and now - looked_at > LOOK_S:
+            looked_at = now
+            skip_what_holds_no_records(job.kafka, gate)
+        given_up = now - moved_at > patience_s
+        if gate.is_complete() and (given_up or not gate.in_flight):
+            if given_up and gate.in_flight:
+                log.warning("drained while the model server was down: %s records are read again next time", gate.in_flight)
+            result.cancel()
+            follower.commit()
+            return
+    result.wait_until_finish()
+
+
+def skip_what_holds_no_records(config: KafkaConfig, gate: Passed) -> None:
+    """Moves the gate's positions over transaction markers and compacted records at the ends that were asked for."""
+    missing = gate.missing()
+    consumer = ck.Consumer({**config.consumer_properties(), "auto.offset.reset": "earliest", "log_level": 0})
+    try:
+        consumer.assign([ck.TopicPartition(*partition, at) for partition, (at, _) in missing.items()])
+        waiting = set(missing)
+        stop_at = time.monotonic() + LOOK_S
+        while waiting and time.monotonic() < stop_at:
+            for message in consumer.consume(len(waiting), POLL_S):
+                error, partition = message.error(), (message.topic(), message.partition())
+                if error is not None and error.code() != ck.KafkaError._PARTITION_EOF:
+                    continue
+                if partition in waiting and message.offset() >= missing[partition][1]:
+                    gate.skip_to(partition, missing[partition][1])
+                waiting.discard(partition)  # a record before the end has still to come through the gate
+    finally:
+        consumer.close()

@@ -1,0 +1,31 @@
+"""``--kafka_io=beam``: what the graph has to know of Java, and the expansion service while the job is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pipeline.cli.config import DATAFLOW, Config
+from transforms.kafka.admin.checks import Topics
+from transforms.kafka.beam.expansion.service import expansion_service
+from transforms.kafka.config import JavaKafka
+
+
+@contextlib.contextmanager
+def java_kafka(config: Config, topics: Topics, say: Callable[[str], None]) -> Iterator[JavaKafka]:
+    """Gives how Java is reached; starts the expansion service if none was named, and ends it with the block.
+
+    Raises:
+        ContractError: There is no Java, or the service can't be had.
+    """
+    with contextlib.ExitStack() as stack:
+        address = config.expansion_service
+        if address is None:
+            say("starting Beam's expansion service (Java) …")
+            address = stack.enter_context(expansion_service(config.workers_are_here, say))
+        yield JavaKafka(
+            address,
+            commit_offsets=config.runner == DATAFLOW,  # Prism and FnApiRunner refuse it
+            partitions=topics.outputs,
+            workers_are_here=config.workers_are_here,
+        )

@@ -1,0 +1,10 @@
+"""The contract, over TensorFlow Serving's gRPC API."""
+
+from tests.contract import ClientContract
+from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+
+class TestTfServingGrpc(ClientContract):
+    stub_class = TfServingGrpcStub
+    dtypes = tuple(DTYPE_NAMES.values())

@@ -1,0 +1,74 @@
+"""A session on Kafka in memory, and the hands that turn it; for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.kafka.native.memory_kafka import MemoryConsumer, MemoryKafka, MemoryProducer
+from tests.kafka.native.test_exactly_once import outcome
+from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
+from transforms.kafka.native.consumer import GroupReader
+from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter
+from transforms.kafka.native.session import Session
+from transforms.observe import Observer
+from transforms.types import KafkaRecord
+
+A, B = ("in", 0), ("in", 1)
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.rollbacks: list[str] = []
+        self.commits: list[tuple[int, dict[str, int], list[tuple[float, int]]]] = []
+        self.owned: list[list[str]] = []
+
+    def committed(self, predictions: int, dead_letters: object, latencies_ms: object) -> None:
+        self.commits.append((predictions, dict(dead_letters), list(latencies_ms)))  # type: ignore[call-overload]
+
+    def rolled_back(self, reason: str) -> None:
+        self.rollbacks.append(reason)
+
+    def assigned(self, partitions: object) -> None:
+        self.owned.append(list(partitions))  # type: ignore[call-overload]
+
+
+class Job:
+    """A session, and the hands that turn it."""
+
+    def __init__(self, *logs: list[bool], delivery: str = EXACTLY_ONCE, assign: bool = True, **options: object):
+        self.kafka = MemoryKafka({("in", number): log for number, log in enumerate(logs)})
+        self.steps: list[Callable[[], None] | None] = []
+        self.now = 100.0
+        self.consumer = MemoryConsumer(self.kafka, lambda _: self._step())
+        self.producer = MemoryProducer(self.kafka)
+        config = KafkaConfig("memory:9092", ("in",), "group", delivery=delivery, **options)  # type: ignore[arg-type]
+        writer = TransactionalWriter if delivery == EXACTLY_ONCE else AcknowledgedWriter
+        self.session = Session(
+            config,
+            clock=lambda: self.now,
+            sleep=lambda _: None,
+            open_writer=lambda c: writer(c, self.producer.opened),
+            open_reader=lambda c: GroupReader(c, self.consumer.opened),
+        )
+        if assign:
+            self.steps.append(lambda: self.consumer.assign(set(self.kafka.log)))
+
+    def _step(self) -> None:
+        step = self.steps.pop(0) if self.steps else None
+        if step is not None:
+            step()
+
+    def read(self, most: int = 100, timeout_s: float = 0.1) -> list[tuple[int, int]]:
+        self.records = self.session.poll(most, timeout_s)
+        return sorted((record.partition, record.offset) for record in self.records)
+
+    def write(self, records: list[KafkaRecord] | None = None) -> None:
+        self.session.write([outcome(record) for record in (self.records if records is None else records)])
+
+    def bundle(self) -> list[tuple[int, int]]:
+        """Begins, reads, writes and commits one."""
+        self.session.begin()
+        found = self.read()
+        self.write()
+        self.session.commit()
+        return found

@@ -1,0 +1,242 @@
+"""The guarantee, as a property: whatever the group, the broker and the bundles do, every record has its outcome once.
+
+The real reader, writer, session and polling run on Kafka in memory (``memory_kafka.py``); rebalances, commits that fail and
+bundles that fail happen at moments that Hypothesis chooses.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import confluent_kafka as ck
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.kafka.native.memory_kafka import MemoryConsumer, MemoryKafka, MemoryProducer, refused
+from transforms.errors import KafkaError
+from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
+from transforms.kafka.native.consumer import GroupReader
+from transforms.kafka.native.polling import Polling
+from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter
+from transforms.kafka.native.session import MAX_ROLLBACKS, Session
+from transforms.kafka.stop import StopConditions
+from transforms.types import KafkaRecord, OutputRecord
+
+EVENTS = st.integers(0, 80)
+TRANSIENT = (ck.KafkaError._TIMED_OUT, ck.KafkaError.CONCURRENT_TRANSACTIONS)
+
+
+def outcome(record: KafkaRecord) -> OutputRecord:
+    source = record.topic, record.partition, record.offset
+    headers = [("inference.source", "/".join(map(str, source)).encode()), ("inference.error.class", b"E")]
+    failed = "decode" if record.offset % 5 == 0 else None
+    return OutputRecord("out", record.key, b"{}", headers, record.timestamp_ms, source, failed)  # type: ignore[arg-type]
+
+
+class LateExecutor(concurrent.futures.Executor):
+    """Runs what it is given at once, or only when somebody waits for it: a commit's earliest and latest moment."""
+
+    def __init__(self, late: Callable[[], bool]):
+        self._late = late
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> concurrent.futures.Future[Any]:
+        future = LateFuture(lambda: call(*arguments, **named))
+        if not self._late():
+            future.run()
+        return future
+
+
+class LateFuture(concurrent.futures.Future[Any]):
+    def __init__(self, call: Callable[[], Any]):
+        super().__init__()
+        self._call = call
+
+    def run(self) -> None:
+        if not self.done():
+            try:
+                self.set_result(self._call())
+            except BaseException as error:  # noqa: BLE001  # as an executor does
+                self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.run()
+        return super().result(timeout)
+
+
+class World:
+    """Everything that can happen, with these chances, for so many events; then quiet, and all partitions are ours."""
+
+    def __init__(self, logs: list[list[bool]], seed: int, events: int, delivery: str, until_end: bool, budget: int | None):
+        self.random = random.Random(seed)
+        self.events = events
+        self.kafka = MemoryKafka({("in", number): present for number, present in enumerate(logs)})
+        self.all = set(self.kafka.log)
+        self.now = 0.0
+        config = KafkaConfig(
+            "memory:9092", ("in",), "group", delivery=delivery, max_bundle_records=self.random.choice((3, 20, 500)),
+            chunk_records=self.random.choice((1, 4, 100)), batch_max_size=4, one_outcome_each=True,
+        )  # fmt: skip
+        self.consumer = MemoryConsumer(self.kafka, self.between, seed)
+        self.producer = MemoryProducer(self.kafka)
+        writer = TransactionalWriter if delivery == EXACTLY_ONCE else AcknowledgedWriter
+        self.session = Session(
+            config,
+            clock=lambda: self.now,
+            sleep=lambda _: None,
+            open_writer=lambda c: writer(c, self.producer.opened),
+            open_reader=lambda c: GroupReader(c, self.consumer.opened),
+            background=LateExecutor(lambda: self.random.random() < 0.7),
+            overlap_from=self.random.choice((0, 3, 1_000)),
+        )
+        ends = tuple((partition, len(present)) for partition, present in self.kafka.log.items())
+        behind = tuple(partition for partition, end in ends if end)
+        stop = StopConditions(max_records=budget, until=ends if until_end else None, behind=behind if until_end else ())
+        self.polling = Polling(config, stop, lambda: self.now, first_read=self.random.choice((1, 2, 3, 2048)))
+
+    def chance(self, probability: float) -> bool:
+        if self.events <= 0 or self.random.random() >= probability:
+            return False
+        self.events -= 1
+        return True
+
+    def failure(self) -> bool:
+        """One more failure; not too many in a row, or the job gives up, as it should."""
+        in_a_row = self.session._rollbacks + len(self.kafka.commit_failures)
+        return in_a_row <= MAX_ROLLBACKS // 2 and self.chance(0.05)
+
+    def some(self) -> set[tuple[str, int]]:
+        return {partition for partition in sorted(self.all) if self.random.random() < 0.6}
+
+    def between(self, consumer: MemoryConsumer) -> None:
+        """Inside consume(), before each message."""
+        if self.chance(0.04):
+            consumer.revoke(self.some())
+        for partition in sorted(self.kafka.others):
+            if self.chance(0.3):
+                self.kafka.others_work(partition, self.random.randint(0, 4))
+        if self.chance(0.04) or self.events <= 0:
+            consumer_owns = set(consumer.positions)
+            if consumer_owns != self.all:
+                consumer.assign(self.all if self.events <= 0 else self.some())
+
+    def outside(self) -> None:
+        """Between the calls of ours."""
+        self.now += self.random.choice((0.0, 0.01, 0.7, 2.0))
+        if self.failure():
+            self.consumer.expel()
+            for partition in sorted(self.kafka.others):
+                self.kafka.others_work(partition, self.random.randint(0, 3))
+        if self.failure():
+            self.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, abort=True))
+        if self.chance(0.05):
+            self.kafka.commit_failures.append(refused(self.random.choice(TRANSIENT), retriable=True))
+        if self.chance(0.05):
+            self.kafka.send_failures.append(refused(ck.KafkaError.NOT_COORDINATOR, retriable=True))
+        if self.chance(0.05):
+            self.producer.full += 2
+
+    def run(self) -> None:
+        """As the source, the stages between and the sink do, bundle after bundle, to the end."""
+        ends = {partition: len(present) for partition, present in self.kafka.log.items() if present}
+        for _ in range(2_000):
+            self.session.begin()
+            if self.polling.finished(self.session):
+                return
+            waiting: list[KafkaRecord] = []
+            for chunk in self.polling.chunks(self.session):
+                self.outside()
+                waiting += chunk
+                if self.chance(0.3):  # the model has answered some, in order
+                    count = self.random.randint(0, len(waiting))
+                    self.session.write([outcome(record) for record in waiting[:count]])
+                    del waiting[:count]
+            self.outside()
+            while self.chance(0.2):
+                self.now += 0.7
+                if not self.session.keep_alive():
+                    waiting = []
+            if self.failure():
+                continue  # a DoFn raised: the bundle is begun again
+            self.session.write([outcome(record) for record in waiting])
+            self.outside()
+            self.session.commit()
+            if self.polling.stop == StopConditions() and self.events <= 0:
+                done = {partition: self.kafka.committed.get(partition, 0) for partition in ends}
+                if done == ends:
+                    return
+        raise AssertionError(f"it does not come to the end: {self.kafka.committed} of {ends}")
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[list[bool]]:
+    """Partitions of some length, with holes among the records."""
+    drawn, gaps = random.Random(draw(st.integers(0, 2**32))), draw(st.sampled_from((0.0, 0.1, 0.6)))
+    return [[drawn.random() >= gaps for _ in range(drawn.randint(0, 50))] for _ in range(draw(st.integers(1, 5)))]
+
+
+@settings(max_examples=250, deadline=None)
+@given(logs(), st.integers(0, 2**32), EVENTS, st.booleans())
+def test_exactly_once(log: list[list[bool]], seed: int, events: int, until_end: bool) -> None:
+    world = World(log, seed, events, EXACTLY_ONCE, until_end, None)
+    world.run()
+    outputs = world.kafka.outputs
+    assert sorted(outputs) == sorted(world.kafka.records())
+    for number in range(len(log)):
+        offsets = [offset for _, partition, offset in outputs if partition == number]
+        assert offsets == sorted(offsets), "in the order of the input"
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(), st.integers(0, 2**32), EVENTS, st.booleans())
+def test_at_least_once(log: list[list[bool]], seed: int, events: int, until_end: bool) -> None:
+    world = World(log, seed, events, AT_LEAST_ONCE, until_end, None)
+    world.run()
+    world.session.close()
+    assert set(world.kafka.outputs) == set(world.kafka.records())
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(), st.integers(0, 2**32), EVENTS, st.integers(1, 60))
+def test_a_budget_is_kept_to_the_record(log: list[list[bool]], seed: int, events: int, budget: int) -> None:
+    """``--max_records``: whatever is rolled back on the way, exactly so many are answered; and still each once."""
+    world = World(log, seed, events, EXACTLY_ONCE, False, budget)
+    by_others = 0
+    assume(budget <= len(world.kafka.records()))  # else it would wait for more, as it should
+    work = world.kafka.others_work
+
+    def counted(partition: tuple[str, int], most: int) -> None:
+        nonlocal by_others
+        before = len(world.kafka.outputs)
+        if len(world.kafka.records()) - before - most >= budget:  # leaves us enough
+            work(partition, most)
+        by_others += len(world.kafka.outputs) - before
+
+    world.kafka.others_work = counted  # type: ignore[method-assign]  # counts what is not ours
+    world.run()
+    outputs = world.kafka.outputs
+    assert len(set(outputs)) == len(outputs)
+    assert len(outputs) - by_others == budget
+
+
+def unfenced(kafka: MemoryKafka, send: Callable[..., None], offsets: list[object], group: int, timeout: float) -> None:
+    send(offsets, kafka.generation, timeout)
+
+
+def test_the_model_notices_a_broken_guarantee() -> None:
+    """The property is worth something: without fencing by generation, records are doubled."""
+    doubled = 0
+    for seed in range(60):
+        world = World([[True] * 30] * 3, seed, 60, EXACTLY_ONCE, True, None)
+        producer = world.producer
+        send = functools.partial(unfenced, world.kafka, producer.send_offsets_to_transaction)
+        producer.send_offsets_to_transaction = send  # type: ignore[method-assign]  # the broken broker
+        try:
+            world.run()
+        except (AssertionError, KafkaError):
+            continue
+        doubled += len(world.kafka.outputs) > len(set(world.kafka.outputs))
+    assert doubled

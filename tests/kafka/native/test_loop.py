@@ -1,0 +1,117 @@
+"""The loop of a shard: what it reads, that it goes on, that it stops, and what becomes of a failed bundle's session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kafka.native.test_polling import FakeSession
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native import loop
+from transforms.kafka.native.loop import PlaceShards, PollShards
+from transforms.kafka.native.polls import PollTracker
+from transforms.kafka.native.sessions import Place
+from transforms.kafka.native.shards import Shards
+from transforms.kafka.stop import StopConditions, request_drain
+
+pytestmark = pytest.mark.usefixtures("not_draining")
+
+CONFIG = KafkaConfig("m", ("in",), "g", "shard", assignment="static")
+SHARDS = Shards(2, 128)
+
+
+class Timer:
+    def __init__(self) -> None:
+        self.sets = 0
+
+    def set(self, at: object) -> None:
+        self.sets += 1
+
+
+class BegunSession(FakeSession):
+    begun = 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[Place, BegunSession]:
+    """Those that the loop has entered."""
+    entered: dict[Place, BegunSession] = {}
+
+    def enter(place: Place) -> BegunSession:
+        return entered.setdefault(place, BegunSession(*[3] * 5))
+
+    monkeypatch.setattr(loop, "enter", enter)
+    monkeypatch.setattr(loop, "abandon", lambda config: entered.clear())
+    return entered
+
+
+def poll(source: PollShards, key: int, timer: Timer) -> list[int]:
+    return [len(chunk) for chunk in source.poll(key, timer)]
+
+
+def made(stop: StopConditions | None = None) -> PollShards:
+    source = PollShards(CONFIG, stop or StopConditions(), SHARDS)
+    source.setup()
+    return source
+
+
+def test_each_key_reads_its_own_shard_and_sets_its_timer_anew(sessions: dict[Place, BegunSession]) -> None:
+    source, timer = made(), Timer()
+    for index, key in enumerate(SHARDS.keys()):
+        source.process((key, index), timer)
+        assert poll(source, key, timer) == [3]
+    assert timer.sets == 4
+    assert list(sessions) == [Place(CONFIG, 0, 2), Place(CONFIG, 1, 2)]
+    assert [session.begun for session in sessions.values()] == [1, 1]
+
+
+def test_a_drained_shard_reads_no_more_and_sets_no_timer(sessions: dict[Place, BegunSession]) -> None:
+    source, timer = made(), Timer()
+    request_drain()
+    assert poll(source, SHARDS.keys()[0], timer) == []
+    assert timer.sets == 0
+
+
+def test_a_shard_ends_at_the_ends_of_its_own_partitions(sessions: dict[Place, BegunSession]) -> None:
+    """Partition 1 is behind its end, but that is the other shard's."""
+    stop = StopConditions(until=((("in", 0), 0), (("in", 1), 50)), behind=(("in", 1),))
+    source, timer = made(stop), Timer()
+    assert poll(source, SHARDS.keys()[0], timer) == []
+    assert timer.sets == 0
+    poll(source, SHARDS.keys()[1], timer)
+    assert timer.sets == 1
+
+
+def test_a_failed_bundle_gives_its_sessions_up(sessions: dict[Place, BegunSession]) -> None:
+    source = made()
+    poll(source, SHARDS.keys()[0], Timer())
+    source.teardown()
+    assert not sessions
+
+
+def test_a_worker_is_prepared_before_it_reads() -> None:
+    calls: list[str] = []
+    source = PollShards(CONFIG, StopConditions(), SHARDS, lambda: calls.append("prepared"))
+    assert not calls
+    source.setup()
+    assert calls == ["prepared"]
+
+
+class Deferring(PollTracker):
+    delays: Any = None
+
+    def defer_remainder(self, delay: Any = None) -> None:
+        self.delays = delay
+
+
+def test_shards_are_placed_once_and_the_source_never_ends() -> None:
+    source = PlaceShards(SHARDS.keys())
+    first = Deferring(0)
+    assert list(source.process(0, first)) == [(key, index) for index, key in enumerate(SHARDS.keys())]
+    later = Deferring(first.current_restriction())
+    assert list(source.process(0, later)) == []
+    assert first.delays == later.delays == loop.HOLD_S

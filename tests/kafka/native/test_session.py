@@ -1,0 +1,344 @@
+"""Sessions on Kafka in memory: what makes a bundle void, what a rollback undoes, and what a commit covers.
+
+``test_exactly_once.py`` has the whole as a property; here is each rule by itself.
+"""
+
+from __future__ import annotations
+
+import confluent_kafka as ck
+import pytest
+
+from tests.kafka.native.memory_job import A, B, Job, Listener
+from tests.kafka.native.memory_kafka import refused
+from transforms.errors import FencedError, KafkaError
+from transforms.kafka.native.producer import TransactionalWriter
+from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
+
+# ---------------------------------------------------------------------- committing
+
+
+def test_outputs_and_offsets_become_final_together() -> None:
+    job = Job([True] * 3)
+    job.session.begin()
+    assert job.read() == [(0, 0), (0, 1), (0, 2)]
+    job.write()
+    assert (job.kafka.outputs, job.kafka.committed) == ([], {})
+    assert job.session.commit()
+    assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
+    assert job.kafka.committed == {A: 3}
+    assert job.session.take_committed_count() == 3
+    assert job.session.take_committed_count() == 0
+
+
+def test_what_is_told_of_a_commit(heard: Listener) -> None:
+    """Predictions, dead letters by class, and how long each poll's records took from being read."""
+    job = Job([True] * 6)
+    job.session.begin()
+    job.read(most=4)
+    first = job.records
+    job.now += 0.5
+    job.read()
+    job.write([*first, *job.records])
+    job.now += 0.25
+    job.session.commit()
+    assert heard.commits == [(4, {"E": 2}, [(750.0, 4), (250.0, 2)])]
+    assert heard.owned == [["in/0"]]
+
+
+def test_positions_past_markers_are_committed_too() -> None:
+    """After the last record stand transaction markers: a group that stops short of them never seems to be done."""
+    job = Job([True, False, True, False, False], [False, False])
+    assert job.bundle() == [(0, 0), (0, 2)]
+    assert job.kafka.committed == {A: 5, B: 2}
+
+
+def test_positions_alone_are_committed_without_any_record() -> None:
+    job = Job([False] * 3)
+    assert job.bundle() == []
+    assert job.kafka.committed == {A: 3}
+    assert job.bundle() == []
+    assert not job.producer.open, "and then there is nothing more to commit"
+
+
+def test_a_bundle_of_nothing_opens_no_transaction() -> None:
+    job = Job([])
+    assert job.bundle() == []
+    assert not job.producer.open
+
+
+def test_ends_of_before_a_rebalance_say_nothing_after_it() -> None:
+    """A partition goes right after its end was met, its records uncommitted; it comes back, and they are still unread."""
+    job = Job([True] * 2, [])
+    job.steps = [
+        lambda: job.consumer.assign({A, B}),
+        None,
+        None,
+        None,
+        lambda: job.consumer.revoke({A}),  # after both records and both ends, in the same call
+    ]
+    job.session.begin()
+    assert job.read() == []
+    job.session.commit()
+
+    def comes_back() -> None:
+        job.consumer.assign({A})
+        job.consumer.paused.add(A)  # its first fetch has not come yet
+
+    job.steps = [comes_back]
+    assert job.bundle() == []
+    assert A not in job.kafka.committed
+    job.consumer.paused.clear()
+    assert job.bundle() == [(0, 0), (0, 1)]
+
+
+def test_every_record_must_have_its_outcome() -> None:
+    job = Job([True] * 3, one_outcome_each=True)
+    job.session.begin()
+    job.read()
+    job.write(job.records[1:])
+    with pytest.raises(KafkaError, match="3 records were read, but 2 outcomes"):
+        job.session.commit()
+    assert job.kafka.outputs == []
+
+
+def test_without_that_rule_a_filter_may_stand_between() -> None:
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read()
+    job.write(job.records[1:])
+    assert job.session.commit()
+    assert job.kafka.committed == {A: 3}
+
+
+# ---------------------------------------------------------------------- rolling back
+
+
+def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Listener) -> None:
+    job = Job([True] * 3)
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, "no", abort=True))
+    job.session.begin()
+    first = job.read()
+    job.write()
+    assert not job.session.commit()
+    assert (job.kafka.outputs, job.kafka.committed, job.producer.aborted) == ([], {}, 1)
+    assert len(heard.rollbacks) == 1
+    assert job.session.take_committed_count() == 0
+    assert job.bundle() == first
+    assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
+
+
+def test_a_retriable_error_is_tried_again_without_a_rollback(heard: Listener) -> None:
+    job = Job([True] * 3)
+    job.kafka.send_failures.append(refused(ck.KafkaError.NOT_COORDINATOR, retriable=True))
+    job.kafka.commit_failures.append(refused(ck.KafkaError._TIMED_OUT, retriable=True))
+    job.bundle()
+    assert job.kafka.committed == {A: 3}
+    assert heard.rollbacks == []
+
+
+def test_a_bundle_that_never_came_to_its_commit_is_rolled_back_by_the_next(heard: Listener) -> None:
+    """A DoFn raised, and the engine runs the bundle again."""
+    job = Job([True] * 3)
+    job.session.begin()
+    first = job.read()
+    job.write(job.records[:1])
+    assert job.bundle() == first
+    assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
+    assert heard.rollbacks == ["the bundle failed"]
+
+
+def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Listener) -> None:
+    job = Job([True] * 5, [True] * 5)
+    job.session.begin()
+    job.read(most=2)
+    job.write()
+    job.steps = [lambda: job.consumer.assign(set())]
+    assert job.read(timeout_s=0.0) == [], "nothing is handed over that could not be committed"
+    assert not job.session.commit()
+    assert heard.rollbacks == ["the group rebalanced"]
+    assert job.kafka.outputs == []
+    assert len(job.bundle()) == 10
+
+
+def test_records_that_came_with_a_rebalance_are_read_again() -> None:
+    """Reading has moved past them, also in partitions that the bundle had none of before."""
+    job = Job([True] * 2, [True] * 2)
+    job.steps = [lambda: job.consumer.assign({A})]
+    job.session.begin()
+    assert job.read(most=1) == [(0, 0)]
+    job.write()
+    job.steps = [lambda: job.consumer.assign({B})]
+    assert job.read(timeout_s=0.0) == []
+    job.session.commit()
+    assert job.bundle() == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert job.kafka.committed == {A: 2, B: 2}
+
+
+def test_a_partition_that_went_and_came_back_is_read_from_what_others_committed() -> None:
+    """The rollback of the bundle that it was taken from must not take it back to where that bundle began."""
+    job = Job([True] * 4, [True])
+    job.session.begin()
+    job.read()
+    job.write()
+    job.steps = [lambda: job.consumer.revoke({A})]
+    job.read(timeout_s=0.0)
+    job.kafka.others_work(A, 3)
+    job.steps = [lambda: job.consumer.assign({A})]
+    job.now += KEEP_ALIVE_S
+    assert not job.session.keep_alive()
+    job.session.commit()
+    assert job.bundle() == [(0, 3), (1, 0)]
+    assert sorted(job.kafka.outputs) == sorted(job.kafka.records())
+
+
+def test_an_expelled_member_is_refused_and_reads_from_what_its_heirs_left(heard: Listener) -> None:
+    """A pause of the machine: the group went on without us, and we learn it from the broker's refusal."""
+    job = Job([True] * 6)
+    job.session.begin()
+    job.read()
+    job.write()
+    job.consumer.expel()
+    job.kafka.others_work(A, 4)
+    assert not job.session.commit()
+    assert "ILLEGAL_GENERATION" in heard.rollbacks[0]
+    job.steps = [lambda: job.consumer.assign({A})]
+    job.bundle()
+    job.bundle()
+    assert job.kafka.outputs == [(*A, offset) for offset in range(6)]
+
+
+def test_too_many_rollbacks_in_a_row_end_the_job() -> None:
+    job = Job([True])
+    for _ in range(MAX_ROLLBACKS):
+        job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, "broken for good", abort=True))
+        job.bundle()
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, "broken for good", abort=True))
+    with pytest.raises(KafkaError, match=r"21 bundles in a row could not be committed; .*broken for good"):
+        job.bundle()
+
+
+def test_rebalances_do_not_count_among_them_nor_do_rollbacks_with_commits_between() -> None:
+    job = Job([True] * 3)
+    for _ in range(MAX_ROLLBACKS + 5):
+        job.session.begin()
+        job.read()
+        job.write()
+        job.steps = [lambda: job.consumer.assign(set())]
+        job.read(timeout_s=0.0)
+        assert not job.session.commit()
+    for _ in range(MAX_ROLLBACKS + 5):
+        job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, abort=True))
+        job.bundle()
+        job.kafka.log[A].append(True)
+        job.bundle()
+
+
+def test_a_fenced_producer_says_who_took_over_and_what_to_do() -> None:
+    job = Job([True])
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
+    with pytest.raises(FencedError, match=r"--instance_id=0 has taken over .*group-0.* give every replica an --instance_id"):
+        job.bundle()
+
+
+# ---------------------------------------------------------------------- waiting for the model server
+
+
+def test_while_a_bundle_waits_the_group_is_polled_and_nothing_is_read() -> None:
+    job = Job([True] * 5)
+    job.session.begin()
+    first = job.read(most=2)
+    job.write()
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        job.steps = [count]
+
+    job.steps = [count]
+    assert job.session.keep_alive()
+    assert calls == 0, "not yet: it has just polled"
+    for _ in range(5):
+        job.now += KEEP_ALIVE_S
+        assert job.session.keep_alive()
+    assert calls == 5
+    assert job.consumer.paused == {A}
+    job.steps = []
+    assert job.session.commit()
+    assert job.kafka.committed == {A: len(first)}
+    assert job.bundle() == [(0, 2), (0, 3), (0, 4)], "reading goes on where it was"
+
+
+def test_a_record_that_strays_in_while_paused_is_read_later() -> None:
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read(most=2)
+    job.write()
+    job.steps = [job.consumer.paused.clear]  # it was already on its way
+    job.now += KEEP_ALIVE_S
+    assert job.session.keep_alive()
+    job.session.commit()
+    assert job.bundle() == [(0, 2)]
+
+
+def test_a_rebalance_while_waiting_gives_the_bundle_up() -> None:
+    job = Job([True] * 3, [True])
+    job.session.begin()
+    job.read()
+    job.steps = [lambda: job.consumer.revoke({B})]
+    job.now += KEEP_ALIVE_S
+    assert not job.session.keep_alive()
+    job.write()
+    assert job.producer.produced == [], "outcomes of a void bundle are dropped"
+    job.session.commit()
+    assert job.bundle() == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_short(
+    heard: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is open, no read_committed reader passes it. Afterwards outputs are held until all are there."""
+    open_s = 0.0
+    monkeypatch.setattr(TransactionalWriter, "open_s", property(lambda _: open_s))
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read()
+    job.write(job.records[:1])
+    open_s = 4.0
+    assert job.session.keep_alive()
+    open_s = 6.0
+    assert not job.session.keep_alive()
+    assert not job.session.commit()
+    assert heard.rollbacks == ["the model server was too slow for one transaction"]
+    open_s = 0.0
+    for number in range(CAUTIOUS_BUNDLES + 1):
+        job.session.begin()
+        job.read()
+        job.write()
+        assert job.producer.open is (number == CAUTIOUS_BUNDLES), "begun only when everything is there"
+        assert job.session.commit()
+        job.kafka.log[A].append(True)
+    assert job.kafka.outputs == job.kafka.records()[: len(job.kafka.outputs)]
+    assert len(job.kafka.outputs) == 3 + CAUTIOUS_BUNDLES
+
+
+def test_giving_up_rolls_back() -> None:
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read()
+    job.session.give_up("drained while the model server was down")
+    assert not job.session.keep_alive()
+    assert not job.session.commit()
+    assert job.kafka.committed == {}
+
+
+def test_polling_nothing_keeps_our_place_and_reads_nothing() -> None:
+    job = Job([True] * 3)
+    job.bundle()
+    job.kafka.log[A].append(True)
+    job.session.begin()
+    job.session.poll_nothing(0.1)
+    job.session.poll_nothing(0.1)
+    job.session.commit()
+    assert job.kafka.committed == {A: 3}
+    assert job.bundle() == [(0, 3)]

@@ -1,0 +1,126 @@
+"""The flags of the formats: what fits together, each mistake with its cure, and secrets, which are never shown."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.format_options import check_registry
+from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
+from transforms.errors import ContractError
+from transforms.testing.schema_registry_stub import SchemaRegistryStub
+
+needs_client = pytest.mark.skipif(
+    importlib.util.find_spec("authlib") is None, reason="needs confluent-kafka[schemaregistry]"
+)
+SECRET = "hunter2-0123456789"
+REGISTRY = "--schema_registry=http://127.0.0.1:1"
+
+
+def test_paths(tmp_path: Path) -> None:
+    config = parse(*OWN, "--features=x=$.a.b,y=$.c", "--features=z=$['p,q']", "--pass_through=id,when=$.meta.t")
+    assert config.formats.features == (("x", "$.a.b"), ("y", "$.c"), ("z", "$['p,q']"))
+    assert config.formats.pass_through == (("id", "$['id']"), ("when", "$.meta.t"))
+    path = tmp_path / "config.yaml"
+    path.write_text("features:\n  x: $.a.b\n  y: $.c\npass_through: [id, 'when=$.t']\n")
+    config = parse(*OWN, f"--config={path}")
+    assert config.formats.features == (("x", "$.a.b"), ("y", "$.c"))
+    assert config.formats.pass_through == (("id", "$['id']"), ("when", "$.t"))
+
+
+def test_an_avro_schema(tmp_path: Path) -> None:
+    path = tmp_path / "schema.avsc"
+    path.write_text('"string"')
+    assert parse(*OWN, "--input_format=avro", f"--avro_schema={path}").formats.avro_schema == '"string"'
+    assert "is for --input_format=avro, not json" in mistake("--input_format=json", f"--avro_schema={path}")
+    assert "no such file" in mistake("--input_format=avro", f"--avro_schema={path}x")
+    path.write_text('{"type": "record"}')
+    assert f"--avro_schema={path}: the schema is not an Avro schema" in mistake(
+        "--input_format=avro", f"--avro_schema={path}"
+    )
+    path.write_bytes(b"\xff")
+    assert "UTF-8" in mistake("--input_format=avro", f"--avro_schema={path}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--features=x"], "--features=x: give NAME=PATH"),
+        (["--features=x=a.b"], "--features=a.b: must begin with $"),
+        (["--pass_through=$.a"], "--pass_through=$.a: give NAME=PATH"),
+        (["--pass_through=a,a"], "--pass_through=a: is given twice"),
+        (["--features=x=$.a", "--input_format=npy"], "--features: records of --input_format=npy have no fields"),
+        (["--pass_through=a", "--input_format=bytes"], "--pass_through: records of --input_format=bytes have no fields"),
+        (["--pass_through=a", "--output_mode=merge"], "--pass_through: --output_mode=merge writes the whole record already"),
+        (["--output_mode=merge", "--input_format=avro"], "needs JSON records, but --input_format=avro"),
+        ([REGISTRY], "say by --input_format=avro, protobuf or json"),
+        (["--input_format=protobuf"], "--input_format=protobuf: needs --schema_registry"),
+        ([REGISTRY, "--input_format=bytes"], "say by --input_format=avro, protobuf or json"),
+        (["--schema_registry=127.0.0.1:8081", "--input_format=avro"], "give http://HOST:PORT"),
+        (["--schema_registry=mock://x", "--input_format=avro"], "give http://HOST:PORT"),
+        (["--schema_registry=http://h:x", "--input_format=avro"], "give http://HOST:PORT"),
+        (["--schema_registry=http://a:1,ftp://b:2", "--input_format=avro"], "ftp://b:2: give http://HOST:PORT"),
+        (["--schema_registry_config=timeout=1"], "--schema_registry_config: needs --schema_registry"),
+        ([REGISTRY, "--input_format=json", "--schema_registry_config=timeout"], "--schema_registry_config: give NAME=VALUE"),
+    ],
+)
+def test_mistakes(flags: list[str], says: str) -> None:
+    assert says in mistake(*flags)
+
+
+@needs_client
+def test_all_mistakes_are_told_at_once() -> None:
+    found = mistakes(*OWN, "--features=x", "--pass_through=$", "--avro_schema=/none", REGISTRY, "--top_k=0")
+    assert len(found) == 7, found
+
+
+@needs_client
+def test_properties_of_the_client(tmp_path: Path) -> None:
+    """On the command line, by the environment, from a file."""
+    path = tmp_path / "registry.properties"
+    path.write_text("# comment\nbasic.auth.user.info=${WHO}:${SECRET}\ntimeout=1\n")
+    config = parse(
+        *(*OWN, REGISTRY, "--input_format=avro"),
+        *(f"--schema_registry_config_file={path}", "--schema_registry_config=timeout=2.5"),
+        environ={"WHO": "me", "SECRET": SECRET},
+    )
+    assert config.formats.registry is not None
+    assert dict(config.formats.registry.properties) == {"basic.auth.user.info": f"me:{SECRET}", "timeout": "2.5"}
+    assert SECRET not in repr(config)
+    found = mistake(REGISTRY, "--input_format=avro", f"--schema_registry_config=basic.auth.userinfo={SECRET}")
+    assert "Unrecognized properties: basic.auth.userinfo" in found
+
+
+@needs_client
+def test_secrets_are_never_in_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "registry.properties"
+    path.write_text(f"basic.auth.user.info {SECRET}\n")
+    for flags in (
+        [f"--schema_registry=http://me:{SECRET}@127.0.0.1:1", "--input_format=avro"],
+        [f"--schema_registry=http://me:{SECRET}@127.0.0.1:x", "--input_format=avro"],
+        [REGISTRY, "--input_format=avro", f"--schema_registry_config=basic.auth.user.info={SECRET}"],
+        [REGISTRY, "--input_format=avro", f"--schema_registry_config=timeout={SECRET}"],
+        [REGISTRY, "--input_format=avro", f"--schema_registry_config={SECRET}"],
+        [REGISTRY, "--input_format=avro", f"--schema_registry_config_file={path}"],
+        [f"--schema_registry_config=basic.auth.user.info={SECRET}"],
+    ):
+        assert SECRET not in mistake(*flags)
+
+
+@needs_client
+def test_the_registry_is_asked_before_anything_is_consumed() -> None:
+    with SchemaRegistryStub() as registry:
+        flags = (*OWN, f"--schema_registry={registry.url}", "--input_format=avro")
+        check_registry(parse(*flags))
+        assert registry.requests == ["/schemas/ids/1"]
+        registry.user_info = f"me:{SECRET}"
+        with pytest.raises(ContractError, match=r"--schema_registry: .* HTTP 401.* --schema_registry_config"):
+            check_registry(parse(*flags))
+        check_registry(parse(*flags, f"--schema_registry_config=basic.auth.user.info=me:{SECRET}"))
+        registry.down()
+        with pytest.raises(ContractError, match=r"--schema_registry: .* does not answer"):
+            check_registry(parse(*flags))
+        check_registry(parse(*OWN, f"--schema_registry={registry.url}", "--input_format=json"))
+        check_registry(parse(*OWN, "--input_format=avro"))

@@ -1,0 +1,68 @@
+"""What fits which runner and which of the two implementations of Kafka; each refusal with its cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.cli.parsing import OWN, mistake, parse
+
+PRISM = "--runner=PrismRunner"
+JAVA = (PRISM, "--kafka_io=beam")
+
+
+def test_native_is_what_runs_unless_the_runner_is_dataflow() -> None:
+    assert parse(*OWN).kafka_io == "native"
+    assert parse(*OWN, PRISM).kafka_io == "native"
+    assert parse(*OWN, *JAVA).kafka_io == "beam"
+
+
+def test_java_writes_at_least_once_and_never_says_more() -> None:
+    """Left out, the guarantee is what there is; asked for, exactly once is refused."""
+    assert parse(*OWN, *JAVA).delivery == "at_least_once"
+    assert parse(*OWN, *JAVA, "--delivery=at_least_once").delivery == "at_least_once"
+    assert "give --delivery=at_least_once" in mistake(*JAVA, "--delivery=exactly_once")
+    assert parse(*OWN, PRISM).delivery == "exactly_once", "native on Prism is the same stage as on the DirectRunner"
+
+
+def test_prism_assigns_by_the_group_and_its_workers_are_here() -> None:
+    config = parse(*OWN, PRISM)
+    assert (config.assignment, config.workers_are_here) == ("group", True)
+    assert not parse(*OWN, "--runner=FlinkRunner", "--flink_master=f:1").workers_are_here
+    assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=LOOPBACK").workers_are_here
+    assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type", "LOOPBACK").workers_are_here
+    assert not parse(*OWN, PRISM, "--environment_type=DOCKER").workers_are_here, "a gate in a container is nobody's here"
+
+
+REFUSED = {
+    ("--kafka_io=beam",): ("--kafka_io=beam", "--runner=PrismRunner"),
+    ("--expansion_service=h:1",): ("--expansion_service", "--kafka_io=beam"),
+    (*JAVA, "--expansion_service=h"): ("--expansion_service=h", "HOST:PORT"),
+    (*JAVA, "--assignment=static"): ("--assignment", "--kafka_io=native"),
+    (*JAVA, "--instance_id=a"): ("--instance_id", "--kafka_io=native"),
+    (*JAVA, "--kafka_config=debug=all"): ("--kafka_config debug", "--kafka_io=native"),
+    ("--runner=PortableRunner", "--job_endpoint=h:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
+    ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam"): ("--kafka_io=beam", "use --kafka_io=native"),
+    ("--runner=FlinkRunner", "--flink_master=f:1", "--job_name=mine"): ("--job_name", "leave it out"),
+    (PRISM, "--workers=2"): ("--workers=2", "DirectRunner"),
+}
+
+
+@pytest.mark.parametrize("given", REFUSED, ids=" ".join)
+def test_what_does_not_fit_is_refused_with_its_cure(given: tuple[str, ...]) -> None:
+    flag, cure = REFUSED[given]
+    text = mistake(*given)
+    assert text.startswith(flag)
+    assert cure in text
+
+
+def test_stop_conditions_are_for_workers_in_this_process() -> None:
+    config = parse(*OWN, *JAVA, "--until_end", "--max_records=5", "--duration_s=2")
+    assert (config.until_end, config.max_records, config.duration_s) == (True, 5, 2.0)
+
+
+def test_a_property_of_both_clients_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    given = ("--kafka_config=security.protocol=PLAINTEXT", "--kafka_config=fetch.wait.max.ms=20")
+    assert dict(parse(*OWN, *JAVA, *given).kafka_properties)["fetch.wait.max.ms"] == "20"

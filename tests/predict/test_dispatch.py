@@ -1,0 +1,215 @@
+"""Retries, deadlines and slots, with a scripted client and a clock that only sleeping moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.dispatching import Highest, Listener, Time, by_row, dispatcher, failing, listening, run, x_of
+from tests.fake_model import Call, FakeModel, doubled, signature
+from transforms.errors import (
+    ConfigError,
+    NotServedError,
+    TransientError,
+    UnavailableError,
+)
+from transforms.predict.batching import Outcome
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.types import Answer
+
+
+@pytest.fixture
+def heard() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
+
+
+# ---------------------------------------------------------------------- retries
+
+
+def test_a_request_that_succeeds_at_once(heard: Listener) -> None:
+    model, time = FakeModel(), Time()
+    [outcome] = run(dispatcher(model, time).answer(x_of(1, 2, 3), 3))
+    assert by_row([outcome], 3) == [2, 4, 6]
+    assert (outcome.attempts, outcome.version) == (1, "7")
+    assert time.slept == []
+    assert model.metadata_calls == 1, "metadata is read before the first predict"
+    assert (heard.answers, heard.retries, heard.held) == ([3], 0, [])
+
+
+def test_transient_failures_are_retried_on_the_schedule(heard: Listener) -> None:
+    model, time = FakeModel(failing([TransientError("busy")] * 4 + [UnavailableError("gone")])), Time()
+    [outcome] = run(dispatcher(model, time).answer(x_of(1), 1))
+    assert time.slept == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8])
+    assert outcome.attempts == 6
+    assert outcome.outputs is not None
+    assert heard.retries == 5
+
+
+def test_the_latency_is_that_of_the_request_that_succeeded() -> None:
+    time = Time()
+
+    async def slow(call: Call) -> Answer:
+        time.now += 0.25
+        return await doubled(call)
+
+    [outcome] = run(dispatcher(FakeModel(failing([TransientError("busy")] * 3, slow)), time).answer(x_of(1), 1))
+    assert outcome.latency_ms == pytest.approx(250)
+
+
+def test_what_the_server_asks_to_wait_is_honoured() -> None:
+    time = Time()
+    run(dispatcher(FakeModel(failing([TransientError("busy", 7.5), TransientError("busy", 0.01)])), time).answer(x_of(1), 1))
+    assert time.slept == pytest.approx([7.5, 0.1])
+
+
+def test_a_model_that_is_not_served_for_a_while_is_waited_for(heard: Listener) -> None:
+    """Between two versions, say."""
+    time = Time()
+    [outcome] = run(dispatcher(FakeModel(failing([NotServedError("no version")] * 3)), time).answer(x_of(1), 1))
+    assert outcome.attempts == 4
+    assert outcome.outputs is not None
+
+
+def test_metadata_that_fails_is_retried_like_a_request() -> None:
+    class Client(type(FakeModel().client())):  # type: ignore[misc]  # the fake's own class
+        async def metadata(self, timeout_s: float) -> Any:
+            await super().metadata(timeout_s)
+            if self._model.metadata_calls < 3:
+                raise UnavailableError("refused")
+
+    model, time = FakeModel(), Time()
+    asked = Dispatcher(Client(model), signature(), DispatchOptions(), time, time.sleep, Highest())
+    [outcome] = run(asked.answer(x_of(1), 1))
+    assert (outcome.attempts, len(model.calls), model.metadata_calls) == (3, 1, 3)
+
+
+def test_an_error_that_is_no_model_error_is_not_swallowed() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(dispatcher(FakeModel(failing([ZeroDivisionError()]))).answer(x_of(1), 1))
+
+
+# ---------------------------------------------------------------------- the deadline
+
+
+def test_past_the_deadline_with_dead_letter(heard: Listener) -> None:
+    time = Time()
+    model = FakeModel(failing([UnavailableError("refused")] * 1000))
+    [outcome] = run(dispatcher(model, time, deadline_s=10, on_unavailable="dead_letter").answer(x_of(1, 2), 2))
+    assert by_row([outcome], 2) == ["Unavailable", "Unavailable"]
+    assert outcome.failure is not None
+    assert "refused" in outcome.failure.message
+    assert 10 <= time.now - 1000 < 16, "as long as the deadline, and one wait more at most"
+    assert outcome.failure.attempts == outcome.attempts == len(time.slept) + 1
+    assert heard.held == []
+
+
+def test_past_the_deadline_with_fail() -> None:
+    time = Time()
+    model = FakeModel(failing([UnavailableError("refused")] * 1000))
+    with pytest.raises(UnavailableError, match="refused"):
+        run(dispatcher(model, time, deadline_s=10, on_unavailable="fail").answer(x_of(1, 2), 2))
+    assert 10 <= time.now - 1000 < 16
+
+
+def test_past_the_deadline_with_hold(heard: Listener) -> None:
+    """It waits as long as it takes, and tells so once it has begun and once it is over."""
+    time = Time()
+
+    async def down_for_an_hour(call: Call) -> Answer:
+        if time.now < 4600:
+            raise UnavailableError("refused")
+        return await doubled(call)
+
+    outcomes = run(dispatcher(FakeModel(down_for_an_hour), time, deadline_s=10).answer(x_of(1, 2), 2))
+    assert by_row(outcomes, 2) == [2, 4]
+    assert set(heard.held[:-1]) == {"the model server: refused"}
+    assert heard.held[-1] is None
+
+
+def test_waiting_for_a_slot_does_not_count_into_the_deadline() -> None:
+    """A queue of batches before a slow server: the last one has had no attempt when the deadline of the first passes."""
+    time = Time()
+    failures = [TransientError("busy")]
+
+    async def slow(call: Call) -> Answer:
+        if call.number == 0:
+            time.now += 100
+            return await doubled(call)
+        if failures:
+            raise failures.pop()
+        return await doubled(call)
+
+    async def work() -> list[list[Outcome]]:
+        asked = dispatcher(FakeModel(slow), time, deadline_s=60, on_unavailable="fail", max_in_flight=1)
+        return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in (1, 2)))
+
+    assert [by_row(outcomes, 1) for outcomes in run(work())] == [[2], [4]]
+
+
+# ---------------------------------------------------------------------- slots
+
+
+def test_a_misspelt_choice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="on_unavailable='holt': use hold, dead_letter or fail"):
+        DispatchOptions(on_unavailable="holt")
+
+
+def test_never_more_in_flight_than_allowed() -> None:
+    async def slow(call: Call) -> Answer:
+        for _ in range(call.number % 7):
+            await asyncio.sleep(0)
+        return await doubled(call)
+
+    model = FakeModel(slow)
+
+    async def work() -> list[list[Outcome]]:
+        asked = dispatcher(model, max_in_flight=3)
+        return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in range(50)))
+
+    assert [by_row(outcomes, 1) for outcomes in run(work())] == [[2.0 * value] for value in range(50)]
+    assert model.most_in_flight == 3
+
+
+def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
+    hang = True
+
+    async def behave(call: Call) -> Answer:
+        if hang:
+            await asyncio.Event().wait()
+        return await doubled(call)
+
+    model = FakeModel(behave)
+
+    async def work() -> list[list[Outcome]]:
+        nonlocal hang
+        asked = dispatcher(model, max_in_flight=2)
+        tasks = [asyncio.ensure_future(asked.answer(x_of(1), 1)) for _ in range(6)]
+        while model.in_flight < 2:  # noqa: ASYNC110  # a turn of the loop, not a wait
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        assert (model.in_flight, model.cancelled) == (0, 2)
+        hang = False
+        return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in range(4)))
+
+    assert [by_row(outcomes, 1) for outcomes in run(work())] == [[0], [2], [4], [6]]
+
+
+def test_cancelled_while_holding_it_no_longer_says_so(heard: Listener) -> None:
+    model = FakeModel(failing([UnavailableError("refused")] * 10_000))
+
+    async def work() -> None:
+        task = asyncio.ensure_future(dispatcher(model, deadline_s=1).answer(x_of(1), 1))
+        while not heard.held:  # noqa: ASYNC110  # likewise
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(work())
+    assert heard.held[-1] is None

@@ -1,0 +1,1 @@
+"""multi-model-server (AWS, MXNet) and TorchServe: ``mms+http://``."""

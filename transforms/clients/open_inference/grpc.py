@@ -1,0 +1,192 @@
+"""The Open Inference Protocol over gRPC: ``oip+grpc://HOST:PORT/MODEL[/VERSION]``, ``oip+grpcs://`` for TLS.
+
+Triton, MLServer, KServe. Tensors are sent raw (``raw_input_contents``), straight from the array's memory, which every one of
+them takes; answers are read raw or typed.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_grpc.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.open_inference import messages
+from transforms.clients.open_inference.errors import from_grpc
+from transforms.clients.open_inference.model import MODEL_CONFIGURATION, Config, Entry, describe, explain, unknown_columns
+from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
+from transforms.clients.open_inference.uri import OipAddress, parse_grpc
+from transforms.clients.wire.grpc import GrpcChannel
+from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.outputs import check_outputs
+from transforms.errors import (
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    UnavailableError,
+)
+from transforms.types import Answer, ModelMetadata, Signature
+
+
+def parse(uri: str) -> OipAddress:
+    """Parses an ``oip+grpc://`` or ``oip+grpcs://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_grpc(uri)
+
+
+def open(uri: str, options: ClientOptions) -> OipGrpcClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return OipGrpcClient(parse(uri), options)
+
+
+class OipGrpcClient(ModelClient):
+    """A client of the Open Inference Protocol's GRPCInferenceService for one model.
+
+    Args:
+        address: Which model, and where.
+        options: See ``GrpcChannel``.
+    """
+
+    def __init__(self, address: OipAddress, options: ClientOptions):
+        self._address = address
+        self._where = str(address)
+        self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc)
+        self._named = {"name": address.model, "version": address.version or ""}
+        # Serialized messages can be concatenated: this one and then the tensors make a request.
+        self._request_head = messages.ModelInferRequest(
+            model_name=address.model, model_version=address.version or ""
+        ).SerializeToString()
+        self._signature: Signature | None = None
+        self._bfloat16: frozenset[str] = frozenset()
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
+        with as_metadata_errors("is it the server's gRPC port?", refusals_too=False):
+            server = await self._ask(
+                messages.SERVER_METADATA, messages.ServerMetadataRequest(), messages.ServerMetadataResponse, timeout_s
+            )
+            model = await self._model(timeout_s)
+            config = await self._config(timeout_s) if MODEL_CONFIGURATION in server.extensions else Config()
+        await self._must_be_ready(timeout_s)
+        inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
+        metadata = describe(self._address, model.versions, inputs, outputs, config)
+        specs = metadata.signature.inputs
+        self._signature = metadata.signature
+        self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
+        return metadata
+
+    async def _model(self, timeout_s: float) -> Any:
+        request = messages.ModelMetadataRequest(**self._named)
+        try:
+            return await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
+        except NotServedError as error:
+            raise explain(error, self._address, await self._entries(timeout_s)) from error
+
+    async def _config(self, timeout_s: float) -> Config:
+        request = messages.ModelConfigRequest(**self._named)
+        try:
+            response = await self._ask(messages.MODEL_CONFIG, request, messages.ModelConfigResponse, timeout_s)
+        except (NotServedError, RejectedError, MalformedAnswerError):
+            return Config()  # an administrator may have closed this call (Triton's --grpc-restricted-protocol)
+        optional = frozenset(given.name for given in response.config.input if given.optional)
+        return Config(response.config.max_batch_size, optional)
+
+    async def _must_be_ready(self, timeout_s: float) -> None:
+        request = messages.ModelReadyRequest(**self._named)
+        try:
+            answer = await self._ask(messages.MODEL_READY, request, messages.ModelReadyResponse, timeout_s)
+        except UnavailableError:
+            raise
+        except ModelError:
+            return  # what the server does not tell can't be waited for: the requests themselves will tell
+        if not answer.ready:
+            raise UnavailableError(f"{self._where}: the model is not ready")
+
+    async def _entries(self, timeout_s: float) -> list[Entry]:
+        """What the repository has; where that is closed, the versions in this model's metadata."""
+        for method in (messages.REPOSITORY_INDEX, messages.MLSERVER_REPOSITORY_INDEX):
+            try:
+                index = await self._ask(
+                    method, messages.RepositoryIndexRequest(), messages.RepositoryIndexResponse, timeout_s
+                )
+            except ModelError:
+                continue
+            # MLServer writes State.READY.
+            return [Entry(model.name, model.version, model.state.rpartition(".")[2]) for model in index.models]
+        if self._address.version is None:
+            return []
+        request = messages.ModelMetadataRequest(name=self._address.model)
+        try:
+            model = await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
+        except ModelError:
+            return []
+        return [Entry(self._address.model, version, "READY") for version in model.versions]
+
+    async def _ask(self, method: str, request: Any, kind: Any, timeout_s: float) -> Any:
+        body = await self._channel.call(method, request.SerializeToString(), timeout_s)
+        try:
+            return kind.FromString(body)
+        except DecodeError as error:
+            name = method.rpartition("/")[2]
+            raise MalformedAnswerError(f"{self._where}: the answer to {name} can't be read ({len(body)} bytes)") from error
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``model.columns_of``."""
+        inputs, request = self._request(inputs)
+        body = await self._channel.call(messages.MODEL_INFER, request, timeout_s)
+        try:
+            response = messages.ModelInferResponse.FromString(body)
+        except DecodeError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
+        scalar_inputs = not any(array.ndim for array in inputs.values())
+        outputs = check_outputs(self._outputs(response), rows, self._signature, scalar_inputs, self._where)
+        return Answer(outputs, response.model_version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("gRPC", messages.MODEL_INFER, self._address.target, len(self._request(inputs)[1]))
+
+    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes]:
+        """The tensors that are sent, and the message."""
+        request = messages.ModelInferRequest()
+        try:
+            if self._signature is not None and not self._signature.known:
+                inputs = unknown_columns(inputs)
+            for name, array in inputs.items():
+                datatype = datatype_of_array(array, name in self._bfloat16)
+                request.inputs.add(name=name, datatype=datatype, shape=array.shape)
+                request.raw_input_contents.append(to_raw(array, datatype))
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+        return inputs, self._request_head + request.SerializeToString()
+
+    def _outputs(self, response: Any) -> dict[str, np.ndarray]:
+        raw, tensors = response.raw_output_contents, response.outputs
+        if raw and len(raw) != len(tensors):
+            raise MalformedAnswerError(f"{self._where}: {len(raw)} raw contents for {len(tensors)} outputs")
+        outputs = {}
+        try:
+            for index, tensor in enumerate(tensors):
+                if raw:
+                    outputs[tensor.name] = from_raw(raw[index], tensor.datatype, tensor.shape, tensor.name)
+                else:
+                    outputs[tensor.name] = from_contents(tensor.contents, tensor.datatype, tensor.shape, tensor.name)
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        return {name: outputs[name] for name in sorted(outputs)}
+
+    async def close(self) -> None:
+        """Closes the connection; requests in flight end with ``UnavailableError``."""
+        await self._channel.close()

@@ -1,0 +1,212 @@
+"""The Open Inference Protocol over REST: ``oip+http://HOST:PORT/MODEL[/VERSION]``, ``oip+https://`` for TLS.
+
+Triton, MLServer, KServe. Tensors travel as raw bytes where the server lists the extension binary_tensor_data (Triton), else
+as JSON.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import yarl
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.open_inference.bodies import BINARY_TYPE, HEADER_LENGTH, infer_body, read_answer
+from transforms.clients.open_inference.errors import from_http
+from transforms.clients.open_inference.model import (
+    BINARY_TENSOR_DATA,
+    MODEL_CONFIGURATION,
+    Config,
+    Entry,
+    Tensor,
+    describe,
+    explain,
+    unknown_columns,
+)
+from transforms.clients.open_inference.uri import OipAddress, parse_http
+from transforms.clients.wire.http import HttpAnswer, HttpConnection
+from transforms.clients.wire.json import loads
+from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.outputs import check_outputs
+from transforms.errors import (
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    UnavailableError,
+)
+from transforms.types import Answer, ModelMetadata, Signature
+
+_BINARY_ONLY = ("float16", "bfloat16")
+"""The protocol has no JSON form for them: tensor data types, inference_rest.md."""
+
+
+def parse(uri: str) -> OipAddress:
+    """Parses an ``oip+http://`` or ``oip+https://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_http(uri)
+
+
+def open(uri: str, options: ClientOptions) -> OipHttpClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return OipHttpClient(parse(uri), options)
+
+
+class OipHttpClient(ModelClient):
+    """A client of the Open Inference Protocol's REST API for one model.
+
+    Args:
+        address: Which model, and where.
+        options: TLS files, headers and the number of connections.
+    """
+
+    def __init__(self, address: OipAddress, options: ClientOptions):
+        self._address = address
+        self._where = str(address)
+        self._connection = HttpConnection(self._where, address.secure, options)
+        self._infer_url = yarl.URL(f"{address.model_url}/infer", encoded=True)
+        self._signature: Signature | None = None
+        self._bfloat16: frozenset[str] = frozenset()
+        self._binary = False
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
+        with as_metadata_errors("is it the server's REST port?", refusals_too=False):
+            extensions = await self._extensions(timeout_s)
+            model = await self._model(timeout_s)
+            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
+        await self._must_be_ready(timeout_s)
+        try:
+            inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
+            versions = [str(version) for version in model.get("versions") or ()]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotServedError(f"{self._where}: its metadata can't be read; does it speak this protocol?") from error
+        metadata = describe(self._address, versions, inputs, outputs, config)
+        specs, binary = metadata.signature.inputs, BINARY_TENSOR_DATA in extensions
+        for name, spec in specs.items():
+            if spec.dtype in _BINARY_ONLY and not binary and not spec.has_default:
+                raise NotServedError(
+                    f"{self._where}: input {name} is {spec.dtype}, which has no form in JSON, and the server takes no "
+                    f"binary tensors over REST; use oip+grpc://HOST:PORT/{self._address.model}"
+                )
+        self._signature, self._binary = metadata.signature, binary
+        self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
+        return metadata
+
+    async def _extensions(self, timeout_s: float) -> list[str]:
+        answer = await self._get(self._address.server_url, timeout_s)
+        document = self._document(answer) if answer.status == 200 else None
+        if answer.status in (401, 403) or answer.status >= 500:
+            raise from_http(self._where, answer.status, answer.body, answer.retry_after_s)
+        extensions = document.get("extensions") if isinstance(document, dict) else None
+        # Gateways may pass on nothing but the model's own paths: then JSON it is.
+        return [str(name) for name in extensions] if isinstance(extensions, list) else []
+
+    async def _model(self, timeout_s: float) -> Any:
+        answer = await self._get(self._address.model_url, timeout_s)
+        if answer.status == 200:
+            return self._document(answer)
+        error = from_http(self._where, answer.status, answer.body, answer.retry_after_s)
+        if isinstance(error, NotServedError) and answer.status not in (401, 403):
+            raise explain(error, self._address, await self._entries(timeout_s))
+        raise error
+
+    async def _config(self, timeout_s: float) -> Config:
+        answer = await self._get(f"{self._address.model_url}/config", timeout_s)
+        if answer.status != 200:
+            return Config()  # an administrator may have closed this call (Triton's --http-restricted-api)
+        document = self._document(answer)
+        try:
+            optional = frozenset(str(given["name"]) for given in document.get("input") or () if given.get("optional"))
+            return Config(int(document.get("max_batch_size") or 0), optional)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return Config()
+
+    async def _must_be_ready(self, timeout_s: float) -> None:
+        answer = await self._get(f"{self._address.model_url}/ready", timeout_s)
+        if answer.status == 200:
+            try:
+                document = loads(answer.body) if answer.body else {}
+            except ValueError:
+                document = {}
+            said = document.get("ready", True) if isinstance(document, dict) else document
+            if said not in (False, "false", "False"):  # KServe says it in the body; the others by the status alone
+                return
+        elif answer.status in (401, 403, 404, 405, 501):
+            return  # what the server does not tell can't be waited for: the requests themselves will tell
+        raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
+
+    async def _entries(self, timeout_s: float) -> list[Entry]:
+        """What the repository has; where that is closed, the versions in this model's metadata."""
+        url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
+        try:
+            answer = await self._connection.send("POST", url, timeout_s, b"{}")
+            entries = loads(answer.body) if answer.status == 200 else None
+            if isinstance(entries, list):
+                return [Entry(str(e["name"]), str(e.get("version") or ""), str(e.get("state") or "")) for e in entries]
+            if self._address.version is None:
+                return []
+            url_of_any = self._address.model_url.rpartition("/versions/")[0]
+            document = loads((await self._get(url_of_any, timeout_s)).body)
+            return [Entry(self._address.model, str(v), "READY") for v in document.get("versions") or ()]
+        except (ModelError, AttributeError, KeyError, TypeError, ValueError):
+            return []
+
+    def _document(self, answer: HttpAnswer) -> Any:
+        try:
+            return loads(answer.body)
+        except ValueError as error:
+            raise NotServedError(f"{self._where}: it answers no JSON; does it speak this protocol?") from error
+
+    async def _get(self, url: str, timeout_s: float) -> HttpAnswer:
+        return await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``model.columns_of``."""
+        inputs, body, header_length = self._request(inputs)
+        if header_length is None:
+            answer = await self._connection.send("POST", self._infer_url, timeout_s, body)
+        else:
+            headers = {HEADER_LENGTH: str(header_length)}
+            answer = await self._connection.send("POST", self._infer_url, timeout_s, body, BINARY_TYPE, headers)
+        if answer.status != 200:
+            raise from_http(self._where, answer.status, answer.body, answer.retry_after_s)
+        try:
+            outputs, version = read_answer(answer.body, answer.headers.get(HEADER_LENGTH))
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        scalar_inputs = not any(array.ndim for array in inputs.values())
+        checked = check_outputs(outputs, rows, self._signature, scalar_inputs, self._where)
+        return Answer(checked, version)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._infer_url), len(self._request(inputs)[1]))
+
+    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes, int | None]:
+        """The tensors that are sent, the body, and how much of it is JSON if the rest is binary."""
+        try:
+            if self._signature is not None and not self._signature.known:
+                inputs = unknown_columns(inputs)
+            return inputs, *infer_body(inputs, self._bfloat16, self._binary)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._connection.close()
+
+
+def _tensors(described: Any) -> list[Tensor]:
+    return [(str(t["name"]), str(t["datatype"]), [int(size) for size in t["shape"]]) for t in described or ()]

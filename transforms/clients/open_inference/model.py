@@ -1,0 +1,179 @@
+"""What an Open Inference Protocol server says of a model, to ``ModelMetadata``; and what to send where it says nothing.
+
+Source: https://github.com/kserve/open-inference-protocol (model metadata); Triton's extensions model_configuration
+(``max_batch_size``, optional inputs) and model_repository (states of versions).
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from transforms.clients.open_inference.tensors import dtype_name
+from transforms.clients.open_inference.uri import OipAddress
+from transforms.errors import ModelError, NotServedError, UnavailableError
+from transforms.types import METHOD_PREDICT, ModelMetadata, Signature, TensorSpec
+
+SIGNATURE = "infer"
+"""The protocol has one signature a model, without a name; this is the name of its call."""
+
+UNKNOWN_INPUT = "instances"
+"""The sole input under which whole JSON records come where the server tells of no inputs (``formats/codecs.py``)."""
+
+BARE_INPUT = "input-0"
+"""The name given to the values of records that are no objects, where the server tells of no inputs: KServe's and MLServer's
+documentation call a sole input so, and their runtimes for scikit-learn, XGBoost and LightGBM take the first, by any name."""
+
+MODEL_CONFIGURATION = "model_configuration"
+BINARY_TENSOR_DATA = "binary_tensor_data"
+
+Tensor = tuple[str, str, Sequence[int]]
+"""Name, datatype and shape."""
+
+
+_MODELS_SHOWN = 10
+
+
+class Entry(NamedTuple):
+    """One entry of a server's model repository.
+
+    Attributes:
+        model: The model's name.
+        version: The version; empty if it has none.
+        state: ``READY``, ``LOADING``, ``UNLOADING`` or ``UNAVAILABLE``.
+    """
+
+    model: str
+    version: str
+    state: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """What Triton's model configuration adds to the metadata.
+
+    Attributes:
+        max_batch_size: Rows of a request at most; 0 if the model has no batch dimension of Triton's making.
+        optional: Names of the inputs that may be left out.
+    """
+
+    max_batch_size: int = 0
+    optional: frozenset[str] = frozenset()
+
+
+def describe(
+    address: OipAddress,
+    versions: Iterable[str],
+    inputs: Iterable[Tensor],
+    outputs: Iterable[Tensor],
+    config: Config,
+) -> ModelMetadata:
+    """Returns a model's metadata.
+
+    The first dimension declared is the batch: Triton puts its own before what the configuration declares where
+    ``max_batch_size`` is not 0; where it is 0, and with other servers, whoever declared the model has to have it there. A
+    model without declared inputs (MLServer and KServe, where nobody declared any) has no known signature.
+
+    Args:
+        address: What was asked for.
+        versions: The versions that the server lists.
+        inputs: The inputs.
+        outputs: The outputs.
+        config: The model's configuration.
+    """
+    takes = {
+        name: TensorSpec(dtype_name(datatype), tuple(shape), name in config.optional)
+        for name, datatype, shape in sorted(inputs)
+    }
+    gives = {name: TensorSpec(dtype_name(datatype), tuple(shape)) for name, datatype, shape in sorted(outputs)}
+    signature = Signature(SIGNATURE, METHOD_PREDICT, takes, gives, known=bool(takes))
+    version = newest(versions) if address.version is None else address.version
+    return ModelMetadata(address.model, version, signature, config.max_batch_size or None)
+
+
+def newest(versions: Iterable[str]) -> str:
+    """Returns the version that answers when none is asked for: the highest number, as Triton does, else the last one."""
+    listed = list(versions)
+    numbers = [version for version in listed if version.isdecimal()]
+    return max(numbers, key=int) if numbers else listed[-1] if listed else ""
+
+
+def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) -> ModelError:
+    """Returns "not found" with the versions or models there are, or that the model is only not available yet.
+
+    Args:
+        error: What the server said.
+        address: What was asked for.
+        entries: What the repository has, as far as it is known.
+    """
+    versions = sorted((entry.version, entry.state) for entry in entries if entry.model == address.model)
+    asked = [state for version, state in versions if address.version in (None, version)]
+    if "LOADING" in asked and "READY" not in asked:
+        return UnavailableError(f"{address}: still loading ({error})")
+    if versions:
+        listed = ", ".join(f"{version or 'one without a name'} ({state})" for version, state in versions)
+        return NotServedError(f"{error}; it has the versions {listed}")
+    models = sorted({entry.model for entry in entries})
+    if models:
+        more = f" and {len(models) - _MODELS_SHOWN} more" if len(models) > _MODELS_SHOWN else ""
+        return NotServedError(f"{error}; the server has the models {', '.join(models[:_MODELS_SHOWN])}{more}")
+    return NotServedError(str(error))
+
+
+def columns_of(documents: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Returns the tensors of whole JSON records, for a server that tells of no inputs.
+
+    An object's fields are inputs by name; any other record is the value of ``BARE_INPUT``. Numbers are FP64, which holds
+    them as JSON has them, unless all are integers: INT64; strings and ``{"b64": …}`` are BYTES; true and false are BOOL.
+
+    Raises:
+        ValueError: The records differ in their fields or shapes, or hold what is no tensor.
+    """
+    if all(isinstance(document, dict) and not _is_b64(document) for document in documents):
+        names = list(documents[0])
+        if not names or any(document.keys() != documents[0].keys() for document in documents):
+            raise ValueError("the records do not all have the same fields")
+        return {name: _column(name, [document[name] for document in documents]) for name in names}
+    return {BARE_INPUT: _column(BARE_INPUT, list(documents))}
+
+
+def _column(name: str, values: list[Any]) -> np.ndarray:
+    flat: list[Any] = values
+    shape = [len(values)]
+    while flat and all(isinstance(value, list) for value in flat):
+        sizes = set(map(len, flat))
+        if len(sizes) != 1:
+            break
+        shape.append(sizes.pop())
+        flat = [item for value in flat for item in value]
+    kinds = {bytes if _is_b64(value) else type(value) for value in flat}
+    if kinds and kinds <= {str, bytes}:
+        strings = [base64.b64decode(v["b64"], validate=True) if isinstance(v, dict) else v.encode() for v in flat]
+        return np.fromiter(strings, dtype=object, count=len(strings)).reshape(shape)
+    if kinds == {bool}:
+        return np.array(flat, np.bool_).reshape(shape)
+    if kinds <= {int, float}:
+        try:
+            return np.array(flat, np.int64 if kinds == {int} else np.float64).reshape(shape)
+        except OverflowError as error:
+            raise ValueError(f"{name}: an integer is beyond 64 bits") from error
+    raise ValueError(f"{name}: the records do not share a shape and a kind of value")
+
+
+def _is_b64(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def unknown_columns(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Returns the tensors of a request to a model without a known signature: from whole records, unless they are that yet.
+
+    Raises:
+        ValueError: As ``columns_of``.
+    """
+    if list(inputs) == [UNKNOWN_INPUT] and inputs[UNKNOWN_INPUT].dtype == object:
+        return columns_of(inputs[UNKNOWN_INPUT].tolist())
+    return inputs

@@ -1,0 +1,1 @@
+"""A TensorFlow SavedModel in the worker itself: ``saved_model://``."""

@@ -1,0 +1,142 @@
+"""The model in the worker: a TensorFlow SavedModel run by this process, behind the interface of a model server.
+
+The URI: see ``uri.py``. TensorFlow is needed here, in the worker, and nowhere else; and of it the C library, not
+the Python package (``tf_runtime``).
+
+Signatures, dtypes, errors and answers are those of TensorFlow Serving, whose checks run here;
+``tests/embedded/test_agreement.py`` holds the two against each other. What differs: a request that runs can't be cancelled,
+only stopped at its time limit, so a cancelled ``predict`` frees its caller at once, and the run's answer is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.saved_model.loading import Loader
+from transforms.clients.saved_model.shared import SharedModel
+from transforms.clients.saved_model.store import STORE, ModelStore
+from transforms.clients.saved_model.uri import SavedModelAddress
+from transforms.clients.saved_model.uri import parse as parse_saved_model
+from transforms.clients.tf_runtime.serving_error import ServingError
+from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.status_codes import from_grpc_code
+from transforms.errors import MalformedAnswerError, RejectedError, TransientError, UnavailableError
+from transforms.types import Answer, ModelMetadata, Signature
+
+T = TypeVar("T")
+
+
+def parse(uri: str) -> SavedModelAddress:
+    """Parses a ``saved_model://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_saved_model(uri)
+
+
+def open(uri: str, options: ClientOptions) -> SavedModelClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return SavedModelClient(Loader(parse(uri), options.model_files), options.model_poll_s)
+
+
+class SavedModelClient(ModelClient):
+    """A client of a model in this process.
+
+    Args:
+        loader: Which model, and how it is loaded.
+        poll_s: How often to look for another version; of several clients of one model, the first one's counts.
+        store: The models of this process.
+    """
+
+    def __init__(self, loader: Loader, poll_s: float = 60.0, store: ModelStore = STORE):
+        self._loader, self._poll_s, self._store = loader, poll_s, store
+        self._address = loader.address
+        self._where = str(loader.address)
+        self._key = (self._address.path, self._address.version, self._address.tags, loader.files)
+        self._model: SharedModel | None = None
+        self._signature: Signature | None = None
+        self._waiting: set[asyncio.Future[Any]] = set()
+        self._closed = False
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. Loads the model, unless this process has it; what is loading at the time limit goes on, and
+        asking again waits for it.
+
+        Raises:
+            ConfigError: TensorFlow, or the path's file system, is not installed here.
+        """
+        model = self._shared()
+        try:
+            version, signature = await self._in_pool(functools.partial(model.prepare, self._address), timeout_s)
+        except TimeoutError:
+            raise UnavailableError(f"{self._where}: still loading after {timeout_s:g} s") from None
+        self._signature = signature
+        return ModelMetadata(self._address.model, version, signature)
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. A signature that classifies answers ``classes`` and ``scores``, a regression ``value``."""
+        give_up_at = time.monotonic() + timeout_s
+        model = self._shared()
+        signature = self._signature or (await self.metadata(timeout_s)).signature
+        try:
+            answer = functools.partial(model.answer, signature, inputs, give_up_at)
+            outputs, version = await self._in_pool(answer, give_up_at - time.monotonic())
+        except TimeoutError:
+            raise TransientError(f"{self._where}: DEADLINE_EXCEEDED: no answer in {timeout_s:g} s") from None
+        except ServingError as error:
+            raise from_grpc_code(self._where, error.code.name, error.message) from error
+        except TypeError as error:
+            raise RejectedError(f"{self._where}: {error}") from error
+        except ValueError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer does not have the outputs asked for") from error
+        by_example = signature.takes_examples
+        scalar_inputs = not by_example and not any(array.ndim for array in inputs.values())
+        checked = check_outputs(outputs, rows, None if by_example else signature, scalar_inputs, self._where)
+        return Answer(checked, version)
+
+    async def close(self) -> None:
+        """Lets go of the model; requests in flight end with ``UnavailableError``."""
+        self._closed = True
+        for future in list(self._waiting):
+            future.cancel()
+        if self._model is not None:
+            self._model = None
+            self._store.release(self._key)
+
+    def _shared(self) -> SharedModel:
+        if self._closed:
+            raise UnavailableError(f"{self._where}: the client is closed")
+        if self._model is None:
+            self._model = self._store.acquire(self._key, lambda: SharedModel(self._loader, self._poll_s))
+        return self._model
+
+    async def _in_pool(self, work: Callable[[], T], timeout_s: float) -> T:
+        """Runs ``work`` in a thread; the caller is free at the time limit, or when it is cancelled, whatever ``work`` does.
+
+        Raises:
+            TimeoutError: It takes longer.
+            UnavailableError: The client was closed meanwhile.
+        """
+        future = asyncio.get_running_loop().run_in_executor(self._shared().pool, work)
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                raise UnavailableError(f"{self._where}: the client was closed") from None  # nobody has cancelled the caller
+            raise

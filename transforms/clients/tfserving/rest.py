@@ -1,0 +1,211 @@
+"""TensorFlow Serving over REST, and KServe V1: ``http://HOST:PORT/v1/models/MODEL[/versions/N|/labels/LABEL]``.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest;
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
+
+A prediction's answer does not name the version that served it. With no version in the URI, the model's status is read anew
+every few seconds while requests run, in the background: the version reported lags that much behind a change. Over gRPC it
+is exact.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import yarl
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.tfserving import json as bodies
+from transforms.clients.tfserving.uri import ModelAddress, parse_rest
+from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.json import loads
+from transforms.clients.wire.json_outputs import read_outputs
+from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
+from transforms.clients.wire.status_codes import clean, from_http_status
+from transforms.clients.wire.tensorflow import signature as signatures
+from transforms.errors import (
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
+from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature
+
+_METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
+# json_tensor.cc answers these with 501, after everything was consumed and decoded.
+_NOT_OVER_REST = ("float16", "bfloat16", "uint16", "complex64", "complex128")
+
+
+def parse(uri: str) -> ModelAddress:
+    """Parses an ``http://`` or ``https://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_rest(uri)
+
+
+def open(uri: str, options: ClientOptions) -> TfServingRestClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return TfServingRestClient(parse(uri), options)
+
+
+class TfServingRestClient(ModelClient):
+    """A client of TensorFlow Serving's REST API, or of a KServe V1 server, for one model.
+
+    Args:
+        address: Which model, and where.
+        options: TLS files, headers and the number of connections.
+        version_refresh_s: Seconds after which the served version is looked up again.
+        clock: Seconds on a clock that only goes forward.
+        now: Seconds since the epoch, for a Retry-After that is a date.
+    """
+
+    def __init__(
+        self,
+        address: ModelAddress,
+        options: ClientOptions,
+        version_refresh_s: float = VERSION_REFRESH_S,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ):
+        self._address = address
+        self._where = str(address)
+        self._base = address.base_url
+        self._http = HttpConnection(self._where, address.secure, options, now)
+        self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
+        self._signature: Signature | None = None
+        self._signature_name = address.signature
+        self._predict_url = yarl.URL(self._base + ":predict", encoded=True)
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. A KServe V1 server publishes no signature: ``known`` is False."""
+        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?"):
+            return await self._read_metadata(timeout_s)
+
+    async def _read_metadata(self, timeout_s: float) -> ModelMetadata:
+        status, text, document, retry_after_s = await self._get(f"{self._base}/metadata", timeout_s)
+        if status != 200:
+            error = from_http_status(self._where, status, text, retry_after_s)
+            if isinstance(error, TransientError) or status in (401, 403):
+                raise error
+            return await self._without_metadata(error, timeout_s)
+        try:
+            definitions = signatures.from_json(document["metadata"]["signature_def"])
+            version = str(document["model_spec"].get("version", ""))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotServedError(f"{self._where}: its metadata can't be read; is it TensorFlow Serving?") from error
+        signature = signatures.choose(definitions, self._address)
+        for name, spec in signature.inputs.items():
+            if spec.dtype in _NOT_OVER_REST and not spec.has_default:
+                raise NotServedError(
+                    f"{self._where}: input {name} is {spec.dtype}, which TensorFlow Serving does not take over REST; "
+                    f"use grpc://HOST:PORT/{self._address.model}"
+                )
+        self._signature, self._signature_name = signature, signature.name
+        self._predict_url = yarl.URL(self._base + _METHODS.get(signature.method, ":predict"), encoded=True)
+        self._version.read(version)
+        return ModelMetadata(self._address.model, version, signature)
+
+    async def _without_metadata(self, error: ModelError, timeout_s: float) -> ModelMetadata:
+        """Tells a server that publishes no metadata from one that has no such model, by the model's status."""
+        status, _, document, _ = await self._get(self._base, timeout_s)
+        if status == 200 and isinstance(document, dict) and "ready" in document:
+            if str(document["ready"]).lower() != "true":
+                raise UnavailableError(f"{self._where}: the model is not ready")
+            signature = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
+            return ModelMetadata(self._address.model, self._version.name, signature)
+        if self._base != self._address.model_url:
+            status, _, document, _ = await self._get(self._address.model_url, timeout_s)
+        states = _states(document) if status == 200 else {}
+        explained = signatures.explain_versions(error, self._address, states)
+        if isinstance(explained, NotServedError | UnavailableError):
+            raise explained
+        raise NotServedError(str(explained))
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. Classification answers ``classes`` and ``scores``, a regression ``value``."""
+        signature = self._signature
+        examples = signature is not None and signature.takes_examples
+        body = self._body(inputs)
+        self._version.refresh_soon(timeout_s)
+        status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
+        if status != 200:
+            raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
+        try:
+            document = loads(answer)
+        except ValueError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error
+        if isinstance(document, dict) and "error" in document:
+            raise RejectedError(f"{self._where}: {clean(_error_text(answer))}")
+        try:
+            outputs = (
+                bodies.read_results(document, signature.method)
+                if signature is not None and examples
+                else read_outputs(document, signature)
+            )
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        scalar_inputs = signature is not None and not examples and not any(array.ndim for array in inputs.values())
+        return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version.name)
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._predict_url), len(self._body(inputs)))
+
+    def _body(self, inputs: Mapping[str, np.ndarray]) -> bytes:
+        signature = self._signature
+        try:
+            if signature is not None and signature.takes_examples:
+                (records,) = inputs.values()
+                return bodies.examples_body(records.ravel().tolist(), self._signature_name)
+            return bodies.predict_body(inputs, signature, self._signature_name)
+        except (TypeError, ValueError) as error:
+            raise RejectedError(f"{self._where}: the request can't be written as JSON: {error}") from error
+
+    async def _look_for_version(self, timeout_s: float) -> str | None:
+        status, _, document, _ = await self._get(self._base, timeout_s)
+        available = [version for version, state in _states(document).items() if state == "AVAILABLE"]
+        return str(max(available)) if status == 200 and available else None
+
+    async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
+        status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
+        try:
+            document = loads(body) if status == 200 else None
+        except ValueError:
+            document = None
+        return status, "" if status == 200 else _error_text(body), document, retry_after_s
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._version.close()
+        await self._http.close()
+
+
+def _states(document: Any) -> dict[int, str]:
+    """Reads a model's status: version to the name of its state."""
+    try:
+        return {int(status["version"]): str(status["state"]) for status in document["model_version_status"]}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _error_text(body: bytes) -> str:
+    """Returns the text of an error's body: JSON of some form, anything else, or nothing."""
+    try:
+        document = loads(body)
+    except ValueError:
+        return body[:1000].decode("utf-8", "replace")
+    error = document.get("error", document.get("detail", document)) if isinstance(document, dict) else document
+    return str(error.get("message", "")) if isinstance(error, dict) else str(error)

@@ -1,0 +1,142 @@
+"""Vertex AI's online prediction: ``vertex://PROJECT/REGION/ENDPOINT[?…]``; see ``uri.py`` for what may follow.
+
+Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict;
+google/cloud/aiplatform/v1/prediction_service.proto.
+
+An endpoint publishes no signature: instances go out as the records have them, and predictions come back as JSON has them.
+What is said about the service itself rests on its documents and API definitions; there was no account to try it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.instances import check, instances_of
+from transforms.clients.vertex.transport import PREDICT, Transport
+from transforms.clients.vertex.uri import REST, VertexAddress
+from transforms.clients.vertex.uri import parse as parse_uri
+from transforms.clients.wire.json_outputs import read_outputs
+from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.outputs import Outputs, check_outputs
+from transforms.errors import (
+    ConfigError,
+    MalformedAnswerError,
+    NotServedError,
+    RejectedError,
+    RequestTooLargeError,
+)
+from transforms.types import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME, METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
+
+_INSTALL = "--model={}: Vertex AI needs packages that are not here ({}): pip install 'kafka-model-scoring[vertex]'"
+
+
+def parse(uri: str) -> VertexAddress:
+    """Parses a ``vertex://`` URI.
+
+    Raises:
+        ConfigError: It is wrong; the message says what and how it should be.
+    """
+    return parse_uri(uri)
+
+
+def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every protocol's module gives
+    """Makes the client of a URI. Does no I/O.
+
+    Requests carry the application-default credentials, unless ``options.headers`` has an ``authorization`` of its own.
+
+    Raises:
+        ConfigError: The URI is wrong, or a package is missing; the message says what to install.
+    """
+    address = parse(uri)
+    try:
+        # Here, because google-cloud-aiplatform takes seconds to load, and only this scheme needs it.
+        from transforms.clients.vertex.credentials import tokens_for
+
+        tokens = tokens_for(address.anonymous, options.headers)
+        if address.transport == REST:
+            from transforms.clients.vertex.rest import RestTransport
+
+            return VertexClient(address, RestTransport(address, options, tokens))
+        from transforms.clients.vertex.grpc import GrpcTransport
+
+        return VertexClient(address, GrpcTransport(address, options, tokens))
+    except ImportError as error:
+        raise ConfigError([_INSTALL.format(uri, error.name or "google.cloud.aiplatform")]) from error
+
+
+class VertexClient(ModelClient):
+    """A client of one endpoint.
+
+    Args:
+        address: Which endpoint, and where.
+        transport: How to get there.
+    """
+
+    def __init__(self, address: VertexAddress, transport: Transport):
+        self._address, self._transport = address, transport
+        self._where = str(address)
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. There is no signature to ask for: ``known`` is False.
+
+        Asks for the prediction of no instances, which the container answers, refuses or breaks on: all the same, as the
+        address, the credentials and the endpoint are right then. The endpoint's own description would need one more
+        permission, and dedicated and private endpoints don't give it.
+        """
+        with as_metadata_errors("is it Vertex AI's API?", refusals_too=False):
+            answered = await self._transport.send(self._transport.body([]), timeout_s)
+            if isinstance(answered, Refusal) and not answered.is_of_content:
+                raise answered.error(self._where)
+        version = answered.version if isinstance(answered, Reply) else ""
+        if isinstance(answered, Reply) and not isinstance(answered.predictions, list):
+            raise NotServedError(f"{self._where}: the answer has no predictions; is it Vertex AI's API?")
+        return ModelMetadata(self._address.endpoint, version, Signature("", METHOD_PREDICT, {}, {}, known=False))
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. A request above the endpoint's limit is refused before it is sent."""
+        body = self._body(inputs, rows)
+        answered = await self._transport.send(body, timeout_s)
+        if isinstance(answered, Refusal):
+            raise answered.error(self._where)
+        headers: list[Header] = [(DEPLOYED_MODEL, answered.deployed_model.encode())] if answered.deployed_model else []
+        if answered.model_name:
+            headers.append((DEPLOYED_MODEL_NAME, answered.model_name.encode()))
+        return Answer(self._outputs(answered, rows), answered.version, tuple(headers))
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        size = len(self._body(inputs, rows))
+        if self._address.transport == REST:
+            return RequestPreview("HTTP", "POST", self._address.predict_url, size)
+        return RequestPreview("gRPC", PREDICT, self._address.target, size)
+
+    def _body(self, inputs: Mapping[str, np.ndarray], rows: int) -> bytes:
+        try:
+            instances = instances_of(inputs)
+            check(instances)
+            body = self._transport.body(instances)
+        except (TypeError, ValueError, RecursionError) as error:
+            why = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+            raise RejectedError(f"{self._where}: the request can't be written: {why}") from error
+        limit = self._address.max_request_bytes
+        if len(body) > limit:
+            what = f"{rows} records make" if rows > 1 else "this record alone makes"
+            raise RequestTooLargeError(
+                f"{self._where}: {what} a request of {len(body)} bytes, and the endpoint takes {limit} at most"
+            )
+        return body
+
+    def _outputs(self, reply: Reply, rows: int) -> Outputs:
+        try:
+            outputs = read_outputs({"predictions": reply.predictions}, None)
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        return check_outputs(outputs, rows, None, False, self._where)
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._transport.close()

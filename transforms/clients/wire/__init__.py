@@ -1,0 +1,1 @@
+"""What several protocols share: connections, status codes, JSON, protobuf, outputs matched to rows."""

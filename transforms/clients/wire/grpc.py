@@ -1,0 +1,140 @@
+"""One gRPC connection: bytes in, bytes out, and every failure one of ``transforms.errors``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from transforms.clients.base import ClientOptions
+from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
+from transforms.errors import ConfigError, ModelError, UnavailableError
+
+_CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # The caller retries, and knows when; reconnecting must keep up with it (gRPC's default grows to two minutes).
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    # In spite of its name: how long one attempt to connect may take, with its TLS handshake, to a far or busy server.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # A peer that vanished without a word is noticed within half a minute while requests wait for it. TensorFlow Serving
+    # takes pings at this rate only with requests in flight, so none are sent without.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # One connection per client: without it, clients of one address in one process share theirs, and its limits.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+Translate = Callable[[str, str, str, float | None], ModelError]
+"""Where, the name of the status code, the server's details, and how long it asked to wait, to the error of this project."""
+
+
+class GrpcChannel:
+    """A connection to one server, opened with the first call.
+
+    Args:
+        target: ``HOST:PORT``.
+        secure: Whether to speak TLS.
+        options: TLS files, headers (gRPC metadata, names in lower case) and channel options, which win over the defaults:
+            messages of any size, keepalive, quick reconnecting.
+        where: The model and its address, for messages.
+        translate: Makes an error of a status.
+    """
+
+    def __init__(self, target: str, secure: bool, options: ClientOptions, where: str, translate: Translate):
+        self._target, self._secure, self._options = target, secure, options
+        self._headers = tuple((name.lower(), value) for name, value in options.headers) or None
+        self._where = where
+        self._translate = translate
+        self._channel: Any = None
+        self._closed = False
+        self._calls: dict[str, Any] = {}
+
+    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        """Sends one request, ``/service/Method`` with a serialized message, and returns the serialized answer.
+
+        Raises:
+            ModelError: It failed.
+            ConfigError: A TLS file can't be read.
+        """
+        call = self._calls.get(method) or self._open_call(method)
+        try:
+            body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(self._where, error.code().name, error.details() or "", retry_after_s(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
+                raise UnavailableError(f"{self._where}: the client was closed") from None
+            raise
+        return body
+
+    def _open_call(self, method: str) -> Any:
+        if self._closed:
+            raise UnavailableError(f"{self._where}: the client is closed")
+        if self._channel is None:
+            self._channel = open_channel(self._target, self._secure, self._options)
+        self._calls[method] = self._channel.unary_unary(method)  # without serializers: bytes in, bytes out
+        return self._calls[method]
+
+    async def close(self) -> None:
+        """Closes the connection; requests in flight end with ``UnavailableError``."""
+        self._closed = True
+        self._calls.clear()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+
+def open_channel(target: str, secure: bool, options: ClientOptions, more: Sequence[tuple[str, str | int]] = ()) -> Any:
+    """Returns a ``grpc.aio.Channel`` for one client, which connects with the first call.
+
+    Args:
+        target: ``HOST:PORT``.
+        secure: Whether to speak TLS.
+        options: TLS files and channel options, which win over the defaults.
+        more: Channel options that the protocol needs besides.
+
+    Raises:
+        ConfigError: A TLS file can't be read.
+    """
+    # The first of two equal options would win, so ours go only where the user has none.
+    given = {name for name, _ in options.channel_options}
+    channel_options = [*options.channel_options, *(o for o in (*more, *_CHANNEL_OPTIONS) if o[0] not in given)]
+    if secure:
+        return grpc.aio.secure_channel(target, _credentials(options), channel_options)
+    return grpc.aio.insecure_channel(target, channel_options)
+
+
+def _credentials(options: ClientOptions) -> Any:
+    contents: list[bytes | None] = []
+    for name in ("tls_ca_file", "tls_key_file", "tls_cert_file"):
+        path = getattr(options, name)
+        try:
+            contents.append(Path(path).read_bytes() if path else None)
+        except OSError as error:
+            raise ConfigError([f"{name}={path}: can't be read: {error.strerror}"]) from error
+    return grpc.ssl_channel_credentials(*contents)
+
+
+def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
+    """Reads how long the server asks to wait: gRFC A6's pushback, or google.rpc.RetryInfo."""
+    trailers = dict(error.trailing_metadata() or ())
+    try:
+        if "grpc-retry-pushback-ms" in trailers:
+            pushback_ms = int(trailers["grpc-retry-pushback-ms"])
+            return pushback_ms / 1000 if pushback_ms >= 0 else None
+        for detail in RpcStatus.FromString(trailers.get("grpc-status-details-bin", b"")).details:
+            if detail.type_url.endswith("/google.rpc.RetryInfo"):
+                delay = RetryInfo.FromString(detail.value).retry_delay
+                return max(0.0, float(delay.seconds + delay.nanos / 1e9))
+    except (ValueError, TypeError, DecodeError):
+        return None  # advice that can't be read is no advice
+    return None

@@ -1,0 +1,166 @@
+"""HTTP for the clients that speak it: one request at a time or many, and aiohttp's failures translated once."""
+
+from __future__ import annotations
+
+import email.utils
+import io
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import aiohttp
+import yarl
+from aiohttp.connector import Connection
+
+from transforms.clients.base import ClientOptions
+from transforms.clients.wire.status_codes import clean
+from transforms.errors import ConfigError, MalformedAnswerError, TransientError, UnavailableError
+
+JSON_TYPE = "application/json"
+"""Without a charset: KServe takes a body for JSON only under exactly this name."""
+
+_CONNECT_S = 10.0
+_LARGE_BYTES = 1 << 20  # aiohttp would write more than that in one go, which it warns of: the loop's other requests wait
+_NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
+
+
+class HttpAnswer(NamedTuple):
+    """What a server answered, whatever its status.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body, whole.
+        retry_after_s: How long the server asked to wait, if it did.
+        reason: The status line's text.
+        content_type: The Content-Type header, empty if there was none.
+        headers: All headers; names in any case.
+    """
+
+    status: int
+    body: bytes
+    retry_after_s: float | None
+    reason: str
+    content_type: str
+    headers: Mapping[str, str]
+
+
+class _LastOnFailure(aiohttp.ClientResponse):
+    """A 5xx is the last answer of its connection.
+
+    Servers on uvicorn (MLServer, KServe) close the connection behind one, without saying so. The next request on it would
+    be cut, and that is most likely the caller's probe of whether the server still answers others: a row that the server
+    fails on would look like an outage for ever.
+    """
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        protocol = connection.protocol
+        await super().start(connection)
+        if self.status >= 500 and protocol is not None:
+            protocol.force_close()  # once all of the body is read
+            if connection.protocol is None:  # it came with the headers, and the connection is back in the pool
+                protocol.close()
+        return self
+
+
+class HttpConnection:
+    """Connections to one server, opened with the first request. For one asyncio loop.
+
+    Args:
+        where: The model and its address, for messages.
+        secure: Whether to speak TLS.
+        options: TLS files, headers and the number of connections.
+        now: Seconds since the epoch, for a Retry-After that is a date.
+    """
+
+    def __init__(self, where: str, secure: bool, options: ClientOptions, now: Callable[[], float] = time.time):
+        self._where, self._secure, self._options, self._now = where, secure, options, now
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def send(
+        self,
+        method: str,
+        url: yarl.URL,
+        timeout_s: float,
+        body: bytes | None = None,
+        content_type: str = JSON_TYPE,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpAnswer:
+        """Sends one request and reads its answer.
+
+        Args:
+            method: The HTTP method.
+            url: Where to; redirects are not followed.
+            timeout_s: How long everything may take.
+            body: The body, if it has one.
+            content_type: The Content-Type header.
+            headers: Other headers of this request, beside those of every request.
+
+        Raises:
+            UnavailableError: No connection, or it was cut; or the client is closed.
+            TransientError: No answer in time.
+            MalformedAnswerError: The answer is no HTTP.
+            ConfigError: A TLS file can't be read.
+        """
+        session = self._session or self._open()
+        timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
+        headers = {"Content-Type": content_type, **(headers or {})}
+        data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+        try:
+            async with session.request(
+                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
+                kind = response.headers.get("Content-Type", "")
+                answer = await response.read()
+                return HttpAnswer(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise UnavailableError(f"{self._where}: no connection in time") from error
+        except TimeoutError as error:
+            raise TransientError(f"{self._where}: no answer within {timeout_s:g} s") from error
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            if self._closed:
+                raise UnavailableError(f"{self._where}: the client was closed") from error
+            raise UnavailableError(f"{self._where}: {clean(str(error)) or type(error).__name__}") from error
+        except aiohttp.ClientError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise UnavailableError(f"{self._where}: the client is closed")
+        connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=self._options.headers, response_class=_LastOnFailure
+        )
+        return self._session
+
+    def _ssl(self) -> ssl.SSLContext:
+        options = self._options
+        try:
+            context = ssl.create_default_context(cafile=options.tls_ca_file)
+            if options.tls_cert_file:
+                context.load_cert_chain(options.tls_cert_file, options.tls_key_file)
+        except OSError as error:  # ssl.SSLError is one
+            names = ", ".join(f"{n}={getattr(options, n)}" for n in ("tls_ca_file", "tls_cert_file", "tls_key_file"))
+            raise ConfigError([f"{names}: can't be read: {error.strerror or type(error).__name__}"]) from error
+        return context
+
+    def _retry_after_s(self, value: str | None) -> float | None:
+        """Reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3)."""
+        if value is None:
+            return None
+        if value.strip().isdecimal():
+            return float(value)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._now())
+        except ValueError:
+            return None  # advice that can't be read is no advice
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``. May be called twice."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()

@@ -1,0 +1,113 @@
+"""Answers in the JSON forms that TensorFlow Serving has made common, as outputs by name.
+
+``{"outputs": …}`` is columnar, ``{"predictions": […]}`` has one entry a row; KServe V1 and Vertex AI answer the second.
+Source: https://www.tensorflow.org/tfx/serving/api_rest; tensorflow_serving/util/json_tensor.cc.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from transforms.clients.wire.outputs import Outputs
+from transforms.errors import MalformedAnswerError
+from transforms.types import Signature
+
+INSTANCES = "instances"
+"""The name of the sole input where the server publishes no signature: each row is a whole instance, as it came."""
+
+PREDICTIONS = "predictions"
+"""The name of an output whose name the server does not tell: KServe V1's bare values."""
+
+
+def read_outputs(document: Any, signature: Signature | None) -> Outputs:
+    """Returns the outputs of an answer to ``:predict``, in either form, with the signature's dtypes where it is known.
+
+    Without a signature, values stay as JSON has them: ``predictions`` of objects with the same names become outputs of these
+    names, anything else one output called ``predictions``.
+
+    Raises:
+        MalformedAnswerError: It has neither form, or values of another kind than the signature's.
+    """
+    if not isinstance(document, dict):
+        raise MalformedAnswerError("the answer is no JSON object")
+    if "outputs" in document:
+        values = document["outputs"]
+        named = values if isinstance(values, dict) and not _is_b64(values) else {_sole_name(signature): values}
+        return {name: _array(name, named[name], signature) for name in sorted(named)}
+    rows = document.get("predictions")
+    if not isinstance(rows, list):
+        raise MalformedAnswerError("the answer has neither outputs nor a list of predictions")
+    columns: dict[str, list[Any]] = {_sole_name(signature): rows}
+    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() and not _is_b64(row) for row in rows):
+        columns = {name: [row[name] for row in rows] for name in sorted(rows[0])}
+    if signature is None:
+        return dict(columns)
+    return {name: _array(name, values, signature) for name, values in columns.items()}
+
+
+def _sole_name(signature: Signature | None) -> str:
+    names = list(signature.outputs) if signature is not None else []
+    return names[0] if len(names) == 1 else PREDICTIONS
+
+
+def _is_b64(value: dict[str, Any]) -> bool:
+    return value.keys() == {"b64"}
+
+
+def _array(name: str, value: Any, signature: Signature | None) -> np.ndarray:
+    spec = signature.outputs.get(name) if signature is not None else None
+    declared = spec.dtype if spec is not None else None
+    try:
+        values = np.array(value)
+    except ValueError as error:  # lists of different lengths
+        raise MalformedAnswerError(f"output {name}: its rows have different shapes") from error
+    if values.dtype.kind in "OU" or (declared == "string" and not values.size):
+        if declared not in (None, "string"):
+            raise MalformedAnswerError(f"output {name}: has values which are no numbers; the signature declares {declared}")
+        return _strings(name, value)
+    if declared is None:
+        return values
+    if declared == "string":
+        raise MalformedAnswerError(f"output {name}: has numbers, but the signature declares string")
+    return _cast(name, value, values, declared)
+
+
+def _strings(name: str, value: Any) -> np.ndarray:
+    values = np.array(value, dtype=object)
+    strings = np.empty(values.size, dtype=object)
+    for index, item in enumerate(values.ravel().tolist()):
+        if isinstance(item, str):
+            strings[index] = item.encode("utf-8", "surrogateescape")
+        elif isinstance(item, dict) and _is_b64(item) and isinstance(item["b64"], str):
+            try:
+                strings[index] = base64.b64decode(item["b64"], validate=True)
+            except ValueError as error:
+                raise MalformedAnswerError(f"output {name}: element {index} is no base64") from error
+        else:
+            raise MalformedAnswerError(f"output {name}: element {index} is a {type(item).__name__}, neither text nor b64")
+    return strings.reshape(values.shape)
+
+
+def _cast(name: str, value: Any, values: np.ndarray, declared: str) -> np.ndarray:
+    try:
+        dtype = np.dtype("float32" if declared == "bfloat16" else declared)
+    except TypeError as error:
+        raise MalformedAnswerError(f"output {name}: {declared} has no form in JSON") from error
+    if not values.size or values.dtype == dtype:
+        return values.astype(dtype)
+    if dtype.kind in "iu" and values.dtype.kind == "f":
+        # NumPy turns ints of which some are beyond int64 into floats: go back to the numbers as they came.
+        numbers = np.array(value, dtype=object)
+        whole = [int(n) if isinstance(n, int) or n.is_integer() else None for n in numbers.ravel().tolist()]
+        limits = np.iinfo(dtype)
+        if all(n is not None and limits.min <= n <= limits.max for n in whole):
+            return np.array(whole, dtype).reshape(values.shape)
+    elif values.dtype.kind in {"b": "b", "f": "iuf", "i": "iu", "u": "iu"}.get(dtype.kind, ""):
+        with np.errstate(all="ignore"):  # a float64 beyond float32 is infinite there, as it was for the server
+            cast = values.astype(dtype)
+        if dtype.kind not in "iu" or (cast == values).all():
+            return cast
+    raise MalformedAnswerError(f"output {name}: came as {values.dtype}, which does not fit the declared {declared}")

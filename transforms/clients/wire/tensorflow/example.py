@@ -1,0 +1,74 @@
+"""``tf.Example`` records to Python values and back, without TensorFlow.
+
+Source: tensorflow/core/example/feature.proto.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from transforms.clients.wire.tensorflow.messages import Example
+
+_INT64 = range(-(2**63), 2**63)
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def parse_example(record: bytes) -> dict[str, list[Any]]:
+    """Parses a serialized ``tf.Example``.
+
+    Returns:
+        Feature name to its values, sorted by name: all ``bytes``, all ``float`` (of float32 precision) or all ``int``; an
+        empty list for a feature without a kind. Protobuf takes many short byte strings for a message, so a caller who
+        needs certain features must look for them: ``b""`` is an Example of no features.
+
+    Raises:
+        ValueError: It is no ``tf.Example``.
+    """
+    try:
+        example = Example.FromString(record)
+    except DecodeError as error:
+        raise ValueError(f"not a serialized tf.Example ({len(record)} bytes)") from error
+    features = example.features.feature
+    return {name: _values(features[name]) for name in sorted(features)}
+
+
+def _values(feature: Any) -> list[Any]:
+    kind = feature.WhichOneof("kind")
+    return list(getattr(feature, kind).value) if kind else []
+
+
+def build_example(features: Mapping[str, Any]) -> bytes:
+    """Serializes a ``tf.Example``.
+
+    Args:
+        features: Feature name to a scalar, a flat list or a 1-D array of ``bytes`` or ``str`` (as UTF-8), of ``int`` or
+            ``bool``, or of ``float``. Whole numbers among floats become floats. An empty list has no kind.
+
+    Raises:
+        ValueError: A value has no place in a ``tf.Example``; the message names the feature.
+    """
+    example = Example()
+    for name, value in features.items():
+        values = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        values = list(values) if isinstance(values, list | tuple) else [values]
+        feature = example.features.feature[name]  # reading an entry of the map makes it
+        if all(isinstance(v, bytes | str) for v in values) and values:
+            feature.bytes_list.value.extend(v.encode() if isinstance(v, str) else v for v in values)
+        elif all(isinstance(v, numbers.Integral) for v in values) and values:
+            if not all(int(v) in _INT64 for v in values):
+                raise ValueError(f"feature {name}: an int is outside int64")
+            feature.int64_list.value.extend(int(v) for v in values)
+        elif all(isinstance(v, numbers.Real) for v in values) and values:
+            if any(math.isfinite(v) and abs(v) > _FLOAT32_MAX for v in values):
+                raise ValueError(f"feature {name}: a number is outside float32")
+            feature.float_list.value.extend(float(v) for v in values)
+        elif values:
+            kinds = ", ".join(sorted({type(v).__name__ for v in values}))
+            raise ValueError(f"feature {name}: has {kinds}; a feature is all bytes or str, all int, or all float")
+    return bytes(example.SerializeToString(deterministic=True))

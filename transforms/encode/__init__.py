@@ -1,0 +1,1 @@
+"""Outcomes to the records that are written: predictions and dead letters."""

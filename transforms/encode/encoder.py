@@ -1,0 +1,214 @@
+"""Predictions → Kafka records: the model's outputs as JSON, the input's key, timestamp and headers, and where it came from.
+
+Every record of a chunk gives one output record, in the chunk's order: a prediction, or a dead letter. A row that can't be
+encoded never affects another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from transforms.encode.dead_letter import SOURCE, dead_letter
+from transforms.encode.labels import RANKED, Ranking
+from transforms.errors import ContractError
+from transforms.formats.codecs import JsonError, parse_json
+from transforms.formats.frame import FRAME_BYTES
+from transforms.formats.json_columns import Texts, column_texts
+from transforms.types import (
+    DEPLOYED_MODEL,
+    DEPLOYED_MODEL_NAME,
+    STAGE_ENCODE,
+    AnsweredSegment,
+    Failure,
+    Header,
+    OutputRecord,
+    PredictedChunk,
+    Signature,
+)
+
+MODEL = "inference.model"
+VERSION = "inference.version"
+LATENCY = "inference.latency_ms"
+ATTEMPTS = "inference.attempts"
+
+PREDICTION = "prediction"
+MERGE = "merge"
+OUTPUT_MODES = (PREDICTION, MERGE)
+
+_OURS = frozenset((MODEL, VERSION, SOURCE, LATENCY, ATTEMPTS, DEPLOYED_MODEL, DEPLOYED_MODEL_NAME))
+_BLANKS = b" \t\r\n"
+
+
+class Encoder:
+    """Encodes predicted chunks. Holds no I/O and may be pickled.
+
+    A prediction's value is ``{"output": …, …}`` (see ``json_columns.py``), outputs sorted by name; with labels or
+    ``top_k`` it is ``{"label", "score", "top"}`` (see ``labels.py``). With ``merge`` the original object is kept
+    byte for byte and gets one more field, ``prediction``; an original that is not an object becomes
+    ``{"input": original, "prediction": …}``.
+    """
+
+    def __init__(
+        self,
+        output_topic: str,
+        dead_letter_topic: str,
+        model: str,
+        output_mode: str = PREDICTION,
+        labels: Sequence[str] | None = None,
+        top_k: int | None = None,
+        signature: Signature | None = None,
+        max_value_bytes: int | None = None,
+        pass_through: Sequence[str] = (),
+        framed: bool = False,
+    ):
+        """Checks what can be checked before the first record.
+
+        Args:
+            output_topic: Where predictions go.
+            dead_letter_topic: Where dead letters go.
+            model: The model's name, for the header ``inference.model``.
+            output_mode: ``prediction`` or ``merge``.
+            labels: Class names by index, to rank the scores by.
+            top_k: How many classes to list.
+            signature: What the model gives, if known.
+            max_value_bytes: A prediction with a longer value is a dead letter.
+            pass_through: Names of the values that chunks carry through.
+            framed: The records' JSON stands behind a schema registry's frame, which ``merge`` leaves out.
+
+        Raises:
+            ContractError: Flags and signature can't fit together; the message names the flag and the cure.
+        """
+        if output_mode not in OUTPUT_MODES:
+            raise ContractError(f"--output_mode={output_mode}: unknown; use one of {', '.join(OUTPUT_MODES)}")
+        self._output_topic = output_topic
+        self._dead_letter_topic = dead_letter_topic
+        self._model: Header = (MODEL, model.encode())
+        self._merge = output_mode == MERGE
+        self._max_value_bytes = max_value_bytes
+        self._pass_through = frozenset(pass_through)
+        self._frame_bytes = FRAME_BYTES if framed else 0
+        self._dtypes = {name: spec.dtype for name, spec in signature.outputs.items()} if signature is not None else {}
+        self._ranking = Ranking(labels, top_k, signature) if labels is not None or top_k is not None else None
+        written = RANKED if self._ranking is not None else self._dtypes
+        if taken := sorted(self._pass_through.intersection(written)):
+            raise ContractError(
+                f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
+            )
+        if self._ranking is None:
+            for name, dtype in self._dtypes.items():
+                if dtype.startswith("complex"):
+                    raise ContractError(
+                        f"--model: output '{name}' is {dtype}, which has no JSON form; "
+                        "choose another signature with ?signature=NAME"
+                    )
+
+    def encode(self, chunk: PredictedChunk) -> list[OutputRecord]:
+        """Returns one output record for each record of the chunk, in its order.
+
+        Failure classes: ``EncodeError`` (an output JSON has no form for), ``LabelError`` (scores that can't be ranked),
+        ``FieldCollision``, ``MergeError`` (the original is not JSON) and ``RecordTooLarge``.
+
+        Raises:
+            ValueError: A row of the chunk has neither an answer nor a failure, or both: a mistake of the caller.
+        """
+        records = chunk.records
+        written: list[OutputRecord | None] = [None] * len(records)
+        for answer in chunk.answers:
+            self._encode_answer(chunk, answer, written)
+        for row, failure in chunk.failures.items():
+            written[row] = dead_letter(records[row], failure, self._dead_letter_topic)
+        complete = [record for record in written if record is not None]
+        outcomes = sum([len(answer.rows) for answer in chunk.answers]) + len(chunk.failures)
+        if not len(complete) == outcomes == len(records):
+            raise ValueError(f"{len(records)} records, but {outcomes} outcomes for {len(complete)} of them")
+        return complete
+
+    def _encode_answer(self, chunk: PredictedChunk, answer: AnsweredSegment, written: list[OutputRecord | None]) -> None:
+        rows, records = answer.rows, chunk.records
+        texts, errors = self._texts(answer.outputs, len(rows))
+        error_class = "EncodeError" if self._ranking is None else "LabelError"
+        failures = {i: Failure(STAGE_ENCODE, error_class, why, answer.attempts) for i, why in errors.items()}
+        if chunk.carried is not None:
+            texts = [_with_members(chunk.carried[row], text) for row, text in zip(rows, texts, strict=True)]
+            if taken := sorted(self._pass_through.intersection(answer.outputs)) if self._ranking is None else []:
+                message = f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
+                failures = {i: Failure(STAGE_ENCODE, "FieldCollision", message, answer.attempts) for i in range(len(rows))}
+        if self._merge:
+            texts = self._merged(chunk, answer, texts, failures)
+        limit = self._max_value_bytes
+        if limit is not None and max(map(len, texts), default=0) > limit:
+            for i, text in enumerate(texts):
+                if len(text) > limit and i not in failures:
+                    message = f"the prediction has {len(text)} bytes; at most {limit} are allowed"
+                    failures[i] = Failure(STAGE_ENCODE, "RecordTooLarge", message, answer.attempts)
+        topic, model = self._output_topic, self._model
+        version = (VERSION, answer.version.encode())
+        latency = (LATENCY, b"%.1f" % answer.latency_ms)
+        attempts = (ATTEMPTS, b"%d" % answer.attempts)
+        new = functools.partial(tuple.__new__, OutputRecord)  # half the time of OutputRecord(…), for every record
+        for row, text in zip(rows, texts, strict=True):
+            source_topic, partition, offset, timestamp_ms, key, _, headers = records[row]
+            source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
+            added = [model, version, source, latency, attempts, *answer.headers]
+            if headers:  # of a chained pipeline the older ones go, so that there is one of each name
+                added = [header for header in headers if header[0] not in _OURS] + added
+            written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))
+        for i, failure in failures.items():
+            written[rows[i]] = dead_letter(records[rows[i]], failure, self._dead_letter_topic)
+
+    def _texts(self, outputs: Mapping[str, Sequence[Any] | np.ndarray], rows: int) -> Texts:
+        if self._ranking is not None:
+            return self._ranking.texts(outputs, rows)
+        names = tuple(sorted(outputs))  # a protobuf map has no order: one of ours, the same for every record
+        columns, errors = [], {}
+        for name in names:
+            texts, column_errors = column_texts(name, outputs[name], self._dtypes.get(name))
+            columns.append(texts)
+            errors.update(column_errors)
+        if len(names) == 1:
+            start = b"{" + orjson.dumps(names[0]) + b":"
+            return [start + text + b"}" for text in columns[0]], errors
+        if not names:
+            return [b"{}"] * rows, errors
+        template = _template(names)
+        return [template % texts for texts in zip(*columns, strict=True)], errors
+
+    def _merged(
+        self, chunk: PredictedChunk, answer: AnsweredSegment, texts: list[bytes], failures: dict[int, Failure]
+    ) -> list[bytes]:
+        """The originals with their predictions; the original's text is not touched, so its numbers keep their digits."""
+        merged = []
+        for i, (row, text) in enumerate(zip(answer.rows, texts, strict=True)):
+            value = (chunk.records[row].value or b"")[self._frame_bytes :].strip(_BLANKS)
+            try:
+                document = parse_json(value) if chunk.documents is None else chunk.documents[row]
+            except JsonError as error:
+                message = f"--output_mode=merge can't merge into this record: {error}"
+                failures.setdefault(i, Failure(STAGE_ENCODE, "MergeError", message, answer.attempts))
+                document = None
+            if type(document) is not dict:
+                merged.append(b'{"input":%b,"prediction":%b}' % (value, text))
+            elif not document:
+                merged.append(b'{"prediction":%b}' % text)
+            else:
+                merged.append(b'%b,"prediction":%b}' % (value[:-1], text))
+                if PREDICTION in document:
+                    message = "the record already has a field 'prediction'; rename it, or use --output_mode=prediction"
+                    failures.setdefault(i, Failure(STAGE_ENCODE, "FieldCollision", message, answer.attempts))
+        return merged
+
+
+@functools.lru_cache(maxsize=64)
+def _template(names: tuple[str, ...]) -> bytes:
+    fields = [orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in names]
+    return b"{" + b",".join(fields) + b"}"
+
+
+def _with_members(members: bytes, text: bytes) -> bytes:
+    """The JSON object ``text`` with ``members`` put before its own."""
+    return b"{" + members + (b"," + text[1:] if len(text) > 2 else b"}")

@@ -1,0 +1,107 @@
+"""Outcomes → records to write: ``Encode`` for predictions and failures together, ``DeadLetters`` for failures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.encode.dead_letter import dead_letter
+from transforms.encode.encoder import Encoder
+from transforms.outcomes import FailedElement, Prediction, answer_of
+from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
+
+
+class Encode(beam.PTransform):
+    """Makes an ``OutputRecord`` of each outcome of ``Predict``: a prediction or a dead letter, with the project's headers.
+
+    The outcomes must be of ``KafkaRecord`` elements: an output has its input's key, timestamp and headers. What comes out
+    goes to ``WriteToKafka``, which commits it together with the offsets of the inputs.
+
+    Args:
+        output_topic: Where predictions go.
+        dead_letter_topic: Where failures go; ``<output_topic>.dead-letter`` unless given.
+        output_mode: ``prediction``, or ``merge`` (the prediction inside the original JSON record).
+        labels: Class names by index: write label, score and the best.
+        top_k: How many classes to write.
+    """
+
+    def __init__(
+        self,
+        output_topic: str,
+        dead_letter_topic: str | None = None,
+        *,
+        output_mode: str = "prediction",
+        labels: Sequence[str] | None = None,
+        top_k: int | None = None,
+    ):
+        super().__init__()
+        self._dead_letter_topic = dead_letter_topic or f"{output_topic}.dead-letter"
+        self._arguments = {
+            "output_topic": output_topic,
+            "dead_letter_topic": self._dead_letter_topic,
+            "output_mode": output_mode,
+            "labels": tuple(labels) if labels is not None else None,
+            "top_k": top_k,
+        }
+        Encoder(model="", **self._arguments)  # type: ignore[arg-type]  # a wrong argument is told where it was written
+
+    def expand(self, outcomes: Any) -> Any:
+        """Builds the transform."""
+        return outcomes | "Encode" >> beam.ParDo(_Encode(self._arguments)).with_output_types(Any)
+
+
+class _Encode(beam.DoFn):
+    def __init__(self, arguments: dict[str, Any]):
+        self._arguments = arguments
+
+    def setup(self) -> None:
+        self._encoders: dict[str, Encoder] = {}
+
+    def process(self, outcome: Prediction | FailedElement) -> Iterator[OutputRecord]:
+        record = _record(outcome)
+        if isinstance(outcome, FailedElement):
+            yield dead_letter(record, outcome.failure, self._arguments["dead_letter_topic"])
+            return
+        encoder = self._encoders.get(outcome.model)
+        if encoder is None:
+            encoder = self._encoders[outcome.model] = Encoder(model=outcome.model, **self._arguments)
+        yield from encoder.encode(PredictedChunk([record], [answer_of(outcome)], {}))
+
+
+class DeadLetters(beam.PTransform):
+    """Makes a dead letter of each ``FailedElement``: the original key, value and headers, and headers that say why.
+
+    The failures may be those that ``Predict`` gives, or ones of your own:
+    ``FailedElement(record, Failure("decode", "TooOld", "older than a day"))``. The elements must be ``KafkaRecord`` values.
+
+    Args:
+        dead_letter_topic: Where they go.
+    """
+
+    def __init__(self, dead_letter_topic: str):
+        super().__init__()
+        self._topic = dead_letter_topic
+
+    def expand(self, failures: Any) -> Any:
+        """Builds the transform."""
+        return failures | "DeadLetter" >> beam.Map(_dead_letter, self._topic).with_output_types(Any)
+
+
+def _dead_letter(failed: FailedElement, topic: str) -> OutputRecord:
+    if not isinstance(failed, FailedElement):
+        raise TypeError(
+            f"DeadLetters takes FailedElement values, not {type(failed).__name__}; for all outcomes of Predict use Encode, "
+            "or take the failures of Predict(…).with_exception_handling()"
+        )
+    return dead_letter(_record(failed), failed.failure, topic)
+
+
+def _record(outcome: Any) -> KafkaRecord:
+    if not isinstance(outcome, Prediction | FailedElement) or not isinstance(outcome.element, KafkaRecord):
+        came = outcome.element if isinstance(outcome, Prediction | FailedElement) else outcome
+        raise TypeError(
+            f"only what was read as a KafkaRecord can be written with its key and headers, not {type(came).__name__}"
+        )
+    return outcome.element

@@ -1,0 +1,324 @@
+"""JSON values → tensors: exact or refused.
+
+A column (one input's value of every row) is cast at once by ``Caster.cast_all``; only where that finds anything unusual is
+each row cast on its own by ``Caster.cast_one``, which names the field, what was expected and what came. Both follow the
+same rules, so that what becomes of a record never depends on its neighbours (``tests/decode/test_decoder_properties.py``):
+
+* Floating-point inputs take numbers, and NaN and ±Infinity; they round, but a finite number never becomes infinite.
+  bfloat16 travels as float32, which the client rounds.
+* Integer inputs take integers in range, and floats that are integral (``1.0``).
+* ``bool`` takes ``true`` and ``false``, nothing else does. Null is refused everywhere, and so are numbers in strings.
+* ``string`` takes strings (as UTF-8), ``{"b64": "…"}`` objects (the form of TensorFlow Serving's REST API), and bytes, which
+  formats other than JSON have.
+
+Packing goes through ``struct``, not ``np.array``: ``struct`` refuses strings, null and numbers out of range, where NumPy
+parses, promotes or wraps, and it is four times as fast on short rows.
+"""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from transforms.errors import ContractError
+from transforms.types import TensorSpec
+
+FLOAT_CODES = {"float16": "e", "bfloat16": "f", "float32": "f", "float64": "d"}
+INT_CODES = {
+    "int8": "b",
+    "int16": "h",
+    "int32": "i",
+    "int64": "q",
+    "uint8": "B",
+    "uint16": "H",
+    "uint32": "I",
+    "uint64": "Q",
+}
+MAX_RANK = 32
+"""Deeper nesting is refused: no model has it, and it would run into Python's recursion limit."""
+
+BFLOAT16_OVERFLOW = np.uint32(0x7F7F8000).view(np.float32)
+"""The smallest float32 that rounds to infinity as bfloat16, ties to even."""
+
+_PIECE = 1 << 14  # arguments of one struct call: it copies them to a tuple, which for a batch of images is too much
+
+
+class FieldMismatch(ValueError):  # noqa: N818  # a condition of the record; becomes Failure(error_class="FieldError")
+    """A field does not fit its input. The message names the field and both sides, never the value."""
+
+
+def is_b64(value: Any) -> bool:
+    """Whether ``value`` is an object whose only key is ``b64``: bytes in base64, never named inputs."""
+    return type(value) is dict and len(value) == 1 and "b64" in value
+
+
+def decode_b64(value: dict[str, Any]) -> bytes:
+    """The bytes of a ``{"b64": "…"}`` object.
+
+    Raises:
+        ValueError: It is not strict base64 (RFC 4648, section 4, with padding).
+    """
+    text = value["b64"]
+    if type(text) is not str:
+        raise ValueError(f"b64 must hold a string, not {describe(text)}")
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as error:  # binascii.Error is one; so is the error for characters beyond ASCII
+        raise ValueError("b64 does not hold valid base64") from error
+
+
+def describe(value: Any) -> str:
+    """What kind of JSON value this is, without saying which."""
+    if value is None:
+        return "null"
+    if is_b64(value):
+        return "a b64 object"
+    if type(value) is list:
+        return f"a list of {len(value)}"
+    names = {bool: "a bool", str: "a string", int: "an integer", dict: "an object", bytes: "bytes"}
+    if type(value) is float:
+        return "a number" if math.isfinite(value) else "NaN" if math.isnan(value) else "an infinity"
+    return names.get(type(value), "something that JSON does not have")
+
+
+@functools.lru_cache(maxsize=1024)
+def _packer(count: int, code: str) -> struct.Struct:
+    return struct.Struct(f"={count}{code}")
+
+
+class Caster:
+    """Casts the values of one input.
+
+    Attributes:
+        name: The input's name.
+        spec: The input's spec, batch dimension first.
+        expected: The spec of one row as text, such as ``float32[16]``.
+    """
+
+    def __init__(self, name: str, spec: TensorSpec, label: str | None = None):
+        """Prepares to cast to ``spec``.
+
+        Args:
+            name: The input's name.
+            spec: Its spec.
+            label: What messages call it; its name if left out.
+
+        Raises:
+            ContractError: JSON has no values of this dtype.
+        """
+        self.name = name
+        self._label = label or name
+        self.spec = spec
+        self.is_string = spec.dtype == "string"
+        self._code = "?" if spec.dtype == "bool" else FLOAT_CODES.get(spec.dtype) or INT_CODES.get(spec.dtype) or ""
+        self._is_bfloat16 = spec.dtype == "bfloat16"
+        if not self._code and not self.is_string:
+            raise ContractError(
+                f"--input_format: input '{name}' is {spec.dtype}, which has no JSON form; use --input_format=npy, "
+                "or choose another signature with ?signature=NAME in --model"
+            )
+        self._packed = np.dtype({"string": "object", "bfloat16": "float32"}.get(spec.dtype, spec.dtype))
+        self._is_float = spec.dtype in FLOAT_CODES
+        self.dims = None if spec.shape is None else spec.shape[1:]
+        self.expected = _text(spec.dtype, self.dims)
+
+    def cast_all(self, values: Sequence[Any]) -> np.ndarray | None:
+        """Casts one value a row to an array of shape ``[len(values), *row shape]``.
+
+        Returns:
+            ``None`` where the rows differ in shape, or any of them is not plainly right: cast them one by one then.
+        """
+        dims = self._fit(observed_shape(values[0], MAX_RANK if self.dims is None else len(self.dims)))
+        if dims is None:
+            return None
+        level: Sequence[Any] = values
+        for size in dims:
+            if not level:
+                break
+            if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+                return None
+            inner: list[Any] = []
+            for part in level:
+                inner += part
+            level = inner
+        shape = (len(values), *dims)
+        if len(level) != math.prod(shape):
+            return None  # an empty list where the shape says otherwise
+        return self._pack_strings(level, shape) if self.is_string else self._pack_numbers(level, shape)
+
+    def cast_one(self, value: Any) -> np.ndarray:
+        """Casts the value of one row to an array of shape ``[1, *row shape]``.
+
+        Raises:
+            FieldMismatch: It does not fit; the message says what was expected and what came.
+        """
+        quick = self.cast_all((value,))
+        if quick is not None:
+            return quick
+        if self.dims == () and type(value) is not list:
+            return self._array([self._element(value, 0, ())], (1,))
+        observed = observed_shape(value, MAX_RANK)
+        if len(observed) >= MAX_RANK:
+            raise FieldMismatch(f"{self._label}: expected {self.expected}, came lists nested {MAX_RANK} deep or more")
+        flat = list(_leaves(value, observed, self._label))
+        dims = self._fit(observed)
+        if dims is None:
+            raise FieldMismatch(self._shape_message(value, observed))
+        elements = [self._element(element, i, dims) for i, element in enumerate(flat)]
+        return self._array(elements, (1, *dims))
+
+    def _fit(self, observed: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The row shape if the observed one fits the declared one.
+
+        An empty list shows no inner dimensions: the declared ones stand, if they are all fixed.
+        """
+        if self.dims is None:
+            return observed if len(observed) < MAX_RANK else None
+        if 0 in observed and len(observed) < len(self.dims):
+            observed += self.dims[len(observed) :]
+        if len(observed) != len(self.dims):
+            return None
+        fits = all(o >= 0 and d in (o, -1) for o, d in zip(observed, self.dims, strict=True))
+        return observed if fits else None
+
+    def _pack_numbers(self, flat: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:
+        if self._code == "?" and not set(map(type, flat)) <= {bool}:
+            return None  # struct takes anything for a truth value
+        array = np.empty(shape, self._packed)
+        size = self._packed.itemsize
+        try:
+            for start in range(0, len(flat), _PIECE):
+                piece = flat[start : start + _PIECE] if len(flat) > _PIECE else flat
+                _packer(len(piece), self._code).pack_into(array.data, start * size, *piece)
+        except (struct.error, OverflowError):
+            whole = None if self._is_float else _integers(flat)
+            return None if whole is None else self._pack_numbers(whole, shape)
+        # struct takes true for 1, and false for 0: look at the types, but only where there is a 0 or a 1.
+        if self._code != "?" and ((array == 0) | (array == 1)).any() and bool in set(map(type, flat)):
+            return None
+        if self._is_bfloat16 and (np.isfinite(array) & (abs(array) >= BFLOAT16_OVERFLOW)).any():
+            return None
+        return array
+
+    def _pack_strings(self, flat: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:
+        types = set(map(type, flat))
+        try:
+            if types <= {str}:
+                return self._array([text.encode() for text in flat], shape)
+            if types == {dict} and all(map(is_b64, flat)):
+                return self._array([decode_b64(value) for value in flat], shape)
+            if types == {bytes}:
+                return self._array(list(flat), shape)
+        except ValueError:  # a lone surrogate, or not base64
+            return None
+        return None
+
+    def _array(self, elements: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+        """An array of elements that were each found to fit."""
+        if self.is_string:
+            return np.fromiter(elements, dtype=object, count=len(elements)).reshape(shape)
+        array = np.empty(shape, self._packed)
+        _packer(len(elements), self._code).pack_into(array.data, 0, *elements)
+        return array
+
+    def _element(self, value: Any, i: int, dims: tuple[int, ...]) -> Any:
+        """Element ``i`` of a row, as ``struct`` packs it or as bytes; raises ``FieldMismatch``."""
+        kind = type(value)
+        wrong = ""
+        if self.is_string:
+            try:
+                if kind is str:
+                    return value.encode()
+                if is_b64(value):
+                    return decode_b64(value)
+                if kind is bytes:
+                    return value
+            except UnicodeEncodeError:
+                wrong = "the string is not valid Unicode: it has a lone surrogate"
+            except ValueError as error:
+                wrong = str(error)
+        elif self._code == "?":
+            if kind is bool:
+                return value
+        elif kind is float and not self._is_float:
+            if value.is_integer():  # False for NaN and infinities
+                return self._element(int(value), i, dims)
+            if math.isfinite(value):
+                wrong = f"expected {self._one()}, came a number with a fraction"
+        elif kind is int or kind is float:
+            if self._in_range(value):
+                return value
+            wrong = f"the number is out of range for {self.spec.dtype}"
+        raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong or f'expected {self._one()}, came {describe(value)}'}")
+
+    def _in_range(self, value: float) -> bool:
+        try:
+            _packer(1, self._code).pack(value)
+        except (struct.error, OverflowError):
+            return False
+        if not self._is_bfloat16 or not math.isfinite(value):
+            return True
+        return bool(abs(np.float32(value)) < BFLOAT16_OVERFLOW)
+
+    def _one(self) -> str:
+        if self.is_string:
+            return 'a string or {"b64": "…"}'
+        return {"?": "true or false"}.get(self._code, self.spec.dtype)
+
+    def _shape_message(self, value: Any, observed: tuple[int, ...]) -> str:
+        came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else describe(value)
+        message = f"{self._label}: expected {self.expected}, came {came}"
+        if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
+            message += "; a record is one row: leave the batch dimension out"
+        return message
+
+
+def observed_shape(value: Any, limit: int) -> tuple[int, ...]:
+    """The shape of nested lists as their first elements show it, at most one dimension more than ``limit``."""
+    dims: list[int] = []
+    while type(value) is list and len(dims) <= limit:
+        dims.append(len(value))
+        if not value:
+            break
+        value = value[0]
+    return tuple(dims)
+
+
+def _leaves(value: Any, shape: tuple[int, ...], path: str) -> Iterable[Any]:
+    """The elements of nested lists of ``shape``; raises ``FieldMismatch`` where they are ragged."""
+    if not shape:
+        return [value]
+    if type(value) is not list or len(value) != shape[0]:
+        raise FieldMismatch(f"{path}: came {describe(value)} where its neighbours are lists of {shape[0]}")
+    if len(shape) > 1:
+        return chain.from_iterable([_leaves(part, shape[1:], f"{path}[{i}]") for i, part in enumerate(value)])
+    for i, element in enumerate(value):
+        if type(element) is list:
+            raise FieldMismatch(f"{path}[{i}]: came {describe(element)} where its neighbours are not lists")
+    return value
+
+
+def _integers(flat: Sequence[Any]) -> list[int] | None:
+    """Numbers of which some are integral floats, as integers; ``None`` if there is anything else, or no float."""
+    types = set(map(type, flat))
+    if float not in types or not types <= {int, float} or not all(v.is_integer() for v in flat if type(v) is float):
+        return None
+    return list(map(int, flat))
+
+
+def _path(i: int, dims: tuple[int, ...]) -> str:
+    """Where element ``i`` stands in a row of shape ``dims``, such as ``[1][3]``."""
+    return "".join(f"[{k}]" for k in np.unravel_index(i, dims)) if dims else ""
+
+
+def _text(dtype: str, dims: tuple[int, ...] | None) -> str:
+    if dims is None:
+        return f"{dtype} of any shape"
+    return str(TensorSpec(dtype, dims)) if dims else f"one {dtype}"

@@ -1,0 +1,98 @@
+"""A look at some records of the topics: assigned partitions, no group joined, nothing committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import confluent_kafka as ck
+
+from transforms.errors import ContractError
+from transforms.kafka.admin.checks import Position
+from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.vendor import describe, is_transient
+from transforms.types import KafkaRecord
+
+TIMEOUT_S = 10.0
+_POLL_S = 0.2
+
+
+def shares(positions: Mapping[Partition, Position], records: int) -> dict[Partition, tuple[int, int]]:
+    """Returns where to start in each partition and how many records to take at most, of partitions that have any.
+
+    It starts where a run would; but never so late that there would be nothing to look at while older records are there.
+    """
+    found: dict[Partition, tuple[int, int]] = {}
+    left = records
+    by_size = sorted((at.high - at.low, partition) for partition, at in positions.items() if at.high > at.low)
+    for index, (available, partition) in enumerate(by_size):  # the small ones first: the others make up for them
+        take = min(available, -(-left // (len(by_size) - index)))
+        if take:
+            at = positions[partition]
+            found[partition] = (max(at.low, min(at.start, at.high - take)), take)
+        left -= take
+    return found
+
+
+def read_sample(
+    config: KafkaConfig,
+    positions: Mapping[Partition, Position],
+    records: int,
+    timeout_s: float = TIMEOUT_S,
+    clock: Callable[[], float] = time.monotonic,
+    open_consumer: Callable[[dict[str, Any]], Any] = ck.Consumer,
+) -> list[KafkaRecord]:
+    """Reads up to ``records`` records, sorted by topic, partition and offset.
+
+    Args:
+        config: The job's.
+        positions: Where a run would start, and the ends; only what is there already is waited for.
+        records: How many at most.
+        timeout_s: How long to read at most, in seconds; what has come by then is given.
+        clock: Seconds, monotonic.
+        open_consumer: Makes a consumer of librdkafka's properties.
+
+    Raises:
+        ContractError: The broker refuses.
+    """
+    left = shares(positions, records)
+    if not left:
+        return []
+    found: list[KafkaRecord] = []
+    consumer = open_consumer({**config.consumer_properties(), "log_level": 0, "auto.offset.reset": "earliest"})
+    try:
+        consumer.assign([ck.TopicPartition(*partition, start) for partition, (start, _) in left.items()])
+        taken = dict.fromkeys(left, 0)
+        stop_at = clock() + timeout_s
+        while left and clock() < stop_at:
+            for message in consumer.consume(min(records, 500), _POLL_S):
+                partition = (message.topic(), message.partition())
+                error = message.error()
+                if error is not None and error.code() != ck.KafkaError._PARTITION_EOF:
+                    if not is_transient(error):
+                        raise ContractError(f"--input_topic={message.topic()}: can't be read: {describe(error)}")
+                elif partition in left:
+                    if error is None:
+                        found.append(_record(message))
+                        taken[partition] += 1
+                    if error is not None or taken[partition] == left[partition][1]:
+                        del left[partition]
+    except ck.KafkaException as error:
+        raise ContractError(f"--bootstrap_servers={config.bootstrap_servers}: {describe(error.args[0])}") from error
+    finally:
+        consumer.close()
+    return sorted(found, key=lambda record: record[:3])
+
+
+def _record(message: Any) -> KafkaRecord:
+    kind, timestamp_ms = message.timestamp()  # kind 0: there is none
+    return KafkaRecord(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        timestamp_ms if kind else None,
+        message.key(),
+        message.value(),
+        message.headers() or [],
+    )

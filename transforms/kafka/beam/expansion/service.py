@@ -1,0 +1,77 @@
+"""The process of Beam's expansion service, which also runs the Java worker where the runner is on this machine.
+
+Which jars: Beam's own ready-made one where it lies in Beam's cache already (``JavaJarExpansionService`` put it there, or
+somebody who staged it), else those of ``jars.lock``. Beam would download its own without looking at a hash; the locked ones
+are checked. Beam's server listens on all of the machine's addresses; there is no option for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from transforms.child_process import child_server, free_port
+from transforms.errors import ContractError
+from transforms.kafka.beam.expansion.jars import install, locked_jars
+from transforms.kafka.beam.java import JAR
+
+MAIN = "org.apache.beam.sdk.expansion.service.ExpansionService"
+BEAM_VERSION = "2.73.0"
+READY_MADE = f"beam-sdks-java-io-expansion-service-{BEAM_VERSION}.jar"
+
+
+@contextlib.contextmanager
+def expansion_service(loopback: bool, say: Callable[[str], None]) -> Iterator[str]:
+    """Runs the service while the block runs; gives its ``host:port``.
+
+    Args:
+        loopback: Whether it runs the job's Java worker, too: for runners on this machine.
+        say: Told what a person should know.
+
+    Raises:
+        ContractError: There is no Java, a jar can't be had, or the service does not start.
+    """
+    java, jars, port = find_java(), [*classpath(say), JAR], free_port()
+    command = [
+        java,
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-cp",
+        os.pathsep.join(map(str, jars)),
+        MAIN,
+        str(port),
+        "--javaClassLookupAllowlistFile=*",
+        *(["--alsoStartLoopbackWorker"] if loopback else []),
+    ]
+    with child_server(command, port, "--kafka_io=beam: Beam's expansion service"):
+        yield f"localhost:{port}"
+
+
+def find_java() -> str:
+    """Returns the ``java`` command.
+
+    Raises:
+        ContractError: There is none.
+    """
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which(str(Path(home, "bin", "java")) if home else "java")
+    if found is None:
+        where = f"JAVA_HOME={home} has no bin/java" if home else "there is no java on the PATH"
+        raise ContractError(
+            f"--kafka_io=beam: Beam's Kafka transforms are Java, and {where}; install Java 11 or newer (Debian, Ubuntu: "
+            "apt-get install default-jre-headless), name a running service by --expansion_service=HOST:PORT, or use "
+            "--kafka_io=native, which needs no Java"
+        )
+    return found
+
+
+def classpath(say: Callable[[str], None]) -> list[Path]:
+    """Returns the jars to run.
+
+    Raises:
+        ContractError: One can't be had.
+    """
+    ready_made = Path.home() / ".apache_beam" / "cache" / "jars" / READY_MADE
+    return [ready_made] if ready_made.is_file() else install(locked_jars(), say)

@@ -1,0 +1,335 @@
+"""The reading half of a session: which partitions are ours, from where, and what a rebalance takes away.
+
+Two ways to share partitions, one class each: ``GroupReader`` (the consumer-group protocol) and ``StaticReader`` (a fixed
+share of every topic, for engines that place shards themselves). Both start a partition from the group's committed offset,
+which is the only checkpoint there is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import confluent_kafka as ck
+
+from transforms.errors import KafkaError
+from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.native.offset_commits import OffsetCommits
+from transforms.kafka.vendor import describe, is_transient
+from transforms.types import KafkaRecord
+
+log = logging.getLogger(__name__)
+
+SAY_DOWN_S = 10.0
+"""How often a person is told that Kafka is down."""
+
+_ANSWER_TIMEOUT_S = 30.0
+_Answer = TypeVar("_Answer")
+
+
+class Reader:
+    """A consumer whose partitions are set by a subclass.
+
+    Args:
+        config: The job's.
+        open_consumer: Makes the consumer.
+
+    Attributes:
+        owned: The partitions read now.
+        lost: Partitions taken away during the call of ``consume`` that runs now.
+        taken: Partitions taken away, even if they came back, since the session last looked; it clears them.
+        changed: Whether the assignment changed since the session last reset it; group metadata taken before is outdated.
+        ends: Partition to the position (next offset) at which reading last met the partition's end.
+        commits: Commits offsets outside of transactions.
+    """
+
+    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
+        self.config = config
+        self.owned: set[Partition] = set()
+        self.lost: set[Partition] = set()
+        self.taken: set[Partition] = set()
+        self.changed = False
+        self.ends: dict[Partition, int] = {}
+        self._stopped: set[Partition] = set()
+        self._say_down_at = 0.0
+        self._failure: KafkaError | None = None
+        self.commits = OffsetCommits()
+        self.consumer = open_consumer(
+            {**config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
+            logger=logging.getLogger("transforms.kafka.librdkafka"),
+        )
+
+    def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
+        """Reads up to ``most`` records. Rebalances happen inside.
+
+        Args:
+            most: How many records at most.
+            timeout_s: How long to wait for a first record; what else is already here then comes with it.
+            fill: Wait the whole time for ``most`` records instead.
+
+        Raises:
+            KafkaError: Retention ran past our position, access was refused, or the like.
+        """
+        if fill or timeout_s == 0:
+            messages = self.consumer.consume(most, timeout_s)
+        else:
+            first = self.consumer.poll(timeout_s)
+            messages = [] if first is None else [first]
+            if first is not None and most > 1:
+                messages += self.consumer.consume(most - 1, 0.0)
+        if self._failure is not None:
+            raise self._failure
+        records = self._records(messages)
+        if self.lost:
+            # What was read of a partition before it went is its new owner's, even if that is us again.
+            records = [record for record in records if (record.topic, record.partition) not in self.lost]
+            for partition in self.lost:
+                self.ends.pop(partition, None)
+            back = self.start_offsets(sorted(self.lost & self.owned))
+            self.lost.clear()
+            self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
+        return records
+
+    def _records(self, messages: list[ck.Message]) -> list[KafkaRecord]:
+        records: list[KafkaRecord] = []
+        append, new = records.append, tuple.__new__  # half the time of KafkaRecord(…), for every record
+        only_topic = self.config.topics[0] if len(self.config.topics) == 1 else None
+        for message in messages:
+            error = message.error()
+            if error is None:
+                kind, timestamp_ms = message.timestamp()  # kind 0: there is none
+                fields = (
+                    only_topic or message.topic(),
+                    message.partition(),
+                    message.offset(),
+                    timestamp_ms if kind else None,
+                    message.key(),
+                    message.value(),
+                    message.headers() or [],
+                )
+                append(new(KafkaRecord, fields))
+            elif error.code() == ck.KafkaError._PARTITION_EOF:
+                self.ends[message.topic(), message.partition()] = message.offset()
+            elif not is_transient(error):
+                raise self._explain(message, error)
+        return records
+
+    def rewind(self, offsets: dict[Partition, int]) -> None:
+        """Makes the partitions that are still ours read again from these offsets."""
+        for (topic, partition), offset in offsets.items():
+            if (topic, partition) in self.owned:
+                self._seek(ck.TopicPartition(topic, partition, offset))
+                self.ends.pop((topic, partition), None)
+                if (topic, partition) in self._stopped:
+                    self._stopped.discard((topic, partition))
+                    self.resume()
+
+    def stop(self, partition: Partition, position: int) -> None:
+        """Reads no more of ``partition``, which has been read up to ``position``, until it is rewound."""
+        self._seek(ck.TopicPartition(*partition, position))
+        self.consumer.pause([ck.TopicPartition(*partition)])
+        self._stopped.add(partition)
+        self.ends[partition] = position
+
+    def pause(self) -> None:
+        """Stops fetching while ``consume`` goes on being called, as the group protocol wants."""
+        self.consumer.pause([ck.TopicPartition(*partition) for partition in self.owned])
+
+    def resume(self) -> None:
+        """Fetches again."""
+        self.consumer.resume([ck.TopicPartition(*partition) for partition in self.owned - self._stopped])
+
+    def close(self) -> None:
+        """Leaves the group at once, so that others need not wait for a time-out."""
+        self.consumer.close()
+
+    def start_offsets(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
+        """The committed offset of each partition; its earliest record where the group has none.
+
+        Raises:
+            KafkaError: Retention has deleted records that the group had not read, or Kafka does not answer.
+        """
+        wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
+        if not wanted:
+            return []
+        for found in (committed := self._committed(wanted)):
+            found.offset = self._checked_start(found.topic, found.partition, found.offset)
+        return committed
+
+    def committed_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the group has committed; a partition without a commit is left out."""
+        found = self._committed([ck.TopicPartition(topic, partition) for topic, partition in partitions])
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def _checked_start(self, topic: str, partition: int, offset: int) -> int:
+        low, high = _ask_until_answered(
+            lambda: self.consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), timeout=10, cached=False),
+            f"{topic}/{partition}",
+        )
+        if offset < 0:
+            return int(low)
+        if offset < low:
+            raise KafkaError(
+                f"{topic}/{partition}: retention has deleted {low - offset} records that group "
+                f"{self.config.group_id!r} had not read (committed {offset}, earliest {low}); to go on without them, "
+                "run once with --start_from=earliest"
+            )
+        if offset > high:
+            raise KafkaError(
+                f"{topic}/{partition}: group {self.config.group_id!r} has committed offset {offset}, but the partition "
+                f"ends at {high}: was the topic deleted and made again? Use another --group_id, or run once with "
+                "--start_from=earliest"
+            )
+        return offset
+
+    def _committed(self, wanted: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+        # A transaction that is still open keeps its offsets unstable (KIP-447); librdkafka asks again until the time-out.
+        def ask() -> list[ck.TopicPartition]:
+            found: list[ck.TopicPartition] = self.consumer.committed(wanted, timeout=10)
+            for tp in found:
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+            return found
+
+        return _ask_until_answered(ask, f"committed offsets of group {self.config.group_id!r}")
+
+    def _seek(self, target: ck.TopicPartition) -> None:
+        # Just assigned, a partition may not be seekable for a moment ("Erroneous state").
+        stop_at = time.monotonic() + 10
+        while True:
+            try:
+                self.consumer.seek(target)
+                return
+            except ck.KafkaException as error:
+                if time.monotonic() > stop_at:
+                    raise KafkaError(f"{target.topic}/{target.partition}: {describe(error.args[0])}") from error
+                time.sleep(0.01)
+
+    def _explain(self, message: ck.Message, error: ck.KafkaError) -> KafkaError:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() == ck.KafkaError._AUTO_OFFSET_RESET:
+            return KafkaError(
+                f"{topic}/{partition}: offset {offset} is no longer there: retention deleted records before they were "
+                f"read ({error.str()}). To go on without them, run once with --start_from=earliest"
+            )
+        return KafkaError(f"{topic or 'reading'}: {describe(error)}")
+
+    def _on_error(self, error: ck.KafkaError) -> None:
+        # Background problems: librdkafka goes on trying, and we say so; only what trying can't cure stops the job.
+        if error.code() == ck.KafkaError._ALL_BROKERS_DOWN and time.monotonic() >= self._say_down_at:
+            self._say_down_at = time.monotonic() + SAY_DOWN_S
+            log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
+        if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
+            self._failure = KafkaError(describe(error))
+
+
+def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
+    """Calls ``ask`` again while its failures may pass by themselves.
+
+    Raises:
+        KafkaError: They do not, or not in time.
+    """
+    stop_at = time.monotonic() + _ANSWER_TIMEOUT_S
+    while True:
+        try:
+            return ask()
+        except ck.KafkaException as error:
+            if not is_transient(error.args[0]) or time.monotonic() > stop_at:
+                raise KafkaError(f"{what}: {describe(error.args[0])}") from error
+        time.sleep(0.05)
+
+
+class GroupReader(Reader):
+    """Partitions shared among all members of the group by Kafka's consumer-group protocol."""
+
+    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
+        super().__init__(config, open_consumer)
+        self._closing = False
+        self.consumer.subscribe(
+            list(config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def close(self) -> None:
+        """As ``Reader.close``."""
+        self._closing = True
+        super().close()
+
+    # Rebalance callbacks run inside consume() and close(), in the thread that calls it.
+
+    def _on_assign(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self.changed = True
+        if self._closing:
+            # Another member has left just before us. Asking from where to read is not answered any more, and is of no use.
+            consumer.incremental_assign(partitions)
+            return
+        try:
+            starts = self.start_offsets((tp.topic, tp.partition) for tp in partitions)
+        except (KafkaError, ck.KafkaException) as error:
+            self._failure = error if isinstance(error, KafkaError) else KafkaError(describe(error.args[0]))
+            starts = []
+        consumer.incremental_assign(starts)
+        consumer.resume(starts)  # one that was paused when it was taken away is so still when it comes back
+        self.owned |= {(tp.topic, tp.partition) for tp in starts}
+
+    def _on_revoke(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self.changed = True
+        gone = {(tp.topic, tp.partition) for tp in partitions}
+        self.lost |= gone
+        self.taken |= gone
+        self.owned -= gone
+        self._stopped -= gone
+        for partition in gone:
+            self.ends.pop(partition, None)
+        self.commits.forget(gone)
+        consumer.incremental_unassign(partitions)
+
+
+class StaticReader(Reader):
+    """This shard's share of every topic: the partitions whose number modulo the shard count is the shard's index.
+
+    Args:
+        config: The job's.
+        shard: Its index.
+        shards: How many there are.
+        open_consumer: Makes the consumer.
+        claim: Called with where partitions would start, before they are read; returns where they do.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        shard: int = 0,
+        shards: int = 1,
+        open_consumer: Callable[..., Any] = ck.Consumer,
+        claim: Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]] | None = None,
+    ):
+        super().__init__(config, open_consumer)
+        self._shard, self._shards, self._claim = shard, shards, claim
+        self._discover_at = 0.0
+        # How often a group's member looks for added partitions; here it is we who look.
+        self._discovery_s = float(config.consumer_properties()["topic.metadata.refresh.interval.ms"]) / 1000
+
+    def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
+        """As ``Reader.consume``; looks for added partitions first, now and then."""
+        if time.monotonic() >= self._discover_at:
+            self._discover_at = time.monotonic() + self._discovery_s
+            self._discover()
+        return super().consume(most, timeout_s, fill=fill)
+
+    def _discover(self) -> None:
+        found = set()
+        for topic in self.config.topics:
+            try:
+                partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            except ck.KafkaException as error:
+                if is_transient(error.args[0]):
+                    return  # looked for again soon
+                raise KafkaError(f"{topic}: {describe(error.args[0])}") from error
+            found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
+        if new := found - self.owned:
+            starts = self.start_offsets(sorted(new))
+            self.consumer.incremental_assign(self._claim(starts) if self._claim is not None else starts)
+            self.owned |= new
+            self.changed = True

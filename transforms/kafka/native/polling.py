@@ -1,0 +1,129 @@
+"""How much a bundle reads, and when reading ends; the part of the sources that knows nothing of Beam.
+
+How much follows the load. Little to read: what is there, at once. A backlog: on and on, up to ``max_bundle_records``, so
+that the barrier at the bundle's end (every request answered, one commit) costs little. In between, when a batch is about to
+fill within ``batch_max_wait_ms`` at the present rate, the poll waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from transforms.coders import RecordChunk
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.session import Session
+from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
+from transforms.types import KafkaRecord
+
+IDLE_POLL_S = 0.1
+"""How long a poll waits for a first record; also how soon a drain is noticed when there is nothing to read."""
+
+FIRST_READ = 2048
+"""Records asked for at a time. As many as that at once mean that there is a backlog."""
+
+CHECK_COMMITTED_S = 0.2
+"""How often, at our ends, we ask whether the rest of the group has come to theirs."""
+
+
+class Polling:
+    """Decides how much to read and when to stop.
+
+    Args:
+        config: The job's.
+        stop: When to stop.
+        clock: Seconds, monotonic.
+        first_read: Records asked for at a time.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        stop: StopConditions,
+        clock: Callable[[], float] = time.monotonic,
+        first_read: int = FIRST_READ,
+    ):
+        self.config, self.stop, self._clock, self._first_read = config, stop, clock, first_read
+        self._until = dict(stop.until) if stop.until is not None else None
+        self._behind = {partition: end for partition, end in stop.until or () if partition in stop.behind}
+        self._budget = self._open_budget()
+        self._rate = 0.0  # records a second, smoothed
+        self._last_at = clock()
+        self._checked_at = 0.0
+
+    def finished(self, kafka: Session) -> bool:
+        """Whether to stop; called between bundles, when ``kafka`` has at most a commit in flight."""
+        if self._budget is not None:
+            kafka.settle()
+            self._budget.settle(kafka.take_committed_count())
+            if self._budget.spent():
+                return True
+        if draining() or time_is_up(self.stop):
+            kafka.settle()
+            return True
+        return self._ends_reached(kafka)
+
+    def chunks(self, kafka: Session) -> Iterator[RecordChunk]:
+        """Reads one bundle, in chunks, each in the order of every partition."""
+        began = self._clock()
+        read = 0
+        while read < self.config.max_bundle_records:
+            wanted = min(self._first_read, self.config.max_bundle_records - read)
+            granted = wanted if self._budget is None else self._budget.take(wanted)
+            if not granted:
+                if not read:
+                    kafka.poll_nothing(IDLE_POLL_S)  # others use up the budget; stay in the group meanwhile
+                break
+            records = kafka.poll(granted, IDLE_POLL_S if not read else 0.0)
+            if not read:
+                records += self._fill(kafka, len(records), granted)
+                self._learn_rate(len(records))
+            records = self._within_ends(kafka, records)
+            read += len(records)
+            size = self.config.chunk_records
+            for start in range(0, len(records), size):
+                yield RecordChunk(records[start : start + size])
+            if len(records) < self._first_read or self._clock() - began > self.config.max_bundle_s or draining():
+                break
+
+    def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
+        """Waits for the rest of a batch if it will be there in time, and only then."""
+        missing = min(self.config.batch_max_size, granted) - have
+        wait_s = self.config.batch_max_wait_ms / 1000
+        if have and 0 < missing <= self._rate * wait_s:
+            return kafka.poll(missing, wait_s, fill=True)
+        return []
+
+    def _learn_rate(self, read: int) -> None:
+        now = self._clock()
+        elapsed, self._last_at = max(now - self._last_at, 1e-4), now
+        self._rate += 0.2 * (read / elapsed - self._rate)
+
+    def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
+        if self._until is None or not kafka.has_read_beyond(self._until):
+            return records
+        beyond = [record for record in records if record.offset >= self._until.get(record[:2], 0)]
+        if beyond:
+            records = [record for record in records if record.offset < self._until.get(record[:2], 0)]
+            kafka.stop_at(beyond)
+        return records
+
+    def _ends_reached(self, kafka: Session) -> bool:
+        if self._until is None:
+            return False
+        ours = {partition: end for partition, end in self._behind.items() if partition in kafka.reader.owned}
+        if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.settle():
+            return False
+        if len(ours) == len(self._behind):
+            return True
+        if self._clock() - self._checked_at < CHECK_COMMITTED_S:
+            return False
+        self._checked_at = self._clock()
+        return kafka.group_has_passed(self._behind)
+
+    def _open_budget(self) -> Budget | None:
+        if self.stop.max_records is None:
+            return None
+        if self.stop.budget_file is None:
+            return LocalBudget(self.stop.max_records)
+        return SharedBudget(self.stop.budget_file, self.stop.max_records, self.stop.worker)

@@ -1,0 +1,297 @@
+"""The writing half of a session: ``TransactionalWriter`` (exactly once) and ``AcknowledgedWriter`` (at least once).
+
+Both take the outputs of one bundle and then, in ``commit``, make them and the bundle's source offsets final together (one
+Kafka transaction) or one after the other (outputs acknowledged first, so that nothing can be lost).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
+
+from transforms.errors import FencedError, KafkaError
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
+from transforms.kafka.native.consumer import Reader
+from transforms.kafka.vendor import FENCED, describe, is_transient
+from transforms.types import OutputRecord
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 30.0
+GIVE_UP_S = 120.0
+HANG_S = 5.0
+"""How long after the transaction's own time-out a call that does not come back is given up for good."""
+
+PERMANENT = {
+    ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.TOPIC_AUTHORIZATION_FAILED, ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
+    ck.KafkaError._UNKNOWN_TOPIC, ck.KafkaError._UNKNOWN_PARTITION, ck.KafkaError.INVALID_RECORD,
+    ck.KafkaError.POLICY_VIOLATION, ck.KafkaError.TOPIC_EXCEPTION, ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    ck.KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, ck.KafkaError.INVALID_TIMESTAMP,
+}  # fmt: skip
+"""Trying the same outputs again would fail the same way."""
+
+
+class NotCommittedError(KafkaError):
+    """Nothing of this bundle became visible; read its records again."""
+
+
+class OutcomeUnknownError(NotCommittedError):
+    """The producer was lost in mid-commit: what the group has committed tells from where to read again."""
+
+
+class Writer:
+    """A producer; subclasses say what ``commit`` means.
+
+    Args:
+        config: The job's.
+        open_producer: Makes the producer.
+    """
+
+    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
+        self.config = config
+        self._failure: tuple[str, ck.KafkaError] | None = None
+        self._counts: dict[str, int] = {}
+        self._open_producer = open_producer
+        self.producer = self._open()
+
+    def _open(self) -> Any:
+        return self._open_producer(
+            {
+                **self.config.producer_properties(),
+                "on_delivery": self._on_failed_delivery,
+            },
+            logger=logging.getLogger("transforms.kafka.librdkafka"),
+        )
+
+    @property
+    def open_s(self) -> float:
+        """How long a transaction has been open, in seconds; 0 if there is none."""
+        return 0.0
+
+    def write(self, records: Iterable[OutputRecord]) -> None:
+        """Hands records to librdkafka, which sends them in the background, in order per output partition.
+
+        A keyed record goes where its key says. A null key has no place of its own: it goes to the partition of the same
+        number as its source's (modulo the count), which keeps the order of the input.
+
+        Raises:
+            NotCommittedError: The bundle's transaction has failed already.
+            KafkaError: Trying again would not help.
+        """
+        produce = self.producer.produce
+        for topic, key, value, headers, timestamp_ms, source, _ in records:
+            while True:
+                try:
+                    partition = -1 if key is not None else source[1] % self._partitions(topic)
+                    try:
+                        produce(topic, value, key, partition, None, None, timestamp_ms or 0, headers)
+                        break
+                    except BufferError:  # the queue is full: let it drain
+                        self.producer.poll(0.01)
+                except ck.KafkaException as error:
+                    raise self._not_written(topic, error.args[0]) from error
+
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
+        """Makes everything written and ``offsets`` final.
+
+        Raises:
+            NotCommittedError: Nothing became final; the bundle's records must be read again.
+            FencedError: A newer process of this instance took over.
+            KafkaError: Trying again would not help.
+        """
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Forgets what was written since the last commit, where that is possible."""
+
+    def close(self) -> None:
+        """Ends the producer."""
+        self.producer.purge()
+        self.producer.flush(1)
+
+    def _partitions(self, topic: str) -> int:
+        count = self._counts.get(topic)
+        if count is None:
+            count = len(self.producer.list_topics(topic, timeout=CALL_TIMEOUT_S).topics[topic].partitions) or 1
+            self._counts[topic] = count
+        return count
+
+    def _on_failed_delivery(self, error: ck.KafkaError | None, message: ck.Message) -> None:
+        if error is not None and error.code() != ck.KafkaError._PURGE_QUEUE and self._failure is None:
+            self._failure = message.topic(), error
+
+    def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        return (
+            NotCommittedError(f"writing to {topic}: {describe(error)}")
+            if is_transient(error)
+            else self._permanent(topic, error)
+        )
+
+    def _permanent(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        return KafkaError(f"writing to {topic}: {describe(error)}")
+
+    def _raise_permanent_failure(self) -> None:
+        if self._failure is not None and self._failure[1].code() in PERMANENT:
+            raise self._permanent(*self._failure)
+
+
+class TransactionalWriter(Writer):
+    """One Kafka transaction a bundle, begun with its first output (KIP-98, KIP-447)."""
+
+    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
+        super().__init__(config, open_producer)
+        self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
+        self._begun_at: float | None = None
+        self._consumer: ck.Consumer | None = None
+        self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
+
+    @property
+    def open_s(self) -> float:
+        """As ``Writer.open_s``."""
+        return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
+
+    def write(self, records: Iterable[OutputRecord]) -> None:
+        """As ``Writer.write``, inside the bundle's transaction."""
+        self._begin()
+        super().write(records)
+
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
+        """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
+        self._consumer = reader.consumer
+        self._begin()  # offsets alone: the position moved over transaction markers
+        try:
+            self._send_offsets(offsets, group)
+            self._call(self.producer.commit_transaction)
+        except OutcomeUnknownError as error:
+            self._start_anew(error)
+            raise
+        self._begun_at = None
+
+    def _start_anew(self, why: OutcomeUnknownError) -> None:
+        """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open."""
+        log.warning("%s; starting a new one", why)
+        self.producer.purge()
+        self.producer, self._begun_at, self._failure = self._open(), None, None
+        self._call(self.producer.init_transactions)
+
+    def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
+        """Adds the offsets to the transaction.
+
+        When the group's coordinator goes away in mid-call, librdkafka may never come back, whatever its time-out
+        (https://github.com/confluentinc/librdkafka/issues/5456, open in 2.16). So it is called in a thread of its own, which
+        is left behind with the producer if it hangs.
+        """
+        sent: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def send(producer: Any = self.producer) -> None:
+            try:
+                self._call(producer.send_offsets_to_transaction, offsets, group)
+            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        try:
+            sent.result(self._timeout_s + HANG_S)
+        except TimeoutError as error:
+            raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
+
+    def _somebody_took_over(self) -> bool:
+        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
+        if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
+            return False  # no membership, no telling
+        properties = self.config.client_properties()
+        admin = AdminClient({name: value for name, value in properties.items() if is_common(name)})
+        group: Any = self.config.group_id
+        try:
+            members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
+        except ck.KafkaException:
+            return False  # Kafka is still away: that is why it took so long
+        ours, name = self._consumer.memberid(), self.config.consumer_properties()["client.id"]
+        return any(member.client_id == name and member.member_id != ours for member in members)
+
+    def abort(self) -> None:
+        """Aborts the open transaction, if there is one."""
+        if self._begun_at is not None:
+            try:
+                self._call(self.producer.abort_transaction)
+            except OutcomeUnknownError as error:
+                self._start_anew(error)
+            self._begun_at = None
+            self._failure = None
+
+    def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        # The transaction has failed in the background (_STATE), or the producer was fenced (_FATAL): aborting tells which.
+        if error.code() in (ck.KafkaError._STATE, ck.KafkaError._FATAL) or error.fatal():
+            return NotCommittedError(describe(error))
+        return super()._not_written(topic, error)
+
+    def _begin(self) -> None:
+        if self._begun_at is None:
+            self.producer.begin_transaction()  # local: nothing is sent
+            self._begun_at = time.monotonic()
+
+    def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""
+        stop_at = time.monotonic() + GIVE_UP_S
+        while True:
+            try:
+                call(*arguments, CALL_TIMEOUT_S)
+                return
+            except ck.KafkaException as raised:
+                error: ck.KafkaError = raised.args[0]
+                with contextlib.suppress(ck.KafkaException):  # that it is fatal is known
+                    self.producer.poll(0)  # failed deliveries say more than the transaction's error
+                self._raise_permanent_failure()
+                if error.code() in FENCED:
+                    if self.open_s > self._timeout_s and not self._somebody_took_over():
+                        # Kafka aborts what takes too long (it was down itself, or this process was suspended) and fences its
+                        # producer, in the same words as if somebody had taken over.
+                        raise OutcomeUnknownError("the transaction took longer than transaction.timeout.ms") from raised
+                    raise FencedError(
+                        f"fenced: a newer process of group {self.config.group_id!r} with --instance_id="
+                        f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
+                        f"give every replica an --instance_id of its own ({describe(error)})"
+                    ) from raised
+                if error.fatal():
+                    raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
+                if error.txn_requires_abort():
+                    raise NotCommittedError(describe(error)) from raised
+                if not is_transient(error) or time.monotonic() > stop_at:
+                    raise KafkaError(f"transaction: {describe(error)}") from raised
+                with contextlib.suppress(ck.KafkaException):  # the next call raises it
+                    self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
+
+
+class AcknowledgedWriter(Writer):
+    """Outputs first; offsets are committed only after the broker has acknowledged every output of the bundle."""
+
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
+        """Waits for every acknowledgement, then commits the offsets."""
+        while self.producer.flush(CALL_TIMEOUT_S):
+            log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
+        if self._failure is not None:
+            self._raise_permanent_failure()
+            topic, error = self._failure
+            self._failure = None
+            raise NotCommittedError(f"writing to {topic}: {describe(error)}")
+        reader.commits.commit(reader.consumer, offsets)
+
+
+def open_writer(config: KafkaConfig) -> Writer:
+    """Makes the writer for ``config.delivery``.
+
+    Raises:
+        FencedError: A newer process of this instance is already there.
+        KafkaError: No broker answers, or it refuses us.
+    """
+    return TransactionalWriter(config) if config.delivery == "exactly_once" else AcknowledgedWriter(config)

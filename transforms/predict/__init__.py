@@ -1,0 +1,1 @@
+"""Batches, requests in flight, retries, and the search for guilty records."""

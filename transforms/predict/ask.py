@@ -1,0 +1,97 @@
+"""Asks a model server what it serves: once, or until it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from transforms.clients import open_client
+from transforms.clients.base import ClientOptions
+from transforms.errors import TransientError, UnavailableError
+from transforms.guard import CHECK_S, BundleGuard
+from transforms.observe import observer
+from transforms.predict.dispatch import HOLD, DispatchOptions
+from transforms.predict.request_loop import run_here
+from transforms.types import ModelMetadata
+
+
+def ask_model(uri: str, client: ClientOptions | None, timeout_s: float) -> ModelMetadata:
+    """Asks once, in this thread.
+
+    Args:
+        uri: The model's URI.
+        client: Options of the client.
+        timeout_s: How long to wait for the answer, in seconds.
+
+    Raises:
+        UnavailableError: Nobody answers, or not in time.
+        NotServedError: The model, version or signature is not there.
+        ConfigError: The URI or an option can't be used.
+    """
+
+    async def ask() -> ModelMetadata:
+        async with open_client(uri, client) as model:
+            return await model.metadata(timeout_s)
+
+    return run_here(ask())
+
+
+def ask_until_served(
+    uri: str,
+    client: ClientOptions | None,
+    options: DispatchOptions,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    rng: random.Random | None = None,
+    guard: BundleGuard | None = None,
+) -> ModelMetadata:
+    """Asks again while the server is not there, as long as a request would be tried again.
+
+    Args:
+        uri: The model's URI.
+        client: Options of the client.
+        options: Time-out, retries, and whether to wait on for ever: ``on_unavailable=hold``.
+        clock: Seconds, monotonic.
+        sleep: Waits so many seconds.
+        rng: Randomness of the jitter.
+        guard: Keeps the source alive meanwhile.
+
+    Raises:
+        UnavailableError: Nobody answers at the deadline, and ``on_unavailable`` is not ``hold``; or the bundle that waits
+            is not worth waiting any more.
+        NotServedError: The model, version or signature is not there.
+        ConfigError: The URI or an option can't be used.
+    """
+    rng = rng or random.Random()
+
+    async def wait(delay_s: float) -> None:
+        until = clock() + delay_s
+        while (left_s := until - clock()) > 0:
+            if guard is not None and not guard.keep_alive():
+                raise UnavailableError("the model server is down, and the bundle that waits for it was given up")
+            await sleep(min(left_s, CHECK_S) if guard is not None else left_s)
+
+    async def ask() -> ModelMetadata:
+        stop_at = clock() + options.retry.deadline_s
+        failed, holding = 0, False
+        async with open_client(uri, client) as model:
+            while True:
+                try:
+                    found = await model.metadata(options.request_timeout_s)
+                except TransientError as error:
+                    failed += 1
+                    if clock() >= stop_at:
+                        if options.on_unavailable != HOLD:
+                            raise UnavailableError(f"the model server is down: {error}") from error
+                        holding = True
+                        observer().holding(f"the model server: {error}")
+                    observer().retried()
+                    await wait(options.retry.delay_s(failed, error.retry_after_s, rng))
+                else:
+                    if holding:
+                        observer().holding(None)
+                    return found
+
+    return run_here(ask())

@@ -1,0 +1,273 @@
+"""One request's way to the model server: slots, retries, hold, bisection. Runs in an asyncio loop of its own.
+
+What a failed request means:
+
+* transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
+* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or a row
+  of zeros; the server's word that its model failed on a single row will do, too). If the probe is answered and these rows
+  still fail after it, the server is up and these rows are at fault, whatever the status said: they are bisected. If not,
+  the server is down: ``on_unavailable``;
+* refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail;
+* several rows on which the server says that its model failed, while a probe is answered: bisected without waiting. If
+  nothing is wrong with them, the halves are answered; if something is, the whole deadline is not lost on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import numpy as np
+
+from transforms.clients.base import ModelClient
+from transforms.errors import (
+    ConfigError,
+    MalformedAnswerError,
+    ModelError,
+    ModelFailedError,
+    NotServedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
+from transforms.observe import observer
+from transforms.predict.batching import Outcome, request_inputs
+from transforms.predict.limiter import Limiter
+from transforms.retry import RetryPolicy
+from transforms.types import STAGE_PREDICT, Answer, Failure, Signature
+
+HOLD = "hold"
+DEAD_LETTER = "dead_letter"
+FAIL = "fail"
+
+HALF_DEADLINE_S = 2.0
+"""How long a half of a guilty batch is retried: the whole has had its time already."""
+
+PROBE_ROWS = 1
+
+Inputs = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DispatchOptions:
+    """How requests are made.
+
+    Attributes:
+        request_timeout_s: One request's time at most, in seconds.
+        retry: When to try again, and for how long.
+        on_unavailable: When the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or ``fail``.
+        max_in_flight: Requests at a time; ``None`` adapts to what the server takes.
+    """
+
+    request_timeout_s: float = 30.0
+    retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
+    on_unavailable: str = HOLD
+    max_in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what is none of the three: it would hold in one place and fail in another."""
+        if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
+            raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
+
+
+class Dispatcher:
+    """Answers batches with one client. For one asyncio loop.
+
+    Args:
+        client: The client, not yet asked for its metadata.
+        signature: What the job was built for.
+        options: How to make requests.
+        clock: Seconds, monotonic.
+        sleep: Waits so many seconds.
+        rng: Randomness of the jitter.
+    """
+
+    def __init__(
+        self,
+        client: ModelClient,
+        signature: Signature,
+        options: DispatchOptions,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ):
+        self._client, self._signature, self._options = client, signature, options
+        self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
+        self._limiter = Limiter(options.max_in_flight)
+        self._connected = False
+        self._connecting = asyncio.Lock()
+        self._known_good: Inputs | None = None
+        self._holding: set[object] = set()
+
+    async def answer(self, inputs: Inputs, rows: int) -> list[Outcome]:
+        """Gets an outcome for every row.
+
+        Args:
+            inputs: Input name to an array of shape ``[rows, …]``.
+            rows: How many.
+
+        Returns:
+            Outcomes that cover all rows, each once.
+
+        Raises:
+            UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
+        """
+        return await self._answer(inputs, rows, 0, 0, self._options.retry.deadline_s)
+
+    async def close(self) -> None:
+        """Closes the client."""
+        await self._client.close()
+
+    async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[Outcome]:
+        stop_at = float("inf")
+        failed = 0
+        suspect = False
+        token = object()
+        try:
+            while True:
+                try:
+                    async with self._limiter:
+                        if not failed:
+                            stop_at = self._clock() + deadline_s  # what waits for a slot has not been tried yet
+                        outcome = await self._request(inputs, rows, start, attempts + failed + 1)
+                    self._limiter.succeeded(outcome.latency_ms / 1000)
+                    return [outcome]
+                except (RejectedError, MalformedAnswerError) as error:
+                    return await self._bisect(inputs, rows, start, attempts + failed + 1, error)
+                except (TransientError, NotServedError) as error:
+                    failed += 1
+                    if rows > 1 and isinstance(error, ModelFailedError) and await self._answers_known_good():
+                        return await self._bisect(inputs, rows, start, attempts + failed, error)
+                    if self._clock() >= stop_at:
+                        answers_others = await self._server_answers_others(inputs, rows, error)
+                        if answers_others and suspect:
+                            return await self._bisect(inputs, rows, start, attempts + failed, error)
+                        # Once is no proof: the server may have come back between this request and the probe.
+                        suspect = answers_others
+                        if not answers_others:
+                            if self._options.on_unavailable == DEAD_LETTER:
+                                return [_failed(start, rows, attempts + failed, "Unavailable", error)]
+                            if self._options.on_unavailable == FAIL:
+                                raise UnavailableError(f"the model server is down: {error}") from error
+                            self._hold(token, error)
+                    retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
+                    observer().retried()
+                    await self._sleep(self._options.retry.delay_s(failed, retry_after_s, self._rng))
+        finally:
+            self._release(token)
+
+    async def _request(self, inputs: Inputs, rows: int, start: int, attempt: int) -> Outcome:
+        timeout_s = self._options.request_timeout_s
+        try:
+            if not self._connected:
+                await self._connect(timeout_s)
+            began = self._clock()
+            answer = await self._send(inputs, rows, timeout_s)
+        except TransientError:
+            self._limiter.overloaded()
+            raise
+        took_s = self._clock() - began
+        if self._known_good is None:
+            self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
+        observer().answered(rows)
+        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
+
+    async def _connect(self, timeout_s: float) -> None:
+        async with self._connecting:
+            if not self._connected:
+                await self._client.metadata(timeout_s)
+                self._connected = True
+
+    async def _send(self, inputs: Inputs, rows: int, timeout_s: float) -> Answer:
+        sent, sent_rows = request_inputs(self._signature, inputs, rows)
+        answer = await self._client.predict(sent, sent_rows, timeout_s)
+        if sent_rows != rows:
+            answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
+        return answer
+
+    async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[Outcome]:
+        if rows == 1:
+            return [_failed(start, 1, attempts, _class_of(error), error)]
+        half, deadline_s = rows // 2, min(HALF_DEADLINE_S, self._options.retry.deadline_s)
+        first = {name: values[:half] for name, values in inputs.items()}
+        second = {name: values[half:] for name, values in inputs.items()}
+        halves = [
+            asyncio.ensure_future(self._answer(first, half, start, attempts, deadline_s)),
+            asyncio.ensure_future(self._answer(second, rows - half, start + half, attempts, deadline_s)),
+        ]
+        try:
+            return [outcome for outcomes in await asyncio.gather(*halves) for outcome in outcomes]
+        except BaseException:
+            for task in halves:
+                task.cancel()
+            await asyncio.gather(*halves, return_exceptions=True)
+            raise
+
+    async def _server_answers_others(self, inputs: Inputs, rows: int, error: ModelError) -> bool:
+        if self._known_good is not None:
+            return await self._answers(self._known_good)
+        if rows == 1 and isinstance(error, ModelFailedError):
+            return True  # there is nothing to probe with: without taking its word, one bad row would hold the job for ever
+        # Nothing was ever answered. If one row is at fault, the first or the last of several is not.
+        for row in (0, rows - 1) if rows > 1 else ():
+            probe = {name: values[row : row + PROBE_ROWS].copy() for name, values in inputs.items()}
+            if await self._answers(probe):
+                self._known_good = self._known_good or probe
+                return True
+        zeros = _zeros(self._signature)
+        return zeros is not None and await self._answers(zeros, or_refuses=True)
+
+    async def _answers_known_good(self) -> bool:
+        return self._known_good is not None and await self._answers(self._known_good)
+
+    async def _answers(self, probe: Inputs, or_refuses: bool = False) -> bool:
+        """Whether the server has an answer to a probe; a refusal of its content is one where ``or_refuses``."""
+        try:
+            async with self._limiter:
+                if not self._connected:
+                    await self._connect(self._options.request_timeout_s)
+                await self._send(probe, PROBE_ROWS, self._options.request_timeout_s)
+        except RejectedError:
+            return or_refuses
+        except ModelError:
+            return False
+        return True
+
+    def _hold(self, token: object, error: ModelError) -> None:
+        self._holding.add(token)
+        observer().holding(f"the model server: {error}")
+
+    def _release(self, token: object) -> None:
+        if token in self._holding:
+            self._holding.discard(token)
+            if not self._holding:
+                observer().holding(None)
+
+
+def _zeros(signature: Signature) -> Inputs | None:
+    """One row of zeros and empty strings, unknown sizes taken for 1; ``None`` where no signature says what a row is."""
+    if not signature.known:
+        return None
+    inputs: dict[str, np.ndarray] = {}
+    for name, spec in signature.inputs.items():
+        shape = [PROBE_ROWS, *(max(1, size) for size in (spec.shape or ())[1:])]
+        if spec.dtype == "string":
+            inputs[name] = np.full(shape, b"", object)
+        else:
+            inputs[name] = np.zeros(shape, np.float32 if spec.dtype == "bfloat16" else spec.dtype)
+    return inputs or None
+
+
+def _failed(start: int, rows: int, attempts: int, error_class: str, error: ModelError) -> Outcome:
+    return Outcome(start, rows, attempts, failure=Failure(STAGE_PREDICT, error_class, str(error), attempts))
+
+
+def _class_of(error: ModelError) -> str:
+    if isinstance(error, RejectedError):
+        return "Rejected"
+    if isinstance(error, MalformedAnswerError):
+        return "MalformedAnswer"
+    return "ServerError"

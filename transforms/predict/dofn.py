@@ -1,0 +1,146 @@
+"""``Predict``: a RunInference-style DoFn with many requests in flight and ordered results.
+
+Requests start while the bundle is still being read; a chunk's results leave as soon as it and all chunks before it are
+complete, at the latest when the bundle ends. So the order of the input is kept, and a bundle is a barrier: all of its
+outcomes leave in it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from transforms.clients import open_client
+from transforms.clients.base import ClientOptions
+from transforms.guard import CHECK_S, BundleGuard, NoGuard
+from transforms.observe import telling_failures
+from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.request_loop import Requests
+from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
+
+AHEAD = 64
+"""How many batches may wait for their answers before reading waits, too: what is read is worked on while it is still in the
+processor's cache."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictConfig:
+    """Which model, and how to ask it.
+
+    Attributes:
+        uri: The model's URI.
+        model: What the server said it serves.
+        client: Options of the client.
+        dispatch: Retries, time-outs, requests in flight.
+        batch_max_size: Rows of a request at most.
+    """
+
+    uri: str
+    model: ModelMetadata
+    client: ClientOptions = dataclasses.field(default_factory=ClientOptions)
+    dispatch: DispatchOptions = dataclasses.field(default_factory=DispatchOptions)
+    batch_max_size: int = 64
+
+
+class PredictChunks(beam.DoFn):
+    """``DecodedChunk`` in, ``PredictedChunk`` out, in the same order.
+
+    Args:
+        config: The model and how to ask it.
+        guard: Keeps the source alive while a bundle waits.
+    """
+
+    def __init__(self, config: PredictConfig, guard: BundleGuard | None = None):
+        self._config = config
+        self._guard: BundleGuard = guard or NoGuard()
+        self._requests: Requests | None = None
+        self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
+
+    def setup(self) -> None:
+        """Makes the client; contacts nobody yet."""
+        self._requests = Requests(_open(self._config))
+
+    def start_bundle(self) -> None:
+        """Starts with nothing in flight, whatever became of the bundle before."""
+        assert self._requests is not None
+        self._requests.cancel()
+        self._requests.turn()  # connections that the server has closed meanwhile are found out before they are used
+        model = self._config.model
+        self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
+        self._order: collections.deque[PendingChunk] = collections.deque()
+        self._void = False
+        self._check_at = time.monotonic() + CHECK_S
+
+    def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
+        """Sends full batches; yields what is complete."""
+        assert self._requests is not None
+        if self._void:
+            return
+        pending = PendingChunk.of(decoded)
+        self._order.append(pending)
+        self._requests.send([batch for segment in decoded.segments for batch in self._batcher.add(pending, segment)])
+        self._settle(self._requests.take(0))
+        yield from self._complete()
+        while self._requests.in_flight > self._ahead:
+            if not self._wait():
+                return
+            yield from self._complete()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Sends the rest and waits for every answer."""
+        assert self._requests is not None
+        if self._void:
+            return
+        self._requests.send(self._batcher.flush())
+        while self._requests.in_flight:
+            if not self._wait():
+                return
+            for chunk in self._complete():
+                yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
+        for chunk in self._complete():  # of records that all failed to decode
+            yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def teardown(self) -> None:
+        """Closes the client."""
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+
+    def _wait(self) -> bool:
+        """Waits for some answers; returns whether the bundle is still worth waiting for."""
+        assert self._requests is not None
+        self._settle(self._requests.take(CHECK_S))
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_S
+            if not self._guard.keep_alive():
+                self._requests.cancel()
+                self._void = True
+        return not self._void
+
+    def _settle(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if batch.error is not None:
+                assert self._requests is not None
+                self._requests.cancel()
+                with telling_failures():
+                    raise batch.error
+            batch.settle()
+
+    def _complete(self) -> Iterator[PredictedChunk]:
+        while self._order and self._order[0].waiting == 0:
+            yield self._order.popleft().chunk
+            if self._requests is not None and self._requests.in_flight:
+                self._requests.turn()  # the chunk was encoded and written meanwhile
+
+
+async def _open(config: PredictConfig) -> Dispatcher:
+    return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)

@@ -1,0 +1,160 @@
+"""``Requests``: batches to the model server and back, many in flight, in the thread that runs the bundle.
+
+The asyncio loop has no thread of its own: it runs while the bundle has nothing better to do (``take`` with a time to wait),
+and for a moment whenever batches are handed over. A loop in a second thread would fight the bundle's for the interpreter,
+with two context switches for every answer: a quarter of the processor's time at full load, and most of the latency at low
+load. The sockets are served all the time in any case, by gRPC's own threads or by the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from transforms.predict.batching import Batch
+from transforms.predict.dispatch import Dispatcher
+
+T = TypeVar("T")
+
+WAKE_AT = 8
+"""How many answered batches end a wait; the last ones do in any case. Each end is a turn of the bundle's own work."""
+
+TURNS = 4
+"""How often the loop looks around at a hand-over: so many steps are from a byte on a socket to the start of the request
+that it lets through (the answer's event, its future, the task that waits, the task that waited for its slot)."""
+
+CLOSE_S = 10.0
+
+
+class Requests:
+    """Requests in flight, and the loop they run in. Not for use by several threads at once.
+
+    Args:
+        dispatcher: Makes what answers a batch, in the loop.
+    """
+
+    def __init__(self, dispatcher: Coroutine[Any, Any, Dispatcher]):
+        self._loop = asyncio.new_event_loop()
+        self._in_flight = 0
+        self._wanted = 0  # batches that end the wait now under way
+        self._turns = 0
+        self._done: collections.deque[Batch] = collections.deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        try:
+            self._dispatcher = self._complete(dispatcher)
+        except BaseException:
+            self._loop.close()
+            raise
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches were sent and not yet taken back."""
+        return self._in_flight
+
+    def send(self, batches: Sequence[Batch]) -> None:
+        """Starts requests; the batches come back from ``take``."""
+        for batch in batches:
+            task = self._loop.create_task(self._answer(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._in_flight += len(batches)
+        self.turn()
+
+    def turn(self) -> None:
+        """Lets what is ready go on, without waiting for anything."""
+        self._stop_soon()
+        self._run()
+
+    def take(self, timeout_s: float) -> list[Batch]:
+        """Returns batches that are answered, in no order, waiting for some if ``timeout_s`` is above 0."""
+        wanted = min(WAKE_AT, self._in_flight)
+        if timeout_s and len(self._done) < wanted:
+            self._wanted = wanted
+            timer = self._loop.call_later(timeout_s, self._stop_soon)
+            self._run()
+            timer.cancel()
+        taken = [self._done.popleft() for _ in range(len(self._done))]
+        self._in_flight -= len(taken)
+        return taken
+
+    def cancel(self) -> None:
+        """Cancels what is in flight and forgets what came back."""
+        if self._in_flight:
+            self._complete(self._cancel())
+            self._in_flight = 0
+            self._done.clear()
+
+    def close(self) -> None:
+        """Closes the client and ends the loop."""
+        self.cancel()
+        try:
+            self._complete(asyncio.wait_for(self._dispatcher.close(), CLOSE_S))
+            self._complete(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.close()
+
+    def _run(self) -> None:
+        with _no_running_loop():
+            self._loop.run_forever()
+
+    def _complete(self, work: Coroutine[Any, Any, T]) -> T:
+        with _no_running_loop():
+            return self._loop.run_until_complete(work)
+
+    # ------------------------------------------------------------------ in the loop
+
+    def _stop_soon(self) -> None:
+        """Stops the loop, but lets the requests start that have waited for those just answered."""
+        self._wanted, self._turns = 0, TURNS
+        self._loop.call_soon(self._count_turn)
+
+    def _count_turn(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._loop.call_soon(self._count_turn)
+        else:
+            self._loop.stop()
+
+    async def _answer(self, batch: Batch) -> None:
+        try:
+            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # it is raised again by whoever takes the batch
+            batch.error = error
+        self._done.append(batch)
+        if self._wanted and (len(self._done) >= self._wanted or batch.error is not None):
+            self._stop_soon()
+
+    async def _cancel(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run_here(work: Coroutine[Any, Any, T]) -> T:
+    """Runs ``work`` to its end in this thread, in a loop of its own, whether or not the thread is in one already."""
+    loop = asyncio.new_event_loop()
+    try:
+        with _no_running_loop():
+            return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+@contextlib.contextmanager
+def _no_running_loop() -> Iterator[None]:
+    """Sets aside the loop that this thread is in, if any: a notebook runs its cells, and so a pipeline, inside of one."""
+    outer = asyncio._get_running_loop()
+    if outer is None:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(outer)

@@ -1,0 +1,147 @@
+"""``Scorer``: elements in, one outcome each, in order; what ``Predict`` and the model handlers have in common."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from transforms.beam_files import BeamFiles
+from transforms.clients.base import ClientOptions
+from transforms.decode.decoder import Decoder
+from transforms.decode.features import FeatureDecoder
+from transforms.errors import UnavailableError
+from transforms.guard import BundleGuard
+from transforms.observe import telling_failures
+from transforms.outcomes import FailedElement, Outcome, outcomes_of
+from transforms.predict.ask import ask_until_served
+from transforms.predict.dispatch import DEAD_LETTER, DispatchOptions
+from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.types import STAGE_PREDICT, Failure, KafkaRecord, PredictedChunk
+
+CHUNK_BATCHES = 4
+"""Elements are decoded in chunks of so many full batches."""
+
+P = TypeVar("P")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ScorerConfig:
+    """Which model, and how to ask it.
+
+    Attributes:
+        uri: The model's URI.
+        client: Options of the client.
+        dispatch: Retries, time-outs, requests in flight.
+        batch_max_size: Rows of a request at most.
+        input_format: How a ``KafkaRecord`` is read.
+    """
+
+    uri: str
+    client: ClientOptions
+    dispatch: DispatchOptions
+    batch_max_size: int
+    input_format: str = "auto"
+
+
+def client_with_files(client: ClientOptions | None) -> ClientOptions:
+    """Returns the options with Beam's file systems to read a model in the worker from, unless others are given."""
+    client = client or ClientOptions()
+    return client if client.model_files is not None else dataclasses.replace(client, model_files=BeamFiles())
+
+
+class Scorer(Generic[P]):
+    """Scores bundles of elements: ``KafkaRecord`` values or features. Not for use by several threads at once.
+
+    Every element comes with a place, which is anything that its outcome shall come back with.
+
+    Args:
+        config: The model and how to ask it.
+        guard: Keeps the source alive while a bundle waits.
+    """
+
+    def __init__(self, config: ScorerConfig, guard: BundleGuard | None = None):
+        self._config, self._guard = config, guard
+        self._chunks: PredictChunks | None = None
+        self._collected: list[object] = []
+        self._places: collections.deque[P] = collections.deque()
+        self._down: UnavailableError | None = None
+
+    def begin(self) -> None:
+        """Begins a bundle, whatever became of the one before. Asks what is served, if that is not known yet.
+
+        Raises:
+            UnavailableError: The server is down; with ``on_unavailable=dead_letter`` the elements are failures instead.
+            NotServedError: The model, version or signature is not there.
+            ContractError: The input format does not fit the signature.
+        """
+        self._collected = []
+        self._places.clear()
+        self._down = None
+        try:
+            chunks = self._chunks = self._chunks or self._connected()
+        except UnavailableError as error:
+            if self._config.dispatch.on_unavailable != DEAD_LETTER:
+                raise
+            self._down = error
+        else:
+            chunks.start_bundle()
+
+    def add(self, element: object, place: P) -> Iterator[tuple[P, Outcome]]:
+        """Takes an element; yields the outcomes that are complete, in the order of the elements."""
+        if self._down is not None:
+            yield place, FailedElement(element, Failure(STAGE_PREDICT, "Unavailable", str(self._down), 1))
+            return
+        if self._collected and isinstance(element, KafkaRecord) != isinstance(self._collected[0], KafkaRecord):
+            yield from self._send()
+        self._places.append(place)
+        self._collected.append(element)
+        if len(self._collected) >= CHUNK_BATCHES * self._config.batch_max_size:
+            yield from self._send()
+
+    def end(self) -> Iterator[tuple[P, Outcome]]:
+        """Sends the rest and waits; yields the outcomes that are left."""
+        if self._down is not None:
+            return
+        yield from self._send()
+        assert self._chunks is not None
+        for windowed in self._chunks.finish_bundle():
+            yield from self._complete(windowed.value)
+
+    def close(self) -> None:
+        """Closes the client. May be called twice."""
+        if self._chunks is not None:
+            self._chunks.teardown()
+            self._chunks = None
+
+    def _connected(self) -> PredictChunks:
+        config = self._config
+        with telling_failures():
+            metadata = ask_until_served(config.uri, config.client, config.dispatch, guard=self._guard)
+            self._records: Decoder | None = None
+            self._features = FeatureDecoder(metadata.signature)
+        self._metadata = metadata
+        predict = PredictConfig(config.uri, metadata, config.client, config.dispatch, config.batch_max_size)
+        chunks = PredictChunks(predict, self._guard)
+        chunks.setup()
+        return chunks
+
+    def _send(self) -> Iterator[tuple[P, Outcome]]:
+        collected, self._collected = self._collected, []
+        if not collected:
+            return
+        if isinstance(collected[0], KafkaRecord):
+            if self._records is None:  # only now: features may fit a signature that no record format does
+                self._records = Decoder(self._metadata.signature, self._config.input_format)
+            decoded = self._records.decode(collected)  # type: ignore[arg-type]  # all of one kind
+        else:
+            decoded = self._features.decode(collected)
+            decoded.records = collected  # type: ignore[assignment]  # they travel along, as records do
+        assert self._chunks is not None
+        for chunk in self._chunks.process(decoded):
+            yield from self._complete(chunk)
+
+    def _complete(self, chunk: PredictedChunk) -> Iterator[tuple[P, Outcome]]:
+        for outcome in outcomes_of(chunk.records, chunk, self._metadata.model):
+            yield self._places.popleft(), outcome
