@@ -14,7 +14,7 @@ import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import worker
@@ -53,10 +53,11 @@ class RemoteJob:
         result: Beam's.
         rest: Flink's.
         name: Under which it was submitted.
+        sleep: For tests.
     """
 
-    def __init__(self, result: Any, rest: FlinkRest, name: str):
-        self._result, self._rest, self._name = result, rest, name
+    def __init__(self, result: Any, rest: FlinkRest, name: str, sleep: Callable[[float], None] = time.sleep):
+        self._result, self._rest, self._name, self._sleep = result, rest, name, sleep
         self._id: str | None = None
         self._refused: str | None = None
         # Its streams have to be read, or the reason is lost if the job server refuses it.
@@ -94,7 +95,7 @@ class RemoteJob:
                     self._rest.cancel(self._id)
                 except FlinkRestError as error:
                     refusal = str(error)
-            time.sleep(CHECK_S)
+            self._sleep(CHECK_S)
         if state not in ENDED:
             raise RemoteError(f"job {self._name} could not be cancelled, and may be running still: {refusal or state}")
         return state
@@ -181,14 +182,31 @@ def submit(job: Job, config: Config) -> RemoteJob:
         raise RemoteError(f"--runner={config.runner}: {where} did not take the job: {_last_line(error)}") from error
 
 
-def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Status, draining: threading.Event) -> str:
+def watch(
+    job: RemoteJob,
+    progress: Progress,
+    stop: StopConditions,
+    status: Status,
+    draining: threading.Event,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
     """Waits for the end of a job, or ends it.
+
+    Args:
+        job: The job.
+        progress: What its group has committed.
+        stop: When to end it.
+        status: Told what a person should know.
+        draining: Set when it is to be ended.
+        clock: For tests.
+        sleep: For tests.
 
     Returns:
         The state it has come to.
     """
-    said_at, before, restarts, state = time.monotonic(), 0, 0, ""
-    for committed in _committed(progress):
+    said_at, before, restarts, state = clock(), 0, 0, ""
+    for committed in _committed(progress, sleep):
         now = job.state()
         if now.state in ENDED:
             return now.state
@@ -204,17 +222,18 @@ def watch(job: RemoteJob, progress: Progress, stop: StopConditions, status: Stat
         over_s = time.time() - stop.stop_at if stop.stop_at is not None else -1.0
         if over_s >= STILL_AT_MOST_S or (over_s >= 0 and progress.still_s >= STILL_S):
             break
-        if time.monotonic() - said_at >= SAY_S and (committed, now.state) != (before, state):
-            rate = (committed - before) / (time.monotonic() - said_at)
-            said_at, before, state = time.monotonic(), committed, now.state
+        since_s = clock() - said_at
+        if since_s >= SAY_S and (committed, now.state) != (before, state):
+            rate = (committed - before) / since_s
+            said_at, before, state = clock(), committed, now.state
             status.say(f"{committed:,} records, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
     return job.cancel()
 
 
-def _committed(progress: Progress) -> Iterator[int]:
+def _committed(progress: Progress, sleep: Callable[[float], None]) -> Iterator[int]:
     while True:
         yield progress.look()
-        time.sleep(CHECK_S)
+        sleep(CHECK_S)
 
 
 def _last_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from tests.kafka.native.memory_kafka import MemoryConsumer, MemoryKafka, MemoryP
 from tests.kafka.native.test_exactly_once import outcome
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.consumer import GroupReader
-from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter
+from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter, Writer
 from transforms.kafka.native.session import Session
 from transforms.observe import Observer
 from transforms.types import KafkaRecord
@@ -42,16 +42,20 @@ class Job:
         self.consumer = MemoryConsumer(self.kafka, lambda _: self._step())
         self.producer = MemoryProducer(self.kafka)
         config = KafkaConfig("memory:9092", ("in",), "group", delivery=delivery, **options)  # type: ignore[arg-type]
-        writer = TransactionalWriter if delivery == EXACTLY_ONCE else AcknowledgedWriter
         self.session = Session(
             config,
             clock=lambda: self.now,
             sleep=lambda _: None,
-            open_writer=lambda c: writer(c, self.producer.opened),
+            open_writer=self._writer,
             open_reader=lambda c: GroupReader(c, self.consumer.opened),
         )
         if assign:
             self.steps.append(lambda: self.consumer.assign(set(self.kafka.log)))
+
+    def _writer(self, config: KafkaConfig) -> Writer:
+        if config.delivery == EXACTLY_ONCE:
+            return TransactionalWriter(config, self.producer.opened, lambda: self.now)
+        return AcknowledgedWriter(config, self.producer.opened)
 
     def _step(self) -> None:
         step = self.steps.pop(0) if self.steps else None

@@ -8,8 +8,7 @@ import pytest
 
 from tests.kafka.native.test_polling import FakeSession
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native import loop
-from transforms.kafka.native.loop import PlaceShards, PollShards
+from transforms.kafka.native.loop import HOLD_S, PlaceShards, PollShards
 from transforms.kafka.native.polls import PollTracker
 from transforms.kafka.native.sessions import Place
 from transforms.kafka.native.shards import Shards
@@ -36,31 +35,29 @@ class BegunSession(FakeSession):
         self.begun += 1
 
 
-@pytest.fixture
-def sessions(monkeypatch: pytest.MonkeyPatch) -> dict[Place, BegunSession]:
-    """Those that the loop has entered."""
-    entered: dict[Place, BegunSession] = {}
+class Sessions(dict[Place, BegunSession]):
+    """Those that the loop has entered and not given up."""
 
-    def enter(place: Place) -> BegunSession:
-        return entered.setdefault(place, BegunSession(*[3] * 5))
+    def enter(self, place: Place) -> Any:
+        return self.setdefault(place, BegunSession(*[3] * 5))
 
-    monkeypatch.setattr(loop, "enter", enter)
-    monkeypatch.setattr(loop, "abandon", lambda config: entered.clear())
-    return entered
+    def abandon(self, config: KafkaConfig) -> None:
+        self.clear()
 
 
 def poll(source: PollShards, key: int, timer: Timer) -> list[int]:
     return [len(chunk) for chunk in source.poll(key, timer)]
 
 
-def made(stop: StopConditions | None = None) -> PollShards:
-    source = PollShards(CONFIG, stop or StopConditions(), SHARDS)
+def made(sessions: Sessions, stop: StopConditions | None = None) -> PollShards:
+    source = PollShards(CONFIG, stop or StopConditions(), SHARDS, None, sessions.enter, sessions.abandon)
     source.setup()
     return source
 
 
-def test_each_key_reads_its_own_shard_and_sets_its_timer_anew(sessions: dict[Place, BegunSession]) -> None:
-    source, timer = made(), Timer()
+def test_each_key_reads_its_own_shard_and_sets_its_timer_anew() -> None:
+    sessions, timer = Sessions(), Timer()
+    source = made(sessions)
     for index, key in enumerate(SHARDS.keys()):
         source.process((key, index), timer)
         assert poll(source, key, timer) == [3]
@@ -69,25 +66,28 @@ def test_each_key_reads_its_own_shard_and_sets_its_timer_anew(sessions: dict[Pla
     assert [session.begun for session in sessions.values()] == [1, 1]
 
 
-def test_a_drained_shard_reads_no_more_and_sets_no_timer(sessions: dict[Place, BegunSession]) -> None:
-    source, timer = made(), Timer()
+def test_a_drained_shard_reads_no_more_and_sets_no_timer() -> None:
+    timer = Timer()
+    source = made(Sessions())
     request_drain()
     assert poll(source, SHARDS.keys()[0], timer) == []
     assert timer.sets == 0
 
 
-def test_a_shard_ends_at_the_ends_of_its_own_partitions(sessions: dict[Place, BegunSession]) -> None:
+def test_a_shard_ends_at_the_ends_of_its_own_partitions() -> None:
     """Partition 1 is behind its end, but that is the other shard's."""
     stop = StopConditions(until=((("in", 0), 0), (("in", 1), 50)), behind=(("in", 1),))
-    source, timer = made(stop), Timer()
+    timer = Timer()
+    source = made(Sessions(), stop)
     assert poll(source, SHARDS.keys()[0], timer) == []
     assert timer.sets == 0
     poll(source, SHARDS.keys()[1], timer)
     assert timer.sets == 1
 
 
-def test_a_failed_bundle_gives_its_sessions_up(sessions: dict[Place, BegunSession]) -> None:
-    source = made()
+def test_a_failed_bundle_gives_its_sessions_up() -> None:
+    sessions = Sessions()
+    source = made(sessions)
     poll(source, SHARDS.keys()[0], Timer())
     source.teardown()
     assert not sessions
@@ -114,4 +114,4 @@ def test_shards_are_placed_once_and_the_source_never_ends() -> None:
     assert list(source.process(0, first)) == [(key, index) for index, key in enumerate(SHARDS.keys())]
     later = Deferring(first.current_restriction())
     assert list(source.process(0, later)) == []
-    assert first.delays == later.delays == loop.HOLD_S
+    assert first.delays == later.delays == HOLD_S

@@ -111,7 +111,7 @@ def test_static_shares_cover_every_partition_once() -> None:
     assert sorted(partition for share in shares for partition in share) == sorted(kafka.log)
 
 
-def test_a_static_reader_finds_partitions_that_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_static_reader_finds_partitions_that_are_added() -> None:
     kafka = MemoryKafka({A: [True]})
     reader, found = static(kafka, 0, 1)
     assert found == {A}

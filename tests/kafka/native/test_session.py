@@ -11,7 +11,6 @@ import pytest
 from tests.kafka.native.memory_job import A, B, Job, Listener
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.native.producer import TransactionalWriter
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
 
 # ---------------------------------------------------------------------- committing
@@ -294,23 +293,18 @@ def test_a_rebalance_while_waiting_gives_the_bundle_up() -> None:
     assert job.bundle() == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_short(
-    heard: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_short(heard: Listener) -> None:
     """While it is open, no read_committed reader passes it. Afterwards outputs are held until all are there."""
-    open_s = 0.0
-    monkeypatch.setattr(TransactionalWriter, "open_s", property(lambda _: open_s))
     job = Job([True] * 3)
     job.session.begin()
     job.read()
     job.write(job.records[:1])
-    open_s = 4.0
+    job.now += 4.0
     assert job.session.keep_alive()
-    open_s = 6.0
+    job.now += 2.0
     assert not job.session.keep_alive()
     assert not job.session.commit()
     assert heard.rollbacks == ["the model server was too slow for one transaction"]
-    open_s = 0.0
     for number in range(CAUTIOUS_BUNDLES + 1):
         job.session.begin()
         job.read()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native import sessions
-from transforms.kafka.native.sessions import Place, abandon, bundle_session, enter, leave
+from transforms.kafka.native.sessions import IDLE_S, Place, Sessions
 from transforms.types import OutputRecord
 
 CONFIG = KafkaConfig("memory:9092", ("in",), "group", "shard", assignment="static")
@@ -44,12 +43,29 @@ class FakeSession:
         self.discarded = True
 
 
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sessions, "Session", FakeSession)
-    monkeypatch.setattr(sessions, "_held", {})
-    yield
-    abandon(CONFIG)
+class Process:
+    """The sessions of a process, whose clock the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sessions = Sessions(FakeSession, lambda: self.now)  # type: ignore[arg-type]  # as much of one as is called
+
+    def at(self, shard: int, shards: int = 2) -> Any:
+        return self.sessions.enter(Place(CONFIG, shard, shards))
+
+    def leave(self) -> None:
+        self.sessions.leave(CONFIG)
+
+    def abandon(self) -> None:
+        self.sessions.abandon(CONFIG)
+
+    def of_bundle(self) -> Any:
+        return self.sessions.of_bundle(CONFIG)
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
 
 
 def elsewhere(call: Callable[[], _T]) -> _T:
@@ -61,80 +77,74 @@ def elsewhere(call: Callable[[], _T]) -> _T:
     return found[0]
 
 
-def at(shard: int, shards: int = 2) -> Any:
-    return enter(Place(CONFIG, shard, shards))
-
-
 def output(partition: int) -> OutputRecord:
     return OutputRecord("out", None, b"", [], None, ("in", partition, 0), None)
 
 
-def test_without_shards_the_process_has_one_session() -> None:
-    assert bundle_session(CONFIG) is elsewhere(lambda: bundle_session(CONFIG))
+def test_without_shards_the_process_has_one_session(process: Process) -> None:
+    assert process.of_bundle() is elsewhere(lambda: process.of_bundle())
 
 
-def test_each_shard_has_a_session_with_a_name_of_its_own() -> None:
+def test_each_shard_has_a_session_with_a_name_of_its_own(process: Process) -> None:
     """Threads at work at the same time do not meet, and the transactional ids differ."""
-    mine: Any = at(0)
-    other: Any = elsewhere(lambda: at(1))
-    assert bundle_session(CONFIG) == mine
+    mine: Any = process.at(0)
+    other: Any = elsewhere(lambda: process.at(1))
+    assert process.of_bundle() == mine
     assert (mine.shard, other.shard, mine.shards) == (0, 1, 2)
     assert (mine.config.transactional_id, other.config.transactional_id) == ("group-shard-0", "group-shard-1")
 
 
-def test_the_next_bundle_of_a_shard_finds_it_again_in_whatever_thread() -> None:
-    first = at(0)
-    leave(CONFIG)
-    assert elsewhere(lambda: at(0)) is first
+def test_the_next_bundle_of_a_shard_finds_it_again_in_whatever_thread(process: Process) -> None:
+    first = process.at(0)
+    process.leave()
+    assert elsewhere(lambda: process.at(0)) is first
     assert not first.discarded
 
 
-def test_a_bundle_given_up_by_the_engine_keeps_its_session_and_the_newer_one_has_another() -> None:
+def test_a_bundle_given_up_by_the_engine_keeps_its_session_and_the_newer_one_has_another(process: Process) -> None:
     """The newer producer fences the older one; the older bundle's end must not touch what the newer one uses."""
-    old = at(0)
-    new: Any = elsewhere(lambda: at(0))
+    old = process.at(0)
+    new: Any = elsewhere(lambda: process.at(0))
     assert new is not old
-    assert bundle_session(CONFIG) == old
-    abandon(CONFIG)
+    assert process.of_bundle() == old
+    process.abandon()
     assert old.discarded
     assert not new.discarded
-    assert sessions._held[Place(CONFIG, 0, 2)].session is new
+    assert process.sessions._held[Place(CONFIG, 0, 2)].session is new
 
 
-def test_after_a_failed_bundle_there_is_a_new_session() -> None:
-    first = at(0)
-    abandon(CONFIG)
+def test_after_a_failed_bundle_there_is_a_new_session(process: Process) -> None:
+    first = process.at(0)
+    process.abandon()
     assert first.discarded
-    assert at(0) is not first
+    assert process.at(0) is not first
 
 
-def test_a_long_bundle_does_not_make_its_session_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_bundle_does_not_make_its_session_idle(process: Process) -> None:
     """Idle is what no bundle has used since: not what one has used for long."""
-    now = 0.0
-    monkeypatch.setattr("transforms.kafka.native.sessions.time.monotonic", lambda: now)
-    slow = at(0)
-    now = sessions.IDLE_S + 40
-    leave(CONFIG)
-    now += 0.01
-    at(1)
+    slow = process.at(0)
+    process.now += IDLE_S + 40
+    process.leave()
+    process.now += 0.01
+    process.at(1)
     assert not slow.discarded
 
 
-def test_a_shard_that_went_elsewhere_is_closed_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_went_elsewhere_is_closed_by_and_by(process: Process) -> None:
     """Its consumer would hold records in memory for nothing."""
-    gone = at(1)
-    leave(CONFIG)
-    at(0)
+    gone = process.at(1)
+    process.leave()
+    process.at(0)
     assert not gone.discarded
-    leave(CONFIG)
-    monkeypatch.setattr(sessions, "IDLE_S", 0.0)
-    at(0)
+    process.leave()
+    process.now += IDLE_S + 0.01
+    process.at(0)
     assert gone.discarded
 
 
-def test_several_shards_in_one_bundle_each_commit_their_own_records() -> None:
-    one, two = at(0), at(1)
-    both = bundle_session(CONFIG)
+def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Process) -> None:
+    one, two = process.at(0), process.at(1)
+    both = process.of_bundle()
     both.write([output(0), output(1), output(2)])
     assert (one.written, two.written) == ([0, 2], [1])
     assert both.commit()

@@ -24,6 +24,7 @@ from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.polls import Polls
+from transforms.kafka.native.session import Session
 from transforms.kafka.native.sessions import Place, abandon, enter
 from transforms.kafka.native.shards import Shards
 from transforms.kafka.stop import StopConditions
@@ -67,10 +68,21 @@ class PollShards(beam.DoFn):
         stop: When to stop.
         shards: How the job is divided.
         prepare: Called once in every worker process, before anything is read.
+        enter: Gives a shard's session to the bundle that begins.
+        abandon: Gives up the sessions of a bundle that has failed.
     """
 
-    def __init__(self, config: KafkaConfig, stop: StopConditions, shards: Shards, prepare: Callable[[], None] | None = None):
+    def __init__(
+        self,
+        config: KafkaConfig,
+        stop: StopConditions,
+        shards: Shards,
+        prepare: Callable[[], None] | None = None,
+        enter: Callable[[Place], Session] = enter,
+        abandon: Callable[[KafkaConfig], None] = abandon,
+    ):
         self._config, self._stop, self._count, self._prepare = config, stop, shards.count, prepare
+        self._enter, self._abandon = enter, abandon
         self._shard_of = {key: index for index, key in enumerate(shards.keys())}
 
     def setup(self) -> None:
@@ -88,7 +100,7 @@ class PollShards(beam.DoFn):
         """Reads one bundle of a shard, and asks to be called again unless it is time to stop."""
         shard = self._shard_of[key]
         with telling_failures():
-            kafka = enter(Place(self._config, shard, self._count))
+            kafka = self._enter(Place(self._config, shard, self._count))
             kafka.begin()
             if shard not in self._polling:
                 self._polling[shard] = Polling(self._config, self._stop.of_shard(shard, self._count))
@@ -101,4 +113,4 @@ class PollShards(beam.DoFn):
 
     def teardown(self) -> None:
         """After a bundle that failed, in its thread: gives its sessions up."""
-        abandon(self._config)
+        self._abandon(self._config)

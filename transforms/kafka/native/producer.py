@@ -144,10 +144,22 @@ class Writer:
 
 
 class TransactionalWriter(Writer):
-    """One Kafka transaction a bundle, begun with its first output (KIP-98, KIP-447)."""
+    """One Kafka transaction a bundle, begun with its first output (KIP-98, KIP-447).
 
-    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
+    Args:
+        config: The job's.
+        open_producer: Makes the producer.
+        clock: For tests.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        open_producer: Callable[..., Any] = ck.Producer,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         super().__init__(config, open_producer)
+        self._clock = clock
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
         self._consumer: ck.Consumer | None = None
@@ -156,7 +168,7 @@ class TransactionalWriter(Writer):
     @property
     def open_s(self) -> float:
         """As ``Writer.open_s``."""
-        return 0.0 if self._begun_at is None else time.monotonic() - self._begun_at
+        return 0.0 if self._begun_at is None else self._clock() - self._begun_at
 
     def write(self, records: Iterable[OutputRecord]) -> None:
         """As ``Writer.write``, inside the bundle's transaction."""
@@ -238,7 +250,7 @@ class TransactionalWriter(Writer):
     def _begin(self) -> None:
         if self._begun_at is None:
             self.producer.begin_transaction()  # local: nothing is sent
-            self._begun_at = time.monotonic()
+            self._begun_at = self._clock()
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""

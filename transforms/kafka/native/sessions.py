@@ -16,6 +16,7 @@ import dataclasses
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
@@ -83,10 +84,6 @@ class _Several:
             session.give_up(reason)
 
 
-_held: dict[Place, _Held] = {}
-_lock = threading.Lock()
-
-
 class _Here(threading.local):
     """The sessions that this thread's bundle has entered."""
 
@@ -94,88 +91,86 @@ class _Here(threading.local):
         self.entered: dict[Place, Session] = {}
 
 
-_here = _Here()
+class Sessions:
+    """The sessions of a process. The module's functions are those of the one instance that a process has.
 
-
-def session(config: KafkaConfig) -> Session:
-    """The session of this process for ``config``, which is not in shards; made at the first call.
-
-    Raises:
-        FencedError: A newer process of the same instance is there.
-        KafkaError: Kafka does not answer, or refuses us.
+    Args:
+        open_session: Makes one.
+        clock: For tests.
     """
-    with _lock:
-        place = Place(config)
-        if place not in _held:
-            _held[place] = _Held(Session(config))
-        return _held[place].session
 
+    def __init__(self, open_session: Callable[..., Session] = Session, clock: Callable[[], float] = time.monotonic):
+        self._open, self._clock = open_session, clock
+        self._held: dict[Place, _Held] = {}
+        self._lock = threading.Lock()
+        self._here = _Here()
 
-def bundle_session(config: KafkaConfig) -> BundleSession:
-    """The session of the bundle that runs in this thread."""
-    entered = {place: kafka for place, kafka in _here.entered.items() if place.config == config}
-    if not entered:
-        return session(config)
-    if len(entered) == 1:
-        return next(iter(entered.values()))
-    [shards] = {place.shards for place in entered}
-    return _Several({place.shard: kafka for place, kafka in entered.items()}, shards)
+    def session(self, config: KafkaConfig) -> Session:
+        """As the function of the module."""
+        with self._lock:
+            place = Place(config)
+            if place not in self._held:
+                self._held[place] = _Held(self._open(config))
+            return self._held[place].session
 
+    def of_bundle(self, config: KafkaConfig) -> BundleSession:
+        """As ``bundle_session``."""
+        entered = {place: kafka for place, kafka in self._here.entered.items() if place.config == config}
+        if not entered:
+            return self.session(config)
+        if len(entered) == 1:
+            return next(iter(entered.values()))
+        [shards] = {place.shards for place in entered}
+        return _Several({place.shard: kafka for place, kafka in entered.items()}, shards)
 
-def enter(place: Place) -> Session:
-    """The session of a shard, for the bundle that runs in this thread until ``leave`` or ``abandon``.
+    def enter(self, place: Place) -> Session:
+        """As the function of the module."""
+        me, now = threading.get_ident(), self._clock()
+        with self._lock:
+            held = self._held.get(place)
+            if held is not None and held.thread not in (None, me):
+                log.warning(
+                    "shard %d of %d is worked on here already; the newer bundle takes over", place.shard, place.shards
+                )
+                held = None
+            if held is not None:
+                held.thread, held.used_at = me, now
+            idle = [it for it in self._held if it.shards > 1 and it != place and _is_idle(self._held[it], now)]
+            gone = [self._held.pop(it) for it in idle]
+        for old in gone:
+            _discard(old.session)
+        if held is None:  # outside of the lock: other shards need not wait for Kafka's answers
+            exactly_once = place.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
+            kafka = self._open(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once)
+            held = _Held(kafka, me, self._clock())
+            with self._lock:
+                self._held[place] = held
+        self._here.entered[place] = held.session
+        return held.session
 
-    Raises:
-        FencedError: A newer process works on this shard.
-        KafkaError: Kafka does not answer, or refuses us.
-    """
-    me, now = threading.get_ident(), time.monotonic()
-    with _lock:
-        held = _held.get(place)
-        if held is not None and held.thread not in (None, me):
-            log.warning("shard %d of %d is worked on here already; the newer bundle takes over", place.shard, place.shards)
-            held = None
-        if held is not None:
-            held.thread, held.used_at = me, now
-        idle = [it for it in _held if it.shards > 1 and it != place and _is_idle(_held[it], now)]
-        gone = [_held.pop(it) for it in idle]
-    for old in gone:
-        _discard(old.session)
-    if held is None:  # outside of the lock: other shards need not wait for Kafka's answers
-        exactly_once = place.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
-        kafka = Session(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once)
-        held = _Held(kafka, me, time.monotonic())
-        with _lock:
-            _held[place] = held
-    _here.entered[place] = held.session
-    return held.session
+    def leave(self, config: KafkaConfig) -> None:
+        """As the function of the module."""
+        for place in [place for place in self._here.entered if place.config == config]:
+            kafka = self._here.entered.pop(place)
+            with self._lock:
+                held = self._held.get(place)
+                if held is not None and held.session is kafka:
+                    held.thread, held.used_at = None, self._clock()
 
+    def abandon(self, config: KafkaConfig) -> None:
+        """As the function of the module."""
+        for place in [place for place in self._here.entered if place.config == config]:
+            kafka = self._here.entered.pop(place)
+            with self._lock:
+                if place in self._held and self._held[place].session is kafka:
+                    del self._held[place]
+            _discard(kafka)
 
-def leave(config: KafkaConfig) -> None:
-    """The bundle in this thread has ended well; its shards' sessions wait for the next one."""
-    for place in [place for place in _here.entered if place.config == config]:
-        kafka = _here.entered.pop(place)
-        with _lock:
-            held = _held.get(place)
-            if held is not None and held.session is kafka:
-                held.thread, held.used_at = None, time.monotonic()
-
-
-def abandon(config: KafkaConfig) -> None:
-    """The bundle in this thread has failed: its shards' sessions are given up, and the next bundles have new ones."""
-    for place in [place for place in _here.entered if place.config == config]:
-        kafka = _here.entered.pop(place)
-        with _lock:
-            if place in _held and _held[place].session is kafka:
-                del _held[place]
-        _discard(kafka)
-
-
-def close_sessions() -> None:
-    """Closes every session of this process."""
-    with _lock:
-        while _held:
-            _held.popitem()[1].session.close()
+    def close(self) -> None:
+        """As ``close_sessions``."""
+        with self._lock:
+            while self._held:
+                self._held.popitem()[1].session.close()
 
 
 def _is_idle(held: _Held, now: float) -> bool:
@@ -185,3 +180,49 @@ def _is_idle(held: _Held, now: float) -> bool:
 def _discard(kafka: Session) -> None:
     with contextlib.suppress(Exception):  # it is of no more use, whatever is wrong with it
         kafka.discard()
+
+
+_sessions = Sessions()
+
+
+# Functions, not the bound methods themselves: DoFns hold some of them, and are pickled.
+
+
+def session(config: KafkaConfig) -> Session:
+    """The session of this process for ``config``, which is not in shards; made at the first call.
+
+    Raises:
+        FencedError: A newer process of the same instance is there.
+        KafkaError: Kafka does not answer, or refuses us.
+    """
+    return _sessions.session(config)
+
+
+def bundle_session(config: KafkaConfig) -> BundleSession:
+    """The session of the bundle that runs in this thread."""
+    return _sessions.of_bundle(config)
+
+
+def enter(place: Place) -> Session:
+    """The session of a shard, for the bundle that runs in this thread until ``leave`` or ``abandon``.
+
+    Raises:
+        FencedError: A newer process works on this shard.
+        KafkaError: Kafka does not answer, or refuses us.
+    """
+    return _sessions.enter(place)
+
+
+def leave(config: KafkaConfig) -> None:
+    """The bundle in this thread has ended well; its shards' sessions wait for the next one."""
+    _sessions.leave(config)
+
+
+def abandon(config: KafkaConfig) -> None:
+    """The bundle in this thread has failed: its shards' sessions are given up, and the next bundles have new ones."""
+    _sessions.abandon(config)
+
+
+def close_sessions() -> None:
+    """Closes every session of this process."""
+    _sessions.close()

@@ -65,18 +65,25 @@ class Said(Status):
 RUNNING = JobState("RUNNING", 0)
 
 
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "CHECK_S", 0.0)
-    monkeypatch.setattr(remote, "SAY_S", 0.0)
+class Time:
+    """A clock that only sleeping moves; every sleep lasts as long as it takes until the next line is due."""
+
+    now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, remote.SAY_S)
 
 
 def watched(job: FakeJob, stop: StopConditions | None = None, drain: bool = False, still_s: float = 0.0) -> tuple[str, Said]:
-    draining, progress, said = threading.Event(), FakeProgress(), Said()
+    draining, progress, said, times = threading.Event(), FakeProgress(), Said(), Time()
     progress.still_s = still_s
     if drain:
         draining.set()
-    state = watch(cast(RemoteJob, job), cast(Progress, progress), stop or StopConditions(), said, draining)
+    watched_job, watched_progress = cast(RemoteJob, job), cast(Progress, progress)
+    state = watch(watched_job, watched_progress, stop or StopConditions(), said, draining, times.clock, times.sleep)
     return state, said
 
 
@@ -97,7 +104,7 @@ def test_until_end_cancels_it_once_the_group_has_passed_the_ends() -> None:
     job = FakeJob(RUNNING)
     _, said = watched(job, StopConditions(until=((A, 5),), behind=(A,)))
     assert job.cancelled
-    assert [line for line in said.lines if line.startswith("200 records") and "7 to go; running" in line]
+    assert [line for line in said.lines if line.startswith("200 records, 100/s") and "7 to go; running" in line]
 
 
 def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
@@ -228,7 +235,7 @@ class Result:
 
 def test_cancelling_waits_for_flink(flink: FakeFlink) -> None:
     flink.jobs = [job_of("1", "a")]
-    job = RemoteJob(Result(), rest(flink), "a")
+    job = RemoteJob(Result(), rest(flink), "a", Time().sleep)
     assert job.cancel() == "CANCELED"
     assert flink.cancels == ["/jobs/1?mode=cancel"]
 
