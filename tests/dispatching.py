@@ -15,7 +15,7 @@ from transforms.errors import (
     ModelError,
 )
 from transforms.observe import Observer, observer, set_observer
-from transforms.predict.batching import Outcome
+from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import Answer
@@ -123,20 +123,20 @@ def refusing(guilty: Callable[[np.ndarray], Any], error: ModelError) -> Behaviou
     return behave
 
 
-def by_row(outcomes: list[Outcome], rows: int) -> list[Any]:
+def by_row(results: list[RowsResult], rows: int) -> list[Any]:
     """Each row's output, or the error class of its failure; every row exactly once."""
     found: dict[int, Any] = {}
-    for outcome in outcomes:
-        assert (outcome.outputs is None) != (outcome.failure is None)
-        for i in range(outcome.rows):
-            row = outcome.start + i
+    for result in results:
+        assert (result.outputs is None) != (result.failure is None)
+        for i in range(result.rows):
+            row = result.start + i
             assert row not in found
-            if outcome.failure is not None:
-                assert outcome.failure.stage == "predict"
-                found[row] = outcome.failure.error_class
+            if result.failure is not None:
+                assert result.failure.stage == "predict"
+                found[row] = result.failure.error_class
             else:
-                assert outcome.outputs is not None
-                assert all(len(values) == outcome.rows for values in outcome.outputs.values())
-                found[row] = float(np.ravel(np.asarray(outcome.outputs["y"][i]))[0])
+                assert result.outputs is not None
+                assert all(len(values) == result.rows for values in result.outputs.values())
+                found[row] = float(np.ravel(np.asarray(result.outputs["y"][i]))[0])
     assert sorted(found) == list(range(rows))
     return [found[row] for row in range(rows)]

@@ -65,7 +65,7 @@ def set_observer(new: Observer) -> None:
 
 
 @contextlib.contextmanager
-def telling_failures() -> Iterator[None]:
+def reporting_failures() -> Iterator[None]:
     """Tells the listener of a ``ScoringError`` that passes."""
     try:
         yield

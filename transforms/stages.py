@@ -15,7 +15,7 @@ from transforms.formats.lookup import SchemaLookup
 from transforms.formats.options import FormatOptions
 from transforms.formats.registry import Registry
 from transforms.guard import BundleGuard, NoGuard
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 from transforms.retry import RetryPolicy
 from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signature
 
@@ -110,7 +110,7 @@ class DecodeChunks(beam.DoFn):
     def process(self, records: list[KafkaRecord]) -> Iterator[DecodedChunk]:
         """Decodes one chunk, once its schemas are known."""
         if self._lookup is not None and self._decoder.schemas is not None:
-            with telling_failures():
+            with reporting_failures():
                 self._void = self._void or not self._lookup.teach(self._decoder.schemas, records)
         if not self._void:
             yield self._decoder.decode(records)

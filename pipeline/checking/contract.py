@@ -15,6 +15,7 @@ from transforms.clients.base import ClientOptions
 from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
 from transforms.kafka.config import KafkaConfig
 from transforms.predict.ask import ask_model
+from transforms.predict.batching import CHUNK_BATCHES
 from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata
 
@@ -27,9 +28,6 @@ _B = TypeVar("_B")
 CHECK_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 900.0
 """For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
-
-CHUNK_BATCHES = 8
-"""A chunk holds so many full batches: fewer Beam elements, and still several requests in flight from one chunk."""
 
 
 def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]) -> tuple[_A, _B]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from transforms.clients.tf_runtime.meta_graph import signatures_of
 from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
-from transforms.clients.tf_runtime.session import Session
+from transforms.clients.tf_runtime.session import TensorFlowSession
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -70,7 +70,7 @@ class Servable:
 
     name: str
     version: int
-    session: Session
+    session: TensorFlowSession
     signatures: Mapping[str, Any]
 
 
@@ -90,7 +90,7 @@ class Models:
             loaded = self._versions.setdefault(config.name, {})
             for version, folder in config.version_folders().items():
                 try:
-                    session = Session(folder)
+                    session = TensorFlowSession(folder)
                 except ServingError as error:
                     raise ServingError(error.code, f"model {config.name}: can't load {folder}: {error.message}") from error
                 loaded[version] = Servable(config.name, version, session, signatures_of(session.meta_graph_def))

@@ -22,7 +22,7 @@ from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, needs_testdata
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.clients.tf_runtime.meta_graph import signatures_of
-from transforms.clients.tf_runtime.session import Session
+from transforms.clients.tf_runtime.session import TensorFlowSession
 from transforms.clients.wire.tensorflow.example import build_example
 from transforms.errors import ModelError, NotServedError, RejectedError
 from transforms.types import Answer, ModelMetadata, Signature, TensorSpec
@@ -60,7 +60,7 @@ def tensorflow_serving_models() -> list[Model]:
 
 def signature_names(model: Model) -> list[str]:
     [folder] = [f for f in model.folder.iterdir() if f.name.isdecimal() and int(f.name) == model.version]
-    session = Session(folder)
+    session = TensorFlowSession(folder)
     names = [name for name in signatures_of(session.meta_graph_def) if name != "__saved_model_init_op"]
     session.close()
     return names

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake_model import signature
-from transforms.predict.batching import Batch, Batcher, Outcome, PendingChunk, batch_size
+from transforms.predict.batching import Batch, Batcher, PendingChunk, RowsResult, batch_size
 from transforms.types import DecodedChunk, Failure, KafkaRecord, PredictedChunk, Segment, TensorSpec
 
 
@@ -64,10 +64,10 @@ def test_every_row_gets_its_own_outcome(chunks: list[list[Hashable | None]], siz
         for start, stop in itertools.pairwise(cuts):
             if data.draw(st.booleans()):
                 failed |= set(numbers[start:stop])
-                batch.outcomes.append(Outcome(start, stop - start, 2, failure=Failure("predict", "Y", "", 2)))
+                batch.results.append(RowsResult(start, stop - start, 2, failure=Failure("predict", "Y", "", 2)))
             else:
                 outputs = {"y": 2 * inputs["x"][start:stop], "list": inputs["name"][start:stop].tolist()}
-                batch.outcomes.append(Outcome(start, stop - start, 3, outputs, "7", 1.5))
+                batch.results.append(RowsResult(start, stop - start, 3, outputs, "7", 1.5))
         batch.settle()
 
     for number, (of, one) in enumerate(zip(chunks, pending, strict=True)):
@@ -114,7 +114,7 @@ def test_rows_of_several_chunks_share_a_request() -> None:
     [rest] = batcher.flush()
     assert rest.inputs()["x"].ravel().tolist() == [1002]
     for batch in (*batches, rest):
-        batch.outcomes = [Outcome(0, batch.rows, 1, {"y": batch.inputs()["x"]}, "1")]
+        batch.results = [RowsResult(0, batch.rows, 1, {"y": batch.inputs()["x"]}, "1")]
         batch.settle()
     assert [one.waiting for one in pending] == [0, 0]
 
@@ -124,7 +124,7 @@ def test_the_failures_of_the_decoded_chunk_are_not_touched() -> None:
     chunk = decoded(0, [None, "a"])
     pending = PendingChunk.of(chunk)
     [batch] = Batcher(1).add(pending, chunk.segments[0])
-    batch.outcomes = [Outcome(0, 1, 1, failure=Failure("predict", "Y", "", 1))]
+    batch.results = [RowsResult(0, 1, 1, failure=Failure("predict", "Y", "", 1))]
     batch.settle()
     assert list(pending.chunk.failures) == [0, 1]
     assert list(chunk.failures) == [0]

@@ -20,7 +20,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.predict.batching import Outcome, batch_size, request_inputs
+from transforms.predict.batching import RowsResult, batch_size, request_inputs
 from transforms.types import Answer, Signature, TensorSpec
 
 
@@ -74,7 +74,7 @@ def test_a_poison_row_that_is_answered_as_an_overload_is_found(place: int, heard
     values[place] = POISON
     model, time = FakeModel(lying()), Time()
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[RowsResult]:
         asked = dispatcher(model, time, deadline_s=60)
         await asked.answer(x_of(1), 1)
         return await asked.answer(x_of(*values), 32)
@@ -122,7 +122,7 @@ def test_a_row_on_which_the_model_fails_does_not_cost_the_whole_deadline(place: 
     values[place] = POISON
     model, time = FakeModel(refusing(lambda x: x == POISON, ModelFailedError("HTTP 503: Prediction failed"))), Time()
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[RowsResult]:
         asked = dispatcher(model, time, deadline_s=60)
         await asked.answer(x_of(1), 1)
         return await asked.answer(x_of(*values), 64)
@@ -141,7 +141,7 @@ def test_a_batch_on_which_the_model_failed_once_loses_nothing() -> None:
 
     model = FakeModel(once)
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[RowsResult]:
         asked = dispatcher(model, Time())
         await asked.answer(x_of(1), 1)
         return await asked.answer(x_of(*range(8)), 8)
@@ -162,7 +162,7 @@ def test_once_a_row_was_answered_it_is_asked_and_no_word_is_taken(heard: Listene
             raise ModelFailedError("HTTP 507: Out of resources")
         return await doubled(call)
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[RowsResult]:
         asked = dispatcher(FakeModel(behave), deadline_s=1)
         await asked.answer(x_of(1), 1)
         return await asked.answer(x_of(2), 1)
@@ -183,7 +183,7 @@ def test_a_server_that_comes_back_just_before_the_probe_blames_no_row(rows: int,
             raise UnavailableError("refused")
         return await doubled(call)
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[RowsResult]:
         asked = dispatcher(FakeModel(behave), time, deadline_s=60)
         if known:
             await asked.answer(x_of(9), 1)

@@ -16,7 +16,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.predict.batching import Outcome
+from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.types import Answer
 
@@ -143,7 +143,7 @@ def test_waiting_for_a_slot_does_not_count_into_the_deadline() -> None:
             raise failures.pop()
         return await doubled(call)
 
-    async def work() -> list[list[Outcome]]:
+    async def work() -> list[list[RowsResult]]:
         asked = dispatcher(FakeModel(slow), time, deadline_s=60, on_unavailable="fail", max_in_flight=1)
         return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in (1, 2)))
 
@@ -166,7 +166,7 @@ def test_never_more_in_flight_than_allowed() -> None:
 
     model = FakeModel(slow)
 
-    async def work() -> list[list[Outcome]]:
+    async def work() -> list[list[RowsResult]]:
         asked = dispatcher(model, max_in_flight=3)
         return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in range(50)))
 
@@ -184,7 +184,7 @@ def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
 
     model = FakeModel(behave)
 
-    async def work() -> list[list[Outcome]]:
+    async def work() -> list[list[RowsResult]]:
         nonlocal hang
         asked = dispatcher(model, max_in_flight=2)
         tasks = [asyncio.ensure_future(asked.answer(x_of(1), 1)) for _ in range(6)]

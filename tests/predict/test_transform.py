@@ -169,8 +169,8 @@ def test_features_need_no_record_format() -> None:
         scorer.begin()
         outcomes = [*scorer.add({"x": 1j}, 0), *scorer.end()]
         scorer.close()
-    [(place, outcome)] = outcomes
-    assert (place, outcome.outputs["y"]) == (0, 2j)  # type: ignore[union-attr]  # it is no failure
+    [(tag, outcome)] = outcomes
+    assert (tag, outcome.outputs["y"]) == (0, 2j)  # type: ignore[union-attr]  # it is no failure
 
 
 def test_over_grpc_with_the_server_down(uri: str) -> None:
@@ -196,7 +196,7 @@ def test_a_bundle_that_failed_leaves_nothing_for_the_next(model: FakeModel, uri:
     found = [*scorer.add({"x": [2]}, 2), *scorer.end()]
     scorer.close()
     scorer.close()
-    assert [(place, told(outcome)) for place, outcome in found] == [(2, 4.0)]
+    assert [(tag, told(outcome)) for tag, outcome in found] == [(2, 4.0)]
     assert model.closed == 2, "one asked for the metadata"
 
 
@@ -219,5 +219,5 @@ def test_a_bundle_that_is_given_up_emits_nothing_and_leaves_nothing_for_the_next
     assert [*scorer.add({"x": [1]}, 1), *scorer.end()] == []
     assert model.cancelled == 1
     scorer.begin()
-    assert [(place, told(outcome)) for place, outcome in [*scorer.add({"x": [2]}, 2), *scorer.end()]] == [(2, 4.0)]
+    assert [(tag, told(outcome)) for tag, outcome in [*scorer.add({"x": [2]}, 2), *scorer.end()]] == [(2, 4.0)]
     scorer.close()

@@ -18,7 +18,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.decode.decoder import Decoder
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, UnavailableError
-from transforms.predict.batching import Outcome
+from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord, ModelMetadata
@@ -162,7 +162,7 @@ class PredictionsServer:
         guilty = {0, 50, 119}
         values = [POISON if n in guilty else float(n) for n in range(120)]
 
-        async def work() -> list[list[Outcome]]:
+        async def work() -> list[list[RowsResult]]:
             client = open_client(self.uri(server))
             options = DispatchOptions(TIMEOUT_S, RetryPolicy(deadline_s=3.0, cap_s=0.3), max_in_flight=16)
             asked = Dispatcher(client, (await client.metadata(TIMEOUT_S)).signature, options)

@@ -16,7 +16,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.decode.decoder import Decoder
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, UnavailableError
-from transforms.predict.batching import Outcome
+from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord
@@ -133,7 +133,7 @@ def test_only_poison_rows_fail_though_their_batches_are_answered_by_500(server: 
     guilty = {0, 17, 63}
     rows = [[POISON if n in guilty else float(n), 0.0, 0.0, 0.0] for n in range(64)]
 
-    async def work() -> list[list[Outcome]]:
+    async def work() -> list[list[RowsResult]]:
         client = open_client(uri(server))
         options = DispatchOptions(TIMEOUT_S, RetryPolicy(deadline_s=0.5, cap_s=0.1))
         asked = Dispatcher(client, (await client.metadata(TIMEOUT_S)).signature, options)

@@ -13,10 +13,13 @@ import numpy as np
 
 from transforms.types import AnsweredSegment, DecodedChunk, Failure, Header, PredictedChunk, Segment, Signature
 
+CHUNK_BATCHES = 8
+"""How many full batches a chunk holds: few Beam elements, and still several requests in flight from one chunk."""
+
 
 @dataclasses.dataclass(slots=True)
 class PendingChunk:
-    """A chunk on its way through the model, and how many of its rows still have no outcome."""
+    """A chunk on its way through the model, and how many of its rows still have no result."""
 
     chunk: PredictedChunk
     waiting: int
@@ -38,8 +41,8 @@ class Part:
 
 
 @dataclasses.dataclass(slots=True)
-class Outcome:
-    """What became of the rows ``start`` to ``start + rows`` of a batch: ``outputs``, or ``failure`` for all of them."""
+class RowsResult:
+    """The result of the rows ``start`` to ``start + rows`` of a batch: ``outputs``, or one ``failure`` for all of them."""
 
     start: int
     rows: int
@@ -57,7 +60,7 @@ class Batch:
 
     parts: list[Part]
     rows: int
-    outcomes: list[Outcome] = dataclasses.field(default_factory=list)
+    results: list[RowsResult] = dataclasses.field(default_factory=list)
     error: BaseException | None = None
 
     def inputs(self) -> dict[str, np.ndarray]:
@@ -67,27 +70,25 @@ class Batch:
         return {name: np.concatenate([part.tensors[name] for part in self.parts]) for name in self.parts[0].tensors}
 
     def settle(self) -> None:
-        """Gives every chunk its rows' outcomes."""
-        for outcome in self.outcomes:
-            for pending, rows, first in self._overlaps(outcome.start, outcome.rows):
+        """Gives every chunk its rows' results."""
+        for result in self.results:
+            for pending, rows, first in self._overlaps(result.start, result.rows):
                 pending.waiting -= len(rows)
-                if outcome.failure is not None:
-                    pending.chunk.failures.update(dict.fromkeys(rows, outcome.failure))
+                if result.failure is not None:
+                    pending.chunk.failures.update(dict.fromkeys(rows, result.failure))
                     continue
-                assert outcome.outputs is not None
-                whole = len(rows) == outcome.rows
+                assert result.outputs is not None
+                whole = len(rows) == result.rows
                 outputs = (
-                    outcome.outputs
+                    result.outputs
                     if whole
-                    else {name: values[first : first + len(rows)] for name, values in outcome.outputs.items()}
+                    else {name: values[first : first + len(rows)] for name, values in result.outputs.items()}
                 )
-                answered = AnsweredSegment(
-                    rows, outputs, outcome.version, outcome.latency_ms, outcome.attempts, outcome.headers
-                )
+                answered = AnsweredSegment(rows, outputs, result.version, result.latency_ms, result.attempts, result.headers)
                 pending.chunk.answers.append(answered)
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:
-        """The chunk rows behind batch rows ``start`` to ``start + rows``, and where they begin in that outcome."""
+        """The chunk rows behind batch rows ``start`` to ``start + rows``, and where they begin in that result."""
         at = 0
         for part in self.parts:
             low, high = max(start, at), min(start + rows, at + len(part.rows))

@@ -1,15 +1,20 @@
-"""One request's way to the model server: slots, retries, hold, bisection. Runs in an asyncio loop of its own.
+"""One batch's way to the model server: a slot, retries, the hold, bisection. Runs in the bundle's asyncio loop.
 
 What a failed request means:
 
-* transient (overload, time-out, 5xx, nobody there): the same rows again, with jittered backoff, until the deadline;
-* past the deadline: a probe, which is a row that this server answered before (or, if there is none, a row of these, or a row
-  of zeros; the server's word that its model failed on a single row will do, too). If the probe is answered and these rows
-  still fail after it, the server is up and these rows are at fault, whatever the status said: they are bisected. If not,
-  the server is down: ``on_unavailable``;
-* refused for its content, or answered with the wrong count: bisected, until only the guilty rows fail;
-* several rows on which the server says that its model failed, while a probe is answered: bisected without waiting. If
-  nothing is wrong with them, the halves are answered; if something is, the whole deadline is not lost on it.
+* **Transient** (overload, time-out, 5xx, nobody there): the same rows are sent again, with jittered backoff, until the
+  deadline.
+* **Transient past the deadline**: a probe is sent. A probe is one row that this server answered before. If there is none,
+  it is a row of this batch, or a row of zeros. If the probe is answered and the rows fail once more, the server is up and
+  the rows are at fault, whatever the status said: they are bisected. If the probe fails, the server is down:
+  ``on_unavailable``.
+* **Rejected** for its content, or answered with the wrong number of rows: bisected, until only the guilty rows fail.
+* **Model failed** (the server says that its model failed) on several rows, while a probe is answered: bisected at once. If
+  nothing is wrong with the rows, the halves are answered; if something is, the deadline is not spent on them.
+
+The *hold* (``on_unavailable=hold``) is a circuit breaker over the whole job. Closed: requests flow. Open: the server is
+down, every request waits for its next try, and nothing is committed. Half open: a request that is tried again is itself the
+probe; the first one that is answered closes the breaker (Nygard, "Release It!", 2007).
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.observe import observer
-from transforms.predict.batching import Outcome, request_inputs
+from transforms.predict.batching import RowsResult, request_inputs
 from transforms.predict.limiter import Limiter
 from transforms.retry import RetryPolicy
 from transforms.types import STAGE_PREDICT, Answer, Failure, Signature
@@ -44,7 +49,7 @@ DEAD_LETTER = "dead_letter"
 FAIL = "fail"
 
 HALF_DEADLINE_S = 2.0
-"""How long a half of a guilty batch is retried: the whole has had its time already."""
+"""How long half of a guilty batch is retried: the whole batch has used its deadline already."""
 
 PROBE_ROWS = 1
 
@@ -68,7 +73,7 @@ class DispatchOptions:
     max_in_flight: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what is none of the three: it would hold in one place and fail in another."""
+        """Refuses any other value of ``on_unavailable``."""
         if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
             raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
 
@@ -102,15 +107,15 @@ class Dispatcher:
         self._known_good: Inputs | None = None
         self._holding: set[object] = set()
 
-    async def answer(self, inputs: Inputs, rows: int) -> list[Outcome]:
-        """Gets an outcome for every row.
+    async def answer(self, inputs: Inputs, rows: int) -> list[RowsResult]:
+        """Gets a result for every row.
 
         Args:
             inputs: Input name to an array of shape ``[rows, …]``.
             rows: How many.
 
         Returns:
-            Outcomes that cover all rows, each once.
+            Results that cover all rows, each once.
 
         Raises:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
@@ -121,7 +126,7 @@ class Dispatcher:
         """Closes the client."""
         await self._client.close()
 
-    async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[Outcome]:
+    async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[RowsResult]:
         stop_at = float("inf")
         failed = 0
         suspect = False
@@ -132,9 +137,9 @@ class Dispatcher:
                     async with self._limiter:
                         if not failed:
                             stop_at = self._clock() + deadline_s  # what waits for a slot has not been tried yet
-                        outcome = await self._request(inputs, rows, start, attempts + failed + 1)
-                    self._limiter.succeeded(outcome.latency_ms / 1000)
-                    return [outcome]
+                        result = await self._request(inputs, rows, start, attempts + failed + 1)
+                    self._limiter.succeeded(result.latency_ms / 1000)
+                    return [result]
                 except (RejectedError, MalformedAnswerError) as error:
                     return await self._bisect(inputs, rows, start, attempts + failed + 1, error)
                 except (TransientError, NotServedError) as error:
@@ -159,7 +164,7 @@ class Dispatcher:
         finally:
             self._release(token)
 
-    async def _request(self, inputs: Inputs, rows: int, start: int, attempt: int) -> Outcome:
+    async def _request(self, inputs: Inputs, rows: int, start: int, attempt: int) -> RowsResult:
         timeout_s = self._options.request_timeout_s
         try:
             if not self._connected:
@@ -173,7 +178,7 @@ class Dispatcher:
         if self._known_good is None:
             self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
         observer().answered(rows)
-        return Outcome(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
+        return RowsResult(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
 
     async def _connect(self, timeout_s: float) -> None:
         async with self._connecting:
@@ -188,7 +193,7 @@ class Dispatcher:
             answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
         return answer
 
-    async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[Outcome]:
+    async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[RowsResult]:
         if rows == 1:
             return [_failed(start, 1, attempts, _class_of(error), error)]
         half, deadline_s = rows // 2, min(HALF_DEADLINE_S, self._options.retry.deadline_s)
@@ -199,7 +204,7 @@ class Dispatcher:
             asyncio.ensure_future(self._answer(second, rows - half, start + half, attempts, deadline_s)),
         ]
         try:
-            return [outcome for outcomes in await asyncio.gather(*halves) for outcome in outcomes]
+            return [result for results in await asyncio.gather(*halves) for result in results]
         except BaseException:
             for task in halves:
                 task.cancel()
@@ -261,8 +266,8 @@ def _zeros(signature: Signature) -> Inputs | None:
     return inputs or None
 
 
-def _failed(start: int, rows: int, attempts: int, error_class: str, error: ModelError) -> Outcome:
-    return Outcome(start, rows, attempts, failure=Failure(STAGE_PREDICT, error_class, str(error), attempts))
+def _failed(start: int, rows: int, attempts: int, error_class: str, error: ModelError) -> RowsResult:
+    return RowsResult(start, rows, attempts, failure=Failure(STAGE_PREDICT, error_class, str(error), attempts))
 
 
 def _class_of(error: ModelError) -> str:

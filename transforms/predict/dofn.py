@@ -21,7 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.guard import CHECK_S, BundleGuard, NoGuard
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.predict.request_loop import Requests
@@ -131,7 +131,7 @@ class PredictChunks(beam.DoFn):
             if batch.error is not None:
                 assert self._requests is not None
                 self._requests.cancel()
-                with telling_failures():
+                with reporting_failures():
                     raise batch.error
             batch.settle()
 

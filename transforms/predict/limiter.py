@@ -2,7 +2,7 @@
 
 The adaptive limit follows TCP Vegas (as Netflix's concurrency-limits does for RPCs): from the shortest round trip seen, the
 number of requests that only wait in a queue is ``limit * (1 - shortest / average)``. Few: one more. Many: one less. A server
-that says it is overloaded halves the limit. It only grows while it is what holds requests back.
+that says it is overloaded halves the limit. It grows only while requests wait for a slot.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Limiter:
         self._shortest_s = float("inf")
         self._sum_s = 0.0
         self._count = 0
-        self._held_back = False
+        self._limited = False
 
     async def __aenter__(self) -> None:
         if self.in_flight < self.limit and not self._waiting:
             self.in_flight += 1
             return
-        self._held_back = True
+        self._limited = True
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -80,13 +80,13 @@ class Limiter:
             self.limit -= 1
         else:
             self._shortest_s = self._shortest_s * FORGET + average_s * (1 - FORGET)
-            if queued < QUEUE_FEW and self._held_back and self.limit < MOST:
+            if queued < QUEUE_FEW and self._limited and self.limit < MOST:
                 self.limit += 1
         self._start_window()
         self._wake()
 
     def _start_window(self) -> None:
-        self._sum_s, self._count, self._held_back = 0.0, 0, bool(self._waiting)
+        self._sum_s, self._count, self._limited = 0.0, 0, bool(self._waiting)
 
     def _release(self) -> None:
         self.in_flight -= 1

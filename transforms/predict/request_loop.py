@@ -120,7 +120,7 @@ class Requests:
 
     async def _answer(self, batch: Batch) -> None:
         try:
-            batch.outcomes = await self._dispatcher.answer(batch.inputs(), batch.rows)
+            batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # it is raised again by whoever takes the batch

@@ -13,17 +13,15 @@ from transforms.decode.decoder import Decoder
 from transforms.decode.features import FeatureDecoder
 from transforms.errors import UnavailableError
 from transforms.guard import BundleGuard
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 from transforms.outcomes import FailedElement, Outcome, outcomes_of
 from transforms.predict.ask import ask_until_served
+from transforms.predict.batching import CHUNK_BATCHES
 from transforms.predict.dispatch import DEAD_LETTER, DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.types import STAGE_PREDICT, Failure, KafkaRecord, PredictedChunk
 
-CHUNK_BATCHES = 4
-"""Elements are decoded in chunks of so many full batches."""
-
-P = TypeVar("P")
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,10 +49,10 @@ def client_with_files(client: ClientOptions | None) -> ClientOptions:
     return client if client.model_files is not None else dataclasses.replace(client, model_files=BeamFiles())
 
 
-class Scorer(Generic[P]):
+class Scorer(Generic[T]):
     """Scores bundles of elements: ``KafkaRecord`` values or features. Not for use by several threads at once.
 
-    Every element comes with a place, which is anything that its outcome shall come back with.
+    Every element comes with a tag: any value, which comes back with the outcome of that element.
 
     Args:
         config: The model and how to ask it.
@@ -65,7 +63,7 @@ class Scorer(Generic[P]):
         self._config, self._guard = config, guard
         self._chunks: PredictChunks | None = None
         self._collected: list[object] = []
-        self._places: collections.deque[P] = collections.deque()
+        self._tags: collections.deque[T] = collections.deque()
         self._down: UnavailableError | None = None
 
     def begin(self) -> None:
@@ -77,7 +75,7 @@ class Scorer(Generic[P]):
             ContractError: The input format does not fit the signature.
         """
         self._collected = []
-        self._places.clear()
+        self._tags.clear()
         self._down = None
         try:
             chunks = self._chunks = self._chunks or self._connected()
@@ -88,19 +86,19 @@ class Scorer(Generic[P]):
         else:
             chunks.start_bundle()
 
-    def add(self, element: object, place: P) -> Iterator[tuple[P, Outcome]]:
+    def add(self, element: object, tag: T) -> Iterator[tuple[T, Outcome]]:
         """Takes an element; yields the outcomes that are complete, in the order of the elements."""
         if self._down is not None:
-            yield place, FailedElement(element, Failure(STAGE_PREDICT, "Unavailable", str(self._down), 1))
+            yield tag, FailedElement(element, Failure(STAGE_PREDICT, "Unavailable", str(self._down), 1))
             return
         if self._collected and isinstance(element, KafkaRecord) != isinstance(self._collected[0], KafkaRecord):
             yield from self._send()
-        self._places.append(place)
+        self._tags.append(tag)
         self._collected.append(element)
         if len(self._collected) >= CHUNK_BATCHES * self._config.batch_max_size:
             yield from self._send()
 
-    def end(self) -> Iterator[tuple[P, Outcome]]:
+    def end(self) -> Iterator[tuple[T, Outcome]]:
         """Sends the rest and waits; yields the outcomes that are left."""
         if self._down is not None:
             return
@@ -117,7 +115,7 @@ class Scorer(Generic[P]):
 
     def _connected(self) -> PredictChunks:
         config = self._config
-        with telling_failures():
+        with reporting_failures():
             metadata = ask_until_served(config.uri, config.client, config.dispatch, guard=self._guard)
             self._records: Decoder | None = None
             self._features = FeatureDecoder(metadata.signature)
@@ -127,7 +125,7 @@ class Scorer(Generic[P]):
         chunks.setup()
         return chunks
 
-    def _send(self) -> Iterator[tuple[P, Outcome]]:
+    def _send(self) -> Iterator[tuple[T, Outcome]]:
         collected, self._collected = self._collected, []
         if not collected:
             return
@@ -142,6 +140,6 @@ class Scorer(Generic[P]):
         for chunk in self._chunks.process(decoded):
             yield from self._complete(chunk)
 
-    def _complete(self, chunk: PredictedChunk) -> Iterator[tuple[P, Outcome]]:
+    def _complete(self, chunk: PredictedChunk) -> Iterator[tuple[T, Outcome]]:
         for outcome in outcomes_of(chunk.records, chunk, self._metadata.model):
-            yield self._places.popleft(), outcome
+            yield self._tags.popleft(), outcome

@@ -89,7 +89,7 @@ def _tagged(outcome: Any) -> Any:
     return TaggedOutput(FAILURES, outcome) if isinstance(outcome, FailedElement) else outcome
 
 
-class _Place(NamedTuple):
+class _Windowing(NamedTuple):
     timestamp: Any
     window: Any
 
@@ -104,7 +104,7 @@ class PredictElements(beam.DoFn):
 
     def __init__(self, config: ScorerConfig, guard: BundleGuard | None = None):
         self._config, self._guard = config, guard
-        self._scorer: Scorer[_Place] | None = None
+        self._scorer: Scorer[_Windowing] | None = None
 
     def setup(self) -> None:
         """Makes the scorer; contacts nobody yet."""
@@ -120,14 +120,14 @@ class PredictElements(beam.DoFn):
     ) -> Iterator[WindowedValue]:
         """Takes an element; yields what is complete."""
         assert self._scorer is not None
-        for place, outcome in self._scorer.add(element, _Place(timestamp, window)):
-            yield WindowedValue(outcome, place.timestamp, (place.window,))
+        for windowing, outcome in self._scorer.add(element, _Windowing(timestamp, window)):
+            yield WindowedValue(outcome, windowing.timestamp, (windowing.window,))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         """Waits for every answer."""
         assert self._scorer is not None
-        for place, outcome in self._scorer.end():
-            yield WindowedValue(outcome, place.timestamp, (place.window,))
+        for windowing, outcome in self._scorer.end():
+            yield WindowedValue(outcome, windowing.timestamp, (windowing.window,))
 
     def teardown(self) -> None:
         """Closes the client."""

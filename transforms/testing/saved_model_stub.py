@@ -162,7 +162,7 @@ class StubSession:
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
     ) -> list[np.ndarray]:
-        """As ``tf_runtime.session.Session``."""
+        """As ``tf_runtime.session.TensorFlowSession``."""
         assert not self._closed, "a session was closed under a run"
         signature, function = self._signatures[fetches[0].partition("/")[0]]
         inputs = {_alias(name): array for name, array in feeds.items()}
@@ -184,7 +184,7 @@ class StubSession:
         return [np.asarray(outputs[_alias(name)]) for name in fetches]
 
     def close(self) -> None:
-        """As ``tf_runtime.session.Session``."""
+        """As ``tf_runtime.session.TensorFlowSession``."""
         self._closed = True
         self._stub.closed.append(self._version)
 

@@ -25,7 +25,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.predict.batching import Outcome
+from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.testing.mms_stub import MultiModelServerStub, TorchServeStub
@@ -295,7 +295,7 @@ POISON = -999.0
 def ask_all(stub: TorchServeStub, values: list[float], time: Time, on_unavailable: str = "hold") -> list[Any]:
     """Each value as a request of its own through a dispatcher, all at once; each one's output or error class."""
 
-    async def work() -> list[list[Outcome]]:
+    async def work() -> list[list[RowsResult]]:
         client = open_client(stub.uri())
         options = DispatchOptions(TIMEOUT_S, RetryPolicy(60.0), on_unavailable)
         signature = (await client.metadata(TIMEOUT_S)).signature

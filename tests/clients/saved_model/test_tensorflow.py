@@ -26,7 +26,7 @@ from transforms.clients.saved_model.uri import parse
 from transforms.clients.tf_runtime.meta_graph import signatures_of
 from transforms.clients.tf_runtime.quiet import quiet_log
 from transforms.clients.tf_runtime.serving_error import ServingError
-from transforms.clients.tf_runtime.session import Session
+from transforms.clients.tf_runtime.session import TensorFlowSession
 from transforms.clients.wire.tensorflow.example import build_example
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError
 from transforms.types import METHOD_REGRESS, Answer, TensorSpec
@@ -144,7 +144,7 @@ def test_a_run_is_stopped_at_its_time_limit() -> None:
         assert len((await client.predict({"image_bytes": images}, 1000, TIMEOUT_S)).outputs["label"]) == 1000
 
     use(f"saved_model://{MODEL_DIR}", work)
-    session = Session(MODEL_DIR / "1")
+    session = TensorFlowSession(MODEL_DIR / "1")
     signature = signatures_of(session.meta_graph_def)["serving_default"]
     feeds, fetches = {signature.inputs["image_bytes"].name: images}, [signature.outputs["label"].name]
     with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):  # not only the waiting for it

@@ -98,7 +98,7 @@ def test_which_model_answered_stands_on_each_prediction(stub_class: type[VertexS
         segment = Segment("key", range(3), {"instances": objects(0, 1, 2)})
         pending = PendingChunk.of(DecodedChunk(records, [segment], {}))
         batch = Batch([Part(pending, segment.rows, segment.tensors)], 3)
-        batch.outcomes = await dispatcher.answer(batch.inputs(), 3)
+        batch.results = await dispatcher.answer(batch.inputs(), 3)
         await dispatcher.close()
         batch.settle()
         written = Encoder("out", "dlq", "1234").encode(pending.chunk)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.clients.wire.http import HttpAnswer
+from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.errors import NotServedError, UnavailableError
 
@@ -45,12 +45,12 @@ class Served:
             raise UnavailableError(f"{where}: none of its workers is ready ({state}); it may be loading")
 
 
-def is_of_several(answer: HttpAnswer) -> bool:
+def is_of_several(answer: HttpResponse) -> bool:
     """Whether a server that answers this keeps several versions of a model: TorchServe."""
     return answer.status == 200 and answer.body.lstrip().startswith(b"[")
 
 
-def read(answer: HttpAnswer, version: str | None) -> Served | None:
+def read(answer: HttpResponse, version: str | None) -> Served | None:
     """Reads a description of a model, of either server; ``None`` if it is none.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from transforms.clients.wire.http import HttpAnswer
+from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.status_codes import clean, from_http_status
 from transforms.errors import ModelError, ModelFailedError
@@ -24,7 +24,7 @@ _HANDLER_FAILED = re.compile(
 _TEXT_FIELDS = ("message", "error", "detail", "reason")
 
 
-def from_answer(where: str, answer: HttpAnswer) -> ModelError:
+def from_answer(where: str, answer: HttpResponse) -> ModelError:
     """Returns the error for an answer whose status is not 200.
 
     Args:
@@ -37,7 +37,7 @@ def from_answer(where: str, answer: HttpAnswer) -> ModelError:
     return from_http_status(where, answer.status, text, answer.retry_after_s)
 
 
-def error_text(answer: HttpAnswer) -> tuple[str, str]:
+def error_text(answer: HttpResponse) -> tuple[str, str]:
     """Returns the name of the server's exception, empty if the front end gave none, and the error's text."""
     try:
         document: Any = loads(answer.body)

@@ -23,7 +23,7 @@ from transforms.clients.multi_model_server.body import BYTES, RAW_INPUT, Body, r
 from transforms.clients.multi_model_server.description import Served
 from transforms.clients.multi_model_server.errors import error_text, from_answer
 from transforms.clients.multi_model_server.uri import MmsAddress, parse
-from transforms.clients.wire.http import HttpAnswer, HttpConnection
+from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import Outputs
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
@@ -140,7 +140,7 @@ class MmsClient(ModelClient):
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
 
-    def _read(self, answer: HttpAnswer) -> Outputs:
+    def _read(self, answer: HttpResponse) -> Outputs:
         try:
             return read_answer(answer.body, answer.content_type)
         except MalformedAnswerError as error:

@@ -28,7 +28,7 @@ from transforms.clients.open_inference.model import (
     unknown_columns,
 )
 from transforms.clients.open_inference.uri import OipAddress, parse_http
-from transforms.clients.wire.http import HttpAnswer, HttpConnection
+from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import check_outputs
@@ -163,13 +163,13 @@ class OipHttpClient(ModelClient):
         except (ModelError, AttributeError, KeyError, TypeError, ValueError):
             return []
 
-    def _document(self, answer: HttpAnswer) -> Any:
+    def _document(self, answer: HttpResponse) -> Any:
         try:
             return loads(answer.body)
         except ValueError as error:
             raise NotServedError(f"{self._where}: it answers no JSON; does it speak this protocol?") from error
 
-    async def _get(self, url: str, timeout_s: float) -> HttpAnswer:
+    async def _get(self, url: str, timeout_s: float) -> HttpResponse:
         return await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

@@ -22,7 +22,7 @@ WARM_UP_TIMEOUT_S = 120.0
 
 
 class LoadedSession(Runner, Protocol):
-    """What a loader returns; ``tf_runtime.session.Session``."""
+    """What a loader returns; ``tf_runtime.session.TensorFlowSession``."""
 
     @property
     def meta_graph_def(self) -> bytes:

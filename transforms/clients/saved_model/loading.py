@@ -28,9 +28,9 @@ def load_session(folder: Path, tags: Sequence[str]) -> LoadedSession:
     if not library.cache_info().currsize:
         with quiet_log():
             library()  # before the session's module, which imports ml_dtypes, a package that comes with TensorFlow
-    from transforms.clients.tf_runtime.session import Session
+    from transforms.clients.tf_runtime.session import TensorFlowSession
 
-    return Session(folder, tags)
+    return TensorFlowSession(folder, tags)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

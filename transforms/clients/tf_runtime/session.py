@@ -49,7 +49,7 @@ _MOST_MS = 2**31 - 1
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
-class Session:
+class TensorFlowSession:
     """One loaded SavedModel. Thread safe; ``run`` releases the GIL while the model runs.
 
     Attributes:

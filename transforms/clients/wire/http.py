@@ -25,7 +25,7 @@ _LARGE_BYTES = 1 << 20  # aiohttp would write more than that in one go, which it
 _NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
 
 
-class HttpAnswer(NamedTuple):
+class HttpResponse(NamedTuple):
     """What a server answered, whatever its status.
 
     Attributes:
@@ -86,7 +86,7 @@ class HttpConnection:
         body: bytes | None = None,
         content_type: str = JSON_TYPE,
         headers: Mapping[str, str] | None = None,
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         """Sends one request and reads its answer.
 
         Args:
@@ -115,7 +115,7 @@ class HttpConnection:
                 retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
                 kind = response.headers.get("Content-Type", "")
                 answer = await response.read()
-                return HttpAnswer(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
+                return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time") from error
         except TimeoutError as error:

@@ -28,7 +28,7 @@ from transforms.kafka.native.session import Session
 from transforms.kafka.native.sessions import Place, abandon, enter
 from transforms.kafka.native.shards import Shards
 from transforms.kafka.stop import StopConditions
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 
 HOLD_S = 24 * 3600
 """How often ``PlaceShards`` wakes up, to go on holding the watermark."""
@@ -99,7 +99,7 @@ class PollShards(beam.DoFn):
     def poll(self, key: Any = beam.DoFn.KeyParam, again: Any = beam.DoFn.TimerParam(AGAIN)) -> Iterator[RecordChunk]:
         """Reads one bundle of a shard, and asks to be called again unless it is time to stop."""
         shard = self._shard_of[key]
-        with telling_failures():
+        with reporting_failures():
             kafka = self._enter(Place(self._config, shard, self._count))
             kafka.begin()
             if shard not in self._polling:

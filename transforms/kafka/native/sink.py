@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.sessions import bundle_session, leave
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 from transforms.types import OutputRecord
 
 
@@ -18,12 +18,12 @@ class _Write(beam.DoFn):
 
     def process(self, records: list[OutputRecord]) -> None:
         """Adds records to the bundle's transaction."""
-        with telling_failures():
+        with reporting_failures():
             bundle_session(self._config).write(records)
 
     def finish_bundle(self) -> None:
         """Commits outputs and offsets; what can't be committed is rolled back and read again."""
-        with telling_failures():
+        with reporting_failures():
             bundle_session(self._config).commit()
         leave(self._config)
 

@@ -18,7 +18,7 @@ from transforms.kafka.native.polls import Polls
 from transforms.kafka.native.sessions import session
 from transforms.kafka.native.shards import Shards
 from transforms.kafka.stop import StopConditions
-from transforms.observe import telling_failures
+from transforms.observe import reporting_failures
 
 _polling: dict[tuple[KafkaConfig, StopConditions], Polling] = {}
 
@@ -32,7 +32,7 @@ class _Read(beam.DoFn):
         """Reads one bundle, and asks to be called again unless it is time to stop."""
         if not tracker.try_claim(tracker.current_restriction()):
             return
-        with telling_failures():
+        with reporting_failures():
             kafka = session(self._config)
             kafka.begin()
             key = self._config, self._stop
