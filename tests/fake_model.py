@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import numpy as np
 
-from transforms import clients
+from transforms.clients import register_client, unregister_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
 
@@ -101,14 +101,14 @@ _served: dict[str, FakeModel] = {}
 @contextlib.contextmanager
 def serving(model: FakeModel, name: str = "model") -> Iterator[str]:
     """Makes ``model`` what the URI that is yielded finds."""
-    clients.SCHEMES["fake"] = __name__
+    register_client("fake", __name__, replace=True)
     _served[name] = model
     try:
         yield f"fake://{name}"
     finally:
         del _served[name]
         if not _served:
-            del clients.SCHEMES["fake"]
+            unregister_client("fake")
 
 
 def parse(uri: str) -> None:

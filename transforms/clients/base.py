@@ -1,13 +1,14 @@
-"""The one small interface that every model-server protocol implements.
+"""``ModelClient``: the interface that every model-server protocol implements.
 
-A protocol is one file in this package: a subclass of ``ModelClient`` and its scheme in ``SCHEMES`` (``__init__.py``).
+A protocol is a subclass of ``ModelClient`` in a module with ``parse`` and ``open``, and its scheme in the registry
+(``registry.py``).
 
-Contract, which ``tests/contract.py`` holds every client to:
+The contract, which the suite in ``transforms.testing.contract`` checks:
 
 * A client belongs to one asyncio loop. Constructing it does no I/O; ``predict`` may run many times concurrently.
 * ``metadata`` asks the server which version and signature answers. It is called before ``predict``.
 * ``predict`` sends one request and returns one row of every output for every row of the inputs, in order, or raises.
-  A count that differs is ``MalformedAnswerError``. It never retries: that is the caller's (``transforms/retry.py``).
+  A count that differs is ``MalformedAnswerError``. It never retries: the caller does (``transforms/predict/dispatch.py``).
 * Vendor errors are translated here to ``transforms.errors``; messages name the model and the cause, never payload bytes.
 * A cancelled ``predict`` cancels the request. ``close`` may be called twice.
 """

@@ -211,11 +211,11 @@ def test_an_element_that_is_no_string_is_rejected(stub: SavedModelStub) -> None:
 
 
 def test_without_tensorflow_it_says_what_to_install(stub: SavedModelStub) -> None:
-    stub.load_error = ImportError("a SavedModel is run by TensorFlow, which is not installed here: pip install '…'")
+    stub.load_error = ImportError("no TensorFlow", name="tensorflow")
 
     async def run() -> None:
         async with stub.client() as client:
-            with pytest.raises(ConfigError, match=r"--model: model model at stub://.*pip install"):
+            with pytest.raises(ConfigError, match=r"--model=model model at stub://.*\(tensorflow\): pip install"):
                 await client.metadata(TIMEOUT_S)
 
     asyncio.run(run())

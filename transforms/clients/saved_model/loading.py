@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transforms.clients.model_files import LocalFiles, ModelFiles, is_local
+from transforms.clients.registry import missing_packages
 from transforms.clients.saved_model.copies import LocalCopy
 from transforms.clients.saved_model.folders import VersionFolder, version_folders
 from transforms.clients.saved_model.loaded import LoadedSession, LoadedVersion
-from transforms.clients.saved_model.uri import SavedModelAddress
+from transforms.clients.saved_model.uri import SCHEME, SavedModelAddress
 from transforms.clients.tf_runtime.serving_error import Code, ServingError
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ConfigError, ModelError, NotServedError, UnavailableError
@@ -81,7 +82,7 @@ class Loader:
             if copy is not None:
                 copy.remove()
             if isinstance(error, ImportError):
-                raise ConfigError([f"--model: {self.address}: {error}"]) from error
+                raise missing_packages(str(self.address), SCHEME, error) from error
             if isinstance(error, MemoryError):
                 raise UnavailableError(f"{self.address}: not enough memory to load {folder}") from error
             if isinstance(error, OSError):

@@ -23,7 +23,8 @@ SERVE = "serve"
 """The tag of the graph that is meant for serving."""
 
 MAX_VERSION = 2**63 - 1
-_PREFIX = "saved_model://"
+SCHEME = "saved_model"
+_PREFIX = f"{SCHEME}://"
 _PARAMETERS = ("signature", "version", "tags")
 
 

@@ -23,15 +23,12 @@ from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import Outputs, check_outputs
 from transforms.errors import (
-    ConfigError,
     MalformedAnswerError,
     NotServedError,
     RejectedError,
     RequestTooLargeError,
 )
 from transforms.types import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME, METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
-
-_INSTALL = "--model={}: Vertex AI needs packages that are not here ({}): pip install 'kafka-model-scoring[vertex]'"
 
 
 def parse(uri: str) -> VertexAddress:
@@ -49,23 +46,21 @@ def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every pr
     Requests carry the application-default credentials, unless ``options.headers`` has an ``authorization`` of its own.
 
     Raises:
-        ConfigError: The URI is wrong, or a package is missing; the message says what to install.
+        ConfigError: The URI is wrong.
+        ImportError: One of Google's packages is missing; the registry says what to install.
     """
     address = parse(uri)
-    try:
-        # Here, because google-cloud-aiplatform takes seconds to load, and only this scheme needs it.
-        from transforms.clients.vertex.credentials import tokens_for
+    # Here, because google-cloud-aiplatform takes seconds to load, and only this scheme needs it.
+    from transforms.clients.vertex.credentials import tokens_for
 
-        tokens = tokens_for(address.anonymous, options.headers)
-        if address.transport == REST:
-            from transforms.clients.vertex.rest import RestTransport
+    tokens = tokens_for(address.anonymous, options.headers)
+    if address.transport == REST:
+        from transforms.clients.vertex.rest import RestTransport
 
-            return VertexClient(address, RestTransport(address, options, tokens))
-        from transforms.clients.vertex.grpc import GrpcTransport
+        return VertexClient(address, RestTransport(address, options, tokens))
+    from transforms.clients.vertex.grpc import GrpcTransport
 
-        return VertexClient(address, GrpcTransport(address, options, tokens))
-    except ImportError as error:
-        raise ConfigError([_INSTALL.format(uri, error.name or "google.cloud.aiplatform")]) from error
+    return VertexClient(address, GrpcTransport(address, options, tokens))
 
 
 class VertexClient(ModelClient):

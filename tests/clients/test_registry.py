@@ -1,0 +1,152 @@
+"""The registry of protocols: what is found by a scheme, and what is said where nothing is."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fake_model import FakeModel
+from transforms.clients import check_uri, open_client, register_client, registry, unregister_client
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import ConfigError
+
+
+class Toy:
+    """A protocol as a class."""
+
+    @staticmethod
+    def parse(uri: str) -> str:
+        return uri
+
+    @staticmethod
+    def open(uri: str, options: ClientOptions) -> ModelClient:
+        return FakeModel().client()
+
+
+@pytest.fixture
+def toy() -> Iterator[str]:
+    """A scheme that a test may register, and that is not registered afterwards."""
+    yield "toy+http"
+    if "toy+http" in registry.schemes():
+        unregister_client("toy+http")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that packages are installed in: on the path, as site-packages is."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def install(site: Path, entry_point: str) -> None:
+    """Installs the distribution kms-toy with one entry point, as an installer leaves it."""
+    folder = site / "kms_toy-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: kms-toy\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{entry_point}\n")
+
+
+@pytest.mark.parametrize("scheme", sorted(registry.schemes()))
+def test_every_protocol_of_this_package_says_its_form(scheme: str) -> None:
+    """The form of the registry is how the protocol's own, longer one begins."""
+    form = registry.schemes()[scheme].form
+    with pytest.raises(ConfigError) as caught:
+        check_uri(f"{scheme}://")
+    assert form in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["toy://h:1/m", "grpc:/h:1/m", "", "://", "GRPC://h:1/m"])
+def test_an_unknown_scheme_lists_every_form(uri: str) -> None:
+    with pytest.raises(ConfigError, match="unknown form") as caught:
+        check_uri(uri)
+    assert all(entry.form in str(caught.value) for entry in registry.schemes().values())
+    assert str(caught.value).count("grpc://HOST:PORT/MODEL[@VERSION]") == 1  # grpcs:// has the same form
+    with pytest.raises(ConfigError, match="unknown form"):
+        open_client(uri)
+
+
+@pytest.mark.parametrize("client", [Toy, f"{__name__}:Toy", types.SimpleNamespace(parse=Toy.parse, open=Toy.open)])
+def test_a_registered_client(toy: str, client: str | registry.ClientFactory) -> None:
+    register_client(toy, client, form="toy+http://HOST:PORT/MODEL")
+    check_uri("toy+http://h:1/m")
+    assert isinstance(open_client("toy+http://h:1/m"), ModelClient)
+    with pytest.raises(ConfigError, match=r"toy\+http://HOST:PORT/MODEL"):
+        check_uri("unknown://h:1/m")
+
+
+def test_a_registered_module(toy: str) -> None:
+    register_client(toy, "transforms.clients.tfserving.rest")
+    check_uri("toy+http://h:1/v1/models/m")
+
+
+def test_a_scheme_is_not_taken_over_by_accident(toy: str) -> None:
+    register_client(toy, Toy)
+    register_client(toy, Toy)  # the same again: a module that is imported twice
+    for scheme in (toy, "grpc"):
+        with pytest.raises(ValueError, match="replace=True"):
+            register_client(scheme, "elsewhere")
+    register_client("grpc", Toy, replace=True)
+    assert registry.parse("grpc://anything goes") == "grpc://anything goes"
+    unregister_client("grpc")
+    with pytest.raises(ConfigError, match="grpc://HOST:PORT"):
+        check_uri("grpc://anything goes")
+
+
+@pytest.mark.parametrize("scheme", ["", "Toy", "1toy", "toy://", "to y"])
+def test_what_is_no_scheme_is_not_registered(scheme: str) -> None:
+    with pytest.raises(ValueError, match="no URI scheme"):
+        register_client(scheme, Toy)
+
+
+# ---- packages that are missing
+
+
+def test_a_missing_package_is_named_with_what_to_install(toy: str) -> None:
+    def open_without(uri: str, options: ClientOptions) -> ModelClient:
+        raise ModuleNotFoundError("No module named 'vendor.api'", name="vendor.api")
+
+    register_client(toy, types.SimpleNamespace(parse=Toy.parse, open=open_without), install="kms-toy[vendor]")
+    check_uri("toy+http://h:1/m")
+    with pytest.raises(ConfigError) as caught:
+        open_client("toy+http://h:1/m")
+    assert str(caught.value) == (
+        "--model=toy+http://h:1/m: toy+http:// needs packages that are not here (vendor.api): pip install 'kms-toy[vendor]'"
+    )
+
+
+def test_a_client_that_is_not_there_at_all(toy: str) -> None:
+    register_client(toy, "no_such_package.client")
+    with pytest.raises(ConfigError, match=r"\(no_such_package\): pip install 'kafka-model-scoring'"):
+        check_uri("toy+http://h:1/m")
+
+
+def test_a_wrong_import_of_our_own_is_no_missing_package(toy: str) -> None:
+    register_client(toy, "transforms.clients.no_such_module")
+    with pytest.raises(ModuleNotFoundError, match=r"transforms\.clients\.no_such_module"):
+        check_uri("toy+http://h:1/m")
+
+
+# ---- packages that somebody else installs
+
+
+def test_an_installed_package_adds_a_protocol(site: Path) -> None:
+    install(site, f"toy+http = {__name__}:Toy")
+    check_uri("toy+http://h:1/m")
+    assert isinstance(open_client("toy+http://h:1/m"), ModelClient)
+    with pytest.raises(ConfigError, match=r"toy\+http://…"):
+        check_uri("unknown://h:1/m")
+
+
+def test_what_an_installed_package_lacks_is_in_its_extra(site: Path) -> None:
+    install(site, "toy+http = no_such_package.client [grpc]")
+    with pytest.raises(ConfigError, match=r"\(no_such_package\): pip install 'kms-toy\[grpc\]'"):
+        check_uri("toy+http://h:1/m")
+
+
+def test_an_installed_package_does_not_replace_a_protocol_of_this_one(site: Path) -> None:
+    install(site, f"grpc = {__name__}:Toy")
+    with pytest.raises(ConfigError, match="grpc://HOST:PORT"):
+        check_uri("grpc://anything goes")

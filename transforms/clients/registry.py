@@ -1,0 +1,214 @@
+"""The registry of model-server protocols: URI scheme to the module or class that speaks it.
+
+Nothing is imported before its scheme is used. There are three ways into the registry:
+
+* the protocols of this package are in ``_BUILT_IN``;
+* ``register_client`` adds one in this process, for a notebook or a test;
+* a package of somebody else names its protocol in the entry-point group ``kafka_model_scoring.clients``, with the scheme as
+  the entry point's name. Every process of an environment in which that package is installed finds it, Beam's workers too::
+
+      [project.entry-points."kafka_model_scoring.clients"]
+      "toy+http" = "kms_toy.client"
+
+A client is a module, or a class with static methods, that has ``parse`` and ``open``: see ``ClientFactory``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+import re
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import ConfigError
+
+ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
+"""The group in which an installed package names its protocols."""
+
+DISTRIBUTION = "kafka-model-scoring"
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+._-]*")
+
+
+class ClientFactory(Protocol):
+    """What a scheme is registered with: a module, or a class with static methods."""
+
+    def parse(self, uri: str, /) -> object:
+        """Checks a URI without any I/O.
+
+        Raises:
+            ConfigError: It can't be used; the message says what form is expected.
+        """
+
+    def open(self, uri: str, options: ClientOptions, /) -> ModelClient:
+        """Makes the client. Does no I/O.
+
+        Raises:
+            ConfigError: The URI can't be used.
+        """
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One scheme of the registry.
+
+    Attributes:
+        client: ``package.module`` or ``package.module:Class``, imported on first use; or the module or class itself.
+        form: The URI's form, for error messages. Schemes that differ only in TLS share one.
+        install: What ``pip install`` takes to bring the packages that the client imports.
+    """
+
+    client: str | ClientFactory
+    form: str
+    install: str = DISTRIBUTION
+
+
+_GRPC = Entry("transforms.clients.tfserving.grpc", "grpc://HOST:PORT/MODEL[@VERSION]")
+_REST = Entry("transforms.clients.tfserving.rest", "http://HOST:PORT/v1/models/MODEL")
+_OIP_GRPC = Entry("transforms.clients.open_inference.grpc", "oip+grpc://HOST:PORT/MODEL[/VERSION]")
+_OIP_HTTP = Entry("transforms.clients.open_inference.http", "oip+http://HOST:PORT/MODEL[/VERSION]")
+_MMS = Entry("transforms.clients.multi_model_server.http", "mms+http://HOST:PORT/MODEL")
+
+_BUILT_IN = {
+    "grpc": _GRPC,
+    "grpcs": _GRPC,
+    "http": _REST,
+    "https": _REST,
+    "oip+grpc": _OIP_GRPC,
+    "oip+grpcs": _OIP_GRPC,
+    "oip+http": _OIP_HTTP,
+    "oip+https": _OIP_HTTP,
+    "mms+http": _MMS,
+    "mms+https": _MMS,
+    "vertex": Entry("transforms.clients.vertex.client", "vertex://PROJECT/REGION/ENDPOINT", f"{DISTRIBUTION}[vertex]"),
+    "saved_model": Entry("transforms.clients.saved_model.client", "saved_model:///PATH", f"{DISTRIBUTION}[embedded]"),
+}
+
+_entries: dict[str, Entry] = dict(_BUILT_IN)
+
+
+def register_client(
+    scheme: str, client: str | ClientFactory, *, form: str = "", install: str = DISTRIBUTION, replace: bool = False
+) -> None:
+    """Adds a protocol, in this process only; the entry-point group adds it in all of them.
+
+    Args:
+        scheme: The scheme of its URIs, in lower case.
+        client: ``package.module`` or ``package.module:Class``, or the module or class itself.
+        form: The URI's form, for error messages, such as ``toy+http://HOST:PORT/MODEL``.
+        install: What ``pip install`` takes to bring the packages that the client imports.
+        replace: Whether the scheme may have a client already.
+
+    Raises:
+        ValueError: The scheme is none, or it has another client already.
+    """
+    if not _SCHEME.fullmatch(scheme):
+        raise ValueError(f"{scheme!r} is no URI scheme: use lower-case letters, digits and + . _ -")
+    entry = Entry(client, form or f"{scheme}://…", install)
+    known = _entries.get(scheme)
+    if known is not None and known != entry and not replace:
+        raise ValueError(f"{scheme}:// has a client already ({known.client}); pass replace=True to take its place")
+    _entries[scheme] = entry
+
+
+def unregister_client(scheme: str) -> None:
+    """Takes back ``register_client``; a scheme of this package gets its own client again.
+
+    Raises:
+        KeyError: The scheme is not registered.
+    """
+    del _entries[scheme]
+    if scheme in _BUILT_IN:
+        _entries[scheme] = _BUILT_IN[scheme]
+
+
+def schemes() -> dict[str, Entry]:
+    """Returns every scheme that this process knows. A registered one wins over an installed package's."""
+    return {**_entries, **_installed(), **_entries}
+
+
+def parse(uri: str) -> object:
+    """Checks a URI by its client's ``parse``, without any I/O, and returns what that returns.
+
+    Raises:
+        ConfigError: The URI can't be used, or a package that its client imports is missing.
+    """
+    entry = _entry(uri)
+    with _packages_of(uri):
+        return _factory(entry.client).parse(uri)
+
+
+def open_client(uri: str, options: ClientOptions) -> ModelClient:
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI can't be used, or a package that its client imports is missing.
+    """
+    entry = _entry(uri)
+    with _packages_of(uri):
+        return _factory(entry.client).open(uri, options)
+
+
+def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:
+    """Returns the error that says what to install, for a client that could not import a package.
+
+    ``open`` needs no call of this: an ``ImportError`` of it is turned into this error. A client that imports a package only
+    when it is used, in ``metadata``, raises it itself.
+
+    Args:
+        model: The model's URI, or how messages name the model.
+        scheme: The scheme of the client.
+        error: What was raised.
+    """
+    install = schemes()[scheme].install
+    needs = f"{scheme}:// needs packages that are not here ({error.name or error})"
+    return ConfigError([f"--model={model}: {needs}: pip install '{install}'"])
+
+
+def _scheme(uri: str) -> str:
+    scheme, separator, _ = uri.partition("://")
+    return scheme if separator else ""
+
+
+def _entry(uri: str) -> Entry:
+    scheme = _scheme(uri)
+    entry = _entries.get(scheme) or schemes().get(scheme)  # reading all packages' metadata takes time: only on a miss
+    if entry is None:
+        forms = ", ".join(dict.fromkeys(known.form for known in schemes().values()))
+        raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
+    return entry
+
+
+def _installed() -> dict[str, Entry]:
+    """The protocols of installed packages, by their entry points. Imports none of them."""
+    found: dict[str, Entry] = {}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        extras = f"[{','.join(point.extras)}]" if point.extras else ""
+        install = f"{point.dist.name}{extras}" if point.dist is not None else point.module
+        client = f"{point.module}:{point.attr}" if point.attr else point.module
+        found.setdefault(point.name, Entry(client, f"{point.name}://…", install))
+    return found
+
+
+def _factory(client: str | ClientFactory) -> ClientFactory:
+    if not isinstance(client, str):
+        return client
+    module, _, attribute = client.partition(":")
+    loaded = importlib.import_module(module)
+    return cast(ClientFactory, functools.reduce(getattr, attribute.split("."), loaded) if attribute else loaded)
+
+
+@contextlib.contextmanager
+def _packages_of(uri: str) -> Iterator[None]:
+    """Turns an ``ImportError`` of a package that is not this project's into what to install."""
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
+            raise  # a mistake of this package, which installing something would not cure
+        raise missing_packages(uri, _scheme(uri), error) from error
