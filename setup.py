@@ -34,6 +34,7 @@ setup(
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
+        "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "gcp": ["apache-beam[gcp]==2.73.0"],  # Dataflow, gs://
     },
     entry_points={"console_scripts": ["kafka-model-scoring=pipeline.__main__:run"]},

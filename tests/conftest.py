@@ -10,8 +10,6 @@ import pytest
 from tests.kafka_broker import KafkaBroker
 from transforms.kafka.stop import reset_drain
 
-pytest.register_assert_rewrite("tests.contract", "tests.contract_metadata")
-
 
 @pytest.fixture
 def not_draining() -> Iterator[None]:

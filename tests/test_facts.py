@@ -22,4 +22,5 @@ def test_every_fact_has_a_row_and_every_row_a_test_of_ours() -> None:
 @pytest.mark.parametrize("test", sorted(set(re.findall(r"`([\w/]+\.py::test_\w+)`", TABLE))))
 def test_the_test_exists(test: str) -> None:
     path, name = test.split("::")
-    assert re.search(rf"^\s*(async )?def {name}\(", (TESTS / path).read_text(), re.MULTILINE)
+    folder = TESTS.parent if path.startswith("transforms/") else TESTS  # the contract of a client ships with the package
+    assert re.search(rf"^\s*(async )?def {name}\(", (folder / path).read_text(), re.MULTILINE)

@@ -1,9 +1,9 @@
 """The contract, over the inference API of multi-model-server and TorchServe."""
 
-from tests.contract import ClientContract
 from transforms.clients.base import ClientOptions
 from transforms.clients.multi_model_server.http import MmsClient, parse
 from transforms.errors import ModelFailedError
+from transforms.testing.contract import ClientContract
 from transforms.testing.mms_stub import TorchServeStub
 
 

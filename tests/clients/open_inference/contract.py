@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract import ClientContract
-from tests.contract_metadata import TIMEOUT_S, rows_of
 from transforms.clients import check_uri
 from transforms.clients.base import ModelClient
 from transforms.errors import ConfigError, NotServedError, UnavailableError
+from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
 from transforms.testing.oip_grpc_stub import OipGrpcStub
 from transforms.testing.oip_http_stub import OipHttpStub
 from transforms.testing.stub_model import StubModel

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tests.contract_metadata import TIMEOUT_S, rows_of
 from transforms.clients.saved_model.client import SavedModelClient
+from transforms.testing.contract import TIMEOUT_S, rows_of
 from transforms.testing.saved_model_stub import SavedModelStub
 from transforms.types import TensorSpec
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.saved_model.models import ROW, VECTOR, poll, use, version_of
-from tests.contract_metadata import TIMEOUT_S
 from transforms.clients.saved_model.client import SavedModelClient
 from transforms.errors import NotServedError
+from transforms.testing.contract import TIMEOUT_S
 from transforms.testing.saved_model_stub import SavedModelStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.contract import ClientContract
-from tests.contract_metadata import TIMEOUT_S, rows_of
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.saved_model.client import SavedModelClient
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
 from transforms.errors import NotServedError, UnavailableError
+from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
 from transforms.testing.saved_model_stub import SavedModelStub
 from transforms.testing.stub_server import StubServer
 

@@ -1,7 +1,7 @@
 """The contract, over TensorFlow Serving's gRPC API."""
 
-from tests.contract import ClientContract
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
+from transforms.testing.contract import ClientContract
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 

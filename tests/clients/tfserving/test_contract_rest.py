@@ -1,8 +1,8 @@
 """The contract, over TensorFlow Serving's REST API."""
 
-from tests.contract import ClientContract
 from transforms.clients.base import ClientOptions
 from transforms.clients.tfserving.rest import TfServingRestClient, parse
+from transforms.testing.contract import ClientContract
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract import ClientContract
-from tests.contract_metadata import TIMEOUT_S
 from transforms.clients.base import ModelClient
 from transforms.errors import NotServedError, RejectedError
+from transforms.testing.contract import TIMEOUT_S, ClientContract
 from transforms.testing.stub_server import StubServer
 from transforms.testing.vertex_grpc_stub import VertexGrpcStub
 from transforms.testing.vertex_rest_stub import VertexRestStub

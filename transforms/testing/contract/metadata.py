@@ -1,4 +1,4 @@
-"""The part of the contract about what is served: metadata, versions, labels, signatures, TLS. See ``contract.py``."""
+"""``MetadataContract``: the part of the contract about metadata, versions, labels, signatures, headers and TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from tests.clients.certificates import write_certificates
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.errors import (
@@ -21,6 +20,7 @@ from transforms.errors import (
     RejectedError,
     UnavailableError,
 )
+from transforms.testing.contract.certificates import write_certificates
 from transforms.testing.faults import Kind
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer, Tls
@@ -31,22 +31,22 @@ TIMEOUT_S = 20.0
 
 
 def rows_of(count: int, width: int = 3) -> np.ndarray:
-    """x [count, width], every number different, so that a shifted row is noticed."""
+    """X [count, width], every number different, so that a shifted row is noticed."""
     return np.arange(count * width, dtype=np.float32).reshape(count, width)
 
 
 class MetadataContract:
-    """What must hold for every protocol that can ask for a signature.
+    """The tests of what is served, and the attributes by which a protocol says what it has.
 
     Attributes:
         stub_class: The protocol's stub server.
-        dtypes: The dtypes that the protocol can carry both ways; none where the server does not tell them.
+        dtypes: The dtypes that the protocol carries both ways; none if an answer does not show its dtype.
         has_signature: Whether the server publishes signatures.
-        has_labels: Whether a version can be asked for by a label.
-        max_rows: Rows that a request has at most by the protocol, if that says.
-        visible_kinds: Faults of an answer that can be seen in it.
-        poison_error: What a row that the model can't take is, to the client.
-        sole_output: What an output is called that came without its name; ``None`` if it always has one.
+        has_labels: Whether a URI can name a version by a label.
+        max_rows: The highest number of rows in a request, if the protocol limits it.
+        visible_kinds: The faults that a client can see in an answer.
+        poison_error: The error for a batch with a row that the model refuses.
+        sole_output: The name that the client gives an output without a name; ``None`` if outputs always have one.
         where: How messages name the model.
     """
 
@@ -62,14 +62,16 @@ class MetadataContract:
 
     @pytest.fixture
     def stub(self) -> Iterator[StubServer]:
+        """A running stub server, one for each test."""
         with self.stub_class() as stub:
             yield stub
 
     def at_most(self, rows: int) -> int:
-        """So many rows, or as many as the protocol allows."""
+        """Returns ``rows``, or as many as the protocol allows."""
         return min(rows, self.max_rows or rows)
 
     def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
+        """Makes the client; override it for one with shorter intervals than a URI gives."""
         return open_client(uri, options)
 
     def use(self, stub: StubServer, work: Callable[[ModelClient], Awaitable[T]], uri: str | None = None) -> T:
@@ -83,16 +85,21 @@ class MetadataContract:
         return asyncio.run(run())
 
     def predict(self, stub: StubServer, x: np.ndarray, timeout_s: float = TIMEOUT_S) -> Any:
+        """Returns the answer to one request with ``x`` as the only input."""
         return self.use(stub, lambda client: client.predict({"x": x}, len(x), timeout_s))
 
     def output(self, answer: Any, name: str = "y") -> Any:
+        """Returns an output of an answer."""
         return answer.outputs[self.sole_output or name]
 
     def needs_signatures(self) -> None:
+        """Skips the test if the server publishes no signatures."""
         if not self.has_signature:
             pytest.skip("the server publishes no signatures")
 
     def metadata_error(self, uri: str) -> Exception:
+        """Returns what reading the metadata raises."""
+
         async def run() -> Exception:
             async with self.open(uri) as client:
                 with pytest.raises((NotServedError, UnavailableError)) as caught:

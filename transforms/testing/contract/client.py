@@ -1,6 +1,6 @@
-"""The contract that every model-server client keeps (``transforms/clients/base.py``), against a real small server.
+"""``ClientContract``: what ``transforms/clients/base.py`` demands of a client, against a small real server.
 
-A protocol's tests subclass ``ClientContract`` and name the stub server; ``tests/clients/test_contract_*.py``.
+Answers, errors, time limits and connections are here; metadata, versions, signatures and TLS in ``metadata.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract_metadata import TIMEOUT_S, MetadataContract, rows_of
 from transforms.clients.base import ModelClient
 from transforms.errors import (
     MalformedAnswerError,
@@ -21,6 +20,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
+from transforms.testing.contract.metadata import TIMEOUT_S, MetadataContract, rows_of
 from transforms.testing.faults import Kind
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
@@ -31,11 +31,11 @@ SHORT_S = 0.03
 
 
 class ClientContract(MetadataContract):
-    """Answers, errors, time and connections; and all of ``MetadataContract``.
+    """The whole contract: subclass it for a protocol.
 
     Attributes:
-        place: Where a message says that the model is, as a regular expression.
-        concurrency: How many of 40 requests must be under way together.
+        place: How messages name the address, as a regular expression.
+        concurrency: How many of 40 requests must be under way at the same time.
     """
 
     place = r"127\.0\.0\.1"

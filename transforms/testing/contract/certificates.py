@@ -1,4 +1,4 @@
-"""An authority and its certificates, made for one test run."""
+"""An authority and its certificates, made for one test run. Needs the package ``cryptography``."""
 
 from __future__ import annotations
 

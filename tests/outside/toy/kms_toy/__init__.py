@@ -1,0 +1,1 @@
+"""A model server's protocol, in a package of its own."""
