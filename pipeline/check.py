@@ -17,11 +17,11 @@ from pipeline import worker
 from pipeline.checking import flags as check_flags
 from pipeline.checking.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
 from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
-from pipeline.checking.flags import Asked
+from pipeline.checking.flags import CheckConfig
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
+from pipeline.checking.registry import check_registry
 from pipeline.cli.config import Config
-from pipeline.cli.format_options import check_registry
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def check(asked: Asked, out: TextIO) -> int:
+def check(asked: CheckConfig, out: TextIO) -> int:
     """Checks, prints what was found to ``out`` and what does not fit to standard error.
 
     Returns:
@@ -84,18 +84,17 @@ def _tell(error: ScoringError) -> None:
         print(f"error: {line}", file=sys.stderr)
 
 
-def _with_embedded(asked: Asked, stack: contextlib.ExitStack) -> Config:
+def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
     """Starts what the flags leave to the demo, and returns the config with its addresses."""
-    config = asked.config
-    if not (config.embedded_broker or config.embedded_model):
-        return config
-    demo = stack.enter_context(Demo(config, Status()))
-    if config.embedded_broker and asked.sample:
-        publish_digits(demo.resolved.bootstrap_servers, config.input_topics[0])
+    if not (asked.embedded_broker or asked.embedded_model):
+        return asked
+    demo = stack.enter_context(Demo(asked, Status()))
+    if asked.embedded_broker and asked.sample:
+        publish_digits(demo.resolved.bootstrap_servers, asked.input_topics[0])
     return demo.resolved
 
 
-def _check(asked: Asked, config: Config, output: Output) -> None:
+def _check(asked: CheckConfig, config: Config, output: Output) -> None:
     model, (topics, positions) = check_all(
         lambda: served(config), lambda: _look_at_topics(config), lambda: check_registry(config)
     )

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from pipeline import worker
 from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
-from pipeline.cli.config import DATAFLOW, PRISM, Config
-from pipeline.cli.format_options import check_registry
+from pipeline.checking.registry import check_registry
+from pipeline.cli.config import Config
+from pipeline.cli.names import DATAFLOW, PRISM
 from pipeline.demo import Demo
 from pipeline.process.instance import InstanceIds
 from pipeline.process.stats import Totals, open_rows

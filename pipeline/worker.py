@@ -84,7 +84,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     Returns:
         The exit status.
     """
-    from pipeline.cli.config import DIRECT
+    from pipeline.cli.names import DIRECT
     from pipeline.runners import direct
     from transforms.kafka.native.sessions import close_sessions
 

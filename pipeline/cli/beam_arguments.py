@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pipeline.cli.beam_values import beam_value
 from pipeline.cli.command_line import beam_flags
 from pipeline.cli.config import Config
-from pipeline.cli.flags import FLAGS
+from pipeline.cli.flag import Flag
+from pipeline.cli.names import PORTABLE
 from pipeline.cli.nearest import nearest
 from pipeline.runners.flink import options as flink
 
 
-def argument_problems(rest: Sequence[str], config: Config) -> list[str]:
+def argument_problems(rest: Sequence[str], config: Config, flags: Sequence[Flag]) -> list[str]:
     """Returns what Beam does not know, or must not be told, each with its cure.
 
     Args:
         rest: What no flag of ours has taken.
-        config: Our own flags.
+        config: Our own flags, typed.
+        flags: The table of them.
     """
     found = []
     if beam_value(rest, "direct_num_workers") not in (None, "1"):
@@ -30,8 +32,8 @@ def argument_problems(rest: Sequence[str], config: Config) -> list[str]:
         found.append("--direct_running_mode: only in_memory streams; use --workers for more processes")
     unknown = [argument.partition("=")[0] for argument in rest if _is_flag(argument)]
     if unknown:
-        known = beam_flags() | set(flink.OPTIONS if config.flink or config.runner == "PortableRunner" else ())
-        ours = [f"--{flag.name}" for flag in FLAGS]
+        known = beam_flags() | set(flink.OPTIONS if config.flink or config.runner == PORTABLE else ())
+        ours = [f"--{flag.name}" for flag in flags]
         found += [f"{name}: no such flag{nearest(name, ours)}" for name in unknown if name not in known]
     for index, argument in enumerate(rest):
         after_flag = index > 0 and _is_flag(rest[index - 1]) and "=" not in rest[index - 1]

@@ -1,4 +1,4 @@
-"""argparse from the table of flags. It refuses nothing: ``options.py`` does, with all mistakes together."""
+"""argparse, made from the table of flags. It refuses nothing: ``options.py`` does, with all mistakes together."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pipeline.cli.flags import FLAGS, Flag
+from pipeline.cli.flag import Flag
+from pipeline.cli.kinds.base import Switch
 from transforms.errors import ConfigError
 
+PROG = "python -m pipeline"
 ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
 
 
 def given_flags(
-    argv: Sequence[str], more: Sequence[Flag] = (), prog: str = "python -m pipeline", about: str = ABOUT
+    argv: Sequence[str], flags: Sequence[Flag], prog: str = PROG, about: str = ABOUT
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns what was given, by flag, and what no flag of ours has taken.
 
     Args:
         argv: The command line.
-        more: Flags of this command alone.
+        flags: The table.
         prog: The command, for ``--help``.
         about: What it does, for ``--help``.
     """
@@ -33,8 +35,8 @@ def given_flags(
         formatter_class=_Formatter,
     )
     groups: dict[str, Any] = {}
-    for flag in (*more, *FLAGS):
-        group = groups.get(flag.group) or groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+    for flag in flags:
+        group = groups.get(flag.section) or groups.setdefault(flag.section, parser.add_argument_group(flag.section))
         group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
     namespace, rest = parser.parse_known_args(list(argv))
     return vars(namespace), rest
@@ -42,19 +44,15 @@ def given_flags(
 
 def _how(flag: Flag) -> dict[str, Any]:
     # A flag without its value is not argparse's to refuse: it would stop at the first one and hide all other mistakes.
-    if flag.kind == "switch":
-        return {"nargs": "?", "const": True, "metavar": "true|false"}
-    metavar = (
-        "|".join(flag.choices) if flag.choices else flag.kind.upper() if flag.kind in ("natural", "number") else "VALUE"
-    )
-    how: dict[str, Any] = {"metavar": {"NATURAL": "N"}.get(metavar, metavar), "nargs": "?", "const": NO_VALUE}
-    if flag.kind == "many":
+    without = True if isinstance(flag.kind, Switch) else NO_VALUE
+    how: dict[str, Any] = {"metavar": flag.kind.metavar, "nargs": "?", "const": without}
+    if flag.kind.repeatable:
         how["action"] = "append"
     return how
 
 
 def _help(flag: Flag) -> str:
-    return flag.help + (f" (default: {flag.default})" if flag.default is not None else "")
+    return flag.text + (f" (default: {flag.default})" if flag.default is not None else "")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -1,67 +1,31 @@
-"""The flags, checked and typed: one frozen value."""
+"""``Config``: the flags, checked and typed, with what follows from them, and Beam's own arguments."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from pipeline.cli.beam_values import beam_value
-from transforms.formats.options import FormatOptions
-
-EMBEDDED = "embedded"
-DIRECT = ("DirectRunner", "FnApiRunner")
-PRISM = "PrismRunner"
-FLINK = "FlinkRunner"
-DATAFLOW = "DataflowRunner"
-
-NATIVE = "native"
-BEAM = "beam"
+from pipeline.cli.flag import by_name, flags_of
+from pipeline.cli.flags import Flags
+from pipeline.cli.names import BEAM, DIRECT, EMBEDDED, FLINK, PORTABLE, PRISM
+from transforms.formats.options import FormatOptions, RegistryConfig
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Config:
-    """The flags, checked and typed; see ``flags.py`` for what each means."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Flags):
+    """What a job is run by. Each flag is a field: ``flags.py`` has them.
 
-    runner: str
-    bootstrap_servers: str
-    input_topics: tuple[str, ...]
-    output_topic: str
-    dead_letter_topic: str
-    group_id: str
-    start_from: str
-    kafka_properties: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
-    delivery: str
-    workers: int
-    assignment: str
-    instance_id: str | None
-    kafka_io: str
-    expansion_service: str | None
-    model: str
-    model_headers: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
-    model_ca_file: str | None
-    model_cert_file: str | None
-    model_key_file: str | None
-    model_poll_s: float
-    input_format: str
-    formats: FormatOptions
-    output_mode: str
-    labels: tuple[str, ...] | None
-    top_k: int | None
-    batch_max_size: int
-    batch_max_wait_ms: int
-    window_seconds: float | None
-    max_in_flight: int | None
-    request_timeout_s: float
-    retry_deadline_s: float
-    on_unavailable: str
-    max_records: int | None
-    until_end: bool
-    duration_s: float | None
-    status: str
-    summary_json: Path | None
-    metrics_port: int | None
-    metrics_host: str
-    beam_args: tuple[str, ...]
+    Attributes:
+        beam_args: Beam's own arguments, as they were given.
+    """
+
+    beam_args: tuple[str, ...] = ()
+
+    @property
+    def formats(self) -> FormatOptions:
+        """What the decoder is told beyond the name of a format."""
+        registry = RegistryConfig(self.schema_registry, self.schema_registry_config) if self.schema_registry else None
+        return FormatOptions(self.avro_schema, registry, self.features, self.pass_through)
 
     @property
     def embedded_broker(self) -> bool:
@@ -103,9 +67,15 @@ class Config:
     def flink(self) -> bool:
         """Whether the job is handed to a Flink cluster."""
         named = beam_value(self.beam_args, "flink_master") is not None
-        return self.runner == FLINK or (self.runner == "PortableRunner" and named)
+        return self.runner == FLINK or (self.runner == PORTABLE and named)
 
     @property
     def endless(self) -> bool:
         """Whether nothing but a signal stops the job."""
         return self.max_records is None and not self.until_end and self.duration_s is None
+
+
+FLAGS = flags_of(Config)
+"""The table."""
+
+BY_NAME = by_name(FLAGS)

@@ -1,98 +1,191 @@
-"""The flags of ``python -m pipeline``: one row each, which serves the parser, ``--help``, ``--config`` and the checks."""
+"""The flags of ``python -m pipeline``, one row each. The parser, ``--config``, ``--help``, documents and checks read it.
+
+To add a flag, add a row here and use its field. ``flag.py`` says what a row can say, ``kinds/`` what values there are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+
+from pipeline.cli import settle
+from pipeline.cli.flag import Refusal, Where, flag
+from pipeline.cli.kinds.base import Pairs
+from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file
+from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
+from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls
+from pipeline.cli.kinds.plain import (
+    SWITCH,
+    choice,
+    host_port,
+    milliseconds,
+    seconds,
+    text,
+    whole,
+    whole_or_auto,
+)
+from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
+from transforms.formats.options import Paths
+
+# Sections of --help and of the reference.
+RUNNER, KAFKA, MODEL, REQUESTS, STOPPING, REPORTING = "Beam", "Kafka", "Model", "Requests", "Stopping", "Reporting"
+
+# Why the flex template has no such parameter.
+_PLACED = "Dataflow places the work"
+_ENDLESS = "the job runs until it is drained"
+_OWN_METRICS = "Dataflow has metrics of its own"
+_IN_THE_IMAGE = "a file here would have to be in the image; give {}"
+
+# Refusals of several flags.
+_JAVA_STOPS = Refusal(
+    Where.JAVA_ELSEWHERE,
+    "Beam's Java source can't be told to stop on {runner}; drain the job by the runner's own means, or use "
+    "--kafka_io=native",
+)
+_JAVA_PLACES = Refusal(Where.JAVA, "is for --kafka_io=native; with beam the runner places the partitions")
+_DATAFLOW_RUNS = Refusal(Where.DATAFLOW, "the job runs on Dataflow's machines until it is drained; leave it out")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
+# fmt: off
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The flags, checked and typed: a field each."""
 
-    Attributes:
-        name: Without the dashes.
-        default: What it is when not given; ``None`` for nothing.
-        help: One sentence.
-        kind: ``text``, ``natural`` (a whole number from 1), ``count`` (from 0), ``number`` (above 0), ``switch`` or ``many``
-            (may be repeated).
-        choices: The values it takes, if they are few.
-        group: The heading it stands under in ``--help``.
-    """
+    runner: str = flag(RUNNER, text("RUNNER"), "the Beam runner", default=DIRECT[0], no_parameter="is Dataflow's")
 
-    name: str
-    default: str | None
-    help: str
-    kind: str = "text"
-    choices: tuple[str, ...] = ()
-    group: str = "Kafka"
-
-
-FLAGS = (
-    Flag("runner", "DirectRunner", "the Beam runner", group="Beam"),
-    Flag("bootstrap_servers", "embedded", "host:port[,…] of Kafka; embedded starts a broker in this process"),
-    Flag("input_topic", None, "a topic to read; may be repeated (embedded: digits)", "many"),
-    Flag("output_topic", None, "where predictions go (embedded: digits.predictions)"),
-    Flag("dead_letter_topic", None, "where records without a prediction go; <output_topic>.dead-letter unless given"),
-    Flag("group_id", None, "the consumer group; its committed offsets are the checkpoint (kafka-model-scoring)"),
-    Flag(
-        "start_from",
-        "committed",
+    bootstrap_servers: str = flag(
+        KAFKA, brokers(), "host:port[,…] of Kafka", default=EMBEDDED, required=True,
+        embedded="; embedded starts a broker in this process")
+    input_topics: tuple[str, ...] = flag(
+        KAFKA, topics(), "a topic to read", name="input_topic", required=True, embedded=" (embedded: digits)",
+        settle=settle.input_topics)
+    output_topic: str = flag(
+        KAFKA, topic(), "where predictions go", required=True, embedded=" (embedded: digits.predictions)",
+        settle=settle.output_topic)
+    dead_letter_topic: str = flag(
+        KAFKA, topic(), "where records without a prediction go; <output_topic>.dead-letter unless given",
+        settle=settle.dead_letter_topic)
+    group_id: str = flag(
+        KAFKA, text("NAME", r"\S+"), "the consumer group; its committed offsets are the checkpoint",
+        default="kafka-model-scoring")
+    start_from: str = flag(
+        KAFKA, start_from(),
         "committed (earliest where the group has none), or reset the group at the start to: earliest, latest, an ISO time",
-    ),
-    Flag("kafka_config", None, "a librdkafka property NAME=VALUE, ${ENV} is replaced; may be repeated", "many"),
-    Flag("kafka_config_file", None, "a file of such lines, for secrets"),
-    Flag("delivery", "exactly_once", "what is promised when processes fail; at_least_once with --kafka_io=beam",
-         choices=("exactly_once", "at_least_once")),
-    Flag("workers", "1", "processes that share the partitions, on this machine", "natural"),
-    Flag("assignment", "auto", "group: Kafka shares the partitions; static: this process reads all "
-         "(on Flink: each shard its share)",
-         choices=("auto", "group", "static")),
-    Flag("instance_id", None, "names this replica's transactions; keep it stable per replica (host name and a number)"),
-    Flag("kafka_io", "auto", "native: librdkafka; beam: Beam's Java transforms; auto: beam on Dataflow, else native",
-         choices=("auto", "native", "beam")),
-    Flag("expansion_service", None, "HOST:PORT of a running Beam expansion service with KafkaIO, for --kafka_io=beam; by "
-         "default one is started here (Java)"),
-    Flag("model", "embedded", "the model's URI; embedded starts the demo's model server", group="Model"),
-    Flag("model_header", None, "an HTTP header or gRPC metadata NAME=VALUE sent to the model server, ${ENV} is replaced; "
-         "may be repeated", "many", group="Model"),
-    Flag("model_ca_file", None, "PEM authorities to trust, for grpcs:// and https://", group="Model"),
-    Flag("model_cert_file", None, "PEM client certificate, for mutual TLS", group="Model"),
-    Flag("model_key_file", None, "PEM client key, for mutual TLS", group="Model"),
-    Flag("model_poll_s", "60", "how often a saved_model:// model is looked at for a new version", "number", group="Model"),
-    Flag("input_format", "auto", "how values are read; auto asks the model's signature",
-         choices=("auto", "json", "bytes", "tf_example", "avro", "protobuf", "npy"), group="Model"),
-    Flag("avro_schema", None, "a file with the schema of Avro records; with --schema_registry, what they are read as",
-         group="Model"),
-    Flag("schema_registry", None, "http(s)://HOST:PORT of a Confluent-compatible registry: Avro and Protobuf records are "
-         "framed and their schemas asked for; of JSON records the frame is taken off", group="Model"),
-    Flag("schema_registry_config", None, "a property NAME=VALUE of confluent-kafka's SchemaRegistryClient "
-         "(basic.auth.user.info, ssl.ca.location, …), ${ENV} is replaced; may be repeated", "many", group="Model"),
-    Flag("schema_registry_config_file", None, "a file of such lines, for secrets", group="Model"),
-    Flag("features", None, "INPUT=PATH,…: where in a JSON, Avro or Protobuf record the model's inputs are, such as "
-         "x=$.a.b,y=$.c[0]; may be repeated", "many", group="Model"),
-    Flag("pass_through", None, "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs; "
-         "may be repeated", "many", group="Model"),
-    Flag("output_mode", "prediction", "merge puts the prediction inside the original JSON record",
-         choices=("prediction", "merge"), group="Model"),
-    Flag("labels", None, "a file of class names, one a line: write label, score and the best", group="Model"),
-    Flag("top_k", None, "how many classes to write with --labels", "natural", group="Model"),
-    Flag("batch_max_size", "64", "records in a request at most", "natural", group="Requests"),
-    Flag("batch_max_wait_ms", "20", "how long to wait for a batch to fill, when it will", "count", group="Requests"),
-    Flag("window_seconds", None, "never mix event-time windows in a batch", "number", group="Requests"),
-    Flag("max_in_flight", "auto", "requests at a time; auto adapts to what the server takes", group="Requests"),
-    Flag("request_timeout_ms", "30000", "one request's time at most", "natural", group="Requests"),
-    Flag("retry_deadline_s", "60", "how long a failing request is tried again", "number", group="Requests"),
-    Flag("on_unavailable", "hold", "after that, with the server down: wait, write dead letters, or end",
-         choices=("hold", "dead_letter", "fail"), group="Requests"),
-    Flag("max_records", None, "stop after so many records", "natural", group="Stopping"),
-    Flag("until_end", None, "stop at the end that the input has now", "switch", group="Stopping"),
-    Flag("duration_s", None, "stop after so many seconds", "number", group="Stopping"),
-    Flag("status", "auto", "what is shown meanwhile; auto: live on a terminal, else plain",
-         choices=("auto", "live", "plain", "off"), group="Reporting"),
-    Flag("summary_json", None, "write the summary to this file at the end", group="Reporting"),
-    Flag("metrics_port", None, "serve /metrics (Prometheus), /healthz, /readyz on this port", "natural", group="Reporting"),
-    Flag("metrics_host", "127.0.0.1", "the address for that; 0.0.0.0 for all, as in a container", group="Reporting"),
-    Flag("config", None, "a YAML file of these flags; the command line wins", group="Reporting"),
-)  # fmt: skip
+        default="committed")
+    kafka_properties: Pairs = flag(
+        KAFKA, properties(), "a librdkafka property NAME=VALUE", name="kafka_config", secret=True,
+        lines="kafka_config_file")
+    kafka_config_file: str | None = flag(
+        KAFKA, file(), "a file of such lines, for secrets", no_parameter=_IN_THE_IMAGE.format("kafka_config"))
+    delivery: str = flag(
+        KAFKA, choice(EXACTLY_ONCE, AT_LEAST_ONCE),
+        "what is promised when processes fail; at_least_once with --kafka_io=beam", default=EXACTLY_ONCE,
+        settle=settle.delivery)
+    workers: int = flag(
+        KAFKA, whole(), "processes that share the partitions, on this machine", default="1", no_parameter=_PLACED,
+        refused=(Refusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
+    assignment: str = flag(
+        KAFKA, choice(AUTO, "group", "static"),
+        "group: Kafka shares the partitions; static: this process reads all (on Flink: each shard its share)", default=AUTO,
+        settle=settle.assignment, no_parameter=_PLACED, refused=(
+            _JAVA_PLACES,
+            Refusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group")))
+    instance_id: str | None = flag(
+        KAFKA, text("NAME"),
+        "names this replica's transactions; keep it stable per replica (host name and a number)", no_parameter=_PLACED,
+        refused=(_JAVA_PLACES,))
+    kafka_io: str = flag(
+        KAFKA, choice(AUTO, NATIVE, BEAM),
+        "native: librdkafka; beam: Beam's Java transforms; auto: beam on Dataflow, else native", default=AUTO,
+        settle=settle.kafka_io)
+    expansion_service: str | None = flag(
+        KAFKA, host_port(),
+        "HOST:PORT of a running Beam expansion service with KafkaIO, for --kafka_io=beam; by default one is started here "
+        "(Java)", no_parameter="the launcher starts its own",
+        refused=(Refusal(Where.NATIVE, "is for --kafka_io=beam; the native implementation needs none"),))
 
-BY_NAME = {flag.name: flag for flag in FLAGS}
+    model: str = flag(
+        MODEL, model_uri(), "the model's URI", default=EMBEDDED, required=True,
+        embedded="; embedded starts the demo's model server")
+    model_headers: Pairs = flag(
+        MODEL, headers(), "an HTTP header or gRPC metadata NAME=VALUE sent to the model server", name="model_header",
+        secret=True)
+    model_ca_file: str | None = flag(MODEL, file(), "PEM authorities to trust, for grpcs:// and https://")
+    model_cert_file: str | None = flag(MODEL, file(), "PEM client certificate, for mutual TLS")
+    model_key_file: str | None = flag(MODEL, file(), "PEM client key, for mutual TLS")
+    model_poll_s: float = flag(
+        MODEL, seconds(), "how often a saved_model:// model is looked at for a new version", default="60")
+    input_format: str = flag(
+        MODEL, choice(AUTO, "json", "bytes", "tf_example", "avro", "protobuf", "npy"),
+        "how values are read; auto asks the model's signature", default=AUTO)
+    avro_schema: str | None = flag(
+        MODEL, avro_schema_file(),
+        "a file with the schema of Avro records; with --schema_registry, what they are read as")
+    schema_registry: str | None = flag(
+        MODEL, registry_urls(),
+        "http(s)://HOST:PORT of a Confluent-compatible registry: Avro and Protobuf records are framed and their schemas "
+        "asked for; of JSON records the frame is taken off")
+    schema_registry_config: Pairs = flag(
+        MODEL, properties(),
+        "a property NAME=VALUE of confluent-kafka's SchemaRegistryClient (basic.auth.user.info, ssl.ca.location, …)",
+        secret=True, lines="schema_registry_config_file")
+    schema_registry_config_file: str | None = flag(
+        MODEL, file(), "a file of such lines, for secrets", no_parameter=_IN_THE_IMAGE.format("schema_registry_config"))
+    features: Paths = flag(
+        MODEL, paths("INPUT=PATH,…", bare_names=False),
+        "INPUT=PATH,…: where in a JSON, Avro or Protobuf record the model's inputs are, such as x=$.a.b,y=$.c[0]")
+    pass_through: Paths = flag(
+        MODEL, paths("NAME[=PATH],…", bare_names=True),
+        "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")
+    output_mode: str = flag(
+        MODEL, choice("prediction", "merge"), "merge puts the prediction inside the original JSON record",
+        default="prediction")
+    labels: tuple[str, ...] | None = flag(
+        MODEL, labels_file(), "a file of class names, one a line: write label, score and the best")
+    top_k: int | None = flag(MODEL, whole(), "how many classes to write with --labels")
+
+    batch_max_size: int = flag(REQUESTS, whole(), "records in a request at most", default="64")
+    batch_max_wait_ms: int = flag(
+        REQUESTS, whole(least=0), "how long to wait for a batch to fill, when it will", default="20")
+    window_seconds: float | None = flag(REQUESTS, seconds(), "never mix event-time windows in a batch")
+    max_in_flight: int | None = flag(
+        REQUESTS, whole_or_auto(), "requests at a time; auto adapts to what the server takes", default=AUTO)
+    request_timeout_s: float = flag(
+        REQUESTS, milliseconds(), "one request's time at most", name="request_timeout_ms", default="30000")
+    retry_deadline_s: float = flag(REQUESTS, seconds(), "how long a failing request is tried again", default="60")
+    on_unavailable: str = flag(
+        REQUESTS, choice("hold", "dead_letter", "fail"),
+        "after that, with the server down: wait, write dead letters, or end", default="hold")
+
+    max_records: int | None = flag(
+        STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(
+            _JAVA_STOPS,
+            Refusal(Where.FLINK, "{runner}'s workers, which are on several machines, have no count in common; use "
+                    "--until_end or --duration_s")))
+    until_end: bool = flag(
+        STOPPING, SWITCH, "stop at the end that the input has now", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
+    duration_s: float | None = flag(
+        STOPPING, seconds(), "stop after so many seconds", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
+
+    status: str = flag(
+        REPORTING, choice(AUTO, "live", "plain", "off"),
+        "what is shown meanwhile; auto: live on a terminal, else plain", default=AUTO,
+        no_parameter="nobody watches the launcher", refused=(
+            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; use plain, or look at Flink's own pages",
+                    value="live"),))
+    summary_json: Path | None = flag(
+        REPORTING, output_file(), "write the summary to this file at the end", no_parameter=_ENDLESS,
+        refused=(_DATAFLOW_RUNS,))
+    metrics_port: int | None = flag(
+        REPORTING, whole(most=65535), "serve /metrics (Prometheus), /healthz, /readyz on this port",
+        no_parameter=_OWN_METRICS, refused=(
+            _DATAFLOW_RUNS,
+            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; the same figures are among Flink's metrics "
+                    "(scoring_…), for which Flink has a Prometheus reporter")))
+    metrics_host: str = flag(
+        REPORTING, text("HOST"), "the address for that; 0.0.0.0 for all, as in a container", default="127.0.0.1",
+        no_parameter=_OWN_METRICS)
+    config_file: str | None = flag(
+        REPORTING, text("FILE"), "a YAML file of these flags; the command line wins", name="config",
+        no_parameter="the parameters are the file")
+# fmt: on

@@ -1,27 +1,54 @@
-"""The README's table of flags, from the flags themselves: ``python -m pipeline.cli.readme``; a test compares the two."""
+"""The reference of the flags, in Markdown, made of the table: ``python -m pipeline.cli.readme``.
+
+``table`` is one table of all flags; ``reference`` has a heading and a table for each section, and says where a flag does not
+fit. Tests compare the documents with them.
+"""
 
 from __future__ import annotations
 
-from pipeline.cli.flags import FLAGS, Flag
+from collections.abc import Sequence
+
+from pipeline.cli.config import FLAGS
+from pipeline.cli.flag import Flag
+from pipeline.cli.kinds.base import Switch
 
 HEAD = "| flag | default | meaning |\n|---|---|---|\n"
 
 
-def table() -> str:
-    """The table, in Markdown."""
+def table(flags: Sequence[Flag] = FLAGS) -> str:
+    """Returns one table of all flags."""
     return HEAD + "".join(
-        f"| `--{flag.name}`{_values(flag)} | {_default(flag)} | {_escape(flag.help)} |\n" for flag in FLAGS
+        f"| `--{flag.name}`{_values(flag)} | {_default(flag)} | {_escape(flag.text)} |\n" for flag in flags
     )
 
 
+def reference(flags: Sequence[Flag] = FLAGS, level: int = 2) -> str:
+    """Returns a table for each section, under headings of this level, with where a flag does not fit and why."""
+    parts = []
+    for section in dict.fromkeys(flag.section for flag in flags):
+        rows = [flag for flag in flags if flag.section == section]
+        refusals = "".join(_refusals(flag) for flag in rows)
+        parts.append(f"{'#' * level} {section}\n\n{table(rows)}" + (f"\n{refusals}" if refusals else ""))
+    return "\n".join(parts)
+
+
 def _values(flag: Flag) -> str:
-    if flag.choices:
-        return " " + ", ".join(f"`{choice}`" for choice in flag.choices)
-    return {"natural": " N", "number": " X", "count": " N", "switch": ""}.get(flag.kind, "")
+    kind = flag.kind
+    if kind.choices:
+        return " " + ", ".join(f"`{choice}`" for choice in kind.choices)
+    return "" if isinstance(kind, Switch) else f" `{_escape(kind.metavar)}`"
 
 
 def _default(flag: Flag) -> str:
     return "" if flag.default is None else f"`{flag.default}`"
+
+
+def _refusals(flag: Flag) -> str:
+    return "".join(
+        f"- `--{flag.name}{'' if refusal.value is None else f'={refusal.value}'}` is refused {refusal.where.value}: "
+        f"{refusal.why.format(runner='the runner')}\n"
+        for refusal in flag.refused
+    )
 
 
 def _escape(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from pipeline.cli.config import DATAFLOW, Config
+from pipeline.cli.config import Config
+from pipeline.cli.names import DATAFLOW
 from transforms.kafka.admin.checks import Topics
 from transforms.kafka.beam.expansion.service import expansion_service
 from transforms.kafka.config import JavaKafka

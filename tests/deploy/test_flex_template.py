@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pipeline.cli import options
-from pipeline.cli.flags import BY_NAME, FLAGS
-from pipeline.runners.dataflow.flex_template import LEFT_OUT, flags_of, metadata, with_local_files
+from pipeline.cli.config import FLAGS
+from pipeline.cli.flag import Where
+from pipeline.runners.dataflow.flex_template import flags_of, metadata, with_local_files
 from tests.deploy.tools import DEPLOY, run_tool
 from tests.memory_file_system import MemoryFileSystem
 from transforms.errors import ConfigError
@@ -40,8 +41,12 @@ def test_the_file_is_what_the_flags_say() -> None:
 
 
 def test_every_flag_is_a_parameter_or_left_out_for_a_reason() -> None:
-    assert (set(PARAMETERS) - {"sdk_container_image"}) | set(LEFT_OUT) == set(BY_NAME)
-    assert not set(PARAMETERS) & set(LEFT_OUT)
+    parameters = {flag.name for flag in FLAGS if not flag.no_parameter}
+    assert set(PARAMETERS) == parameters | {"sdk_container_image"}
+    for flag in FLAGS:
+        assert not (flag.no_parameter and flag.required), flag.name
+        refused = [refusal for refusal in flag.refused if refusal.where is Where.DATAFLOW]
+        assert flag.no_parameter or not refused, f"--{flag.name} would be refused as a parameter"
 
 
 def test_it_fits_the_published_definition() -> None:
@@ -101,7 +106,7 @@ def test_what_the_regexes_take_our_own_checks_take() -> None:
     """For every choice of every flag."""
     for flag in FLAGS:
         if flag.name in PARAMETERS:
-            assert [choice for choice in flag.choices if not fits(flag.name, choice)] == []
+            assert [choice for choice in flag.kind.choices if not fits(flag.name, choice)] == []
 
 
 def test_parameters_become_flags() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import confluent_kafka as ck
 
-from pipeline.cli.flags import FLAGS
+from pipeline.cli.config import FLAGS
 
 ROOT = Path(__file__).parent.parent.parent
 

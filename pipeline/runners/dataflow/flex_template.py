@@ -1,4 +1,4 @@
-"""The flex template's metadata and its entry point, both made of ``flags.py``, so that neither can drift from it.
+"""The flex template's metadata and its entry point, both made of the table of flags, so that neither can drift from it.
 
     python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json
 
@@ -17,31 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.flags import BY_NAME, FLAGS, Flag
+from pipeline.cli.config import BY_NAME, FLAGS
+from pipeline.cli.flag import Flag
+from pipeline.cli.kinds.base import Named, Switch
+from pipeline.cli.names import AUTO, DATAFLOW, EMBEDDED
 from transforms.errors import ConfigError
 
 SEPARATOR = "|"
-
-LEFT_OUT = {
-    "runner": "is Dataflow's",
-    "workers": "Dataflow places the work",
-    "assignment": "Dataflow places the work",
-    "instance_id": "Dataflow places the work",
-    "kafka_config_file": "a file here would have to be in the image; give kafka_config",
-    "schema_registry_config_file": "a file here would have to be in the image; give schema_registry_config",
-    "max_records": "the job runs until it is drained",
-    "until_end": "the job runs until it is drained",
-    "duration_s": "the job runs until it is drained",
-    "status": "nobody watches the launcher",
-    "summary_json": "the job runs until it is drained",
-    "metrics_port": "Dataflow has metrics of its own",
-    "metrics_host": "Dataflow has metrics of its own",
-    "expansion_service": "the launcher starts its own",
-    "config": "the parameters are the file",
-}
-"""Flags that are no parameters of the template, and why."""
-
-REQUIRED = ("bootstrap_servers", "input_topic", "output_topic", "model")
 
 WORKER_IMAGE = {
     "name": "sdk_container_image",
@@ -54,36 +36,9 @@ WORKER_IMAGE = {
 }
 """Beam's own option, without which the workers would not have this package."""
 
-_TOPIC = "[a-zA-Z0-9._-]{1,249}"
-_PAIR = r"[^=|]+=[^|]*"
-_PATTERNS = {
-    "bootstrap_servers": r"[^,:\s]+:[0-9]{1,5}(,[^,:\s]+:[0-9]{1,5})*",
-    "input_topic": rf"{_TOPIC}(\|{_TOPIC})*",
-    "output_topic": _TOPIC,
-    "dead_letter_topic": _TOPIC,
-    "kafka_config": rf"{_PAIR}(\|{_PAIR})*",
-    "model_header": rf"{_PAIR}(\|{_PAIR})*",
-    "schema_registry_config": rf"{_PAIR}(\|{_PAIR})*",
-    "features": r"[^=|]+=[^|]+(\|[^=|]+=[^|]+)*",
-    "model": r"(grpcs?|https?|oip\+grpcs?|oip\+https?|mms\+https?|vertex|saved_model)://.+",
-    "schema_registry": "https?://.+",
-    "start_from": r"committed|earliest|latest|\d{4}-\d{2}-\d{2}([T ].*)?",
-    "max_in_flight": r"auto|[1-9]\d{0,14}",
-    "group_id": r"\S+",
-}
-_BY_KIND = {
-    "natural": r"[1-9]\d{0,14}",
-    "count": r"\d{1,15}",
-    "number": r"\d{1,12}(\.\d+)?|\.\d+",
-    "switch": "true|false",
-}
-_BOOLEAN = {"switch": "BOOLEAN"}
-_NO_DEFAULT = ("delivery",)  # what it is by default follows from kafka_io
-_READ_HERE = ("avro_schema", "labels")  # files that the launcher reads; their content goes into the job
 
-
-def metadata() -> dict[str, Any]:
-    """Returns the template's metadata."""
+def metadata(flags: Sequence[Flag] = FLAGS) -> dict[str, Any]:
+    """Returns the template's metadata, with a parameter for every flag that has none against it (``Flag.no_parameter``)."""
     return {
         "name": "Kafka model scoring",
         "description": "Scores the records of Kafka topics with a model server: each is answered by a prediction in the "
@@ -93,46 +48,50 @@ def metadata() -> dict[str, Any]:
         "supportsExactlyOnce": True,
         "defaultStreamingMode": "EXACTLY_ONCE",
         "parameters": [
-            *(_parameter(flag) for flag in sorted(FLAGS, key=_required_first) if flag.name not in LEFT_OUT),
+            *(_parameter(flag) for flag in sorted(flags, key=_required_first) if not flag.no_parameter),
             WORKER_IMAGE,
         ],
     }
 
 
 def _required_first(flag: Flag) -> int:
-    return flag.name not in REQUIRED
+    return not flag.required
 
 
 def _parameter(flag: Flag) -> dict[str, Any]:
+    kind = flag.kind
     parameter: dict[str, Any] = {
         "name": flag.name,
         "label": flag.name.replace("_", " ").capitalize(),
         "helpText": _help(flag),
-        "isOptional": flag.name not in REQUIRED,
+        "isOptional": not flag.required,
         "regexes": [f"^({_pattern(flag)})$"],
-        "paramType": "ENUM" if flag.choices else _BOOLEAN.get(flag.kind, "TEXT"),
-        "groupName": flag.group,
+        "paramType": "ENUM" if kind.choices else "BOOLEAN" if isinstance(kind, Switch) else "TEXT",
+        "groupName": flag.section,
     }
-    if flag.choices:
-        parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in flag.choices]
-    if flag.default not in (None, "embedded") and flag.name not in _NO_DEFAULT:
+    if kind.choices:
+        parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in kind.choices]
+    # A default that other flags may change is left out: the console would give it, and what is given is never changed.
+    changes = flag.settle is not None and flag.default != AUTO
+    if flag.default not in (None, EMBEDDED) and not changes:
         parameter["defaultValue"] = flag.default
     return parameter
 
 
 def _help(flag: Flag) -> str:
-    text = flag.help.partition(" (embedded:")[0].partition("; embedded starts")[0]
-    text = text.replace("may be repeated", f"several with '{SEPARATOR}' between them")
-    text = text.replace("${ENV} is replaced", "a secret as ${secret:projects/P/secrets/S/versions/V}")
-    if flag.name in _READ_HERE:
+    text = flag.help
+    if isinstance(flag.kind, Named):
+        text += ", a secret as ${secret:projects/P/secrets/S/versions/V}"
+    if flag.kind.repeatable:
+        text += f"; several with '{SEPARATOR}' between them"
+    if flag.kind.content:
         text += "; gs://… or a path in the image"
     return text[0].upper() + text[1:]
 
 
 def _pattern(flag: Flag) -> str:
-    if flag.choices:
-        return "|".join(flag.choices)
-    return _PATTERNS.get(flag.name) or _BY_KIND.get(flag.kind) or r".+"
+    item = flag.kind.pattern
+    return rf"{item}(\{SEPARATOR}{item})*" if flag.kind.repeatable else item
 
 
 def flags_of(argv: Sequence[str]) -> list[str]:
@@ -141,7 +100,7 @@ def flags_of(argv: Sequence[str]) -> list[str]:
     A parameter left empty in the console comes as ``--name=``: that is one not given. The job's labels come from it as
     ``--labels={…}``, which is Beam's flag; ours of that name holds a file.
     """
-    flags = ["--runner=DataflowRunner"]
+    flags = [f"--runner={DATAFLOW}"]
     for argument in argv:
         name, equals, value = argument.removeprefix("--").partition("=")
         flag = BY_NAME.get(name)
@@ -149,8 +108,8 @@ def flags_of(argv: Sequence[str]) -> list[str]:
             flags.append(argument)
         elif name == "labels" and value.lstrip().startswith("{"):
             flags.append(f"--label={value}")
-        elif name not in LEFT_OUT and value:
-            flags += [f"--{name}={item}" for item in (value.split(SEPARATOR) if flag.kind == "many" else [value])]
+        elif not flag.no_parameter and value:
+            flags += [f"--{name}={item}" for item in (value.split(SEPARATOR) if flag.kind.repeatable else [value])]
         elif not equals:
             flags.append(argument)
     return flags
@@ -168,7 +127,7 @@ def with_local_files(flags: Sequence[str], folder: Path) -> list[str]:
     found = []
     for flag in flags:
         name, _, value = flag.removeprefix("--").partition("=")
-        if name in _READ_HERE and "://" in value:
+        if name in BY_NAME and BY_NAME[name].kind.content and "://" in value:
             copy = folder / name
             try:
                 with (

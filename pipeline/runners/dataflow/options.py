@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.cli.beam_values import beam_values
-from pipeline.cli.config import DATAFLOW, Config
+from pipeline.cli.config import Config
+from pipeline.cli.names import DATAFLOW
 from transforms.secret_manager import FORM, is_reference
 
 _SECRET = re.compile(
@@ -41,12 +42,6 @@ def dataflow_mistakes(config: Config, from_environment: Mapping[str, str]) -> It
     yield from _places(config.beam_args)
     yield from _workers(config)
     yield from _secrets(config, from_environment)
-    for flag, given in (
-        ("metrics_port", config.metrics_port is not None),
-        ("summary_json", config.summary_json is not None),
-    ):
-        if given:
-            yield f"--{flag}: the job runs on Dataflow's machines until it is drained; leave it out"
 
 
 def _places(beam_args: Sequence[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from pipeline.build import build
-from pipeline.cli.config import DATAFLOW
+from pipeline.cli.names import DATAFLOW
 from pipeline.job import Job
 
 

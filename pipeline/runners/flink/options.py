@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.cli.beam_values import FOREVER_S, beam_value
 from pipeline.cli.config import Config
+from pipeline.cli.names import PORTABLE
 from transforms.kafka.native.shards import Shards, default_max_parallelism
 
 OPTIONS = tuple(
@@ -58,23 +59,12 @@ def beam_args(config: Config) -> list[str]:
 
 
 def mistakes(config: Config) -> list[str]:
-    """What does not fit on Flink, each with the cure."""
+    """What is missing for Flink, and which of Beam's options do not fit there, each with the cure.
+
+    Our own flags that do not fit say so in their rows of the table.
+    """
     found = []
     runner = config.runner
-    if config.assignment == "group":
-        found.append(f"--assignment=group: {runner} places the shards itself; leave it out or use static")
-    if config.max_records is not None:
-        found.append(
-            f"--max_records: {runner}'s workers, which are on several machines, have no count in common; "
-            "use --until_end or --duration_s"
-        )
-    if config.status == "live":
-        found.append(f"--status=live: {runner}'s workers are elsewhere; use plain, or look at Flink's own pages")
-    if config.metrics_port is not None:
-        found.append(
-            f"--metrics_port: {runner}'s workers are elsewhere; the same figures are among Flink's metrics (scoring_…), "
-            "for which Flink has a Prometheus reporter"
-        )
     if beam_value(config.beam_args, "flink_master") is None:
         found.append(
             f"--runner={runner}: give --flink_master=HOST:PORT, Flink's REST interface: by it the job is watched and ended"
@@ -86,7 +76,7 @@ def mistakes(config: Config) -> list[str]:
             "--savepoint_path: Kafka is the checkpoint: the job goes on from the group's committed offsets, in any "
             "--parallelism; leave it out"
         )
-    if runner == "PortableRunner" and beam_value(config.beam_args, "job_endpoint") is None:
+    if runner == PORTABLE and beam_value(config.beam_args, "job_endpoint") is None:
         found.append("--runner=PortableRunner: give --job_endpoint=HOST:PORT of Beam's job server")
     for name in ("parallelism", "max_parallelism"):
         value = beam_value(config.beam_args, name)

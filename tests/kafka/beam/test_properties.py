@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.kafka_properties import refused_by_librdkafka
+from pipeline.cli.rules.librdkafka import refused_by_librdkafka
 from transforms.errors import ConfigError
 from transforms.kafka.beam.properties import COMPUTED, RENAMED, SAME, java_consumer, java_problems, java_producer
 from transforms.kafka.config import KafkaConfig

@@ -295,7 +295,7 @@ def test_a_terminal_gets_a_table(checking: Checking, stub: TfServingGrpcStub, ca
 
 def test_flags() -> None:
     asked = check_flags.parse([*OWN, "--sample=7", "--show_values"], {})
-    assert (asked.sample, asked.show_values, asked.config.output_topic) == (7, True, "out")
+    assert (asked.sample, asked.show_values, asked.output_topic) == (7, True, "out")
     assert check_flags.parse(OWN, {}).sample == 0
     with pytest.raises(ConfigError) as caught:
         check_flags.parse([*OWN, "--sample=many", "--show_values=perhaps", "--workers=0"], {})

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli.flags import BY_NAME, FLAGS
+from pipeline.cli.config import BY_NAME, FLAGS
 from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
 
 # ---------------------------------------------------------------------- the contract
@@ -100,7 +100,7 @@ def test_without_a_flag_everything_has_the_contracts_default() -> None:
 
 def test_every_flag_of_the_contract_is_there_and_explains_itself() -> None:
     assert set(FLAGS_OF_THE_CONTRACT) <= set(BY_NAME)
-    assert all(flag.help and not flag.help.endswith(".") for flag in FLAGS)
+    assert all(flag.text and not flag.text.endswith(".") for flag in FLAGS)
 
 
 EXAMPLES: dict[str, tuple[str, str, Any]] = {
@@ -141,6 +141,7 @@ def test_a_flag_sets_its_field_with_and_without_an_equals_sign(name: str, joined
     text, field, value = EXAMPLES[name]
     given = [f"--{name}={text}"] if joined else [f"--{name}", text]
     assert getattr(parse(*OWN, *given), field) == value
+    assert re.fullmatch(BY_NAME[name].kind.pattern, text), "Dataflow takes it, too"
 
 
 def test_the_rest_of_the_flags(tmp_path: Path) -> None:

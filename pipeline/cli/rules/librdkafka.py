@@ -1,11 +1,22 @@
-"""Which librdkafka properties can't be used, and why; no message holds a value that may be a secret."""
+"""Rules of librdkafka's properties. No message holds a value that may be a secret."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from pipeline.cli.config import Config
+from pipeline.cli.flag import Values
 from transforms.kafka.config import PROTECTED
 from transforms.secret_manager import has_reference
+
+
+def accepted(config: Config, values: Values) -> Iterator[str]:
+    """Librdkafka takes each property and, if so, all of them together."""
+    found = dict(config.kafka_properties)
+    problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
+    yield from (f"--kafka_config {name}: {problem}" for name, problem in problems.items())
+    if found and not problems and (refusal := refused_by_librdkafka(without_references(found))):
+        yield f"--kafka_config: not accepted by librdkafka: {refusal}"
 
 
 def property_problem(name: str, value: str) -> str | None:

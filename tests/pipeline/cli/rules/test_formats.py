@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.format_options import check_registry
 from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
-from transforms.errors import ContractError
-from transforms.testing.schema_registry_stub import SchemaRegistryStub
 
 needs_client = pytest.mark.skipif(
     importlib.util.find_spec("authlib") is None, reason="needs confluent-kafka[schemaregistry]"
@@ -107,20 +104,3 @@ def test_secrets_are_never_in_a_message(tmp_path: Path) -> None:
         [f"--schema_registry_config=basic.auth.user.info={SECRET}"],
     ):
         assert SECRET not in mistake(*flags)
-
-
-@needs_client
-def test_the_registry_is_asked_before_anything_is_consumed() -> None:
-    with SchemaRegistryStub() as registry:
-        flags = (*OWN, f"--schema_registry={registry.url}", "--input_format=avro")
-        check_registry(parse(*flags))
-        assert registry.requests == ["/schemas/ids/1"]
-        registry.user_info = f"me:{SECRET}"
-        with pytest.raises(ContractError, match=r"--schema_registry: .* HTTP 401.* --schema_registry_config"):
-            check_registry(parse(*flags))
-        check_registry(parse(*flags, f"--schema_registry_config=basic.auth.user.info=me:{SECRET}"))
-        registry.down()
-        with pytest.raises(ContractError, match=r"--schema_registry: .* does not answer"):
-            check_registry(parse(*flags))
-        check_registry(parse(*OWN, f"--schema_registry={registry.url}", "--input_format=json"))
-        check_registry(parse(*OWN, "--input_format=avro"))

@@ -1,0 +1,67 @@
+"""Kinds whose text is a path of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.cli.kinds.base import One
+from transforms.errors import ConfigError
+
+FILE = "FILE"
+
+
+def file() -> One[str]:
+    """A file that is there; the value is its path."""
+    return One(check=_existing, metavar=FILE)
+
+
+def output_file() -> One[Path]:
+    """A file to write; its folder is there."""
+
+    def check(name: str, value: str) -> Path:
+        path = Path(value)
+        if not path.parent.is_dir():
+            raise ConfigError([f"--{name}={value}: the folder {path.parent} does not exist; make it first"])
+        if path.is_dir():
+            raise ConfigError([f"--{name}={value}: is a folder; give a file"])
+        return path
+
+    return One(check=check, metavar=FILE)
+
+
+def labels_file() -> One[tuple[str, ...]]:
+    """A file of class names; the value is the names."""
+
+    def check(name: str, value: str) -> tuple[str, ...]:
+        from transforms.encode.labels import parse_labels
+
+        try:
+            return tuple(parse_labels(value))
+        except (OSError, ValueError, ConfigError) as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+
+    return One(check=check, metavar=FILE, content=True)
+
+
+def avro_schema_file() -> One[str]:
+    """A file with an Avro schema; the value is the schema's JSON text."""
+
+    def check(name: str, value: str) -> str:
+        from transforms.formats.avro_schema import SchemaError, parse_avro_schema
+
+        try:
+            text = Path(_existing(name, value)).read_text(encoding="utf-8")
+            parse_avro_schema(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"--{name}={value}: can't be read as UTF-8 text: {type(error).__name__}"]) from error
+        except SchemaError as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+        return text
+
+    return One(check=check, metavar=FILE, content=True)
+
+
+def _existing(name: str, value: str) -> str:
+    if not Path(value).is_file():
+        raise ConfigError([f"--{name}={value}: no such file"])
+    return value

@@ -1,0 +1,71 @@
+"""Kinds of Kafka's own terms: brokers, topics, where to start, properties of a client."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+
+from pipeline.cli.kinds.base import Many, Named, One, Pairs
+from pipeline.cli.kinds.plain import text
+from transforms.errors import ConfigError
+
+_TOPIC = "[a-zA-Z0-9._-]{1,249}"
+_BROKER = r"[^,:\s]+:[0-9]{1,5}"
+
+
+def brokers() -> One[str]:
+    """``HOST:PORT``, several with commas between them. Kafka itself tells whether a broker is there."""
+    return text("HOST:PORT[,…]", f"{_BROKER}(,{_BROKER})*")
+
+
+def topic() -> One[str]:
+    """A topic's name."""
+    return One(check=_topic, metavar="TOPIC", pattern=_TOPIC)
+
+
+def topics() -> Many[tuple[str, ...]]:
+    """Names of topics, each once."""
+
+    def check(name: str, values: Sequence[str]) -> tuple[str, ...]:
+        mistakes = [mistake for value in values for mistake in _topic_mistakes(name, value)]
+        if mistakes:
+            raise ConfigError(mistakes)
+        return tuple(dict.fromkeys(values))
+
+    return Many(check=check, metavar="TOPIC", pattern=_TOPIC)
+
+
+def _topic(name: str, value: str) -> str:
+    if mistakes := _topic_mistakes(name, value):
+        raise ConfigError(mistakes)
+    return value
+
+
+def _topic_mistakes(name: str, value: str) -> list[str]:
+    if re.fullmatch(_TOPIC, value):
+        return []
+    return [f"--{name}={value}: a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"]
+
+
+def start_from() -> One[str]:
+    """``committed``, ``earliest``, ``latest``, or an ISO time, which is in UTC unless it has a zone."""
+
+    def check(name: str, value: str) -> str:
+        if value in ("committed", "earliest", "latest"):
+            return value
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            raise ConfigError(
+                [f"--{name}={value}: give committed, earliest, latest or an ISO time such as 2026-01-31T12:00:00+00:00"]
+            ) from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).isoformat()
+
+    words = "committed|earliest|latest"
+    return One(check=check, metavar=f"{words}|TIME", pattern=rf"{words}|\d{{4}}-\d{{2}}-\d{{2}}([T ].*)?")
+
+
+def properties() -> Named[Pairs]:
+    """Properties of a client, each once: the last one counts. A rule asks the client's library whether it takes them."""
+    return Named(check=lambda _, pairs: tuple(sorted(dict(pairs).items())))

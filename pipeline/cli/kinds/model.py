@@ -1,0 +1,72 @@
+"""Kinds about the model and its records: the model's URI, headers, paths into records, the schema registry."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterator, Sequence
+
+from pipeline.cli.kinds.base import Many, Named, One, Pairs
+from pipeline.cli.names import EMBEDDED
+from transforms.clients import check_uri
+from transforms.decode.field_paths import PathError, parse_named_paths
+from transforms.errors import ConfigError
+from transforms.formats.options import Paths
+
+_SCHEMES = r"grpcs?|https?|oip\+grpcs?|oip\+https?|mms\+https?|vertex|saved_model"
+
+
+def model_uri() -> One[str]:
+    """A model's URI, or ``embedded``."""
+
+    def check(_: str, value: str) -> str:
+        if value != EMBEDDED:
+            check_uri(value)
+        return value
+
+    return One(check=check, metavar="URI", pattern=f"({_SCHEMES})://.+")
+
+
+def headers() -> Named[Pairs]:
+    """Headers of a request; a name may stand several times."""
+    return Named(check=lambda _, pairs: pairs)
+
+
+def paths(metavar: str, *, bare_names: bool) -> Many[Paths]:
+    """``NAME=PATH,…``: names with paths into a record.
+
+    Args:
+        metavar: As in ``Kind``.
+        bare_names: Whether a name alone stands for the field of that name.
+    """
+
+    def check(name: str, values: Sequence[str]) -> Paths:
+        try:
+            return parse_named_paths(values, bare_names=bare_names)
+        except PathError as error:
+            raise ConfigError([f"--{name}={error}"]) from error
+
+    return Many(check=check, metavar=metavar, pattern="[^|]+" if bare_names else "[^=|]+=[^|]+")
+
+
+def registry_urls() -> One[str]:
+    """A schema registry's URL, several with commas between them; one with a password in it is not shown."""
+
+    def check(name: str, value: str) -> str:
+        if mistakes := [f"--{name}: {problem}" for url in value.split(",") for problem in _url_problems(url.strip())]:
+            raise ConfigError(mistakes)
+        return value
+
+    return One(check=check, metavar="URL", pattern="https?://.+")
+
+
+def _url_problems(url: str) -> Iterator[str]:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield "give http://HOST:PORT or https://HOST:PORT"  # it may hold a password: it is not shown
+        return
+    if parts.username is not None or parts.password is not None:
+        yield "credentials do not belong into the URL; give --schema_registry_config 'basic.auth.user.info=${ENV}'"
+    elif parts.scheme not in ("http", "https") or not host:
+        yield f"{url}: give http://HOST:PORT or https://HOST:PORT"

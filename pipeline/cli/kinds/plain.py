@@ -1,0 +1,88 @@
+"""Kinds that are of no subject: text, choices, numbers, addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.cli.kinds.base import One, Switch
+from pipeline.cli.names import AUTO
+from pipeline.cli.nearest import nearest
+from transforms.errors import ConfigError
+
+SWITCH = Switch()
+
+_WHOLE_FROM_0 = r"\d{1,15}"
+_WHOLE_FROM_1 = r"[1-9]\d{0,14}"
+_ABOVE_0 = r"\d{1,12}(\.\d+)?|\.\d+"
+
+
+def text(metavar: str = "VALUE", pattern: str = ".+") -> One[str]:
+    """Any text."""
+    return One(check=lambda _, value: value, metavar=metavar, pattern=pattern)
+
+
+def choice(*choices: str) -> One[str]:
+    """One of a few words."""
+
+    def check(name: str, value: str) -> str:
+        if value not in choices:
+            raise ConfigError([f"--{name}={value}: {_one_of(value, choices)}"])
+        return value
+
+    return One(check=check, metavar="|".join(choices), pattern="|".join(choices), choices=choices)
+
+
+def whole(least: int = 1, most: int | None = None) -> One[int]:
+    """A whole number from ``least``, which is 0 or 1, to ``most``."""
+
+    def check(name: str, value: str) -> int:
+        if not re.fullmatch(_WHOLE_FROM_0, value) or int(value) < least or (most is not None and int(value) > most):
+            upper = f" and at most {most}" if most is not None else ""
+            raise ConfigError([f"--{name}={value}: give a whole number of at least {least}{upper}"])
+        return int(value)
+
+    return One(check=check, metavar="N", pattern=_WHOLE_FROM_1 if least else _WHOLE_FROM_0)
+
+
+def whole_or_auto() -> One[int | None]:
+    """A whole number from 1, or ``auto``, which becomes ``None``."""
+    number = whole()
+
+    def check(name: str, value: str) -> int | None:
+        return None if value == AUTO else number.check(name, value)
+
+    return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
+
+
+def seconds() -> One[float]:
+    """Seconds, above 0, fractions allowed."""
+
+    def check(name: str, value: str) -> float:
+        if not re.fullmatch(_ABOVE_0, value) or float(value) <= 0:
+            raise ConfigError([f"--{name}={value}: give a number above 0"])
+        return float(value)
+
+    return One(check=check, metavar="SECONDS", pattern=_ABOVE_0)
+
+
+def milliseconds() -> One[float]:
+    """Whole milliseconds from 1; the value is in seconds."""
+    number = whole()
+    return One(check=lambda name, value: number.check(name, value) / 1000, metavar="N", pattern=number.pattern)
+
+
+def host_port() -> One[str]:
+    """``HOST:PORT``."""
+    pattern = r"[^\s:/]+:\d{1,5}"
+
+    def check(name: str, value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ConfigError([f"--{name}={value}: give HOST:PORT"])
+        return value
+
+    return One(check=check, metavar="HOST:PORT", pattern=pattern)
+
+
+def _one_of(value: str, choices: Sequence[str]) -> str:
+    return f"use {', '.join(choices[:-1])} or {choices[-1]}{nearest(value, choices)}"

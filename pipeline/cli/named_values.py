@@ -1,0 +1,71 @@
+"""``NAME=VALUE`` items: from flags and from files of such lines, with ``${ENV}`` replaced. No message holds a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.cli.kinds.base import items
+from transforms.secret_manager import reference_problem
+
+
+class NamedValues:
+    """Reads the items of flags of the kind ``Named``.
+
+    Args:
+        environ: The environment.
+
+    Attributes:
+        mistakes: What was wrong, each with its cure.
+        variables: Where ``${ENV}`` was replaced (``"kafka_config sasl.password"``), to the variable's name.
+    """
+
+    def __init__(self, environ: Mapping[str, str]):
+        self.mistakes: list[str] = []
+        self.variables: dict[str, str] = {}
+        self._environ = environ
+
+    def of_flag(self, flag: str, given: object) -> list[tuple[str, str]]:
+        """Returns the pairs of a flag's items."""
+        found = []
+        for item in items(given):
+            key, equals, value = item.partition("=")
+            if equals and key.strip():
+                found.append((key.strip(), self._replaced(flag, key.strip(), value, f"--{flag} {key.strip()}")))
+            else:
+                self.mistakes.append(f"--{flag}: give NAME=VALUE (one without '=' came)")
+        return found
+
+    def of_file(self, flag: str, path: str) -> list[tuple[str, str]]:
+        """Returns the pairs of a file's lines, which ``--<flag>_file`` names."""
+        found = []
+        for number, line in _lines(path):
+            key, equals, value = line.partition("=")
+            where = f"--{flag}_file={path}, line {number}"
+            if equals and key.strip():
+                found.append((key.strip(), self._replaced(flag, key.strip(), value.strip(), where)))
+            else:
+                self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
+        return found
+
+    def _replaced(self, flag: str, key: str, value: str, where: str) -> str:
+        if problem := reference_problem(value):
+            self.mistakes.append(f"{where}: {problem}")
+
+        def replace(match: re.Match[str]) -> str:
+            variable = match.group(1)
+            self.variables[f"{flag} {key}"] = variable
+            if variable not in self._environ:
+                self.mistakes.append(f"{where}: the environment variable {variable} is not set")
+                return ""
+            return self._environ[variable]
+
+        return re.sub(r"\$\{(\w+)\}", replace, value)
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        text = line.strip()
+        if text and not text.startswith(("#", "!")):
+            yield number, text

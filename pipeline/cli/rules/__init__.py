@@ -1,0 +1,44 @@
+"""The rules of flags that depend on each other: named functions, all of which run, so that every mistake is reported.
+
+A rule takes the config and what was given, and yields what does not fit, each with its cure. A flag that merely does not fit
+a runner needs no rule: its row says so (``Flag.refused``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pipeline.cli.config import Config
+from pipeline.cli.flag import Flag, Values
+from pipeline.cli.rules import formats, librdkafka, model, runners, topics
+
+RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
+    topics.named,
+    topics.apart,
+    librdkafka.accepted,
+    model.class_names,
+    model.client_certificate,
+    formats.merged_records,
+    formats.fields_of_records,
+    formats.pass_through_or_merge,
+    formats.avro_schema,
+    formats.schema_registry,
+    formats.schema_registry_properties,
+    runners.workers_of_a_group,
+    runners.embedded_parts,
+    runners.flink,
+    runners.java,
+    runners.dataflow,
+)
+
+
+def broken_rules(config: Config, flags: Sequence[Flag], values: Values) -> list[str]:
+    """Returns what does not fit together, each with its cure.
+
+    Args:
+        config: The flags, typed.
+        flags: The table.
+        values: What was given.
+    """
+    found = [mistake for rule in RULES for mistake in rule(config, values)]
+    return found + list(runners.refusals(config, flags, values))

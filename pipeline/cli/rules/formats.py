@@ -1,0 +1,69 @@
+"""Rules of the records' formats and the schema registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.cli.config import Config
+from pipeline.cli.flag import Values
+from pipeline.cli.names import AUTO
+from transforms.errors import ConfigError, SecretError
+from transforms.formats.codecs import AVRO, DOCUMENTS, JSON, PROTOBUF
+from transforms.formats.readers import FRAMED
+
+
+def merged_records(config: Config, values: Values) -> Iterator[str]:
+    """The prediction is put into the record's JSON."""
+    if config.output_mode == "merge" and config.input_format not in (AUTO, JSON):
+        cure = "; name the fields to keep by --pass_through" if config.input_format in FRAMED else ""
+        yield f"--output_mode=merge: needs JSON records, but --input_format={config.input_format}{cure}"
+
+
+def fields_of_records(config: Config, values: Values) -> Iterator[str]:
+    """Paths lead into records that have fields."""
+    if config.input_format in (*DOCUMENTS, AUTO):
+        return
+    for name, paths in (("features", config.features), ("pass_through", config.pass_through)):
+        if paths:
+            yield f"--{name}: records of --input_format={config.input_format} have no fields; use json, avro or protobuf"
+
+
+def pass_through_or_merge(config: Config, values: Values) -> Iterator[str]:
+    """Both keep fields of the record."""
+    if config.pass_through and config.output_mode == "merge":
+        yield "--pass_through: --output_mode=merge writes the whole record already; leave one of them out"
+
+
+def avro_schema(config: Config, values: Values) -> Iterator[str]:
+    """Only Avro is read by it."""
+    if "avro_schema" in values.given and config.input_format != AVRO:
+        yield f"--avro_schema: is for --input_format=avro, not {config.input_format}"
+
+
+def schema_registry(config: Config, values: Values) -> Iterator[str]:
+    """Which formats need a registry, and which have a use for one."""
+    if "schema_registry" not in values.given:
+        if config.input_format == PROTOBUF:
+            yield "--input_format=protobuf: needs --schema_registry, by whose schemas the records are read"
+        if config.schema_registry_config:
+            yield "--schema_registry_config: needs --schema_registry"
+    elif config.input_format not in DOCUMENTS:
+        yield (
+            "--schema_registry: say by --input_format=avro, protobuf or json what is framed; it is "
+            f"{config.input_format} now"
+        )
+
+
+def schema_registry_properties(config: Config, values: Values) -> Iterator[str]:
+    """The registry's client takes its properties. Nothing is asked yet; of JSON the frame is taken off without a schema."""
+    registry = config.formats.registry
+    if registry is None or config.input_format not in FRAMED:
+        return
+    from transforms.formats.registry import Registry
+
+    try:
+        Registry(registry).close()
+    except ConfigError as error:
+        yield from error.mistakes
+    except SecretError as error:
+        yield f"--schema_registry_config: {error}"

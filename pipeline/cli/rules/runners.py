@@ -1,0 +1,86 @@
+"""Rules of the runners and of the two implementations of Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pipeline.cli.config import Config
+from pipeline.cli.flag import Flag, Values, Where
+from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PRISM
+from pipeline.runners.dataflow.options import dataflow_mistakes
+from pipeline.runners.flink import options as flink_options
+from transforms.kafka.beam.properties import java_problems
+
+
+def refusals(config: Config, flags: Sequence[Flag], values: Values) -> Iterator[str]:
+    """What the table says does not fit where this job runs."""
+    places = _places(config)
+    for row in flags:
+        value = values[row.name]
+        if row.name not in values.given or value == row.unset:
+            continue
+        for refusal in row.refused:
+            if refusal.where in places and refusal.value in (None, value):
+                shown = "" if value is True or row.secret else f"={values.given[row.name]}"
+                yield f"--{row.name}{shown}: {refusal.why.format(runner=config.runner)}"
+
+
+def _places(config: Config) -> set[Where]:
+    found = {
+        Where.NOT_DIRECT: not config.direct,
+        Where.FLINK: config.flink,
+        Where.DATAFLOW: config.runner == DATAFLOW,
+        Where.NATIVE: not config.with_java,
+        Where.JAVA: config.with_java,
+        Where.JAVA_ELSEWHERE: config.with_java and not config.workers_are_here,
+    }
+    return {where for where, here in found.items() if here}
+
+
+def workers_of_a_group(config: Config, values: Values) -> Iterator[str]:
+    """Several processes on one machine are members of one group."""
+    if config.workers > 1 and config.direct and config.assignment == "static":
+        yield "--workers: needs --assignment=group, by which the workers share the partitions"
+
+
+def embedded_parts(config: Config, values: Values) -> Iterator[str]:
+    """Embedded parts serve this machine only, and the broker no Java client."""
+    near = config.direct or config.runner == PRISM
+    if config.embedded_broker and not (config.direct or (near and not config.with_java)):
+        workers = "Java's client can't use" if config.with_java else f"{config.runner}'s workers can't reach"
+        yield f"--bootstrap_servers: {workers} an embedded broker; name a real one"
+    if config.embedded_model and not near:
+        yield f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI"
+
+
+def flink(config: Config, values: Values) -> Iterable[str]:
+    """What a Flink cluster needs."""
+    return flink_options.mistakes(config) if config.flink else ()
+
+
+def java(config: Config, values: Values) -> Iterator[str]:
+    """Where Beam's Java transforms run, and what they can promise."""
+    if not config.with_java:
+        return
+    if config.direct:
+        yield (
+            "--kafka_io=beam: on the DirectRunner nothing comes out of Beam's Java source before Kafka ends, which it never "
+            "does (https://github.com/apache/beam/issues/25114); use --runner=PrismRunner, or --kafka_io=native"
+        )
+    if config.flink:
+        yield (
+            "--kafka_io=beam: Beam's runner for Flink starts Java's worker by Docker, whatever the service offers, "
+            "and that was never run; use --kafka_io=native, which is exactly once there"
+        )
+    if config.delivery == EXACTLY_ONCE:
+        yield (
+            "--delivery=exactly_once: Beam has no exactly-once Kafka sink for Python; with --kafka_io=beam give "
+            "--delivery=at_least_once, or use --kafka_io=native"
+        )
+    for problem in java_problems(dict(config.kafka_properties)):
+        yield f"--kafka_config {problem}"
+
+
+def dataflow(config: Config, values: Values) -> Iterable[str]:
+    """What Dataflow needs, and what must not be seen there."""
+    return dataflow_mistakes(config, values.variables) if config.runner == DATAFLOW else ()
