@@ -1,11 +1,13 @@
-# Two commands are all a newcomer needs: `make demo` and `make test`. Both work in a fresh clone with Python 3.11.
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both work in a fresh clone with any of
+# the Pythons below.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUPPORTED := 3.13 3.12 3.11
+PYTHON ?= $(shell .ci/find-python $(SUPPORTED))
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
-.PHONY: demo test unit lint format bench memory kafka flink requirements clean
+.PHONY: demo test unit test-versions test-newest lint format bench memory kafka flink requirements clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m pipeline --runner=DirectRunner
@@ -15,6 +17,29 @@ test: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
 	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/test_kafka_broker.py $(PYTEST_ARGS)
+
+# What depends on Python or Beam: all but the real servers (in environments of their own), the images and the real broker.
+PORTABLE := --ignore=tests/integration --ignore=tests/servers --ignore=tests/deploy --ignore=tests/test_kafka_broker.py
+PYTHONS ?= $(SUPPORTED)
+
+test-versions:  ## the unit tests on each Python that is here, in environments of their own (PYTHONS="3.13 3.11")
+	@found=; for version in $(PYTHONS); do \
+	  python=$$(.ci/find-python $$version 2>/dev/null) || { echo "Python $$version is not here: skipped"; continue; }; \
+	  echo "Python $$version ($$python)"; found=yes; \
+	  $(MAKE) --no-print-directory .portable PYTHON=$$python VENV=.venv-$$version || exit 1; \
+	done; test -n "$$found" || .ci/find-python $(PYTHONS)
+
+# What setup.py allows, not what is locked. Beam's Java transforms stay at the locked version: their tests are not among these.
+test-newest:  ## the unit tests with the newest Beam, confluent-kafka and TensorFlow of the registry
+	$(MAKE) --no-print-directory .venv-newest/.uv VENV=.venv-newest
+	grep -v '^-c' requirements-dev.in | .venv-newest/bin/python -m uv pip install --quiet --upgrade -r - \
+	  -e '.[cli,embedded,schemaregistry,vertex,gcp]'
+	.venv-newest/bin/python -m uv pip list --quiet | grep -iE '^(apache-beam|confluent-kafka|tensorflow) '
+	.venv-newest/bin/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
+
+.PHONY: .portable
+.portable: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -37,17 +62,20 @@ kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with
 flink: $(VENV)/.installed-dev  ## a real Flink cluster to play with
 	$(BIN)/python -m tests.flink_cluster
 
-requirements: $(VENV)/.uv
-	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
-	  --no-emit-find-links requirements.in -o requirements.txt
-	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
-	  --no-emit-find-links requirements-dev.in -o requirements-dev.txt
-	$(UV) compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
-	  --no-emit-find-links requirements-service.in -o requirements-service.txt
+UPGRADE ?= --upgrade
+
+requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
+	for name in requirements requirements-dev requirements-service; do \
+	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
+	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
+	done
+	$(BIN)/python .ci/pin_extras.py requirements.txt requirements-dev.txt requirements-service.txt
 
 $(VENV)/.uv:
 	@echo "making $(VENV) …"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")'
+	@test -n "$(PYTHON)"
+	@$(PYTHON) -c 'import sys; found = "%d.%d" % sys.version_info[:2]; sys.exit(found not in "$(SUPPORTED)".split() and \
+	  f"Python {found} is not supported, only: $(SUPPORTED); make PYTHON=/path/to/one of them")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip --quiet --disable-pip-version-check install uv
 	@touch $@
@@ -63,4 +91,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

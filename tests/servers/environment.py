@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -41,10 +42,20 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             uv = [sys.executable, "-m", "uv"]
-            _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+            _run([*uv, "venv", "--quiet", "--clear", "--python", _python(), str(folder)])
             _run([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *requirements])
             done.touch()
     return folder
+
+
+def _python() -> str:
+    """Python 3.11: most of these servers install on no newer one."""
+    if platform.python_version_tuple()[:2] == ("3", "11"):
+        return sys.executable
+    found = subprocess.run([ROOT / ".ci" / "find-python", "3.11"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise ServerInstallError(f"the real servers need Python 3.11: {found.stderr}")
+    return found.stdout.strip()
 
 
 def _run(command: list[str]) -> None:
