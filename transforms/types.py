@@ -20,12 +20,6 @@ Header = tuple[str, bytes | None]
 
 Headers = list[Header]
 
-DEPLOYED_MODEL = "inference.deployed_model"
-"""Header of a prediction: the id of the deployed model that answered, where one endpoint has several (Vertex AI)."""
-
-DEPLOYED_MODEL_NAME = "inference.deployed_model_name"
-"""Header of a prediction: the name of that one."""
-
 STAGE_DECODE = "decode"
 STAGE_PREDICT = "predict"
 STAGE_ENCODE = "encode"

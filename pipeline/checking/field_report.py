@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.casting import Caster, FieldMismatch, describe, is_b64
 from transforms.formats.codecs import DOCUMENTS
 from transforms.formats.options import Paths
@@ -30,7 +31,9 @@ MAX_NAME = 60
 MAX_VALUE = 60
 MAX_KINDS = 3
 
-_UNREAD = ("Tombstone", "EmptyValue", "JsonError")
+_UNREAD = tuple(
+    kind.error_class for kind in (DeadLetterClass.TOMBSTONE, DeadLetterClass.EMPTY_VALUE, DeadLetterClass.JSON_ERROR)
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import confluent_kafka as ck
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.job import Job
-from transforms.encode.dead_letter import ERROR_CLASS, SOURCE
+from transforms.headers import ERROR_CLASS, SOURCE
 from transforms.kafka.beam.gate import Passed
 from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
 from transforms.kafka.stop import draining

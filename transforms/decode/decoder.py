@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import orjson
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.feature_paths import Features
 from transforms.decode.pass_through import PassThrough
 from transforms.errors import ContractError
@@ -34,7 +35,7 @@ from transforms.formats.codecs import (
 )
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED, open_reader
-from transforms.types import STAGE_DECODE, DecodedChunk, Failure, KafkaRecord, Segment, Signature
+from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
 
 if TYPE_CHECKING:
     from transforms.formats.schemas import FramedReader
@@ -165,7 +166,7 @@ class Decoder:
             try:
                 found.append(read(value))
             except FormatError as error:
-                chunk.failures[row] = Failure(STAGE_DECODE, error.error_class, str(error))
+                chunk.failures[row] = error.dead_letter_class.failure(str(error))
             except FieldMismatch as error:
                 chunk.failures[row] = _mismatch(error)
             else:
@@ -248,7 +249,7 @@ class Decoder:
             good = list(map(can_be_sent_on, documents))
             for row in itertools.compress(rows, (not g for g in good)):
                 message = "can't be sent on: nested too deeply, an integer beyond 64 bits, or half a surrogate pair"
-                chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", f"the JSON value {message}")
+                chunk.failures[row] = DeadLetterClass.FIELD_ERROR.failure(f"the JSON value {message}")
             rows = list(itertools.compress(rows, good))
             documents = list(itertools.compress(documents, good))
         if rows:
@@ -276,7 +277,7 @@ class Decoder:
                 continue
             if check is not None and not check(value):
                 message = f"the value ({len(value)} bytes) is not a serialized tf.Example with features"
-                chunk.failures[row] = Failure(STAGE_DECODE, "ExampleError", message)
+                chunk.failures[row] = DeadLetterClass.EXAMPLE_ERROR.failure(message)
                 continue
             rows.append(row)
             values.append(value)
@@ -363,13 +364,13 @@ def _joined(groups: list[_Group]) -> _Group:
 
 
 def _mismatch(error: FieldMismatch) -> Failure:
-    return Failure(STAGE_DECODE, "FieldError", str(error))
+    return DeadLetterClass.FIELD_ERROR.failure(str(error))
 
 
 def _missing(value: bytes | None) -> Failure:
     if value is None:
-        return Failure(STAGE_DECODE, "Tombstone", "the value is null (a tombstone), so there is nothing to predict from")
-    return Failure(STAGE_DECODE, "EmptyValue", "the value is empty (0 bytes)")
+        return DeadLetterClass.TOMBSTONE.failure("the value is null (a tombstone), so there is nothing to predict from")
+    return DeadLetterClass.EMPTY_VALUE.failure("the value is empty (0 bytes)")
 
 
 def _names(document: dict[str, Any]) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.codecs import UNKNOWN_INPUT, can_be_sent_on
-from transforms.types import STAGE_DECODE, DecodedChunk, Failure, Segment, Signature, TensorSpec
+from transforms.types import DecodedChunk, Segment, Signature, TensorSpec
 
 EXAMPLES_INPUT = "inputs"
 """The name that serialized ``tf.Example`` records go by where the signature declares no input of its own."""
@@ -48,7 +49,7 @@ class FeatureDecoder:
             try:
                 fields = self._fields(element)
             except FieldMismatch as error:
-                chunk.failures[row] = Failure(STAGE_DECODE, "FieldError", str(error))
+                chunk.failures[row] = DeadLetterClass.FIELD_ERROR.failure(str(error))
                 continue
             shapes = tuple([(name, array.dtype.str, array.shape) for name, array in fields.items()])
             rows, members = alike.setdefault(shapes, ([], []))

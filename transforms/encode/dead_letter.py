@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
+from transforms.headers import ERROR_ATTEMPTS, ERROR_CLASS, ERROR_MESSAGE, ERROR_STAGE, SOURCE, source_of
 from transforms.types import Failure, KafkaRecord, OutputRecord
-
-ERROR_STAGE = "inference.error.stage"
-ERROR_CLASS = "inference.error.class"
-ERROR_MESSAGE = "inference.error.message"
-ERROR_ATTEMPTS = "inference.error.attempts"
-SOURCE = "inference.source"
 
 MAX_MESSAGE_BYTES = 2000
 """A broker counts headers into ``max.message.bytes``: a long message must not make a dead letter too large to write."""
-
-
-def source_of(record: KafkaRecord) -> bytes:
-    """The value of the header ``inference.source``: ``topic/partition/offset``."""
-    return f"{record.topic}/{record.partition}/{record.offset}".encode()
 
 
 def dead_letter(record: KafkaRecord, failure: Failure, topic: str) -> OutputRecord:

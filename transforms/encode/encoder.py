@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from transforms.encode.dead_letter import SOURCE, dead_letter
+from transforms.dead_letter_classes import DeadLetterClass
+from transforms.encode.dead_letter import dead_letter
 from transforms.encode.labels import RANKED, Ranking
 from transforms.errors import ContractError
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.frame import FRAME_BYTES
 from transforms.formats.json_columns import Texts, column_texts
+from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
 from transforms.types import (
-    DEPLOYED_MODEL,
-    DEPLOYED_MODEL_NAME,
-    STAGE_ENCODE,
     AnsweredSegment,
     Failure,
     Header,
@@ -31,16 +30,10 @@ from transforms.types import (
     Signature,
 )
 
-MODEL = "inference.model"
-VERSION = "inference.version"
-LATENCY = "inference.latency_ms"
-ATTEMPTS = "inference.attempts"
-
 PREDICTION = "prediction"
 MERGE = "merge"
 OUTPUT_MODES = (PREDICTION, MERGE)
 
-_OURS = frozenset((MODEL, VERSION, SOURCE, LATENCY, ATTEMPTS, DEPLOYED_MODEL, DEPLOYED_MODEL_NAME))
 _BLANKS = b" \t\r\n"
 
 
@@ -131,13 +124,13 @@ class Encoder:
     def _encode_answer(self, chunk: PredictedChunk, answer: AnsweredSegment, written: list[OutputRecord | None]) -> None:
         rows, records = answer.rows, chunk.records
         texts, errors = self._texts(answer.outputs, len(rows))
-        error_class = "EncodeError" if self._ranking is None else "LabelError"
-        failures = {i: Failure(STAGE_ENCODE, error_class, why, answer.attempts) for i, why in errors.items()}
+        kind = DeadLetterClass.ENCODE_ERROR if self._ranking is None else DeadLetterClass.LABEL_ERROR
+        failures = {i: kind.failure(why, answer.attempts) for i, why in errors.items()}
         if chunk.carried is not None:
             texts = [_with_members(chunk.carried[row], text) for row, text in zip(rows, texts, strict=True)]
             if taken := sorted(self._pass_through.intersection(answer.outputs)) if self._ranking is None else []:
                 message = f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
-                failures = {i: Failure(STAGE_ENCODE, "FieldCollision", message, answer.attempts) for i in range(len(rows))}
+                failures = {i: DeadLetterClass.FIELD_COLLISION.failure(message, answer.attempts) for i in range(len(rows))}
         if self._merge:
             texts = self._merged(chunk, answer, texts, failures)
         limit = self._max_value_bytes
@@ -145,7 +138,7 @@ class Encoder:
             for i, text in enumerate(texts):
                 if len(text) > limit and i not in failures:
                     message = f"the prediction has {len(text)} bytes; at most {limit} are allowed"
-                    failures[i] = Failure(STAGE_ENCODE, "RecordTooLarge", message, answer.attempts)
+                    failures[i] = DeadLetterClass.RECORD_TOO_LARGE.failure(message, answer.attempts)
         topic, model = self._output_topic, self._model
         version = (VERSION, answer.version.encode())
         latency = (LATENCY, b"%.1f" % answer.latency_ms)
@@ -156,7 +149,7 @@ class Encoder:
             source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
             added = [model, version, source, latency, attempts, *answer.headers]
             if headers:  # of a chained pipeline the older ones go, so that there is one of each name
-                added = [header for header in headers if header[0] not in _OURS] + added
+                added = [header for header in headers if header[0] not in ON_PREDICTIONS] + added
             written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))
         for i, failure in failures.items():
             written[rows[i]] = dead_letter(records[rows[i]], failure, self._dead_letter_topic)
@@ -189,7 +182,7 @@ class Encoder:
                 document = parse_json(value) if chunk.documents is None else chunk.documents[row]
             except JsonError as error:
                 message = f"--output_mode=merge can't merge into this record: {error}"
-                failures.setdefault(i, Failure(STAGE_ENCODE, "MergeError", message, answer.attempts))
+                failures.setdefault(i, DeadLetterClass.MERGE_ERROR.failure(message, answer.attempts))
                 document = None
             if type(document) is not dict:
                 merged.append(b'{"input":%b,"prediction":%b}' % (value, text))
@@ -199,7 +192,7 @@ class Encoder:
                 merged.append(b'%b,"prediction":%b}' % (value[:-1], text))
                 if PREDICTION in document:
                     message = "the record already has a field 'prediction'; rename it, or use --output_mode=prediction"
-                    failures.setdefault(i, Failure(STAGE_ENCODE, "FieldCollision", message, answer.attempts))
+                    failures.setdefault(i, DeadLetterClass.FIELD_COLLISION.failure(message, answer.attempts))
         return merged
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import fastavro
 from fastavro import _read_py as read_in_python
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_schema import ParsedSchema, parse_avro_schema
 from transforms.formats.codecs import FormatError
 
@@ -33,7 +34,7 @@ _WRONG = {
 class AvroError(FormatError):
     """A value is not Avro of its schema."""
 
-    error_class = "AvroError"
+    dead_letter_class = DeadLetterClass.AVRO_ERROR
 
 
 class AvroReader:

@@ -13,6 +13,7 @@ from typing import Any
 
 import fastavro
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.codecs import FormatError
 
 _DECIMAL = "decimal"
@@ -21,7 +22,7 @@ _DECIMAL = "decimal"
 class SchemaError(FormatError):
     """A schema can't be read with; the message says why."""
 
-    error_class = "SchemaError"
+    dead_letter_class = DeadLetterClass.SCHEMA_ERROR
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

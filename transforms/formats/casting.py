@@ -50,7 +50,7 @@ BFLOAT16_OVERFLOW = np.uint32(0x7F7F8000).view(np.float32)
 _PIECE = 1 << 14  # arguments of one struct call: it copies them to a tuple, which for a batch of images is too much
 
 
-class FieldMismatch(ValueError):  # noqa: N818  # a condition of the record; becomes Failure(error_class="FieldError")
+class FieldMismatch(ValueError):  # noqa: N818  # a condition of the record; becomes DeadLetterClass.FIELD_ERROR
     """A field does not fit its input. The message names the field and both sides, never the value."""
 
 

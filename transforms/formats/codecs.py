@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
 from transforms.types import Signature, TensorSpec
 
@@ -42,16 +43,16 @@ class FormatError(ValueError):
     """A value is not what it should be. The message says where, and holds none of the value.
 
     Attributes:
-        error_class: Of the ``Failure`` that it becomes.
+        dead_letter_class: The class of the record's dead letter; each subclass has its own.
     """
 
-    error_class = "FormatError"
+    dead_letter_class: ClassVar[DeadLetterClass]
 
 
 class JsonError(FormatError):
     """A value is not JSON, or not usable."""
 
-    error_class = "JsonError"
+    dead_letter_class = DeadLetterClass.JSON_ERROR
 
 
 def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = False) -> str:

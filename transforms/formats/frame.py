@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.codecs import FormatError, parse_json
 
 FRAME_BYTES = 5
@@ -17,7 +18,7 @@ MAX_ID = (1 << 31) - 1
 class FrameError(FormatError):
     """The value does not begin with a schema registry's frame."""
 
-    error_class = "FrameError"
+    dead_letter_class = DeadLetterClass.FRAME_ERROR
 
 
 def schema_id(value: bytes) -> int:

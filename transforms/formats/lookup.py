@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ModelError, TransientError, UnavailableError
 from transforms.formats.codecs import FormatError
 from transforms.formats.registry import RegisteredSchema
@@ -28,7 +29,7 @@ TELL_AFTER_S = 1.0
 class RegistryUnavailableError(FormatError):
     """The registry could not be asked for the schema, for as long as is tried."""
 
-    error_class = "RegistryUnavailable"
+    dead_letter_class = DeadLetterClass.REGISTRY_UNAVAILABLE
 
 
 class SchemaSource(Protocol):

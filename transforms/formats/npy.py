@@ -13,6 +13,7 @@ import struct
 import numpy as np
 from numpy.lib import format as npy_format
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.casting import BFLOAT16_OVERFLOW, FLOAT_CODES, MAX_RANK, FieldMismatch
 from transforms.formats.codecs import FormatError, row_shape
 from transforms.types import TensorSpec
@@ -25,7 +26,7 @@ _MAX_HEADER_BYTES = 10_000  # NumPy's own limit: the header goes through Python'
 class NpyError(FormatError):
     """A value is not a whole ``.npy`` file that can be read without pickle."""
 
-    error_class = "NpyError"
+    dead_letter_class = DeadLetterClass.NPY_ERROR
 
 
 class NpyReader:

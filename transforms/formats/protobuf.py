@@ -20,6 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_schema import SchemaError
 from transforms.formats.codecs import FormatError
 
@@ -29,7 +30,7 @@ _MAX_INDEXES = 100  # deeper than protobuf itself lets messages nest
 class ProtobufError(FormatError):
     """A value is not Protobuf of its schema."""
 
-    error_class = "ProtobufError"
+    dead_letter_class = DeadLetterClass.PROTOBUF_ERROR
 
 
 class ProtobufReader:

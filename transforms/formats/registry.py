@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
 from transforms.formats.codecs import FormatError
 from transforms.formats.frame import MAX_ID
@@ -30,7 +31,7 @@ INSTALL = "install it by: pip install 'confluent-kafka[schemaregistry]'"
 class UnknownSchemaError(FormatError):
     """The registry has no schema of this id."""
 
-    error_class = "UnknownSchema"
+    dead_letter_class = DeadLetterClass.UNKNOWN_SCHEMA
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

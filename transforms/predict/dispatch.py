@@ -28,6 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import numpy as np
 
 from transforms.clients.base import ModelClient
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import (
     ConfigError,
     MalformedAnswerError,
@@ -42,7 +43,7 @@ from transforms.observe import observer
 from transforms.predict.batching import RowsResult, request_inputs
 from transforms.predict.limiter import Limiter
 from transforms.retry import RetryPolicy
-from transforms.types import STAGE_PREDICT, Answer, Failure, Signature
+from transforms.types import Answer, Signature
 
 HOLD = "hold"
 DEAD_LETTER = "dead_letter"
@@ -154,7 +155,7 @@ class Dispatcher:
                         suspect = answers_others
                         if not answers_others:
                             if self._options.on_unavailable == DEAD_LETTER:
-                                return [_failed(start, rows, attempts + failed, "Unavailable", error)]
+                                return [_failed(start, rows, attempts + failed, DeadLetterClass.UNAVAILABLE, error)]
                             if self._options.on_unavailable == FAIL:
                                 raise UnavailableError(f"the model server is down: {error}") from error
                             self._hold(token, error)
@@ -266,13 +267,13 @@ def _zeros(signature: Signature) -> Inputs | None:
     return inputs or None
 
 
-def _failed(start: int, rows: int, attempts: int, error_class: str, error: ModelError) -> RowsResult:
-    return RowsResult(start, rows, attempts, failure=Failure(STAGE_PREDICT, error_class, str(error), attempts))
+def _failed(start: int, rows: int, attempts: int, kind: DeadLetterClass, error: ModelError) -> RowsResult:
+    return RowsResult(start, rows, attempts, failure=kind.failure(str(error), attempts))
 
 
-def _class_of(error: ModelError) -> str:
+def _class_of(error: ModelError) -> DeadLetterClass:
     if isinstance(error, RejectedError):
-        return "Rejected"
+        return DeadLetterClass.REJECTED
     if isinstance(error, MalformedAnswerError):
-        return "MalformedAnswer"
-    return "ServerError"
+        return DeadLetterClass.MALFORMED_ANSWER
+    return DeadLetterClass.SERVER_ERROR

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from transforms.beam_files import BeamFiles
 from transforms.clients.base import ClientOptions
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.decoder import Decoder
 from transforms.decode.features import FeatureDecoder
 from transforms.errors import UnavailableError
@@ -19,7 +20,7 @@ from transforms.predict.ask import ask_until_served
 from transforms.predict.batching import CHUNK_BATCHES
 from transforms.predict.dispatch import DEAD_LETTER, DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
-from transforms.types import STAGE_PREDICT, Failure, KafkaRecord, PredictedChunk
+from transforms.types import KafkaRecord, PredictedChunk
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Scorer(Generic[T]):
     def add(self, element: object, tag: T) -> Iterator[tuple[T, Outcome]]:
         """Takes an element; yields the outcomes that are complete, in the order of the elements."""
         if self._down is not None:
-            yield tag, FailedElement(element, Failure(STAGE_PREDICT, "Unavailable", str(self._down), 1))
+            yield tag, FailedElement(element, DeadLetterClass.UNAVAILABLE.failure(str(self._down), 1))
             return
         if self._collected and isinstance(element, KafkaRecord) != isinstance(self._collected[0], KafkaRecord):
             yield from self._send()

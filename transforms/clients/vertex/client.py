@@ -28,7 +28,8 @@ from transforms.errors import (
     RejectedError,
     RequestTooLargeError,
 )
-from transforms.types import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME, METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
+from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
+from transforms.types import METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
 
 
 def parse(uri: str) -> VertexAddress:

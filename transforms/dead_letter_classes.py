@@ -1,0 +1,74 @@
+"""Every dead-letter class of this project: its name, the stage that fails, and why.
+
+The name is the header ``inference.error.class`` of a dead letter and ``Failure.error_class`` of a ``RunInference`` result.
+Names are stable: consumers filter by them. A new class is a member here. ``python -m transforms.reference`` has the table.
+Pipelines may write dead letters of classes of their own: ``DeadLetters`` takes a ``Failure`` with any name.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, Failure
+
+
+class DeadLetterClass(enum.Enum):
+    """A class of dead letters.
+
+    Attributes:
+        error_class: The name.
+        stage: The stage that fails: ``decode``, ``predict`` or ``encode``.
+        description: One sentence: what was wrong.
+    """
+
+    def __init__(self, name: str, stage: str, description: str):
+        self.error_class = name
+        self.stage = stage
+        self.description = description
+
+    def failure(self, message: str, attempts: int = 0) -> Failure:
+        """Returns the failure of one record.
+
+        Args:
+            message: What was wrong, where, and what was expected. Never the payload's bytes.
+            attempts: How many requests held the record.
+        """
+        return Failure(self.stage, self.error_class, message, attempts)
+
+    TOMBSTONE = "Tombstone", STAGE_DECODE, "The value is null (a tombstone)."
+    EMPTY_VALUE = "EmptyValue", STAGE_DECODE, "The value has no bytes."
+    JSON_ERROR = "JsonError", STAGE_DECODE, "The value is not JSON, or not UTF-8."
+    FIELD_ERROR = "FieldError", STAGE_DECODE, "A field is missing, or its type or shape does not fit the model's signature."
+    EXAMPLE_ERROR = "ExampleError", STAGE_DECODE, "The value is not a serialized `tf.Example` with features."
+    NPY_ERROR = "NpyError", STAGE_DECODE, "The value is not a `.npy` file, or one of a kind that is not read."
+    AVRO_ERROR = "AvroError", STAGE_DECODE, "The value does not have the form that its Avro schema describes."
+    PROTOBUF_ERROR = "ProtobufError", STAGE_DECODE, "The value does not have the form that its Protobuf schema describes."
+    FRAME_ERROR = "FrameError", STAGE_DECODE, "The value does not begin with a schema registry's frame."
+    SCHEMA_ERROR = "SchemaError", STAGE_DECODE, "The schema can't be used, or can't be read as the one of `--avro_schema`."
+    UNKNOWN_SCHEMA = "UnknownSchema", STAGE_DECODE, "The registry has no schema of the id in the frame."
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable", STAGE_DECODE, "The schema registry did not answer in time."
+    REJECTED = (
+        "Rejected",
+        STAGE_PREDICT,
+        "The model refuses this record, found by bisecting its batch; or the record alone is too large for the endpoint.",
+    )
+    MALFORMED_ANSWER = (
+        "MalformedAnswer",
+        STAGE_PREDICT,
+        "The server's answer to this record, and only to it, is unusable.",
+    )
+    SERVER_ERROR = "ServerError", STAGE_PREDICT, "The server fails on this record, and only on it."
+    UNAVAILABLE = (
+        "Unavailable",
+        STAGE_PREDICT,
+        "The server was down past the retry deadline, with `--on_unavailable=dead_letter`.",
+    )
+    FIELD_COLLISION = (
+        "FieldCollision",
+        STAGE_ENCODE,
+        "A name is taken: by a field `prediction` of the record, or by an output of the model.",
+    )
+    MERGE_ERROR = "MergeError", STAGE_ENCODE, "`--output_mode=merge` can't merge into this record: it is not JSON."
+    LABEL_ERROR = "LabelError", STAGE_ENCODE, "The outputs can't be ranked: no scores, a wrong number of them, or NaN."
+    ENCODE_ERROR = "EncodeError", STAGE_ENCODE, "An output has no JSON form."
+    RECORD_TOO_LARGE = "RecordTooLarge", STAGE_ENCODE, "The prediction has more bytes than the output topic takes."
