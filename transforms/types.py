@@ -182,11 +182,16 @@ class Answer:
             guarantees that each has exactly as many rows as the request, or raises ``MalformedAnswerError``.
         version: The version that answered, as text; empty if the server does not say.
         headers: What else the server says of who answered, as headers of the predictions.
+        unproven_outputs: Outputs that have as many rows as the request, perhaps by chance (``clients/wire/outputs.py``): ask
+            with one row before they are believed.
+        repeated_outputs: Outputs that have one value for the whole request, repeated for each row.
     """
 
     outputs: Mapping[str, Sequence[Any] | np.ndarray]
     version: str
     headers: tuple[Header, ...] = ()
+    unproven_outputs: tuple[str, ...] = ()
+    repeated_outputs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(slots=True)

@@ -20,6 +20,7 @@ probe; the first one that is answered closes the breaker (Nygard, "Release It!",
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import time
@@ -105,6 +106,8 @@ class Dispatcher:
         self._limiter = Limiter(options.max_in_flight)
         self._connected = False
         self._connecting = asyncio.Lock()
+        self._proven: set[str] = set()  # outputs without a declared shape that were seen to have one value a row
+        self._proving = asyncio.Lock()
         self._known_good: Inputs | None = None
         self._holding: set[object] = set()
 
@@ -190,8 +193,38 @@ class Dispatcher:
     async def _send(self, inputs: Inputs, rows: int, timeout_s: float) -> Answer:
         sent, sent_rows = request_inputs(self._signature, inputs, rows)
         answer = await self._client.predict(sent, sent_rows, timeout_s)
+        if not self._proven.issuperset(answer.unproven_outputs):
+            answer = await self._prove(answer, sent, sent_rows, timeout_s)
         if sent_rows != rows:
             answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
+        return answer
+
+    async def _prove(self, answer: Answer, inputs: Inputs, rows: int, timeout_s: float) -> Answer:
+        """Asks with one row, once, so that the client sees the outputs at a second request size.
+
+        Returns:
+            The answer, or a new one where the first had its rows by chance.
+
+        Raises:
+            MalformedAnswerError: Its rows can't be matched to the request's.
+        """
+        if self._signature.rows_per_request is not None:
+            raise MalformedAnswerError(
+                f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
+                "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"
+            )
+        async with self._proving:  # requests in flight at the same time wait for the first one's proof
+            if self._proven.issuperset(answer.unproven_outputs):
+                return answer
+            one_row = {name: values[:1] for name, values in inputs.items()}
+            by_chance = set(answer.unproven_outputs)
+            with contextlib.suppress(MalformedAnswerError):  # what the client learns from it shows in the next answer
+                by_chance.intersection_update((await self._client.predict(one_row, 1, timeout_s)).repeated_outputs)
+            self._proven.update(set(answer.unproven_outputs) - by_chance)
+        if by_chance:
+            answer = await self._client.predict(inputs, rows, timeout_s)
+            if by_chance.intersection(answer.unproven_outputs):
+                raise MalformedAnswerError(f"output {min(by_chance)}: its rows follow those of some requests only")
         return answer
 
     async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[RowsResult]:

@@ -103,8 +103,11 @@ def test_tables_and_defaults() -> None:
 def test_what_does_not_fit_the_rows_is_malformed() -> None:
     with pytest.raises(MalformedAnswerError, match="2 rows for a request of 4"):
         predict(KINDS_DIR, "halves", 4, x=floats(1, 2, 3, 4))
-    with pytest.raises(MalformedAnswerError, match="is a scalar"):
-        predict(KINDS_DIR, "total", 2, x=floats(1, 2))
+
+
+def test_a_scalar_output_is_one_value_for_the_whole_request() -> None:
+    answer = predict(KINDS_DIR, "total", 2, x=floats(1, 2))
+    assert {name: list(values) for name, values in answer.outputs.items()} == {answer.repeated_outputs[0]: [3, 3]}
 
 
 def test_content_that_the_model_refuses_is_rejected() -> None:

@@ -168,7 +168,7 @@ def test_a_batch_above_the_limit_is_split_and_a_record_above_it_a_dead_letter(st
     assert "this record alone makes a request of 16" in failed.failure.message
     answered = {o.start + i: text for o in outcomes if o.outputs for i, text in enumerate(o.outputs["predictions"])}
     assert answered == {index: text for index, text in enumerate(instances) if index != 17}
-    assert sum(stub.faults.batch_sizes) == 39  # each sent once, by the halves that fit
+    assert sum(stub.faults.batch_sizes) == 40  # each sent once, by the halves that fit, and one row as the proof
 
 
 # ---- is the endpoint there?

@@ -22,7 +22,7 @@ from transforms.clients.open_inference.tensors import datatype_of_array, from_co
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.outputs import OutputMatcher
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -69,6 +69,7 @@ class OipGrpcClient(ModelClient):
             model_name=address.model, model_version=address.version or ""
         ).SerializeToString()
         self._signature: Signature | None = None
+        self._matcher = OutputMatcher(self._where)
         self._bfloat16: frozenset[str] = frozenset()
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
@@ -83,7 +84,7 @@ class OipGrpcClient(ModelClient):
         inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
         metadata = describe(self._address, model.versions, inputs, outputs, config)
         specs = metadata.signature.inputs
-        self._signature = metadata.signature
+        self._signature = self._matcher.signature = metadata.signature
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
@@ -151,8 +152,7 @@ class OipGrpcClient(ModelClient):
         except DecodeError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        outputs = check_outputs(self._outputs(response), rows, self._signature, scalar_inputs, self._where)
-        return Answer(outputs, response.model_version)
+        return self._matcher.match(self._outputs(response), rows, scalar_inputs=scalar_inputs).answer(response.model_version)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""

@@ -31,7 +31,7 @@ from transforms.clients.open_inference.uri import OipAddress, parse_http
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.outputs import OutputMatcher
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -77,6 +77,7 @@ class OipHttpClient(ModelClient):
         self._connection = HttpConnection(self._where, address.secure, options)
         self._infer_url = yarl.URL(f"{address.model_url}/infer", encoded=True)
         self._signature: Signature | None = None
+        self._matcher = OutputMatcher(self._where)
         self._bfloat16: frozenset[str] = frozenset()
         self._binary = False
 
@@ -100,7 +101,8 @@ class OipHttpClient(ModelClient):
                     f"{self._where}: input {name} is {spec.dtype}, which has no form in JSON, and the server takes no "
                     f"binary tensors over REST; use oip+grpc://HOST:PORT/{self._address.model}"
                 )
-        self._signature, self._binary = metadata.signature, binary
+        self._signature = self._matcher.signature = metadata.signature
+        self._binary = binary
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
@@ -187,8 +189,7 @@ class OipHttpClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        checked = check_outputs(outputs, rows, self._signature, scalar_inputs, self._where)
-        return Answer(checked, version)
+        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""

@@ -25,7 +25,7 @@ from transforms.clients.saved_model.store import STORE, ModelStore
 from transforms.clients.saved_model.uri import SavedModelAddress
 from transforms.clients.saved_model.uri import parse as parse_saved_model
 from transforms.clients.tf_runtime.serving_error import ServingError
-from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.status_codes import from_grpc_code
 from transforms.errors import MalformedAnswerError, RejectedError, TransientError, UnavailableError
 from transforms.types import Answer, ModelMetadata, Signature
@@ -67,6 +67,7 @@ class SavedModelClient(ModelClient):
         self._key = (self._address.path, self._address.version, self._address.tags, loader.files)
         self._model: SharedModel | None = None
         self._signature: Signature | None = None
+        self._matcher = OutputMatcher(self._where)
         self._waiting: set[asyncio.Future[Any]] = set()
         self._closed = False
 
@@ -101,10 +102,11 @@ class SavedModelClient(ModelClient):
             raise RejectedError(f"{self._where}: {error}") from error
         except ValueError as error:
             raise MalformedAnswerError(f"{self._where}: the answer does not have the outputs asked for") from error
-        by_example = signature.takes_examples
-        scalar_inputs = not by_example and not any(array.ndim for array in inputs.values())
-        checked = check_outputs(outputs, rows, None if by_example else signature, scalar_inputs, self._where)
-        return Answer(checked, version)
+        if signature.takes_examples:
+            return Answer(check_results(outputs, rows, self._where), version)
+        self._matcher.signature = signature
+        scalar_inputs = not any(array.ndim for array in inputs.values())
+        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version)
 
     async def close(self) -> None:
         """Lets go of the model; requests in flight end with ``UnavailableError``."""

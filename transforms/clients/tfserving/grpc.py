@@ -16,7 +16,7 @@ from transforms.clients.tfserving import messages
 from transforms.clients.tfserving.uri import ModelAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import check_outputs, classification_outputs
+from transforms.clients.wire.outputs import OutputMatcher, check_results, classification_outputs
 from transforms.clients.wire.status_codes import from_grpc_code
 from transforms.clients.wire.tensorflow import signature as signatures
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
@@ -60,7 +60,7 @@ class TfServingGrpcClient(ModelClient):
         self._address = address
         self._where = str(address)
         self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc_code)
-        self._signature: Signature | None = None
+        self._matcher = OutputMatcher(self._where)
         self._method = messages.PREDICT
         self._use_signature(None)
 
@@ -70,7 +70,7 @@ class TfServingGrpcClient(ModelClient):
         spec = messages.ModelSpec(signature_name=name, **self._version_choice())
         # Serialized messages can be concatenated: this one and then the inputs make a request.
         self._request_head = messages.PredictRequest(model_spec=spec).SerializeToString()
-        self._signature = signature
+        self._matcher.signature = signature
         if signature is not None:
             self._method = {METHOD_CLASSIFY: messages.CLASSIFY, METHOD_REGRESS: messages.REGRESS}.get(
                 signature.method, messages.PREDICT
@@ -128,9 +128,7 @@ class TfServingGrpcClient(ModelClient):
         tensors = response.outputs
         outputs = {name: read_tensor(tensors[name], name) for name in sorted(tensors)}
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        return Answer(
-            check_outputs(outputs, rows, self._signature, scalar_inputs, self._where), _version(response.model_spec)
-        )
+        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(_version(response.model_spec))
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -167,7 +165,7 @@ class TfServingGrpcClient(ModelClient):
             outputs = classification_outputs(pairs)
         else:
             outputs = {"value": np.array([row.value for row in response.result.regressions], np.float32)}
-        return Answer(check_outputs(outputs, rows, None, False, self._where), _version(response.model_spec))
+        return Answer(check_results(outputs, rows, self._where), _version(response.model_spec))
 
     async def close(self) -> None:
         """Closes the connection; requests in flight end with ``UnavailableError``."""

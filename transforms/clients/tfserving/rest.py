@@ -24,7 +24,7 @@ from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import clean, from_http_status
 from transforms.clients.wire.tensorflow import signature as signatures
@@ -82,6 +82,7 @@ class TfServingRestClient(ModelClient):
     ):
         self._address = address
         self._where = str(address)
+        self._matcher = OutputMatcher(self._where)
         self._base = address.base_url
         self._http = HttpConnection(self._where, address.secure, options, now)
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
@@ -114,6 +115,7 @@ class TfServingRestClient(ModelClient):
                     f"use grpc://HOST:PORT/{self._address.model}"
                 )
         self._signature, self._signature_name = signature, signature.name
+        self._matcher.signature = signature
         self._predict_url = yarl.URL(self._base + _METHODS.get(signature.method, ":predict"), encoded=True)
         self._version.read(version)
         return ModelMetadata(self._address.model, version, signature)
@@ -150,15 +152,15 @@ class TfServingRestClient(ModelClient):
         if isinstance(document, dict) and "error" in document:
             raise RejectedError(f"{self._where}: {clean(_error_text(answer))}")
         try:
-            outputs = (
-                bodies.read_results(document, signature.method)
-                if signature is not None and examples
-                else read_outputs(document, signature)
-            )
+            if signature is not None and examples:
+                results = bodies.read_results(document, signature.method)
+                return Answer(check_results(results, rows, self._where), self._version.name)
+            outputs = read_outputs(document, signature)
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
-        scalar_inputs = signature is not None and not examples and not any(array.ndim for array in inputs.values())
-        return Answer(check_outputs(outputs, rows, None, scalar_inputs, self._where), self._version.name)
+        scalar_inputs = signature is not None and not any(array.ndim for array in inputs.values())
+        # The dtypes were checked when the JSON values were read.
+        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs, check_dtypes=False).answer(self._version.name)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""

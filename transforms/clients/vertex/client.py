@@ -21,7 +21,7 @@ from transforms.clients.vertex.uri import REST, VertexAddress
 from transforms.clients.vertex.uri import parse as parse_uri
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import Outputs, check_outputs
+from transforms.clients.wire.outputs import Matched, OutputMatcher
 from transforms.errors import (
     MalformedAnswerError,
     NotServedError,
@@ -75,6 +75,7 @@ class VertexClient(ModelClient):
     def __init__(self, address: VertexAddress, transport: Transport):
         self._address, self._transport = address, transport
         self._where = str(address)
+        self._matcher = OutputMatcher(self._where)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. There is no signature to ask for: ``known`` is False.
@@ -101,7 +102,7 @@ class VertexClient(ModelClient):
         headers: list[Header] = [(DEPLOYED_MODEL, answered.deployed_model.encode())] if answered.deployed_model else []
         if answered.model_name:
             headers.append((DEPLOYED_MODEL_NAME, answered.model_name.encode()))
-        return Answer(self._outputs(answered, rows), answered.version, tuple(headers))
+        return self._outputs(answered, rows).answer(answered.version, tuple(headers))
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -126,12 +127,12 @@ class VertexClient(ModelClient):
             )
         return body
 
-    def _outputs(self, reply: Reply, rows: int) -> Outputs:
+    def _outputs(self, reply: Reply, rows: int) -> Matched:
         try:
             outputs = read_outputs({"predictions": reply.predictions}, None)
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
-        return check_outputs(outputs, rows, None, False, self._where)
+        return self._matcher.match(outputs, rows)
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""

@@ -1,56 +1,165 @@
-"""What both of TensorFlow Serving's protocols check of an answer before it counts as one."""
+"""Matches the outputs of an answer to the rows of its request; a protocol's client calls it for every answer.
+
+Which rows an output belongs to is never guessed:
+
+| declared shape of the output | what the output is |
+|---|---|
+| first dimension free (``[-1, …]``), or the fixed batch size of the model | one value a row |
+| scalar, or another fixed first dimension (``[2]``) | one value for the whole request; repeated for each row |
+| none (no signature, an undeclared output, unknown rank), or one that the answer contradicts | see below |
+
+Where the declaration does not say, the number of rows must follow the request's at two different request sizes. Until then
+the output is *unproven*: the client says so in ``Answer.unproven_outputs``, and the caller asks again with one row. The same
+number of rows at two sizes is one value for the whole request. A request of one row proves itself: its answer has no other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from transforms.errors import MalformedAnswerError
-from transforms.types import Signature
+from transforms.types import Answer, Header, Signature, TensorSpec
 
 Outputs = dict[str, Sequence[Any] | np.ndarray]
 
 
-def check_outputs(
-    outputs: Mapping[str, Sequence[Any] | np.ndarray],
-    rows: int,
-    signature: Signature | None,
-    scalar_inputs: bool,
-    where: str,
-) -> Outputs:
-    """Returns the outputs with one row for each row of the request.
+class Matched(NamedTuple):
+    """The outputs of one answer, matched to the rows of its request.
 
-    A signature without a batch dimension (scalar inputs, or none at all) answers for the one row: each output is wrapped
-    in a row. Otherwise a scalar is taken for the answer of a single row, and every output must have the rows of the request.
+    Attributes:
+        outputs: Output name to one value a row.
+        unproven: Names of outputs that have as many rows as the request, perhaps by chance.
+        repeated: Names of outputs that have one value for the whole request, which stands in every row now.
+    """
+
+    outputs: Outputs
+    unproven: tuple[str, ...]
+    repeated: tuple[str, ...]
+
+    def answer(self, version: str, headers: tuple[Header, ...] = ()) -> Answer:
+        """Returns the answer made of them."""
+        return Answer(self.outputs, version, headers, self.unproven, self.repeated)
+
+
+class OutputMatcher:
+    """What is known of one model's outputs. Belongs to one client.
 
     Args:
-        outputs: Output name to its values.
-        rows: How many rows were sent.
-        signature: The signature, if it is known: its outputs' dtypes must be answered, at least in kind.
-        scalar_inputs: Whether no input has a dimension.
-        where: The model and its address, for the message.
+        where: The model and its address, for messages.
 
-    Raises:
-        MalformedAnswerError: They can't be matched to the rows of the request, or are of another kind of dtype.
+    Attributes:
+        signature: The signature, if it is known.
     """
-    if not outputs:
-        raise MalformedAnswerError(f"{where}: the answer has no outputs")
-    checked: Outputs = {}
-    for name, values in outputs.items():
-        if isinstance(values, np.ndarray):
-            if signature is not None and name in signature.outputs:
-                _check_kind(name, values.dtype, signature.outputs[name].dtype, where)
-            if rows == 1 and (scalar_inputs or values.ndim == 0):
-                checked[name] = values[np.newaxis]
-                continue
-            if values.ndim == 0:
-                raise MalformedAnswerError(f"{where}: output {name} is a scalar, without a batch dimension, for {rows} rows")
-        if len(values) != rows:
-            raise MalformedAnswerError(f"{where}: output {name} has {len(values)} rows for a request of {rows}")
-        checked[name] = values
-    return checked
+
+    def __init__(self, where: str):
+        self._where = where
+        self.signature: Signature | None = None
+        self._row_counts: dict[str, dict[int, int | None]] = {}  # undeclared output → rows of a request → rows of the output
+        self._contradicted: set[str] = set()  # declared, but an answer had another number of rows
+
+    def match(
+        self,
+        outputs: Mapping[str, Sequence[Any] | np.ndarray],
+        rows: int,
+        *,
+        scalar_inputs: bool = False,
+        check_dtypes: bool = True,
+    ) -> Matched:
+        """Returns the outputs with one row for each row of the request.
+
+        A signature without a batch dimension (scalar inputs, or none at all) answers for the one row: each output is wrapped
+        in a row.
+
+        Args:
+            outputs: Output name to its values.
+            rows: How many rows were sent.
+            scalar_inputs: Whether no input has a dimension.
+            check_dtypes: Whether the outputs must be of the declared dtypes, at least in kind.
+
+        Raises:
+            MalformedAnswerError: They can't be matched to the rows of the request, or are of another kind of dtype.
+        """
+        if not outputs:
+            raise MalformedAnswerError(f"{self._where}: the answer has no outputs")
+        declared = self.signature.outputs if self.signature is not None else {}
+        matched: Outputs = {}
+        unproven: list[str] = []
+        repeated: list[str] = []
+        mistakes: list[str] = []
+        for name, values in outputs.items():  # all of them, also behind a mistake: each teaches something
+            spec = declared.get(name)
+            if check_dtypes and spec is not None and isinstance(values, np.ndarray):
+                _check_kind(name, values.dtype, spec.dtype, self._where)
+            count = _row_count(values)
+            if rows == 1 and isinstance(values, np.ndarray) and (scalar_inputs or count is None):
+                matched[name] = values[np.newaxis]
+            elif self._is_of_request(name, spec, count, rows):
+                matched[name] = _repeated(values, rows)
+                repeated.append(name)
+            elif count == rows:
+                matched[name] = values
+                if rows > 1 and not self._is_per_row(name, spec):
+                    unproven.append(name)
+            else:
+                mistakes.append(self._mistake(name, spec, count, rows))
+        if mistakes:
+            raise MalformedAnswerError(f"{self._where}: {mistakes[0]}")
+        return Matched(matched, tuple(unproven), tuple(repeated))
+
+    def _is_of_request(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> bool:
+        """Whether an output is one value for the whole request: by its declared shape, or by what was answered so far."""
+        shape = spec.shape if spec is not None else None
+        if shape is not None and self._has_no_batch(shape):
+            if count == (shape[0] if shape else None):
+                return True
+            self._contradicted.add(name)
+        elif shape is not None and name not in self._contradicted:
+            if count != rows:
+                self._contradicted.add(name)
+                self._row_counts.pop(name, None)
+            return False
+        counts = self._row_counts.setdefault(name, {})
+        counts[rows] = count
+        return len(counts) > 1 and len(set(counts.values())) == 1
+
+    def _is_per_row(self, name: str, spec: TensorSpec | None) -> bool:
+        """Whether an output that has as many rows as its request has them for sure."""
+        declared = spec is not None and spec.shape is not None and not self._has_no_batch(spec.shape)
+        if declared and name not in self._contradicted:
+            return True
+        counts = self._row_counts.get(name, {})
+        proven = len(counts) > 1 and all(sent == came for sent, came in counts.items())
+        if proven and declared:
+            self._contradicted.discard(name)  # the answer that did not fit was a fault of the server
+        return proven
+
+    def _has_no_batch(self, shape: tuple[int, ...]) -> bool:
+        batch = self.signature.rows_per_request if self.signature is not None else None
+        return not shape or (shape[0] >= 0 and shape[0] != batch)
+
+    def _mistake(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> str:
+        """The message; forgets what was learnt of the output where answers contradict each other."""
+        counts = self._row_counts.get(name, {})
+        if len(counts) > 1:
+            self._row_counts[name] = {rows: count}
+        if count is None:
+            return f"output {name} is a scalar, without a batch dimension, for {rows} rows"
+        shape = f", declared {spec}," if spec is not None else ""
+        return f"output {name}{shape} has {count} rows for a request of {rows}"
+
+
+def _row_count(values: Sequence[Any] | np.ndarray) -> int | None:
+    """The first dimension; ``None`` for a scalar."""
+    return None if isinstance(values, np.ndarray) and values.ndim == 0 else len(values)
+
+
+def _repeated(values: Sequence[Any] | np.ndarray, rows: int) -> Sequence[Any] | np.ndarray:
+    if isinstance(values, np.ndarray):
+        return np.broadcast_to(values, (rows, *values.shape))
+    return [values] * rows
 
 
 def _check_kind(name: str, dtype: np.dtype[Any], declared: str, where: str) -> None:
@@ -70,6 +179,20 @@ _NUMPY = {
         *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     )
 }
+
+
+def check_results(outputs: Mapping[str, Sequence[Any] | np.ndarray], rows: int, where: str) -> Outputs:
+    """Returns outputs whose protocol has one entry a row (Classify, Regress), if there are as many as rows.
+
+    Raises:
+        MalformedAnswerError: There are more or fewer, or no outputs at all.
+    """
+    if not outputs:
+        raise MalformedAnswerError(f"{where}: the answer has no outputs")
+    for name, values in outputs.items():
+        if len(values) != rows:
+            raise MalformedAnswerError(f"{where}: output {name} has {len(values)} rows for a request of {rows}")
+    return dict(outputs)
 
 
 def classification_outputs(rows: Sequence[Sequence[tuple[str, float]]]) -> Outputs:
