@@ -1,11 +1,11 @@
 """Beam transforms that score a Kafka topic with a model server, exactly once.
 
-What is for other people's pipelines can be imported from here:
+The names for use in other Beam pipelines can be imported from here:
 
     from transforms import DeadLetters, Encode, KafkaConfig, Predict, ReadFromKafka, WriteToKafka
     from transforms.handlers import TFServingModelHandler   # for Beam's own RunInference
 
-Each is loaded when it is first asked for, so that importing the package stays cheap.
+Each name is loaded at its first use, so importing the package is cheap.
 
 Imports run one way: ``pipeline -> transforms.* -> transforms.clients -> types, errors``.
 """

@@ -1,4 +1,4 @@
-"""Models in the worker from any file system that Beam reads: ``gs://``, ``s3://``, ``hdfs://`` …
+"""Model files for ``saved_model://``, read through Beam's file systems: ``gs://``, ``s3://``, ``hdfs://`` …
 
 open_client("saved_model://gs://bucket/models/fraud", ClientOptions(model_files=BeamFiles()))
 """
@@ -16,9 +16,9 @@ from transforms.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BeamFiles:
-    """``ModelFiles`` over Beam's ``FileSystems``, which find the file system by the path's scheme. Picklable.
+    """``ModelFiles`` over Beam's ``FileSystems``, which choose the file system by the path's scheme. Picklable.
 
-    Beam is imported when the first file is looked for, so that checking a URI stays quick.
+    Beam is imported at the first access to a file, so that checking a URI stays quick.
     """
 
     def listing(self, folder: str) -> dict[str, int]:
@@ -29,7 +29,7 @@ class BeamFiles:
         with _translated(folder):
             [matched] = FileSystems.match([base + "**"])
             sizes = {found.path.removeprefix(base): int(found.size_in_bytes) for found in matched.metadata_list}
-        # Object stores have markers for folders, names that end with a slash; and a name may hold anything, also "..".
+        # Object stores mark folders by names that end with a slash. An object's name may also contain "..".
         return {name: size for name, size in sizes.items() if _is_file_below(name)}
 
     def copy(self, folder: str, target: Path) -> None:
@@ -56,7 +56,7 @@ def _is_file_below(name: str) -> bool:
 
 @contextmanager
 def _translated(folder: str) -> Iterator[None]:
-    """Turns what Beam's file systems raise, each its own vendor's errors, into those that ``ModelFiles`` promises."""
+    """Translates the errors of Beam's file systems, which differ by vendor, into those that ``ModelFiles`` documents."""
     from apache_beam.io.filesystem import BeamIOError
 
     try:
@@ -71,12 +71,12 @@ def _translated(folder: str) -> Iterator[None]:
         scheme = folder.partition("://")[0]
         cure = f"pip install 'kafka-model-scoring[{_EXTRAS.get(scheme, scheme)}]'" if scheme in _EXTRAS else _OTHERS
         raise ConfigError([f"--model: Beam has no file system for {scheme}:// here: {cure}"]) from error
-    except Exception as error:  # a vendor's own, of whichever file system it is
+    except Exception as error:  # each file system's vendor has exception classes of its own
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _cause(error: Exception) -> str:
-    """What happened in the end: Beam puts errors into dictionaries by pattern, within one another."""
+    """The text of the innermost error: a ``BeamIOError`` holds further errors in a dictionary by pattern."""
     from apache_beam.io.filesystem import BeamIOError
 
     if isinstance(error, BeamIOError) and error.exception_details:

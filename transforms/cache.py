@@ -1,4 +1,4 @@
-"""Where files that were downloaded or built are kept between runs."""
+"""The folder in which downloaded and built files are kept between runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 CACHE_VARIABLE = "KAFKA_MODEL_SCORING_CACHE"
-"""The environment variable that names the folder; by default it is ``kafka-model-scoring`` in the user's cache folder."""
+"""Environment variable that names the folder. Default: ``kafka-model-scoring`` in the user's cache folder."""
 
 
 def cache_folder() -> Path:
-    """Returns the folder; it need not exist yet."""
+    """Returns the folder, which may not exist yet."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given)

@@ -1,6 +1,4 @@
-"""A server that runs as a child of this process: waited for until it answers, its log shown if it does not, ended with
-us.
-"""
+"""Runs a server as a child process: waits until it accepts connections, shows its log if it does not, ends it with us."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ LOG_LINES = 15
 
 
 def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nobody listens on now."""
+    """Returns a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -32,12 +30,12 @@ def child_server(command: Sequence[str], port: int, what: str) -> Iterator[subpr
     """Runs a server while the block runs.
 
     Args:
-        command: The command.
-        port: Where it will listen, on this machine.
-        what: What it is, for messages.
+        command: The server's command line.
+        port: The port on this machine that it will listen on.
+        what: What error messages call the server.
 
     Raises:
-        ContractError: It can't be run, ended, or does not listen within a minute; shows the end of its log.
+        ContractError: The server can't be run, ended, or does not listen within a minute. Shows the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="kafka-model-scoring-") as folder:
         log = Path(folder, "log")
@@ -48,11 +46,11 @@ def child_server(command: Sequence[str], port: int, what: str) -> Iterator[subpr
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
-                    start_new_session=True,  # Ctrl-C is for us: what is in flight has to be written still
+                    start_new_session=True,  # Ctrl-C must reach us only: the server is still needed while we drain
                 )
             except OSError as error:
                 raise ContractError(f"{what} can't be run: {error}") from error
-        # Ends it when this process ends in any way, kill -9 too: the watcher's input closes without a line.
+        # The watcher kills the server if this process dies, even by kill -9: its standard input then ends without a line.
         watcher = subprocess.Popen(
             ["sh", "-c", 'read -r _ || kill -9 "$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
         )

@@ -1,7 +1,7 @@
 """Coders of the chunks that travel between the stages.
 
-Inside a fused stage nothing is encoded, but Beam's engines sample the size of elements, and the default coder pickles a
-whole chunk to learn it (7% of a busy worker's time, seen by py-spy). These pickle only where a chunk crosses a process.
+Inside a fused stage nothing is encoded, but Beam's runners sample the size of elements. The default coder pickles the whole
+chunk to measure it: 7% of a busy worker's time (py-spy). These coders pickle only where a chunk moves to another process.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from apache_beam.coders import coder_impl
 from transforms.types import DecodedChunk, KafkaRecord, OutputRecord, PredictedChunk
 
 ASSUMED_BYTES = 65_536
-"""What a chunk is said to weigh, for Beam's metrics."""
+"""The size in bytes that is reported to Beam for every chunk."""
 
 
 class RecordChunk(list[KafkaRecord]):
-    """Records as they were polled, in the order of every partition."""
+    """A chunk of records as they were polled, each partition in the order of its offsets."""
 
 
 class OutputChunk(list[OutputRecord]):
-    """Records to write, in the order of the input."""
+    """A chunk of records to write, in the order of the input."""
 
 
 class ChunkCoder(coders.Coder):
-    """Pickles; says a fixed size without doing so."""
+    """Coder of chunks: pickles them, and estimates their size by a constant instead of by pickling."""
 
     def encode(self, chunk: object) -> bytes:
-        """Pickles; where Beam asks for bytes outside of a stage, as ``Create`` does."""
+        """Pickles a chunk. Beam calls this outside of stages, for example in ``Create``."""
         return _dump(chunk)
 
     def decode(self, encoded: bytes) -> Any:
-        """Unpickles; see ``encode``."""
-        return pickle.loads(encoded)  # noqa: S301  # what this job has pickled
+        """Unpickles a chunk; see ``encode``."""
+        return pickle.loads(encoded)  # noqa: S301  # pickled by this job
 
     def _create_impl(self) -> coder_impl.CoderImpl:
         return coder_impl.CallbackCoderImpl(_dump, pickle.loads, lambda _, nested=False: ASSUMED_BYTES)
 
     def is_deterministic(self) -> bool:
-        """A chunk is nobody's key."""
+        """Chunks are not usable as keys."""
         return False
 
     def to_type_hint(self) -> Any:

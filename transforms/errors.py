@@ -1,4 +1,4 @@
-"""What can happen to the job, as exceptions. What can happen to a record is a value: ``types.Failure``.
+"""The exceptions: what can happen to the job. What can happen to one record is a value instead: ``types.Failure``.
 
     ScoringError
     ├── ConfigError             wrong flags, all of them together              exit status 2
@@ -8,10 +8,10 @@
     │   └── FencedError         a newer process of the same instance took over
     └── ModelError              one request failed; raised by clients only
         ├── TransientError      try again: overload, time-out, 5xx
-        │   ├── UnavailableError   nobody answers
-        │   └── ModelFailedError   the server is there, its model failed on this: for its content, perhaps
+        │   ├── UnavailableError   no server answers at the address
+        │   └── ModelFailedError   the server answers, but its model failed on this request, perhaps for its content
         ├── RejectedError       refused for its content: bisect the batch
-        │   └── RequestTooLargeError   above the server's limit, and so never sent
+        │   └── RequestTooLargeError   more bytes than the server takes
         ├── MalformedAnswerError   short, long or unreadable answer
         └── NotServedError      unknown model, version or signature; not allowed
 
@@ -29,7 +29,7 @@ class ScoringError(Exception):
 
 
 class ConfigError(ScoringError):
-    """Wrong flags. Carries every mistake found, each naming its flag and the cure."""
+    """The flags are wrong. Carries every mistake found; each names its flag and the cure."""
 
     def __init__(self, mistakes: Sequence[str]):
         self.mistakes = tuple(mistakes)
@@ -48,7 +48,7 @@ class SecretError(ScoringError):
 
 
 class KafkaError(ScoringError):
-    """Kafka refused something that trying again does not cure."""
+    """A Kafka error that a retry does not cure."""
 
 
 class FencedError(KafkaError):
@@ -72,14 +72,14 @@ class TransientError(ModelError):
 
 
 class UnavailableError(TransientError):
-    """Nobody answers at the address: refused, reset, not resolved."""
+    """No server answers at the address: connection refused or reset, or the host name is not resolved."""
 
 
 class ModelFailedError(TransientError):
     """The server says that its model failed on this request: its code raised, or its process ended.
 
-    For the content of the request, perhaps: but a server which puts the requests of several together lets all of them fail
-    for one, and a model may fail for want of memory. So it is tried again, like any other.
+    The request's content may be the cause, but need not be: a server that batches the requests of several clients fails all
+    of them for one, and a model may run out of memory. So the request is tried again, like after any transient error.
     """
 
 
@@ -88,7 +88,7 @@ class RejectedError(ModelError):
 
 
 class RequestTooLargeError(RejectedError):
-    """The request has more bytes than the server takes; with several rows in it, fewer may fit."""
+    """The request has more bytes than the server takes. If it has several rows, a smaller request may fit."""
 
 
 class MalformedAnswerError(ModelError):

@@ -1,27 +1,30 @@
-"""Keeping the source alive while a bundle waits for a server: for the model server's sake, or the schema registry's."""
+"""The bundle guard: keeps the Kafka source alive while a bundle waits for the model server or the schema registry."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 CHECK_S = 0.25
-"""How often a bundle that waits for a server looks whether it is still worth waiting."""
+"""Seconds between two checks of a waiting bundle whether it can still be committed."""
 
 
 class BundleGuard(Protocol):
-    """Keeps the source alive while a bundle waits; picklable."""
+    """Keeps the source alive while a bundle waits. Must be picklable.
+
+    ``SessionGuard`` is the one for ``ReadFromKafka``: it polls Kafka, so that the process stays a member of the group.
+    """
 
     def keep_alive(self) -> bool:
-        """Called every ``CHECK_S`` while waiting.
+        """Called every ``CHECK_S`` while a bundle waits.
 
         Returns:
-            Whether the bundle can still be committed; if not, its requests are cancelled and nothing of it leaves.
+            Whether the bundle can still be committed. If not, its requests are cancelled and it emits nothing.
         """
 
 
 class NoGuard:
-    """For sources that need no keeping alive."""
+    """The guard for sources that need none."""
 
     def keep_alive(self) -> bool:
-        """Waits on."""
+        """Returns true: the bundle goes on waiting."""
         return True

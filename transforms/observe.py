@@ -1,7 +1,7 @@
-"""What the transforms tell about themselves while they run, to whoever listens in the same process.
+"""The observer of a process: the transforms call it with events, such as a commit, while they run.
 
-The transforms report; the pipeline (or a test) listens: ``set_observer`` puts a listener in module state, because DoFns are
-pickled and a listener can't be. Without one, nothing is recorded.
+The pipeline (or a test) installs an observer by ``set_observer``. It is kept in module state, because DoFns are pickled and
+an observer can't be. Without one, nothing is recorded.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from transforms.errors import ScoringError
 
 
 class Observer:
-    """A listener; every method may be overridden, none has to be. Called from the thread that runs the bundle, except
-    ``answered`` and ``retried``, which the request loop's thread calls.
+    """Receives the events of one process. Every method does nothing unless it is overridden.
+
+    The methods are called by the thread that runs a bundle. Where a process runs several bundles at once (shards on Flink),
+    several threads may call them at the same time.
     """
 
     def committed(
         self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
-        """A bundle's outcomes are in Kafka for good.
+        """A bundle was committed: its predictions and dead letters are in Kafka.
 
         Args:
-            predictions: How many records were answered.
-            dead_letters: Error class to how many records were not.
-            latencies_ms: ``(milliseconds from being read to being committed, records)``, one pair a poll.
+            predictions: Number of predictions.
+            dead_letters: Failure class to number of dead letters.
+            latencies_ms: ``(milliseconds from read to committed, number of records)``, one pair for each poll.
         """
 
     def polled(self) -> None:
-        """Kafka was asked for records, whether or not any came: the process is not stuck. Once a poll."""
+        """Kafka was polled, whether or not records came. A process that stops reporting this is stuck."""
 
     def answered(self, rows: int) -> None:
         """The model server answered a request of ``rows`` records."""
@@ -44,29 +46,33 @@ class Observer:
         """The partitions now read, as ``topic/partition``, after a change."""
 
     def holding(self, reason: str | None) -> None:
-        """Who is waited for, and why, such as ``the model server: refused``; ``None``: no longer."""
+        """The hold began or ended.
+
+        Args:
+            reason: Which server is waited for, and why, such as ``the model server: refused``. ``None`` when the hold ends.
+        """
 
     def failed(self, error: ScoringError) -> None:
-        """The job is about to end with ``error``; Beam's engines keep only its text."""
+        """The job is about to end with ``error``. Beam's runners keep only the text of an exception."""
 
 
 _observer = Observer()
 
 
 def observer() -> Observer:
-    """Returns the listener of this process."""
+    """Returns the observer of this process."""
     return _observer
 
 
 def set_observer(new: Observer) -> None:
-    """Makes ``new`` the listener of this process."""
+    """Makes ``new`` the observer of this process."""
     global _observer
     _observer = new
 
 
 @contextlib.contextmanager
 def reporting_failures() -> Iterator[None]:
-    """Tells the listener of a ``ScoringError`` that passes."""
+    """Calls ``Observer.failed`` with a ``ScoringError`` that leaves the block, and raises it again."""
     try:
         yield
     except ScoringError as error:

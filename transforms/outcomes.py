@@ -1,4 +1,4 @@
-"""What a public transform gives for each element: a ``Prediction``, or a ``FailedElement`` that says why there is none."""
+"""Outcomes: what the public transforms give for each element, a ``Prediction`` or a ``FailedElement``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Prediction(NamedTuple):
             a string, or a JSON-like value where an output is ragged.
         model: The model's name.
         version: The version that answered; empty if the server does not say.
-        latency_ms: Milliseconds that the request took.
-        attempts: Requests it took.
-        headers: What else the server said of who answered, as headers of a record that is written.
+        latency_ms: Milliseconds that the successful request took.
+        attempts: Number of requests sent, the successful one included.
+        headers: Further headers for the written record, such as the deployed model that answered (Vertex AI).
     """
 
     element: Any
@@ -52,12 +52,12 @@ def outcomes_of(elements: Sequence[Any], chunk: PredictedChunk, model: str) -> l
     """Returns the outcome of each element, in their order.
 
     Args:
-        elements: What the rows of the chunk were made from.
+        elements: The element of each row of the chunk.
         chunk: The rows' answers and failures.
         model: The model's name.
 
     Raises:
-        ValueError: A row has no outcome: a mistake of the caller, which must never lose an element silently.
+        ValueError: A row has no outcome. This is a mistake of the caller; an element must never be lost silently.
     """
     found: list[Outcome | None] = [None] * len(elements)
     for answer in chunk.answers:
@@ -75,7 +75,7 @@ def outcomes_of(elements: Sequence[Any], chunk: PredictedChunk, model: str) -> l
 
 
 def answer_of(prediction: Prediction) -> AnsweredSegment:
-    """Returns the prediction as the answer to a request of one row."""
+    """Returns the prediction as an ``AnsweredSegment`` of one row."""
     outputs = {
         name: np.asarray(value)[np.newaxis] if isinstance(value, np.ndarray | np.generic) else [value]
         for name, value in prediction.outputs.items()

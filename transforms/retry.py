@@ -1,10 +1,11 @@
-"""When to try again.
+"""The retry policy: exponential backoff with full jitter, up to a deadline.
 
 Full jitter (M. Brooker, "Exponential Backoff And Jitter", 2015): before attempt ``n + 1`` wait
 
     uniform(0, min(cap_s, base_s * 2 ** (n - 1)))
 
-or what the server asked for (``Retry-After``, ``RetryInfo``), whichever is longer, until ``deadline_s`` after the start.
+or as long as the server asked for (``Retry-After``, ``RetryInfo``), whichever is longer. Retries end ``deadline_s`` after
+the first attempt began.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ class RetryPolicy:
     """How long and how often to try.
 
     Attributes:
-        deadline_s: Seconds after the first attempt's start after which a failure counts.
-        base_s: The first wait's upper bound, in seconds.
-        cap_s: Every wait's upper bound, in seconds; a server may ask for more.
+        deadline_s: Seconds from the start of the first attempt. A failure later than this is final.
+        base_s: Upper bound of the first wait, in seconds.
+        cap_s: Upper bound of every wait, in seconds. A wait that the server asked for may be longer.
     """
 
     deadline_s: float = 60.0

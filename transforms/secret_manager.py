@@ -1,8 +1,8 @@
-"""``${secret:projects/P/secrets/S/versions/V}`` in a property or a header, read from Secret Manager by whoever uses it.
+"""Secrets of Google's Secret Manager: ``${secret:projects/P/secrets/S/versions/V}`` in a property or a header.
 
-What travels with a job (its options, its graph, a pickled DoFn) holds the reference only; the process that opens the
-connection asks for the value, by its own identity. In Beam's Java transforms the same is done by
-``transforms/kafka/beam/java/src/scoring/SecretManagerConfigProvider.java``.
+The job's options, its graph and its pickled DoFns hold only this reference. The process that opens the connection reads the
+value, with its own identity. For Beam's Java transforms
+``transforms/kafka/beam/java/src/scoring/SecretManagerConfigProvider.java`` does the same.
 
 Source: https://cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets.versions/access.
 """
@@ -25,12 +25,12 @@ NAME = re.compile(r"projects/[^/\s]+/(?:locations/(?P<location>[a-z0-9-]+)/)?sec
 FORM = "${secret:projects/PROJECT/secrets/NAME/versions/VERSION}"
 
 ENDPOINT_VARIABLE = "SECRET_MANAGER_ENDPOINT"
-"""An environment variable with another address of the API: a private endpoint, or a server for tests."""
+"""Environment variable with another address of the API: a private endpoint, or a server for tests."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 TIMEOUT_S = 10.0
 WAITS_S = (1.0, 2.0, 4.0)
-"""Between the attempts, while the service is overloaded or not there."""
+"""Seconds to wait before each retry, while the service is overloaded or does not answer."""
 
 
 class Answer(Protocol):
@@ -56,7 +56,7 @@ def is_reference(text: str) -> bool:
 
 
 def reference_problem(text: str) -> str | None:
-    """What is wrong with the references in ``text``, or ``None``."""
+    """Returns what is wrong with the references in ``text``, or ``None``."""
     for name in REFERENCE.findall(text):
         if not NAME.fullmatch(name):
             return f"the secret is not named in full; write {FORM}"
@@ -83,7 +83,7 @@ def resolve_all(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ..
 
 @functools.lru_cache
 def read_secret(name: str) -> str:
-    """Returns a secret's value; it is asked for once in a process.
+    """Returns a secret's value. A process asks the service for each secret once.
 
     Raises:
         SecretError: It can't be read; the message has its name and the cure, never its value.
@@ -121,7 +121,7 @@ def access(name: str, get: Get, sleep: Callable[[float], None] = time.sleep) -> 
 
 def _refusal(status: int) -> tuple[str, bool]:
     if status in (401, 403):
-        return "we may not read it; grant this identity the role roles/secretmanager.secretAccessor on it", False
+        return "access is denied; grant this identity the role roles/secretmanager.secretAccessor on the secret", False
     if status == 404:
         return "there is no such secret, or not that version of it", False
     return f"the service answered HTTP {status}", status == 429 or status >= 500
@@ -131,11 +131,11 @@ def _value(name: str, answer: Answer) -> str:
     try:
         return base64.b64decode(answer.json()["payload"]["data"], validate=True).decode()
     except (ValueError, KeyError, TypeError):
-        raise SecretError(f"secret {name}: is not a text in UTF-8, or the service's answer can't be read") from None
+        raise SecretError(f"secret {name}: the value is not UTF-8 text, or the service's answer can't be read") from None
 
 
 def endpoint(name: str, environ: Mapping[str, str]) -> str:
-    """Returns where a secret is asked for: regional ones have a service each."""
+    """Returns the address of the service that has a secret: each region has a service of its own."""
     if given := environ.get(ENDPOINT_VARIABLE):
         return given.rstrip("/")
     match = NAME.fullmatch(name)
@@ -153,7 +153,7 @@ def _get(base: str) -> Get:
         from google.auth.transport.requests import AuthorizedSession
     except ImportError as error:
         raise ConfigError([f"${{secret:…}}: Google's packages are missing ({error}); pip install '.[gcp]'"]) from error
-    if parts.scheme == "http":  # a server for tests, on this machine: it gets no token of ours
+    if parts.scheme == "http":  # a server for tests, on this machine: never send it an access token
         return lambda path: requests.get(f"{base}/{path}", timeout=TIMEOUT_S)
     try:
         import google.auth

@@ -1,4 +1,4 @@
-"""Decode and Encode as Beam stages over chunks; the work is in ``decode/`` and ``encode/``, which know no Beam."""
+"""Decode and Encode as DoFns over chunks. The work itself is in ``decode/`` and ``encode/``, which do not import Beam."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signatur
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DecodeConfig:
-    """Arguments of ``Decoder``, and what becomes of a bundle whose schema registry is down.
+    """Arguments of ``Decoder``, and what to do with a bundle while the schema registry is down.
 
     Attributes:
-        retry: How long a schema is asked for again before ``on_unavailable`` counts.
+        retry: How long to retry a schema before ``on_unavailable`` applies.
         on_unavailable: ``hold``, ``dead_letter`` or ``fail``.
     """
 
@@ -46,7 +46,7 @@ class DecodeConfig:
         return Decoder(self.signature, self.input_format, self.window_seconds, self.keep_documents, self.formats)
 
     def lookup(self, decoder: Decoder, guard: BundleGuard) -> SchemaLookup | None:
-        """Makes what gets the schemas that the decoder's records are framed with; ``None`` where no registry has any."""
+        """Makes the lookup of the decoder's schemas; ``None`` where the records are not framed by a schema registry."""
         if decoder.schemas is None or self.formats.registry is None:
             return None
         registry = Registry(self.formats.registry, decoder.schemas.kind == PROTOBUF)
@@ -85,10 +85,10 @@ class EncodeConfig:
 
 
 class DecodeChunks(beam.DoFn):
-    """Records in, ``DecodedChunk`` out; nothing of a bundle that can't be committed any more.
+    """Records in, ``DecodedChunk`` out. Emits nothing of a bundle that can't be committed any more.
 
     Args:
-        config: What the records are.
+        config: How to decode the records.
         guard: Keeps the source alive while a bundle waits for the schema registry.
     """
 
@@ -99,16 +99,16 @@ class DecodeChunks(beam.DoFn):
         self._void = False
 
     def setup(self) -> None:
-        """Makes the decoder, once a worker; contacts nobody yet."""
+        """Makes the decoder, once for each worker. Opens no connection."""
         self._decoder = self._config.decoder()
         self._lookup = self._config.lookup(self._decoder, self._guard)
 
     def start_bundle(self) -> None:
-        """Starts anew, whatever became of the bundle before."""
+        """Resets the state, also after a bundle that failed."""
         self._void = False
 
     def process(self, records: list[KafkaRecord]) -> Iterator[DecodedChunk]:
-        """Decodes one chunk, once its schemas are known."""
+        """Waits for the schemas of one chunk, then decodes it."""
         if self._lookup is not None and self._decoder.schemas is not None:
             with reporting_failures():
                 self._void = self._void or not self._lookup.teach(self._decoder.schemas, records)
@@ -123,13 +123,13 @@ class DecodeChunks(beam.DoFn):
 
 
 class EncodeChunks(beam.DoFn):
-    """``PredictedChunk`` in, the records to write out: predictions and dead letters, in the order of the input."""
+    """``PredictedChunk`` in, ``OutputChunk`` out: predictions and dead letters, in the order of the input."""
 
     def __init__(self, config: EncodeConfig):
         self._config = config
 
     def setup(self) -> None:
-        """Makes the encoder, once a worker."""
+        """Makes the encoder, once for each worker."""
         self._encoder = self._config.encoder()
 
     def process(self, chunk: PredictedChunk) -> Iterator[OutputChunk]:

@@ -1,10 +1,10 @@
 """The values that travel between the stages: records, tensors by name, failures and answers.
 
-Nothing here imports Beam, a Kafka client or a model client, so that every other module may import it.
+This module imports no Beam, Kafka client or model client, so that every other module may import it.
 
-Between the stages travel *chunks* (the records of one poll, cut to about a batch) rather than single records: per-record
-Beam hops are what costs. ``DecodedChunk`` goes into Predict and ``PredictedChunk`` comes out; both keep the records of the
-poll in their order and refer to them by row index.
+The elements between the stages are *chunks*: micro-batches, which are the records of one poll, cut to a few batches. Single
+records would be slower, because Beam's cost is per element. ``DecodedChunk`` goes into Predict and ``PredictedChunk`` comes
+out. Both keep the records of the poll in their order; a *row* is a record's index in its chunk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STAGE_ENCODE = "encode"
 
 
 class KafkaRecord(NamedTuple):
-    """One record as it was read.
+    """One record read from Kafka.
 
     Attributes:
         topic: The topic it was read from.
@@ -71,12 +71,12 @@ class OutputRecord(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one record has no prediction: a value, because what happens to a record is not an exception of the job.
+    """Why one record has no prediction. A value, not an exception: the job goes on.
 
     Attributes:
         stage: ``decode``, ``predict`` or ``encode``.
         error_class: A short stable name, such as ``Tombstone`` or ``FieldError``, to filter dead letters by.
-        message: What was wrong, where, and what was expected. Never the payload's bytes.
+        message: What was wrong, where, and what was expected. Never holds bytes of the payload.
         attempts: How many requests the record was part of; 0 if it never reached the model.
     """
 
@@ -114,14 +114,14 @@ METHOD_REGRESS = "tensorflow/serving/regress"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
-    """What a model takes and gives.
+    """A model's signature: its inputs and outputs.
 
     Attributes:
         name: The signature's name, such as ``serving_default``.
         method: ``tensorflow/serving/predict``, ``…/classify`` or ``…/regress``. The last two take serialized
             ``tf.Example`` records, whatever their declared input is.
-        inputs: Input name to its spec. Empty means not known: the server publishes none (KServe V1, Vertex AI), or the model
-            takes none.
+        inputs: Input name to its spec. Empty if the server publishes no signature (KServe V1, Vertex AI), or if the model
+            has no inputs.
         outputs: Output name to its spec.
         known: False where the server publishes no signature; records are then sent as they are.
     """
@@ -139,9 +139,9 @@ class Signature:
 
     @property
     def rows_per_request(self) -> int | None:
-        """How many rows one request must have: the fixed batch dimension, 1 for scalar inputs, ``None`` if it is free.
+        """How many rows one request must have: the fixed batch dimension, 1 for scalar inputs, ``None`` for any number.
 
-        Unknown rank counts as free: the first dimension is taken for the batch.
+        An input of unknown rank takes any number: its first dimension is taken for the batch.
         """
         if self.takes_examples:
             return None
@@ -151,19 +151,19 @@ class Signature:
 
     @property
     def has_scalar(self) -> bool:
-        """Whether an input has no batch dimension: then every record needs a request of its own."""
+        """Whether an input has no batch dimension. Every record then needs a request of its own."""
         return not self.takes_examples and any(spec.shape == () for spec in self.inputs.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """Which model answers, in which version, by which signature.
+    """The model that a server serves: its name, version and signature.
 
     Attributes:
         model: Its name.
         version: The version served now, as text; empty if the server does not say.
-        signature: What it takes and gives.
-        max_rows: Rows of a request at most, where the server has a limit of its own; ``None`` where it has none.
+        signature: The signature that requests use.
+        max_rows: The server's own limit of rows in a request; ``None`` if it has none.
     """
 
     model: str
@@ -174,12 +174,12 @@ class ModelMetadata:
 
 @dataclasses.dataclass(slots=True)
 class Answer:
-    """A model server's answer to one request.
+    """A model server's outputs for one request, one value for each row of the request.
 
     Attributes:
         outputs: Output name to one value a row: an array of shape ``[rows, …]`` (string outputs: dtype object, of
             bytes), or a list of ``rows`` JSON-like values where an output is ragged (classification results). The client
-            guarantees that each has exactly as many rows as the request, or raises ``MalformedAnswerError``.
+            guarantees that each output has exactly as many rows as the request, or raises ``MalformedAnswerError``.
         version: The version that answered, as text; empty if the server does not say.
         headers: What else the server says of who answered, as headers of the predictions.
         unproven_outputs: Outputs that have as many rows as the request, perhaps by chance (``clients/wire/outputs.py``): ask
@@ -199,8 +199,8 @@ class Segment:
     """Rows of one chunk that may share a request.
 
     Attributes:
-        key: Segments with equal keys may be concatenated along the first axis: same names, dtypes and row shapes, same
-            window.
+        key: Segments with equal keys may be concatenated along the first axis. They have the same input names, dtypes and
+            row shapes, and the same window.
         rows: Row indexes into the chunk's records, ascending.
         tensors: Input name to an array of shape ``[len(rows), …]``; strings as dtype object, of bytes.
     """
@@ -212,15 +212,14 @@ class Segment:
 
 @dataclasses.dataclass(slots=True)
 class DecodedChunk:
-    """Records of one poll, in order, with their tensors or their failures; every row is in exactly one of the two.
+    """A chunk after Decode: every row is either in one segment, or has a failure.
 
     Attributes:
-        records: The records, in the order of each partition.
-        segments: What can be sent.
-        failures: Row index to why it can't.
+        records: The records, each partition in the order of its offsets.
+        segments: The rows that can be sent to the model, as tensors.
+        failures: Row index to why the row can't be sent.
         documents: The parsed JSON of each row (``None`` where there is none), kept only for ``--output_mode=merge``.
-        carried: JSON members of each row that go into its prediction (``b""`` where there are none), only with
-            ``--pass_through``.
+        carried: For each row the JSON members to add to its prediction (``b""`` for none), only with ``--pass_through``.
     """
 
     records: list[KafkaRecord]
@@ -237,9 +236,9 @@ class AnsweredSegment:
     Attributes:
         rows: Row indexes into the chunk's records.
         outputs: Output name to one value for each of ``rows``, as in ``Answer``.
-        version: The served version that answered.
+        version: The version that answered.
         latency_ms: Milliseconds that the successful request took.
-        attempts: How many requests it took, 1 if the first one succeeded.
+        attempts: Number of requests sent, 1 if the first one succeeded.
         headers: As in ``Answer``.
     """
 
@@ -253,7 +252,7 @@ class AnsweredSegment:
 
 @dataclasses.dataclass(slots=True)
 class PredictedChunk:
-    """A chunk whose every row has an answer or a failure."""
+    """A chunk after Predict: every row is either in one answered segment, or has a failure."""
 
     records: list[KafkaRecord]
     answers: list[AnsweredSegment]

@@ -209,9 +209,9 @@ def test_several_inputs_come_by_name() -> None:
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
-        (b'{"a":1}', ["b: missing", "string[2]", "fields that came: a"]),
-        (b'{"A":1,"b":["u","v"]}', ["a: missing", "one int32", "fields that came: A, b"]),
-        (b"{}", ["a: missing", "fields that came: none"]),
+        (b'{"a":1}', ["b: missing", "string[2]", "fields of the record: a"]),
+        (b'{"A":1,"b":["u","v"]}', ["a: missing", "one int32", "fields of the record: A, b"]),
+        (b"{}", ["a: missing", "fields of the record: none"]),
         (b"[1,2]", ["an object with the fields a: one int32, b: string[2]", "came a list of 2"]),
         (b'{"b64":"YQ=="}', ["came a b64 object"]),
         (b"null", ["came null"]),
@@ -245,7 +245,7 @@ def test_an_input_with_a_default_may_be_left_out() -> None:
 def test_an_object_without_any_input_is_refused_even_if_all_have_defaults() -> None:
     decoder = Decoder(signature({"t": TensorSpec("float32", (-1,), has_default=True)}))
     chunk = decoder.decode(records(b'{"id":1}', b"{}", b"5", b'{"t":5}'))
-    assert chunk.failures[0].message == "has none of the inputs (t); fields that came: id"
+    assert chunk.failures[0].message == "has none of the inputs (t); fields of the record: id"
     assert sorted(chunk.failures) == [0, 1]
     assert outcomes(chunk) == [[2, 3]]
 

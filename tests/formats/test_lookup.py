@@ -171,7 +171,7 @@ def test_on_unavailable_dead_letter(make: Make) -> None:
     source, avro = Source(*down(10**5)), FramedAvro()
     lookup = make(source, on="dead_letter", deadline_s=5)
     assert lookup.teach(avro, VALUES)
-    with pytest.raises(RegistryUnavailableError, match="schema 7 could not be had: the schema registry at u"):
+    with pytest.raises(RegistryUnavailableError, match="schema 7 could not be looked up: the schema registry at u"):
         avro.read(VALUES[0].value or b"")
     source.errors = []
     assert lookup.teach(avro, VALUES)

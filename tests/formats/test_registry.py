@@ -68,7 +68,7 @@ def test_unknown_ids(registry: SchemaRegistryStub, client: Registry) -> None:
         client.schema(0xFFFFFFFF)
     assert len(registry.requests) == asked, "the registry would answer as if the address were wrong"
     number = registry.add("A", references=[Reference("B", "nowhere", 1)])
-    with pytest.raises(UnknownSchemaError, match=f"schema {number}, or not what it refers to"):
+    with pytest.raises(UnknownSchemaError, match=f"schema {number}, or lacks one that it refers to"):
         client.schema(number)
 
 

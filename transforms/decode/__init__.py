@@ -1,1 +1,1 @@
-"""Records to the model's inputs."""
+"""Decode: records → the model's input tensors, by its signature."""

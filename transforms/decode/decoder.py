@@ -1,7 +1,7 @@
 """Kafka bytes → tensors by the model's signature, a chunk at a time.
 
-What becomes of a record never depends on the others in its chunk. The usual case, where all rows have one shape, is cast
-as one column an input; only where something is unusual are the rows looked at one by one (``formats/casting.py``).
+The result for a record never depends on the other records of its chunk. If all rows have the same shape, each input is cast
+as one column. If a column does not cast, its rows are cast one by one (``formats/casting.py``).
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ _Group = tuple[list[int], dict[str, np.ndarray]]  # rows and their tensors
 
 
 class Decoder:
-    """Decodes chunks of records for one signature. Holds no I/O and may be pickled.
+    """Decodes chunks of records for one signature. Does no I/O and may be pickled.
 
     Attributes:
-        input_format: ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``: what ``auto`` came to.
-        schemas: With a registry, and Avro or Protobuf: what knows the schemas; it must be taught those of a chunk first.
+        input_format: ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``. Never ``auto``, which is
+            resolved.
+        schemas: With a schema registry and Avro or Protobuf: the known schemas. ``SchemaLookup`` must add the schemas of a
+            chunk before the chunk is decoded.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Decoder:
             window_seconds: Records of different windows of this length (by Kafka timestamp, from the epoch on) never
                 share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
             keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
-            formats: Schemas, a registry, and where in a document things are.
+            formats: Schemas, the schema registry, ``--features`` and ``--pass_through``.
 
         Raises:
             ContractError: Format, signature and flags can't fit together; the message names the flag and the cure.
@@ -87,7 +89,7 @@ class Decoder:
             raise ContractError(
                 f"--output_mode=merge: the records are read as {self.input_format}, and only JSON can hold a prediction; "
                 "use --output_mode=prediction"
-                + (", with --pass_through=FIELD,… for what else is wanted" if self.input_format in DOCUMENTS else "")
+                + (", with --pass_through=FIELD,… for fields of the record" if self.input_format in DOCUMENTS else "")
                 + (", or --input_format=json" if not signature.takes_examples else "")
             )
         if window_seconds is not None and not window_seconds >= 0.001:
@@ -110,11 +112,11 @@ class Decoder:
             self.schemas = cast("FramedReader", self._reader)
 
     def decode(self, records: list[KafkaRecord]) -> DecodedChunk:
-        """Decodes the records of a chunk; every row ends up in exactly one of segments and failures.
+        """Decodes the records of a chunk. Every row is then either in one segment, or has a failure.
 
-        Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``; of the
-        formats ``AvroError``, ``ProtobufError``, ``NpyError``, ``FrameError``, ``SchemaError``, ``UnknownSchema``,
-        ``RegistryUnavailable``.
+        Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``,
+        ``AvroError``, ``ProtobufError``, ``NpyError``. With a schema registry also ``FrameError``, ``SchemaError``,
+        ``UnknownSchema`` and ``RegistryUnavailable``.
         """
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
@@ -134,7 +136,7 @@ class Decoder:
             rows, documents = self._read_each(chunk, values, self._reader.read)
         else:
             try:
-                documents = list(map(orjson.loads, values))  # type: ignore[arg-type]  # null raises, too
+                documents = list(map(orjson.loads, values))  # type: ignore[arg-type]  # raises for null, too
             except ValueError:
                 rows, documents = self._read_each(chunk, values, parse_json)
         if chunk.documents is not None:
@@ -183,7 +185,7 @@ class Decoder:
         return kept, [document for _, document in found]
 
     def _cast_columns(self, documents: list[Any]) -> dict[str, np.ndarray] | None:
-        """All rows at once; ``None`` where they are not plainly alike and right."""
+        """Casts all rows at once; ``None`` if they differ in fields or shapes, or if any value does not fit."""
         casters, columns, first = self._casters, [], documents[0]
         try:
             if self._has_defaults and type(first) is dict:
@@ -193,7 +195,7 @@ class Decoder:
                     return None
             for caster in casters:
                 if caster.name == "b64":
-                    return None  # could be an object that is data
+                    return None  # {"b64": …} may be the bytes of a single input, not an object of named inputs
                 columns.append([document[caster.name] for document in documents])
         except (KeyError, TypeError):
             if self._single is None or any(type(d) is dict and not is_b64(d) for d in documents):
@@ -208,7 +210,7 @@ class Decoder:
         return tensors
 
     def _cast_each(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
-        """Rows that differ: grouped by the inputs they have and their shapes, the failures sorted out."""
+        """Casts rows that differ: groups them by their inputs and shapes, and records the failures."""
         alike: dict[Hashable, list[_Row]] = {}
         for row, document in zip(rows, documents, strict=True):
             try:
@@ -224,7 +226,7 @@ class Decoder:
                 self._add(chunk, *_joined(groups))
 
     def _fields(self, document: Any) -> list[tuple[Caster, Any]]:
-        """The inputs that a document has; raises ``FieldMismatch`` where it lacks one."""
+        """Returns the inputs that a document has; raises ``FieldMismatch`` if a required one is missing."""
         if type(document) is not dict or is_b64(document):
             if self._single is None:
                 inputs = ", ".join(f"{c.name}: {c.expected}" for c in self._casters)
@@ -242,7 +244,7 @@ class Decoder:
         return fields
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
-        """JSON as it is, to a server that publishes no signature."""
+        """Passes JSON on unchanged, for a server that publishes no signature."""
         if self.input_format != JSON:
             documents = [with_bytes_as_b64(document) for document in documents]
         if not can_be_sent_on(documents):
@@ -293,7 +295,7 @@ class Decoder:
         self._add(chunk, rows, {name: array})
 
     def _add(self, chunk: DecodedChunk, rows: Sequence[int], tensors: Mapping[str, np.ndarray]) -> None:
-        """Adds a segment for each window of the rows, which ascend."""
+        """Adds one segment for each window. ``rows`` must ascend."""
         if len(rows) == len(chunk.records):
             rows = range(len(rows))
         shapes = tuple([(name, self._dtype(name), array.shape[1:]) for name, array in tensors.items()])
@@ -320,7 +322,7 @@ class Decoder:
 def _map_each(
     failures: dict[int, Failure], rows: Sequence[int], documents: list[Any], change: Callable[[Any], Any]
 ) -> tuple[list[int], list[Any]]:
-    """Changes each document; those that do not have what it takes are failures."""
+    """Applies ``change`` to each document; a ``FieldMismatch`` becomes the failure of that row."""
     kept, changed = [], []
     for row, document in zip(rows, documents, strict=True):
         try:
@@ -333,7 +335,7 @@ def _map_each(
 
 
 def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Group]:
-    """Casts rows of one shape; where that fails, halves them until what does not fit is alone."""
+    """Casts rows of one shape. If that fails, halves them until each row that does not fit is alone."""
     rows = [row for row, _ in members]
     casters = [caster for caster, _ in members[0][1]]
     tensors: dict[str, np.ndarray] = {}
@@ -355,7 +357,7 @@ def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Grou
 
 
 def _joined(groups: list[_Group]) -> _Group:
-    """Groups of equal names and shapes as one."""
+    """Concatenates groups that have the same inputs and shapes."""
     if len(groups) == 1:
         return groups[0]
     rows = [row for group_rows, _ in groups for row in group_rows]
@@ -376,11 +378,11 @@ def _missing(value: bytes | None) -> Failure:
 def _names(document: dict[str, Any]) -> str:
     names = [name if len(name) <= 40 else name[:40] + "…" for name in list(document)[:_FIELDS_SHOWN]]
     more = len(document) - len(names)
-    return f"fields that came: {', '.join(names) or 'none'}" + (f" and {more} more" if more else "")
+    return f"fields of the record: {', '.join(names) or 'none'}" + (f" and {more} more" if more else "")
 
 
 def _objects(values: list[Any]) -> np.ndarray:
-    return np.fromiter(values, dtype=object, count=len(values))  # np.array would make lists into dimensions
+    return np.fromiter(values, dtype=object, count=len(values))  # np.array would turn lists into dimensions
 
 
 def _example_checker() -> Any:
@@ -389,7 +391,7 @@ def _example_checker() -> Any:
     from transforms.clients.wire.tensorflow.messages import Example
 
     def is_example(value: bytes) -> bool:
-        # Protobuf takes many short byte strings for a message of unknown fields: features must be there.
+        # Protobuf parses many short byte strings as a message of unknown fields, so we also require the field "features".
         try:
             return bool(Example.FromString(value).HasField("features"))
         except DecodeError:

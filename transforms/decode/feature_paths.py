@@ -1,4 +1,4 @@
-"""``--features``: nested documents → flat ones, of the model's inputs by name, before anything is cast."""
+"""``--features``: nested documents → flat documents of the model's inputs by name, before values are cast."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from transforms.types import Signature
 
 
 class Features:
-    """Picks the inputs of one signature. An input that no path is given for is the document's field of its own name.
+    """Picks the inputs of one signature. An input without a path is taken from the field of the same name.
 
     Args:
-        signature: What the model takes; where it is not known, the paths alone say what is sent.
+        signature: The model's signature. If it is not known, only the inputs named in ``paths`` are sent.
         paths: Input name to path.
 
     Raises:
-        ContractError: A path is for what is no input.
+        ContractError: A path names an input that the signature does not have.
     """
 
     def __init__(self, signature: Signature, paths: Paths):
@@ -38,7 +38,7 @@ class Features:
         """Returns the inputs that ``document`` has, by name.
 
         Raises:
-            FieldMismatch: It lacks one that the signature has no default for, or all of them.
+            FieldMismatch: A required input is missing, or all inputs are.
         """
         picked = {}
         for name, path in self._paths:

@@ -1,8 +1,8 @@
-"""Features that are in memory already (NumPy arrays, Python values) → tensors by the model's signature.
+"""Features in memory (NumPy arrays, Python values) → tensors by the model's signature.
 
-An element is one row: a mapping of input name to value or, for a model of one input, the bare value. The rules are those of
-JSON records (``casting.py``), for arrays: floats round but never become infinite, integers must be in range,
-``bool`` and strings take nothing else. What becomes of an element never depends on the others.
+An element is one row: a mapping of input name to value or, for a model of one input, the bare value. The rules are those for
+JSON records (``formats/casting.py``): floats may be rounded but never become infinite, integers must be in range, ``bool``
+takes only booleans and ``string`` only strings. The result for an element never depends on the other elements.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from transforms.formats.codecs import UNKNOWN_INPUT, can_be_sent_on
 from transforms.types import DecodedChunk, Segment, Signature, TensorSpec
 
 EXAMPLES_INPUT = "inputs"
-"""The name that serialized ``tf.Example`` records go by where the signature declares no input of its own."""
+"""Input name for serialized ``tf.Example`` records if the signature declares no input."""
 
 _KINDS = {"f": "fiu", "i": "iuf", "u": "iuf", "b": "b", "c": "fiuc"}
-"""Kind of the declared dtype to the kinds of arrays that may become it, if every value does."""
+"""NumPy kind of the declared dtype to the kinds of arrays that may be cast to it, if every value fits."""
 
 
 class FeatureDecoder:
-    """Makes rows of tensors for one signature. Holds no I/O and may be pickled.
+    """Makes tensors from elements for one signature. Does no I/O and may be pickled.
 
     Args:
-        signature: What the model takes.
+        signature: The model's signature.
     """
 
     def __init__(self, signature: Signature):
@@ -38,10 +38,10 @@ class FeatureDecoder:
         self._single = names[0] if len(names) == 1 else None
 
     def decode(self, elements: Sequence[Any]) -> DecodedChunk:
-        """Decodes elements; every row ends up in exactly one of segments and failures (class ``FieldError``).
+        """Decodes elements. Every row is then either in one segment, or has a failure (class ``FieldError``).
 
         Returns:
-            A chunk without records: its rows are the elements' indexes.
+            A chunk without records. Its rows are the indexes of the elements.
         """
         chunk = DecodedChunk([], [], {})
         alike: dict[Hashable, tuple[list[int], list[dict[str, np.ndarray]]]] = {}
@@ -67,7 +67,7 @@ class FeatureDecoder:
         if not signature.known:
             document = _json_like(element)
             if not can_be_sent_on(document):
-                raise FieldMismatch("the features can't be sent as JSON: of a type that JSON has not, or nested too deeply")
+                raise FieldMismatch("the features can't be sent as JSON: a type that JSON lacks, or nested too deeply")
             return {UNKNOWN_INPUT: _scalar_object(document)}
         if not isinstance(element, Mapping):
             if self._single is None:
@@ -110,11 +110,11 @@ def _numbers(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
         raise FieldMismatch(f"{name}: expected {_row(spec)}, came what is no array ({type(error).__name__})") from error
     if array.dtype == wanted:
         return array
-    if array.dtype.name == "bfloat16":  # of ml_dtypes, which NumPy knows by name only
+    if array.dtype.name == "bfloat16":  # a dtype of ml_dtypes: NumPy shows only its name
         array = array.astype(np.float32)
     if array.dtype.kind not in _KINDS[wanted.kind]:
         raise FieldMismatch(f"{name}: expected {_row(spec)}, came {array.dtype.name}")
-    with np.errstate(all="ignore"):  # what does not survive the cast is found by looking
+    with np.errstate(all="ignore"):  # values that the cast changes are found by comparing
         cast = array.astype(wanted)
         exact = wanted.kind in "iu"
         survives = (cast == array) if exact else (np.isfinite(cast) | ~np.isfinite(array))
@@ -127,7 +127,7 @@ def _numbers(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
 def _strings(name: str, value: Any) -> np.ndarray:
     array = np.empty((), object)
     if isinstance(value, str | bytes | np.str_ | np.bytes_):
-        array[()] = value  # np.asarray would cut trailing zero bytes off
+        array[()] = value  # np.asarray would strip trailing zero bytes
     else:
         try:
             array = np.asarray(value, object)
@@ -155,7 +155,7 @@ def _serialized_example(element: Any) -> np.ndarray:
 
 
 def _json_like(value: Any) -> Any:
-    """The value as JSON has it, for servers that publish no signature; what it can't have stays, and is refused later."""
+    """Converts a value to JSON types, for servers without a signature. Other types stay, and are refused later."""
     if isinstance(value, Mapping):
         return {str(name): _json_like(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):

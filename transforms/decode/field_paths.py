@@ -13,7 +13,7 @@ from typing import Any
 _STEP = re.compile(r"""\.([^.\[\]'"$*\s,=]+)|\[(\d{1,9})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]""")
 _PIECE = re.compile(r"""((?:[^,\[]|\[[^\]'"]*\]|\['(?:[^'\\]|\\.)*'\]|\["(?:[^"\\]|\\.)*"\])+)(?:,|$)""")
 
-HOW = "a path is $.name, $.list[0] or $['any name'], one behind the other"
+HOW = "a path is $ and then any number of .name, [0] or ['any name'], such as $.a.list[0]"
 
 
 class PathError(ValueError):
@@ -21,16 +21,16 @@ class PathError(ValueError):
 
 
 class NotFoundError(LookupError):
-    """A document has nothing at a path; the message says how far it goes."""
+    """A document has no value at a path. The message says up to where the path exists."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FieldPath:
-    """Where in a document a value is.
+    """A parsed path to one value of a document.
 
     Attributes:
-        text: As it was written.
-        steps: Names of fields, and indexes into lists.
+        text: The path as it was written.
+        steps: The path's steps: names of fields, and indexes into lists.
     """
 
     text: str
@@ -41,7 +41,7 @@ class FieldPath:
         """Reads a path.
 
         Raises:
-            PathError: It is none.
+            PathError: ``text`` is not a path.
         """
         if not text.startswith("$"):
             raise PathError(f"{text}: must begin with $; {HOW}")
@@ -64,7 +64,7 @@ class FieldPath:
         """Returns the value in ``document``, which may be null.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: The document has no value at this path.
         """
         value: Any = document
         for done, step in enumerate(self.steps):
@@ -85,10 +85,10 @@ def parse_named_paths(texts: Iterable[str], *, bare_names: bool = False) -> tupl
 
     Args:
         texts: The lists.
-        bare_names: Whether a ``NAME`` alone stands for ``NAME=$.NAME``.
+        bare_names: Whether ``NAME`` alone means ``NAME=$.NAME``.
 
     Raises:
-        PathError: One of them can't be read, or a name comes twice.
+        PathError: A list can't be read, or a name occurs twice.
     """
     found: dict[str, str] = {}
     for text in texts:

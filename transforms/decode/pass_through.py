@@ -1,4 +1,4 @@
-"""``--pass_through``: values of the record that stand beside the model's outputs in what is written."""
+"""``--pass_through``: copies values of the input record into the JSON of its prediction."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from transforms.formats.options import Paths
 
 
 class PassThrough:
-    """Writes some of a document's values as the members of a JSON object.
+    """Writes chosen values of a document as members of a JSON object.
 
-    Numbers, texts, lists and objects as they are; bytes as in the model's outputs (text, or ``b64`` if they are none); null
-    where the document has nothing at the path, so that all predictions have the same fields.
+    Numbers, strings, lists and objects are copied. Bytes are written as in the model's outputs: as a string, or as
+    ``{"b64": …}`` if they are not UTF-8. A value that the document does not have is null, so that all predictions have the
+    same fields.
 
     Args:
         paths: Output name to path.

@@ -1,1 +1,1 @@
-"""What a record's value is, beyond plain JSON: one file a format, and the schema registry. Nothing here knows Beam."""
+"""The formats of a record's value: one module for each, and the schema registry. Nothing here imports Beam."""

@@ -1,4 +1,4 @@
-"""Values of other formats as JSON has them."""
+"""Values of other formats in the form that JSON can hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def with_bytes_as_b64(value: Any) -> Any:
-    """The value with bytes as ``{"b64": …}`` objects, TensorFlow Serving's form, for where it goes on as JSON."""
+    """Replaces bytes by ``{"b64": …}`` objects, TensorFlow Serving's JSON form of bytes."""
     kind = type(value)
     if kind is bytes:
         return {"b64": base64.b64encode(value).decode()}

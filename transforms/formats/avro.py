@@ -1,7 +1,7 @@
-"""Avro values → Python values as JSON would have them, and bytes as bytes.
+"""Avro values → Python values of JSON's types, and bytes.
 
-Records and maps are dicts, arrays lists, enums strings; of a union it is the value, without the branch's name. A decimal of
-scale 0 is an exact integer, any other the nearest float64.
+Records and maps become dicts, arrays become lists, enums become strings. A union becomes its value, without the branch's
+name. A decimal of scale 0 becomes an exact integer, any other decimal the nearest float64.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from transforms.formats.avro_schema import ParsedSchema, parse_avro_schema
 from transforms.formats.codecs import FormatError
 
 CONTAINER = b"Obj\x01"
-"""What an Avro object container file begins with."""
+"""The first bytes of an Avro object container file."""
 
 _WRONG = {
     EOFError: "it is cut short",
     UnicodeDecodeError: "a string is not UTF-8",
     RecursionError: "it is nested too deeply",
-    fastavro.read.SchemaResolutionError: "its schema and that of --avro_schema do not go together",
+    fastavro.read.SchemaResolutionError: "its schema can't be resolved to that of --avro_schema",
 }
 
 
 class AvroError(FormatError):
-    """A value is not Avro of its schema."""
+    """A value is not Avro data of its schema."""
 
     dead_letter_class = DeadLetterClass.AVRO_ERROR
 
@@ -41,14 +41,14 @@ class AvroReader:
     """Reads values of one schema.
 
     Args:
-        schema: What they were written with.
-        reader: What they are wanted as, by Avro's rules of schema resolution.
+        schema: The writer's schema.
+        reader: The reader's schema, applied by Avro's rules of schema resolution. ``None`` for the writer's.
     """
 
     def __init__(self, schema: ParsedSchema, reader: ParsedSchema | None = None):
         self._writer_schema = schema.schema
         self._reader_schema = None if reader is None else reader.schema
-        # fastavro's compiled reader has no limit of depth: a record of 5,000 levels ends the process (SIGSEGV, 1.13).
+        # fastavro's compiled reader has no limit of depth: a record of 5,000 levels crashes the process (SIGSEGV, 1.13).
         recursive = schema.recursive or (reader is not None and reader.recursive)
         self._read: Callable[..., Any] = read_in_python.schemaless_reader if recursive else fastavro.schemaless_reader
         self._has_decimals = schema.has_decimals or (reader is not None and reader.has_decimals)
@@ -57,7 +57,7 @@ class AvroReader:
         """Reads the one datum that ``value`` holds from ``start`` on.
 
         Raises:
-            AvroError: It is not of the schema, or more follows it.
+            AvroError: The bytes do not fit the schema, or more bytes follow the datum.
         """
         source = io.BytesIO(value)
         source.seek(start)
@@ -67,7 +67,7 @@ class AvroReader:
                 datum = _numbers(datum)
         except AvroError:
             raise
-        except Exception as error:  # fastavro raises what it comes upon; its messages may hold values
+        except Exception as error:  # fastavro raises many types; its messages may hold values of the record
             what = next((text for kind, text in _WRONG.items() if isinstance(error, kind)), "it does not fit its schema")
             raise AvroError(f"the value ({len(value)} bytes) is not Avro of its schema: {what}") from error
         if source.tell() != len(value):
@@ -77,10 +77,10 @@ class AvroReader:
 
 
 class PlainAvro:
-    """Reads values that come without a registry: a bare datum of ``schema_text``, or a container file of one record.
+    """Reads values without a schema registry: a bare datum of ``schema_text``, or a container file of one record.
 
     Args:
-        schema_text: The bare datum's schema; without one, every value has to be a container, which holds its own.
+        schema_text: The schema of bare data. ``None``: every value must be a container file, which holds its own schema.
     """
 
     def __init__(self, schema_text: str | None = None):
@@ -90,19 +90,19 @@ class PlainAvro:
         """Reads one value.
 
         Raises:
-            AvroError: It is neither.
-            SchemaError: A container's schema can't be read with.
+            AvroError: The value is neither of the two.
+            SchemaError: A container's schema can't be used.
         """
         if value.startswith(CONTAINER):
             try:
                 return _read_container(value)
             except AvroError:
                 if self._schema is None:
-                    raise  # else it may be a datum that happens to begin so
+                    raise  # with a schema, the value may be a bare datum that begins like a container
         if self._schema is None:
             raise AvroError(
                 "the value is not an Avro object container file; for bare Avro give --avro_schema, "
-                "for a schema registry's --schema_registry"
+                "for Avro framed by a schema registry --schema_registry"
             )
         return AvroReader(self._schema).read(value)
 
@@ -129,7 +129,7 @@ def _read_container(value: bytes) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """The value with decimals as numbers."""
+    """Replaces the decimals in a value by numbers."""
     kind = type(value)
     if kind is dict:
         return {key: _numbers(part) for key, part in value.items()}

@@ -1,7 +1,7 @@
-"""An Avro schema, made ready to read with: logical types settled once, and traps for the reader found before it reads.
+"""Avro schemas: parses them, removes logical types, and refuses schemas whose values can't be read safely.
 
-What becomes of logical types: dates, times and timestamps are the numbers that Avro stores (days, milli- or microseconds
-since the epoch, as the type's name says), UUIDs are their text. Only decimals are computed: see ``avro.py``.
+Logical types are read as Avro stores them: dates, times and timestamps as numbers (days, milli- or microseconds since the
+epoch, as the type's name says), UUIDs as their text. Only decimals are converted: see ``avro.py``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _DECIMAL = "decimal"
 
 
 class SchemaError(FormatError):
-    """A schema can't be read with; the message says why."""
+    """A schema can't be used to read values. The message says why."""
 
     dead_letter_class = DeadLetterClass.SCHEMA_ERROR
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ParsedSchema:
-    """A schema as fastavro takes it.
+    """A schema in the form that fastavro takes.
 
     Attributes:
         schema: For ``fastavro.schemaless_reader``.
-        recursive: Whether a type contains itself, so that a value may be nested without end.
+        recursive: Whether a type contains itself, so that the nesting of a value has no limit.
         has_decimals: Whether values may hold ``decimal.Decimal``.
     """
 
@@ -44,18 +44,18 @@ def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema
     """Parses a schema.
 
     Args:
-        text: Its JSON text.
-        references: JSON texts of schemas whose types it names, each behind those that it names itself.
+        text: The schema's JSON text.
+        references: JSON texts of the schemas that it refers to; each comes after those that it refers to itself.
 
     Raises:
-        SchemaError: It is no Avro schema, or no value of it could be read safely.
+        SchemaError: The text is no Avro schema, or its values can't be read safely.
     """
     named: dict[str, Any] = {}
     try:
         for reference in references:
             fastavro.parse_schema(_without_logical_types(json.loads(reference)), named)
         schema = fastavro.parse_schema(_without_logical_types(json.loads(text)), named)
-    except Exception as error:  # fastavro raises what it comes upon: KeyError, TypeError, errors of its own
+    except Exception as error:  # fastavro raises many types: KeyError, TypeError, errors of its own
         what = str(error).partition("\n")[0][:200]
         raise SchemaError(f"the schema is not an Avro schema: {type(error).__name__}: {what}") from error
     survey = _Survey(named)
@@ -64,7 +64,7 @@ def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema
 
 
 def _without_logical_types(node: Any) -> Any:
-    """The schema with no logical types but decimals: fastavro would make objects of the others, which no tensor holds."""
+    """Removes all logical types except decimals: fastavro would convert them to objects, which tensors can't hold."""
     if isinstance(node, list):
         return [_without_logical_types(part) for part in node]
     if not isinstance(node, dict):
@@ -88,7 +88,7 @@ class _Survey:
         self._above: set[str] = set()
 
     def takes_bytes(self, node: Any) -> bool:
-        """Whether every value takes a byte at least; raises ``SchemaError`` for arrays of what takes none."""
+        """Whether every value takes at least one byte. Raises ``SchemaError`` for an array of items that take none."""
         if isinstance(node, list):
             for part in node:
                 self.takes_bytes(part)
@@ -103,8 +103,8 @@ class _Survey:
         if kind == "fixed":
             return bool(node["size"] > 0)
         if kind == "array" and not self.takes_bytes(node["items"]):
-            # A few bytes may claim 2**62 items of no bytes each, and reading them would never end.
-            raise SchemaError("the schema has arrays of items that take no bytes, whose number nothing limits")
+            # A few bytes can announce 2**62 items of no bytes each; reading them would never end.
+            raise SchemaError("the schema has arrays of items that take no bytes, so their length has no limit")
         if kind == "map":
             self.takes_bytes(node["values"])
         return self.takes_bytes(kind) if isinstance(kind, (dict, list)) else kind != "null"
@@ -118,7 +118,7 @@ class _Survey:
             self.has_decimals = self.has_decimals or node.get("logicalType") == _DECIMAL
         if name not in self._known:
             self._above.add(name)
-            fields = [self.takes_bytes(field["type"]) for field in node["fields"]]  # every one is looked at
+            fields = [self.takes_bytes(field["type"]) for field in node["fields"]]  # a list, so that every field is checked
             self._known[name] = any(fields)
             self._above.discard(name)
         return self._known[name]

@@ -1,18 +1,18 @@
-"""JSON values → tensors: exact or refused.
+"""JSON values → tensors, exactly; a value that does not fit is refused.
 
-A column (one input's value of every row) is cast at once by ``Caster.cast_all``; only where that finds anything unusual is
-each row cast on its own by ``Caster.cast_one``, which names the field, what was expected and what came. Both follow the
-same rules, so that what becomes of a record never depends on its neighbours (``tests/decode/test_decoder_properties.py``):
+``Caster.cast_all`` casts a column: one input's values of all rows. If any value is unusual, ``Caster.cast_one`` casts each
+row alone, and its error names the field, the expected and the actual value. Both follow the same rules, so the result for a
+record never depends on the other records (``tests/decode/test_decoder_properties.py``):
 
-* Floating-point inputs take numbers, and NaN and ±Infinity; they round, but a finite number never becomes infinite.
-  bfloat16 travels as float32, which the client rounds.
-* Integer inputs take integers in range, and floats that are integral (``1.0``).
-* ``bool`` takes ``true`` and ``false``, nothing else does. Null is refused everywhere, and so are numbers in strings.
+* Floating-point inputs take numbers, NaN and ±Infinity. Numbers may be rounded, but a finite number never becomes infinite.
+  bfloat16 values are kept as float32 here; the client rounds them.
+* Integer inputs take integers in range, and floats without a fraction (``1.0``).
+* ``bool`` takes only ``true`` and ``false``, and no other dtype takes them. Null and numbers in strings are always refused.
 * ``string`` takes strings (as UTF-8), ``{"b64": "…"}`` objects (the form of TensorFlow Serving's REST API), and bytes, which
-  formats other than JSON have.
+  occur in formats other than JSON.
 
-Packing goes through ``struct``, not ``np.array``: ``struct`` refuses strings, null and numbers out of range, where NumPy
-parses, promotes or wraps, and it is four times as fast on short rows.
+Numbers are packed by ``struct``, not by ``np.array``. ``struct`` refuses strings, null and numbers out of range, where NumPy
+parses, promotes or wraps; and it is four times as fast on short rows.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ INT_CODES = {
     "uint64": "Q",
 }
 MAX_RANK = 32
-"""Deeper nesting is refused: no model has it, and it would run into Python's recursion limit."""
+"""Deeper nesting is refused: no model needs it, and it could exceed Python's recursion limit."""
 
 BFLOAT16_OVERFLOW = np.uint32(0x7F7F8000).view(np.float32)
 """The smallest float32 that rounds to infinity as bfloat16, ties to even."""
 
-_PIECE = 1 << 14  # arguments of one struct call: it copies them to a tuple, which for a batch of images is too much
+_PIECE = 1 << 14  # arguments of one struct call, which copies them to a tuple: a batch of images at once would be too large
 
 
 class FieldMismatch(ValueError):  # noqa: N818  # a condition of the record; becomes DeadLetterClass.FIELD_ERROR
@@ -75,7 +75,7 @@ def decode_b64(value: dict[str, Any]) -> bytes:
 
 
 def describe(value: Any) -> str:
-    """What kind of JSON value this is, without saying which."""
+    """Names the kind of a JSON value for a message, without the value itself."""
     if value is None:
         return "null"
     if is_b64(value):
@@ -108,7 +108,7 @@ class Caster:
         Args:
             name: The input's name.
             spec: Its spec.
-            label: What messages call it; its name if left out.
+            label: The input's name in messages; ``name`` by default.
 
         Raises:
             ContractError: JSON has no values of this dtype.
@@ -133,7 +133,7 @@ class Caster:
         """Casts one value a row to an array of shape ``[len(values), *row shape]``.
 
         Returns:
-            ``None`` where the rows differ in shape, or any of them is not plainly right: cast them one by one then.
+            The array; ``None`` if the rows differ in shape or any value may not fit. Then cast them one by one.
         """
         dims = self._fit(observed_shape(values[0], MAX_RANK if self.dims is None else len(self.dims)))
         if dims is None:
@@ -150,14 +150,14 @@ class Caster:
             level = inner
         shape = (len(values), *dims)
         if len(level) != math.prod(shape):
-            return None  # an empty list where the shape says otherwise
+            return None  # an empty list, but the shape has a size above 0
         return self._pack_strings(level, shape) if self.is_string else self._pack_numbers(level, shape)
 
     def cast_one(self, value: Any) -> np.ndarray:
         """Casts the value of one row to an array of shape ``[1, *row shape]``.
 
         Raises:
-            FieldMismatch: It does not fit; the message says what was expected and what came.
+            FieldMismatch: The value does not fit. The message says what was expected and what came.
         """
         quick = self.cast_all((value,))
         if quick is not None:
@@ -175,9 +175,9 @@ class Caster:
         return self._array(elements, (1, *dims))
 
     def _fit(self, observed: tuple[int, ...]) -> tuple[int, ...] | None:
-        """The row shape if the observed one fits the declared one.
+        """Returns the row shape if the observed shape fits the declared one, else ``None``.
 
-        An empty list shows no inner dimensions: the declared ones stand, if they are all fixed.
+        An empty list shows no inner dimensions. The declared ones are used if they are all fixed.
         """
         if self.dims is None:
             return observed if len(observed) < MAX_RANK else None
@@ -190,7 +190,7 @@ class Caster:
 
     def _pack_numbers(self, flat: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:
         if self._code == "?" and not set(map(type, flat)) <= {bool}:
-            return None  # struct takes anything for a truth value
+            return None  # struct takes any object as a boolean
         array = np.empty(shape, self._packed)
         size = self._packed.itemsize
         try:
@@ -200,7 +200,7 @@ class Caster:
         except (struct.error, OverflowError):
             whole = None if self._is_float else _integers(flat)
             return None if whole is None else self._pack_numbers(whole, shape)
-        # struct takes true for 1, and false for 0: look at the types, but only where there is a 0 or a 1.
+        # struct takes true as 1 and false as 0. Checking types is slow, so do it only if there is a 0 or a 1.
         if self._code != "?" and ((array == 0) | (array == 1)).any() and bool in set(map(type, flat)):
             return None
         if self._is_bfloat16 and (np.isfinite(array) & (abs(array) >= BFLOAT16_OVERFLOW)).any():
@@ -221,7 +221,7 @@ class Caster:
         return None
 
     def _array(self, elements: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-        """An array of elements that were each found to fit."""
+        """Makes an array of elements that were each checked to fit."""
         if self.is_string:
             return np.fromiter(elements, dtype=object, count=len(elements)).reshape(shape)
         array = np.empty(shape, self._packed)
@@ -229,7 +229,7 @@ class Caster:
         return array
 
     def _element(self, value: Any, i: int, dims: tuple[int, ...]) -> Any:
-        """Element ``i`` of a row, as ``struct`` packs it or as bytes; raises ``FieldMismatch``."""
+        """Converts element ``i`` of a row to a number or to bytes; raises ``FieldMismatch`` if it does not fit."""
         kind = type(value)
         wrong = ""
         if self.is_string:
@@ -281,7 +281,7 @@ class Caster:
 
 
 def observed_shape(value: Any, limit: int) -> tuple[int, ...]:
-    """The shape of nested lists as their first elements show it, at most one dimension more than ``limit``."""
+    """Returns the shape of nested lists by their first elements, with at most ``limit + 1`` dimensions."""
     dims: list[int] = []
     while type(value) is list and len(dims) <= limit:
         dims.append(len(value))
@@ -292,7 +292,7 @@ def observed_shape(value: Any, limit: int) -> tuple[int, ...]:
 
 
 def _leaves(value: Any, shape: tuple[int, ...], path: str) -> Iterable[Any]:
-    """The elements of nested lists of ``shape``; raises ``FieldMismatch`` where they are ragged."""
+    """Yields the elements of nested lists of ``shape``; raises ``FieldMismatch`` if the lists are ragged."""
     if not shape:
         return [value]
     if type(value) is not list or len(value) != shape[0]:
@@ -306,7 +306,7 @@ def _leaves(value: Any, shape: tuple[int, ...], path: str) -> Iterable[Any]:
 
 
 def _integers(flat: Sequence[Any]) -> list[int] | None:
-    """Numbers of which some are integral floats, as integers; ``None`` if there is anything else, or no float."""
+    """Converts floats without a fraction to integers. ``None`` if there is another type, a fraction, or no float at all."""
     types = set(map(type, flat))
     if float not in types or not types <= {int, float} or not all(v.is_integer() for v in flat if type(v) is float):
         return None
@@ -314,7 +314,7 @@ def _integers(flat: Sequence[Any]) -> list[int] | None:
 
 
 def _path(i: int, dims: tuple[int, ...]) -> str:
-    """Where element ``i`` stands in a row of shape ``dims``, such as ``[1][3]``."""
+    """Returns the position of element ``i`` in a row of shape ``dims`` as text, such as ``[1][3]``."""
     return "".join(f"[{k}]" for k in np.unravel_index(i, dims)) if dims else ""
 
 

@@ -1,4 +1,4 @@
-"""What the bytes of a record are: the input formats, which of them fits a model, and parsing JSON.
+"""The input formats: what each one is, which one fits a signature; and the JSON parser.
 
 | format | a record's value is | fits |
 |---|---|---|
@@ -9,7 +9,7 @@
 | ``protobuf`` | a message, framed by a schema registry; then as ``json`` | as ``json`` |
 | ``npy`` | one array, as ``numpy.save`` writes it | a signature of one input, of any dtype |
 
-Behind a schema registry's frame a value may be ``avro``, ``json`` or ``protobuf``: see ``transforms.formats``.
+A value framed by a schema registry may be ``avro``, ``json`` or ``protobuf``: see ``transforms/formats/frame.py``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ PROTOBUF = "protobuf"
 NPY = "npy"
 INPUT_FORMATS = (AUTO, JSON, BYTES, TF_EXAMPLE, AVRO, PROTOBUF, NPY)
 DOCUMENTS = (JSON, AVRO, PROTOBUF)
-"""The formats that have fields, which a path can point at."""
+"""The formats whose values have fields, which ``--features`` and ``--pass_through`` can refer to."""
 
 UNKNOWN_INPUT = "instances"
-"""Under this name rows go to a server that publishes no signature: the list of TensorFlow Serving's REST row form."""
+"""Input name for a server that publishes no signature: the name of the list in TensorFlow Serving's REST row format."""
 
 
 class FormatError(ValueError):
-    """A value is not what it should be. The message says where, and holds none of the value.
+    """A value is not of its format. The message says where it is wrong, and never holds bytes of the value.
 
     Attributes:
         dead_letter_class: The class of the record's dead letter; each subclass has its own.
@@ -50,16 +50,16 @@ class FormatError(ValueError):
 
 
 class JsonError(FormatError):
-    """A value is not JSON, or not usable."""
+    """A value is not JSON, or holds numbers or nesting beyond our limits."""
 
     dead_letter_class = DeadLetterClass.JSON_ERROR
 
 
 def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = False) -> str:
-    """Returns the format to read records by: ``asked``, or what the signature implies if that is ``auto``.
+    """Returns the format of the records: ``asked``, or the one that the signature implies if ``asked`` is ``auto``.
 
-    ``auto`` is ``tf_example`` where the signature takes examples, ``bytes`` where it has one string input with one element
-    a row, and ``json`` otherwise, or where the records' fields are needed.
+    ``auto`` means ``tf_example`` if the signature takes examples; ``bytes`` if it has one string input with one element a
+    row and no fields are needed; and ``json`` otherwise.
 
     Raises:
         ContractError: ``asked`` is unknown or can't fit the signature; the message names the flag and the cure.
@@ -101,7 +101,7 @@ def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = 
 
 
 def takes_one_string(signature: Signature) -> bool:
-    """Whether a record's value can be the signature's only input as it is."""
+    """Whether the signature's only input is one string a row, so that a record's value can be sent unchanged."""
     if len(signature.inputs) != 1:
         return False
     (spec,) = signature.inputs.values()
@@ -109,29 +109,29 @@ def takes_one_string(signature: Signature) -> bool:
 
 
 def row_shape(spec: TensorSpec) -> tuple[int, ...]:
-    """The declared shape without the batch dimension; of unknown rank and scalars, ``()``."""
+    """Returns the declared shape without the batch dimension; ``()`` for unknown rank and for scalars."""
     return (spec.shape or ())[1:]
 
 
 def parse_json(value: bytes) -> Any:
     """Parses JSON (RFC 8259) and, as TensorFlow Serving does, the literals ``NaN``, ``Infinity`` and ``-Infinity``.
 
-    Of a key that occurs twice the last value counts. Integers are exact from -2**63 to 2**64 - 1; beyond that they become
-    float64, which no integer input takes.
+    If a key occurs twice, the last value is used. Integers are exact from -2**63 to 2**64 - 1. Integers beyond that become
+    float64, which integer inputs refuse.
 
     Raises:
-        JsonError: It is no JSON, is nested too deeply, or has a number beyond float64.
+        JsonError: The value is not JSON, is nested too deeply, or has a number beyond float64.
     """
     try:
         return orjson.loads(value)
     except ValueError:
-        pass  # strict, and of 64-bit integers: perhaps it is one of the forms above
+        pass  # orjson takes no NaN, no Infinity and no larger integers; json does
     try:
         return json.loads(value.decode(), parse_float=_finite)
     except UnicodeDecodeError as error:
         raise JsonError(f"the value is not JSON: not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        what = error.msg.partition(":")[0]  # after a colon comes a piece of the value
+        what = error.msg.partition(":")[0]  # the text after the colon may quote the value
         raise JsonError(f"the value is not JSON: {what} at line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:
         raise JsonError("the JSON value is nested too deeply") from error
@@ -147,9 +147,9 @@ def _finite(text: str) -> float:
 
 
 def can_be_sent_on(document: Any) -> bool:
-    """Whether orjson serializes a document inside a request: not nested 250 deep, of 64-bit integers and whole characters.
+    """Whether orjson can serialize a document in a request: less than 250 levels, 64-bit integers, no lone surrogates.
 
-    ``parse_json`` takes more than that; sent on, such a record would fail the request of all its neighbours.
+    ``parse_json`` accepts more. Such a record would fail the request for every record of its batch.
     """
     try:
         orjson.dumps([[[document]]])

@@ -1,6 +1,6 @@
-"""The frame that Confluent-compatible serializers put before a value: a zero, then the schema's id (four bytes, big-endian).
+"""The schema registry's frame before a value: a zero byte, then the schema's id (four bytes, big-endian).
 
-Source: Confluent's "Wire format" (Schema Registry documentation), which Apicurio, Karapace and Redpanda keep to.
+Source: Confluent's "Wire format" (Schema Registry documentation). Apicurio, Karapace and Redpanda use the same format.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from transforms.formats.codecs import FormatError, parse_json
 
 FRAME_BYTES = 5
 MAX_ID = (1 << 31) - 1
-"""Registries count with Java's ``int``; asked for more, they answer as if the address were wrong."""
+"""The largest schema id: registries use Java's ``int``, and answer a larger id as if the address were wrong."""
 
 
 class FrameError(FormatError):
@@ -22,16 +22,16 @@ class FrameError(FormatError):
 
 
 def schema_id(value: bytes) -> int:
-    """Returns the id in the frame of ``value``; what is framed begins at ``FRAME_BYTES``.
+    """Returns the schema id in the frame of ``value``. The data begin at ``FRAME_BYTES``.
 
     Raises:
         FrameError: There is no frame, or it is cut short.
     """
     if value[:1] == b"\x01":
-        raise FrameError("the value begins with 1, the frame with a schema's GUID, which is not read; write with schema ids")
+        raise FrameError("the value begins with 1, a frame with a schema's GUID, which is not supported; use schema ids")
     if value[:1] != b"\x00":
         raise FrameError(
-            "the value does not begin with 0, as a schema registry's frame does; leave --schema_registry out if it has none"
+            "the value does not begin with 0, so it has no schema registry's frame; leave out --schema_registry"
         )
     if len(value) < FRAME_BYTES:
         raise FrameError(f"the value ({len(value)} bytes) is shorter than a schema registry's frame ({FRAME_BYTES} bytes)")
@@ -39,13 +39,13 @@ def schema_id(value: bytes) -> int:
 
 
 class FramedJson:
-    """Reads JSON behind a frame. The schema is not asked for: JSON says itself what it is."""
+    """Reads framed JSON. The schema is not looked up, because JSON can be parsed without it."""
 
     def read(self, value: bytes) -> Any:
         """Parses one value.
 
         Raises:
-            FormatError: No frame, or no JSON.
+            FormatError: The value has no frame, or is not JSON.
         """
         schema_id(value)
         return parse_json(value[FRAME_BYTES:])

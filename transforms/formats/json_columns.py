@@ -1,4 +1,4 @@
-"""A model's outputs → JSON texts, one a row; a whole column is serialized at once where it is an array of numbers.
+"""A model's outputs → JSON texts, one for each row. A column of numbers is serialized by one call.
 
 | value | JSON |
 |---|---|
@@ -7,7 +7,7 @@
 | NaN, ±Infinity | the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``, as in protobuf's JSON mapping: JSON has none |
 | bytes | a string; ``{"b64": "…"}`` if they are not UTF-8, or the output is named ``…_bytes`` (TensorFlow Serving's rule) |
 
-Arrays and lists become lists, and objects (which KServe servers may answer) stay objects.
+Arrays and lists become lists. Objects, which KServe servers may answer, stay objects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 
 Texts = tuple[list[bytes], dict[int, str]]
-"""One JSON text a row, and for the rows that have none (their text is empty) why."""
+"""One JSON text for each row; and for each row that can't be written (its text is empty) the reason."""
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
@@ -31,15 +31,15 @@ def column_texts(name: str, column: Sequence[Any] | np.ndarray, dtype: str | Non
     """Serializes one output.
 
     Args:
-        name: The output's name; ``…_bytes`` means that its bytes are no text.
+        name: The output's name. If it ends in ``_bytes``, its bytes are written as ``b64`` even if they are UTF-8.
         column: An array of shape ``[rows, …]``, or a list of one JSON-like value a row.
         dtype: The declared dtype; ``float32`` makes lists of numbers print as float32.
 
     Returns:
-        The texts, and the rows that can't be written with the reason (never a value).
+        The texts, and the reason for each row that can't be written. A reason never holds a value.
     """
     if isinstance(column, np.ndarray):
-        if column.dtype.kind == "V":  # bfloat16 and its like; float32 holds them exactly
+        if column.dtype.kind == "V":  # bfloat16 and similar dtypes of ml_dtypes; float32 holds their values exactly
             column = column.astype(np.float32)
         if column.dtype.kind in "fiub":
             return number_texts(column), {}
@@ -59,13 +59,13 @@ def column_texts(name: str, column: Sequence[Any] | np.ndarray, dtype: str | Non
 
 
 def number_texts(array: np.ndarray) -> list[bytes]:
-    """JSON texts of the rows of a numeric array of shape ``[rows, …]``, NaN and infinities by name.
+    """Returns a JSON text for each row of a numeric array of shape ``[rows, …]``, with NaN and infinities as names.
 
-    One call serializes the array; its text is cut where the brackets show that a row ends.
+    The array is serialized by one call. The text is then cut between the rows, by counting brackets.
     """
     if array.size == 0:
         return [orjson.dumps(row) for row in array.tolist()]
-    if array.itemsize > 8:  # long double: as precise as JSON's readers are
+    if array.itemsize > 8:  # long double: JSON readers have no more than float64
         array = array.astype(np.float64)
     if not (array.flags.c_contiguous and array.dtype.isnative):
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
@@ -81,7 +81,7 @@ def number_texts(array: np.ndarray) -> list[bytes]:
 
 
 def _named(text: bytes, values: list[float]) -> bytes:
-    """Puts the names of non-finite values where the serializer wrote null."""
+    """Replaces the nulls, which the serializer writes for non-finite values, by the values' names."""
     parts = text.split(b"null")
     return parts[0] + b"".join([b'"%b"%b' % (float_name(v).encode(), p) for v, p in zip(values, parts[1:], strict=True)])
 
@@ -96,13 +96,13 @@ def value_text(value: Any, as_bytes: bool = False, as_float32: bool = False) -> 
 
     Args:
         value: Scalars, lists and dicts, and bytes.
-        as_bytes: Bytes are no text, even if they could be.
+        as_bytes: Write bytes as ``b64`` even if they are UTF-8.
         as_float32: Print floats as float32.
 
     Raises:
-        TypeError: It has no JSON form.
-        ValueError: Likewise.
-        RecursionError: It is nested too deeply.
+        TypeError: The value has no JSON form.
+        ValueError: The value has no JSON form.
+        RecursionError: The value is nested too deeply.
     """
     if type(value) is bytes and not as_bytes:
         try:
@@ -115,19 +115,19 @@ def value_text(value: Any, as_bytes: bool = False, as_float32: bool = False) -> 
             return number_texts(array[np.newaxis])[0]
     try:
         text = orjson.dumps(value)
-        if b"null" not in text:  # which a NaN would have become
+        if b"null" not in text:  # orjson writes null for NaN
             return text
     except TypeError:
         pass
     plain = _plain(value, as_bytes)
     try:
         return orjson.dumps(plain)
-    except TypeError:  # an integer beyond 64 bits, or a lone surrogate; json takes both, and we have removed any NaN
+    except TypeError:  # an integer beyond 64 bits, or a lone surrogate; json takes both. NaN is replaced already.
         return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _floats(value: Any) -> np.ndarray | None:
-    """A float or a flat list of floats as float32; ``None`` for anything else, and for numbers beyond float32."""
+    """Converts a float or a flat list of floats to float32; ``None`` for anything else, or if a number overflows float32."""
     if type(value) is list and set(map(type, value)) != {float}:
         return None
     with np.errstate(over="ignore"):
@@ -136,7 +136,7 @@ def _floats(value: Any) -> np.ndarray | None:
 
 
 def _plain(value: Any, as_bytes: bool) -> Any:
-    """The value as JSON knows it."""
+    """Converts a value to JSON's types."""
     kind = type(value)
     if kind is float:
         return value if math.isfinite(value) else float_name(value)

@@ -1,7 +1,8 @@
-"""Waiting for the schema registry: a bundle whose schemas can't be had is held, not failed.
+"""Looks up the schemas of a chunk in the schema registry, and holds the bundle while the registry is down.
 
-Decoding is synchronous, so the bundle's own thread waits; the request runs in another, and every ``CHECK_S`` the guard keeps
-the process's place in the consumer group. Where the bundle can no longer be committed, the wait ends: it is read again.
+Decoding is synchronous, so the bundle's thread waits while another thread sends the request. Every ``CHECK_S`` the guard
+keeps the process in the consumer group. If the bundle can no longer be committed, the wait ends, and its records are read
+again.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord
 
 TELL_AFTER_S = 1.0
-"""How long the registry may fail before anybody is told: the whole bundle waits for it, so not long."""
+"""Seconds of failure before the hold is reported. Short, because the whole bundle waits."""
 
 
 class RegistryUnavailableError(FormatError):
-    """The registry could not be asked for the schema, for as long as is tried."""
+    """The registry did not answer for a schema before the retry deadline."""
 
     dead_letter_class = DeadLetterClass.REGISTRY_UNAVAILABLE
 
@@ -43,16 +44,16 @@ class SchemaSource(Protocol):
 
 
 class SchemaLookup:
-    """Teaches ``FramedReader`` the schemas that a chunk needs. Not for use by several threads at once.
+    """Adds the schemas that a chunk needs to a ``FramedReader``. Not thread-safe.
 
     Args:
         source: The registry.
-        guard: Keeps the Kafka source alive meanwhile.
-        retry: When to try again, and for how long before ``on_unavailable`` counts.
+        guard: Keeps the Kafka source alive while waiting.
+        retry: When to retry, and for how long before ``on_unavailable`` applies.
         on_unavailable: ``hold``, ``dead_letter`` or ``fail``.
-        clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
-        rng: The jitter's.
+        clock: Returns seconds, monotonic.
+        sleep: Waits for a number of seconds.
+        rng: Randomness for the jitter.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SchemaLookup:
         """Gets the schemas of ``records``, waiting for the registry if need be.
 
         Returns:
-            Whether the bundle can still be committed; if not, nothing of it is to leave.
+            Whether the bundle can still be committed. If not, it must not emit anything.
 
         Raises:
             UnavailableError: The registry is down, and ``on_unavailable`` is ``fail``.
@@ -102,7 +103,7 @@ class SchemaLookup:
                     failed += 1
                     waited_s = self._clock() - began
                     if waited_s >= self._retry.deadline_s and self._on_unavailable == "dead_letter":
-                        framed.miss(number, RegistryUnavailableError(f"schema {number} could not be had: {error}"))
+                        framed.miss(number, RegistryUnavailableError(f"schema {number} could not be looked up: {error}"))
                         return True
                     if waited_s >= self._retry.deadline_s and self._on_unavailable == "fail":
                         raise UnavailableError(f"the schema registry is down: {error}") from error
@@ -117,7 +118,7 @@ class SchemaLookup:
                 observer().holding(None)
 
     def _ask(self, number: int) -> RegisteredSchema | None:
-        """Asks once; ``None`` where the bundle is not worth waiting for any more."""
+        """Asks once; ``None`` if the bundle can no longer be committed."""
         answer = self._thread.submit(self._source.schema, number)
         while not concurrent.futures.wait([answer], CHECK_S).done:
             if not self._guard.keep_alive():

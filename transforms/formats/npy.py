@@ -1,6 +1,6 @@
-"""``.npy`` values → tensors: one array a record, of the model's only input, by the rules that JSON's values are cast by.
+"""``.npy`` values → tensors: each record is one array for the model's only input, cast by the rules for JSON values.
 
-Source: NumPy enhancement proposal 1 (the format). Object arrays, which need pickle, are refused: unpickling runs code.
+Source: NumPy enhancement proposal 1 (the format). Object arrays are refused: they need pickle, and unpickling runs code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transforms.types import TensorSpec
 
 MAGIC = b"\x93NUMPY"
 _LENGTHS = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I"), (3, 0): struct.Struct("<I")}
-_MAX_HEADER_BYTES = 10_000  # NumPy's own limit: the header goes through Python's parser
+_MAX_HEADER_BYTES = 10_000  # NumPy's own limit: Python's parser reads the header
 
 
 class NpyError(FormatError):
@@ -46,8 +46,8 @@ class NpyReader:
         """Returns the array of one row, of the input's dtype (strings: dtype object, of bytes).
 
         Raises:
-            NpyError: The value is not a whole ``.npy`` file, or holds Python objects.
-            FieldMismatch: Shape or dtype do not fit the input.
+            NpyError: The value is not a complete ``.npy`` file, or holds Python objects.
+            FieldMismatch: The shape or dtype does not fit the input.
         """
         array = read_npy(value)
         if not self._fits(array.shape):
@@ -84,7 +84,7 @@ class NpyReader:
             cast = array.astype(self._target)
         finite = np.isfinite(cast)
         beyond = np.isfinite(array) & ~finite
-        if self._spec.dtype == "bfloat16":  # which travels as float32: the client rounds it
+        if self._spec.dtype == "bfloat16":  # kept as float32 here; the client rounds it
             beyond |= finite & (abs(cast) >= BFLOAT16_OVERFLOW)
         if beyond.any():
             raise self._out_of_range()
@@ -93,10 +93,10 @@ class NpyReader:
     def _to_integer(self, array: np.ndarray) -> np.ndarray:
         limits = np.iinfo(self._target)
         if array.dtype.kind == "f":
-            array = array.astype(np.float64) if array.dtype.itemsize < 8 else array  # the limits must fit
+            array = array.astype(np.float64) if array.dtype.itemsize < 8 else array  # to hold the limits
             if not np.isfinite(array).all() or (array != np.trunc(array)).any():
-                raise FieldMismatch(f"{self._name}: expected {self._spec.dtype}, came a number with a fraction, or none")
-            # As floats the limits round up, to just beyond the range: hence "less than", with one added to the upper.
+                raise FieldMismatch(f"{self._name}: expected {self._spec.dtype}, came a number with a fraction, NaN or inf")
+            # A float upper limit rounds up to just beyond the range, so compare by "less than". Exact limits need + 1.
             outside = (array < float(limits.min)) | (array >= float(limits.max) + (limits.max < 2**53))
         else:
             same_sign = array.dtype.kind == self._target.kind
@@ -123,10 +123,10 @@ class NpyReader:
 
 
 def read_npy(value: bytes) -> np.ndarray:
-    """The array in a ``.npy`` file, which may share the memory of ``value``.
+    """Returns the array in a ``.npy`` file. It may share the memory of ``value``.
 
     Raises:
-        NpyError: It is not a whole one, or needs pickle.
+        NpyError: The file is not complete, or needs pickle.
     """
     where = f"the value ({len(value)} bytes)"
     if not value.startswith(MAGIC):
@@ -143,10 +143,10 @@ def read_npy(value: bytes) -> np.ndarray:
     shape, by_columns, dtype = _header(value[:start])
     if dtype.hasobject:
         raise NpyError(
-            "the array holds Python objects, which need pickle; reading them would run code, so save plain numbers"
+            "the array holds Python objects, which need pickle, and unpickling runs code; save numbers or strings instead"
         )
     if dtype.names is not None or dtype.subdtype is not None or dtype.kind in "MmV":
-        raise NpyError(f"the array's dtype, of kind '{dtype.kind}', has no counterpart among tensors")
+        raise NpyError(f"the array's dtype (kind '{dtype.kind}') has no tensor dtype; save numbers, booleans or strings")
     count = math.prod(shape)
     if len(value) - start != count * dtype.itemsize:
         expected = count * dtype.itemsize
@@ -157,14 +157,14 @@ def read_npy(value: bytes) -> np.ndarray:
     return array.reshape(shape[::-1]).T if by_columns else array.reshape(shape)
 
 
-@functools.lru_cache(maxsize=256)  # a topic's arrays are mostly alike, and a header is ten times the work of the numbers
+@functools.lru_cache(maxsize=256)  # topics have few different headers; parsing one costs ten times the numbers
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     source = io.BytesIO(head)
     try:
         version = npy_format.read_magic(source)
         read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, by_columns, dtype = read(source)
-    except Exception as error:  # ValueError mostly; but a dtype's text may raise anything
+    except Exception as error:  # mostly ValueError, but evaluating a dtype's text may raise others
         raise NpyError("the value is not a .npy file: its header can't be read") from error
     if any(size < 0 for size in shape):
         raise NpyError("the array's shape has a size below 0")

@@ -1,4 +1,4 @@
-"""What a decoder is told beyond the name of a format: schemas, a registry, and where in a document things are."""
+"""Options of the formats: an Avro schema, the schema registry, and paths into documents."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class RegistryConfig:
 
 
 Paths = tuple[tuple[str, str], ...]
-"""Names, each with a path into a document, such as ``("x", "$.a.b")``; see ``transforms.decode.field_paths``."""
+"""Pairs of a name and a path into a document, such as ``("x", "$.a.b")``; see ``transforms.decode.field_paths``."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FormatOptions:
-    """Arguments of the formats.
+    """Options of the formats.
 
     Attributes:
-        avro_schema: An Avro schema's JSON text: the records' own without a registry, the reader's with one.
-        registry: Where framed records' schemas are.
-        features: Input name to where in a document its value is; inputs not named are fields of their own name.
-        pass_through: Output name to where in a document the value is that goes into the output.
+        avro_schema: An Avro schema's JSON text. Without a registry it is the records' schema, with one the reader's schema.
+        registry: The schema registry of framed records.
+        features: Input name to the path of its value. An input that is not named is the field of the same name.
+        pass_through: Field name in the prediction to the path of its value in the record.
     """
 
     avro_schema: str | None = None

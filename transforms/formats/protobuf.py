@@ -1,11 +1,12 @@
-"""Protobuf values behind a schema registry's frame → Python values as JSON would have them, and bytes as bytes.
+"""Protobuf values framed by a schema registry → Python values of JSON's types, and bytes.
 
-Behind the frame stand the message's indexes in its ``.proto`` file (zigzag varints: how many, then one a level; a single 0
-for the first message), then the message. Source: Confluent's "Wire format". The schema comes as a serialized
-``FileDescriptorProto`` (``format=serialized``), since compiling ``.proto`` sources needs ``protoc``.
+After the frame come the indexes of the message in its ``.proto`` file, then the message. The indexes are zigzag varints:
+their number, then one for each level of nesting; a single 0 means the first message. Source: Confluent's "Wire format". The
+schema is requested as a serialized ``FileDescriptorProto`` (``format=serialized``), since compiling ``.proto`` sources needs
+``protoc``.
 
-Fields have the names of the ``.proto`` file, enums are their names, maps are objects. A field with presence that is not set
-is absent, any other is there with its default.
+Fields keep the names of the ``.proto`` file, enums become their names, maps become objects. A field that has presence and is
+not set is left out. Any other field that is not set has its default.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_schema import SchemaError
 from transforms.formats.codecs import FormatError
 
-_MAX_INDEXES = 100  # deeper than protobuf itself lets messages nest
+_MAX_INDEXES = 100  # more levels than Protobuf allows
 
 
 class ProtobufError(FormatError):
-    """A value is not Protobuf of its schema."""
+    """A value is not a Protobuf message of its schema."""
 
     dead_letter_class = DeadLetterClass.PROTOBUF_ERROR
 
@@ -38,10 +39,10 @@ class ProtobufReader:
 
     Args:
         text: The file, as a base64 ``FileDescriptorProto``.
-        imports: The files that it imports, and theirs, by the name that they are imported by.
+        imports: Import name to file, for all files that it imports directly or indirectly.
 
     Raises:
-        SchemaError: It is none, or an import is missing.
+        SchemaError: The text is not such a file, or an import is missing.
     """
 
     def __init__(self, text: str, imports: Mapping[str, str]):
@@ -61,7 +62,7 @@ class ProtobufReader:
         """Reads the message that ``value`` holds from ``start`` on.
 
         Raises:
-            ProtobufError: It is not of the schema.
+            ProtobufError: The value is not a message of the schema.
         """
         indexes, start = _indexes(value, start)
         try:
@@ -88,7 +89,7 @@ def _file(text: str, name: str | None) -> descriptor_pb2.FileDescriptorProto:
         found = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, DecodeError) as error:
         raise SchemaError(
-            "the schema did not come as a serialized file: the registry must know format=serialized, as Confluent's does"
+            "the registry sent no serialized file; it must support format=serialized, as Confluent's does"
         ) from error
     if name is not None:
         found.name = name
@@ -102,7 +103,7 @@ def _add(pool: descriptor_pool.DescriptorPool, file: descriptor_pb2.FileDescript
         except KeyError:
             if not name.startswith("google/protobuf/"):
                 raise
-            _add(pool, _well_known(name))  # registries hold no references to what comes with Protobuf itself
+            _add(pool, _well_known(name))  # registries have no references to the files that Protobuf ships itself
     pool.Add(file)
     return pool.FindFileByName(file.name)
 

@@ -1,4 +1,4 @@
-"""Which reader a format and its options come to."""
+"""Chooses the reader of a format by its options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transforms.formats.options import FormatOptions
 from transforms.types import Signature
 
 FRAMED = (AVRO, PROTOBUF)
-"""The formats that need the schemas of a registry, if there is one."""
+"""The formats that need schemas from the registry, if one is configured."""
 
 
 class Reader(Protocol):
@@ -22,15 +22,15 @@ class Reader(Protocol):
 
         Raises:
             FormatError: The value is not of the format.
-            FieldMismatch: It is, but does not fit the model's input.
+            FieldMismatch: The value is of the format, but does not fit the model's input.
         """
 
 
 def open_reader(input_format: str, signature: Signature, options: FormatOptions) -> Reader | None:
-    """Makes the reader; ``None`` for the formats that the decoder reads by itself, a chunk at a time.
+    """Makes the reader; ``None`` for the formats that the decoder reads itself, a chunk at a time.
 
     Raises:
-        ContractError: The schema that was given is none.
+        ContractError: ``--avro_schema`` is not a usable schema, or Protobuf lacks a registry.
     """
     if input_format == JSON and options.registry is not None:
         return FramedJson()
@@ -41,14 +41,14 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
         return NpyReader(name, spec)
     if input_format not in FRAMED:
         return None
-    # Here: fastavro is not for those to load who have no Avro.
+    # Imported here: only an Avro pipeline needs fastavro.
     from transforms.formats.avro import PlainAvro
     from transforms.formats.avro_schema import SchemaError, parse_avro_schema
     from transforms.formats.schemas import FramedAvro, FramedProtobuf
 
     if input_format == PROTOBUF:
         if options.registry is None:
-            raise ContractError("--input_format=protobuf: needs --schema_registry, by whose schemas the records are read")
+            raise ContractError("--input_format=protobuf: needs --schema_registry, which has the schemas of the records")
         return FramedProtobuf()
     try:
         if options.registry is None:

@@ -1,7 +1,7 @@
-"""A Confluent-compatible schema registry, through confluent-kafka's own client; its errors are translated here, once.
+"""A Confluent-compatible schema registry, accessed by confluent-kafka's client. Translates the client's errors.
 
-The client speaks the published REST API (``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``), which
-Apicurio, Karapace and Redpanda serve, too.
+The client uses the published REST API (``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``), which
+Apicurio, Karapace and Redpanda also serve.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from transforms.formats.options import RegistryConfig
 from transforms.secret_manager import resolve_all
 
 TIMEOUT_S = 5
-"""Of one request; without one the client would wait for ever."""
+"""Time-out of one request in seconds. Without one the client would wait for ever."""
 
 MAX_REFERENCES = 200
-"""A schema's references, and theirs: more are taken for a circle, which a registry should never hold."""
+"""Most references of a schema, direct and indirect. More are taken for a circle, which a registry should never hold."""
 
 _UNKNOWN = (40401, 40402, 40403)  # subject, version, schema: not found
 _NUMBERS = ("timeout", "cache.capacity", "cache.latest.ttl.sec", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
@@ -36,12 +36,13 @@ class UnknownSchemaError(FormatError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegisteredSchema:
-    """A schema as the registry has it.
+    """A schema with the schemas that it refers to.
 
     Attributes:
         kind: ``AVRO``, ``JSON`` or ``PROTOBUF``.
-        text: Its text; of Protobuf, where that was asked for, the serialized file in base64.
-        references: The schemas that it refers to, by the name that they are referred to by; each behind what it refers to.
+        text: The schema's text. For Protobuf, if requested so, the serialized file in base64.
+        references: Reference name to schema text, direct and indirect. Each comes after the schemas that it refers to
+            itself.
     """
 
     kind: str
@@ -50,14 +51,14 @@ class RegisteredSchema:
 
 
 class Registry:
-    """A connection to a registry. Blocking; ``TIMEOUT_S`` bounds each request unless the property ``timeout`` does.
+    """A connection to a registry. Its calls block, at most ``TIMEOUT_S`` or the property ``timeout``.
 
     Args:
-        config: Where it is, and as whom to ask.
-        serialized: Ask for Protobuf files in their serialized form.
+        config: The registry's address, and the client's properties such as credentials.
+        serialized: Request Protobuf schemas in their serialized form.
 
     Raises:
-        ConfigError: The client takes no such properties, or is not installed.
+        ConfigError: The client refuses the properties, or is not installed.
     """
 
     def __init__(self, config: RegistryConfig, serialized: bool = False):
@@ -69,7 +70,7 @@ class Registry:
             mistake = f"--schema_registry: confluent-kafka's schema-registry client is not complete ({error}); {INSTALL}"
             raise ConfigError([mistake]) from error
         self._refusal = SchemaRegistryError
-        # Whoever waits for the registry tries again, in short steps that keep the consumer group alive; not the client.
+        # No retries by the client: SchemaLookup retries, in short steps that keep the process in the consumer group.
         properties: dict[str, Any] = {"timeout": TIMEOUT_S, "max.retries": 0, **dict(resolve_all(config.properties))}
         for name in _NUMBERS:
             try:
@@ -82,13 +83,13 @@ class Registry:
             raise ConfigError([f"--schema_registry_config: not accepted by the client: {_words(error)}"]) from error
 
     def schema(self, schema_id: int) -> RegisteredSchema:
-        """Returns the schema of an id, with those that it refers to.
+        """Returns the schema of an id, with the schemas that it refers to.
 
         Raises:
-            UnknownSchemaError: The registry has none of that id.
-            NotServedError: The registry refuses us (401, 403).
-            TransientError: It fails, or something else answers in its place.
-            UnavailableError: Nobody answers.
+            UnknownSchemaError: The registry has no schema of this id.
+            NotServedError: The registry denies access (401, 403).
+            TransientError: The registry fails, or the address belongs to another kind of server.
+            UnavailableError: No server answers at the address.
         """
         if schema_id > MAX_ID:
             raise UnknownSchemaError(f"schema {schema_id} can't be in the registry: ids end at {MAX_ID}")
@@ -96,23 +97,23 @@ class Registry:
             schema = self._client.get_schema(schema_id, fmt=self._format)
             references: dict[str, str] = {}
             self._add_references(schema, references, [0])
-        except Exception as error:  # noqa: BLE001  # of httpx or httpx2, whichever the client found; they share no base
+        except Exception as error:  # noqa: BLE001  # httpx's or httpx2's, by the client's choice; no common base
             self._translate(error, schema_id)
         if not isinstance(schema.schema_str, str):
             raise TransientError(f"the schema registry at {self._url} answered without a schema")
         return RegisteredSchema(schema.schema_type or "AVRO", schema.schema_str, references)
 
     def check(self) -> None:
-        """Asks for a schema that may or may not exist.
+        """Checks that a schema registry answers, by a request for a schema that need not exist.
 
         Raises:
-            NotServedError: The registry refuses us.
-            TransientError: Nobody answers, or no schema registry does.
+            NotServedError: The registry denies access.
+            TransientError: No server answers, or it is not a schema registry.
         """
         try:
             self.schema(1)
         except UnknownSchemaError:
-            return  # so it is a registry
+            return  # only a registry answers so
 
     def close(self) -> None:
         """Closes the connections."""
@@ -121,11 +122,11 @@ class Registry:
     def _add_references(self, schema: Any, references: dict[str, str], asked: list[int]) -> None:
         for reference in schema.references or ():
             if reference.name in references:
-                continue  # as others refer to it, too: counted and asked for once
+                continue  # several schemas refer to it: count and request it once
             asked[0] += 1
             if asked[0] > MAX_REFERENCES:
                 raise UnknownSchemaError(f"its schema has more than {MAX_REFERENCES} references, or they go in a circle")
-            # A version that was deleted since may still be referred to.
+            # A schema may refer to a version that was deleted later.
             found = self._client.get_version(reference.subject, reference.version, True, self._format).schema
             self._add_references(found, references, asked)
             references[reference.name] = found.schema_str
@@ -136,11 +137,11 @@ class Registry:
         where = f"the schema registry at {self._url}"
         if not isinstance(error, self._refusal):
             unreadable = isinstance(error, (ValueError, TypeError, AttributeError, KeyError))
-            if unreadable:  # the client reads the answer's fields without looking
+            if unreadable:  # the client accesses the answer's fields without checking them
                 raise TransientError(f"{where} gave an answer that can't be read: {type(error).__name__}") from error
             raise UnavailableError(f"{where} does not answer: {_words(error)}") from error
         if error.error_code in _UNKNOWN:
-            raise UnknownSchemaError(f"{where} has no schema {schema_id}, or not what it refers to") from error
+            raise UnknownSchemaError(f"{where} has no schema {schema_id}, or lacks one that it refers to") from error
         status = f"{where} answered HTTP {error.http_status_code}"
         if error.http_status_code in (401, 403):
             raise NotServedError(f"{status}: give credentials by --schema_registry_config, as its operator says") from error

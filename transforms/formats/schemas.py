@@ -1,4 +1,4 @@
-"""Framed values by the schemas of their ids, as far as those are known; ``lookup.py`` does the I/O that makes them so."""
+"""Readers of framed values, with the schemas known so far. They do no I/O: ``lookup.py`` gets the schemas."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class SchemaReader(Protocol):
         """Reads what ``value`` holds from ``start`` on.
 
         Raises:
-            FormatError: It is not of the schema.
+            FormatError: The value does not fit the schema.
         """
 
 
 class FramedReader(abc.ABC):
-    """Reads framed values by the schemas that it was taught.
+    """Reads framed values by the schemas that were added to it.
 
-    A schema never changes once it has an id, so what is known stays. That an id is not known to the registry may change.
+    A schema never changes once it has an id, so known schemas are kept for ever. That the registry lacks an id may change.
     """
 
     kind: str
-    """The format, which is also the registry's name for such schemas, in lower case."""
+    """The format. In upper case it is the registry's name for this kind of schema."""
 
     def __init__(self) -> None:
         self._known: dict[int, SchemaReader] = {}
@@ -44,7 +44,7 @@ class FramedReader(abc.ABC):
         """Makes the reader of one schema; raises ``SchemaError``."""
 
     def wanted(self, records: Sequence[KafkaRecord]) -> list[int]:
-        """The ids in the frames of ``records`` that are not known yet, each once; forgets what was missing before."""
+        """Returns the schema ids of ``records`` that are not known yet, each once. Forgets all former ``miss`` calls."""
         self._missing = {}
         found: dict[int, None] = {}
         for record in records:
@@ -52,11 +52,11 @@ class FramedReader(abc.ABC):
                 try:
                     found[schema_id(record.value)] = None
                 except FrameError:
-                    continue  # told when it is read
+                    continue  # ``read`` raises it again for this record
         return [number for number in found if number not in self._known and number not in self._unusable]
 
     def learn(self, number: int, schema: RegisteredSchema) -> None:
-        """Takes a schema in."""
+        """Adds a schema."""
         try:
             if schema.kind != self.kind.upper():
                 raise SchemaError(f"schema {number} is {schema.kind}, not {self.kind.upper()}")
@@ -65,14 +65,14 @@ class FramedReader(abc.ABC):
             self._unusable[number] = error
 
     def miss(self, number: int, error: FormatError) -> None:
-        """Notes why there is no schema of this id, until ``wanted`` is called again."""
+        """Records why the schema of this id is missing, until ``wanted`` is called again."""
         self._missing[number] = error
 
     def read(self, value: bytes) -> Any:
         """Reads one value.
 
         Raises:
-            FormatError: It has no frame, its schema is not there or can't be used, or it is not of its schema.
+            FormatError: The value has no frame, its schema is missing or unusable, or the value does not fit its schema.
         """
         number = schema_id(value)
         reader = self._known.get(number)
@@ -85,7 +85,7 @@ class FramedAvro(FramedReader):
     """Reads framed Avro.
 
     Args:
-        reader: What values are wanted as; as they were written if left out.
+        reader: The reader's schema; ``None`` for each value's own schema.
     """
 
     kind = AVRO

@@ -4,17 +4,17 @@ An element is one row: a mapping of input name to an array (or Python value) wit
 one input, the bare array, bytes or value; a ``KafkaRecord`` is decoded by the signature. With Beam's ``KeyedModelHandler``
 around the handler, it is a pair of a key and such a row.
 
-Out comes one ``PredictionResult`` for each element, in order. Its ``inference`` is a mapping of output name to that
-element's row of the output, and its ``model_id`` is ``MODEL@VERSION``, by the version that answered.
+The output is one ``PredictionResult`` for each element, in order. Its ``inference`` is a mapping of output name to the
+element's row of that output. Its ``model_id`` is ``MODEL@VERSION``, with the version that answered.
 
-What becomes of failures:
+Failures:
 
-* An element that the model refuses, or that does not fit its signature, is a value: its ``inference`` is a ``Failure``
-  (stage, class, message, attempts), and the others of its batch are answered. ``is_failure`` tells the two apart. Beam's
-  ``with_exception_handling`` could not: it drops the whole batch of an exception.
-* The server down past the retry deadline, an unknown model or signature: an exception. The runner tries the bundle again, as
-  it does for any DoFn, or ``RunInference(…).with_exception_handling()`` gives the batch to its second output.
-  ``on_unavailable`` may be set to ``hold`` or ``dead_letter`` instead.
+* An element that the model refuses, or that does not fit its signature, gives a result too: its ``inference`` is a
+  ``Failure`` (stage, class, message, attempts). The other elements of its batch are answered. ``is_failure`` distinguishes
+  the two. Beam's ``with_exception_handling`` can't do this: it drops the whole batch of an exception.
+* If the server is down past the retry deadline, or does not have the model or signature, an exception is raised. The runner
+  retries the bundle, as for any DoFn, or ``RunInference(…).with_exception_handling()`` sends the batch to its second output.
+  Set ``on_unavailable`` to ``hold`` or ``dead_letter`` to change this.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ def is_failure(result: Any) -> bool:
 
 
 class UriModelHandler(ModelHandler):
-    """A handler for the model of a URI. Constructing it contacts nobody, and it can be pickled.
+    """A Beam ``ModelHandler`` for the model that a URI names. The constructor opens no connection. Picklable.
 
     Args:
         model: The model's URI, as for ``--model``.
         min_batch_size: As Beam's.
-        max_batch_size: As Beam's; also the rows of a request at most. What a server's own limit forbids goes out in several
-            requests at once.
+        max_batch_size: As Beam's; also the most rows of a request. If the server's own limit is lower, a batch is sent as
+            several requests at once.
         max_batch_duration_secs: As Beam's.
         max_batch_weight: As Beam's.
         element_size_fn: As Beam's.
-        request_timeout_s: One request's time at most, in seconds.
-        retry_deadline_s: How long a failing request is tried again, in seconds.
-        on_unavailable: With the server down after that: ``fail`` (an exception), ``hold`` (wait for it) or ``dead_letter``
-            (the elements are failures).
-        max_in_flight: Requests at a time of one thread; ``None`` adapts to what the server takes.
-        client: TLS files, headers and the like.
+        request_timeout_s: Time-out of one request, in seconds.
+        retry_deadline_s: How long to retry a failing request, in seconds.
+        on_unavailable: What to do if the server is still down then: ``fail`` (an exception), ``hold`` (wait for it) or
+            ``dead_letter`` (the elements are failures).
+        max_in_flight: Most requests in flight for one thread; ``None`` adapts to the server.
+        client: Options of the client, such as TLS files and headers.
 
     Raises:
         ConfigError: The URI can't be used, or is of another protocol.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ()
-    """The URI schemes that a subclass takes; none means all."""
+    """The URI schemes that a subclass takes; empty for all."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class UriModelHandler(ModelHandler):
         self._max_batch_size = max_batch_size
 
     def load_model(self) -> LoadedModel:
-        """Makes what asks the server. It contacts nobody before the first batch, so that a server may come up later."""
+        """Makes the connections' pool. Connects at the first batch only, so the server may start later than the job."""
         return LoadedModel(ScorerConfig(self._model, self._client, self._dispatch, self._max_batch_size))
 
     def run_inference(
@@ -111,18 +111,18 @@ class UriModelHandler(ModelHandler):
         return model.predict(list(batch))
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
-        """Refuses them: what a request may have besides its inputs is in the URI and in ``client``."""
+        """Refuses all ``inference_args``. Options of a request are given by the URI and by ``client``."""
         if inference_args:
             raise ValueError(f"{type(self).__name__} takes no inference_args; put them into the model's URI or client=")
 
     def update_model_path(self, model_path: str | None = None) -> None:
-        """Goes on with another model: Beam's automatic model refresh, with a model URI as the ``model_id``."""
+        """Switches to another model, for Beam's automatic model refresh: its ``model_id`` must be a model URI."""
         if model_path:
             self._check(model_path)
             self._model = model_path
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
-        """Bytes of the elements' tensors, without serializing anything."""
+        """Returns the bytes of the elements' tensors, without serializing them."""
         return sum(map(_num_bytes, batch))
 
     def get_metrics_namespace(self) -> str:
@@ -144,4 +144,4 @@ def _num_bytes(value: Any) -> int:
         return int(value.nbytes)
     if isinstance(value, np.ndarray | list | tuple):
         return sum(map(_num_bytes, value.ravel().tolist() if isinstance(value, np.ndarray) else value))
-    return len(value) if isinstance(value, bytes | str) else 8  # a Python number, as float64 and int64
+    return len(value) if isinstance(value, bytes | str) else 8  # a Python number takes 8 bytes as float64 or int64

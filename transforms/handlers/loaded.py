@@ -1,8 +1,8 @@
-"""``LoadedModel``: what ``load_model`` gives: connections to one model, one for each thread that is at work.
+"""``LoadedModel``: a pool of connections to one model, one for each thread that is predicting.
 
-Beam shares a loaded model among all threads of a worker, and never tells when it is done with it. A connection has an
-asyncio loop that runs in the thread that calls (``predict/request_loop.py``), so each call takes one of its own out of a
-pool; what is idle is closed when the model is dropped, or at the interpreter's end.
+Beam shares a loaded model among all threads of a worker, and never closes it. A connection has an asyncio loop that runs in
+the calling thread (``predict/request_loop.py``), so each call takes a connection of its own out of the pool. Idle
+connections are closed when the model is garbage-collected, or when the interpreter exits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transforms.predict.scorer import Scorer, ScorerConfig
 
 
 class LoadedModel:
-    """Answers batches. May be used by several threads at once.
+    """Answers batches. Thread-safe.
 
     Args:
         config: Which model, and how to ask it.
@@ -46,7 +46,7 @@ class LoadedModel:
             found = [_result(outcome) for example in examples for _, outcome in scorer.add(example, None)]
             return found + [_result(outcome) for _, outcome in scorer.end()]
         finally:
-            self._idle.append(scorer)  # after a failure, too: a bundle's begin leaves nothing of the one before
+            self._idle.append(scorer)  # after a failure, too: ``begin`` resets it
 
 
 def _result(outcome: Outcome) -> PredictionResult:
@@ -58,5 +58,5 @@ def _result(outcome: Outcome) -> PredictionResult:
 
 def _close(idle: list[Scorer[None]]) -> None:
     while idle:
-        with contextlib.suppress(Exception):  # whoever let go of the model has no use for a failure to close it
+        with contextlib.suppress(Exception):  # nobody is left to handle a failure to close
             idle.pop().close()

@@ -1,4 +1,4 @@
-"""A handler by the name of each protocol: ``UriModelHandler``, for the URIs of that protocol alone."""
+"""One handler class for each protocol: a ``UriModelHandler`` that takes only the URIs of that protocol."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Batches, requests in flight, retries, and the search for guilty records."""
+"""Predict: batching, requests in flight, retries, the hold, and bisection to find guilty rows."""

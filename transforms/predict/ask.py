@@ -1,4 +1,4 @@
-"""Asks a model server what it serves: once, or until it is there."""
+"""Asks a model server for its metadata: once, or until it answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask_model(uri: str, client: ClientOptions | None, timeout_s: float) -> Model
         timeout_s: How long to wait for the answer, in seconds.
 
     Raises:
-        UnavailableError: Nobody answers, or not in time.
+        UnavailableError: No server answers in time.
         NotServedError: The model, version or signature is not there.
         ConfigError: The URI or an option can't be used.
     """
@@ -47,20 +47,20 @@ def ask_until_served(
     rng: random.Random | None = None,
     guard: BundleGuard | None = None,
 ) -> ModelMetadata:
-    """Asks again while the server is not there, as long as a request would be tried again.
+    """Asks until the server answers, with the retry rules of a request.
 
     Args:
         uri: The model's URI.
         client: Options of the client.
-        options: Time-out, retries, and whether to wait on for ever: ``on_unavailable=hold``.
-        clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
-        rng: Randomness of the jitter.
-        guard: Keeps the source alive meanwhile.
+        options: Time-out and retries. With ``on_unavailable=hold`` it waits without end.
+        clock: Returns seconds, monotonic.
+        sleep: Waits for a number of seconds.
+        rng: Randomness for the jitter.
+        guard: Keeps the source alive while waiting.
 
     Raises:
-        UnavailableError: Nobody answers at the deadline, and ``on_unavailable`` is not ``hold``; or the bundle that waits
-            is not worth waiting any more.
+        UnavailableError: No server answers before the deadline, and ``on_unavailable`` is not ``hold``; or the waiting
+            bundle can no longer be committed.
         NotServedError: The model, version or signature is not there.
         ConfigError: The URI or an option can't be used.
     """

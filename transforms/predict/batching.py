@@ -1,7 +1,7 @@
-"""Rows of many chunks into requests: full ones under load, never across a window or a shape.
+"""Batching: collects the rows of several chunks into batches of one window and one shape.
 
-A segment's key says what may share a request (decode.py). Rows wait here only while the bundle goes on reading; what is left
-at its end is sent at once, so nothing ever waits for a timer.
+Only segments with equal keys share a batch (``Segment.key``). Rows wait only while the bundle is still read. At the end of
+the bundle the rest is sent at once, so there is no timer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PendingChunk:
 
     @classmethod
     def of(cls, decoded: DecodedChunk) -> PendingChunk:
-        """Starts with the rows that failed to decode as already done."""
+        """Makes one from a decoded chunk. Rows that failed to decode have their result already."""
         chunk = PredictedChunk(decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried)
         return cls(chunk, sum(len(segment.rows) for segment in decoded.segments))
 
@@ -88,7 +88,7 @@ class Batch:
                 pending.chunk.answers.append(answered)
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:
-        """The chunk rows behind batch rows ``start`` to ``start + rows``, and where they begin in that result."""
+        """Yields for each chunk in batch rows ``start`` to ``start + rows``: the chunk, its rows, and their first index."""
         at = 0
         for part in self.parts:
             low, high = max(start, at), min(start + rows, at + len(part.rows))
@@ -129,23 +129,25 @@ class Batcher:
 
 
 def batch_size(signature: Signature, batch_max_size: int, max_rows: int | None = None) -> int:
-    """How many rows a request may have: one beside a scalar input; the fixed batch dimension wins over the flag.
+    """Returns how many rows a request may have.
+
+    With a scalar input it is 1. A fixed batch dimension takes precedence over ``batch_max_size`` and ``max_rows``.
 
     Args:
-        signature: What the model takes.
+        signature: The model's signature.
         batch_max_size: The flag.
-        max_rows: The server's own limit, which wins over the flag where it is lower.
+        max_rows: The server's own limit, if any; the lower of the two limits applies.
     """
     if signature.has_scalar:
-        return 1  # a scalar is the same for all rows of a request, but every record has one of its own
+        return 1  # a request has only one value of a scalar, but every record has its own
     return signature.rows_per_request or min(batch_max_size, max_rows or batch_max_size)
 
 
 def request_inputs(signature: Signature, inputs: Mapping[str, np.ndarray], rows: int) -> tuple[dict[str, np.ndarray], int]:
-    """What is really sent for ``rows`` rows: padded to a fixed batch dimension, scalars without one.
+    """Returns the inputs to send for ``rows`` rows: padded to a fixed batch dimension, scalars without a batch dimension.
 
     Returns:
-        The inputs and how many rows they have; rows beyond ``rows`` repeat the last one, and their answers are dropped.
+        The inputs and their number of rows. Rows beyond ``rows`` repeat the last row; their outputs must be dropped.
     """
     fixed = signature.rows_per_request
     if fixed is None:

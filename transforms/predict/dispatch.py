@@ -63,10 +63,11 @@ class DispatchOptions:
     """How requests are made.
 
     Attributes:
-        request_timeout_s: One request's time at most, in seconds.
-        retry: When to try again, and for how long.
-        on_unavailable: When the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or ``fail``.
-        max_in_flight: Requests at a time; ``None`` adapts to what the server takes.
+        request_timeout_s: Time-out of one request, in seconds.
+        retry: When to retry, and for how long.
+        on_unavailable: What to do if the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or
+            ``fail``.
+        max_in_flight: Most requests in flight; ``None`` adapts to the server.
     """
 
     request_timeout_s: float = 30.0
@@ -84,12 +85,12 @@ class Dispatcher:
     """Answers batches with one client. For one asyncio loop.
 
     Args:
-        client: The client, not yet asked for its metadata.
-        signature: What the job was built for.
+        client: The client. Its metadata is requested before the first batch.
+        signature: The signature that the job was built for.
         options: How to make requests.
-        clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
-        rng: Randomness of the jitter.
+        clock: Returns seconds, monotonic.
+        sleep: Waits for a number of seconds.
+        rng: Randomness for the jitter.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class Dispatcher:
                 try:
                     async with self._limiter:
                         if not failed:
-                            stop_at = self._clock() + deadline_s  # what waits for a slot has not been tried yet
+                            stop_at = self._clock() + deadline_s  # waiting for a slot does not count
                         result = await self._request(inputs, rows, start, attempts + failed + 1)
                     self._limiter.succeeded(result.latency_ms / 1000)
                     return [result]
@@ -154,7 +155,7 @@ class Dispatcher:
                         answers_others = await self._server_answers_others(inputs, rows, error)
                         if answers_others and suspect:
                             return await self._bisect(inputs, rows, start, attempts + failed, error)
-                        # Once is no proof: the server may have come back between this request and the probe.
+                        # One answered probe is no proof: the server may have come back after this request failed.
                         suspect = answers_others
                         if not answers_others:
                             if self._options.on_unavailable == DEAD_LETTER:
@@ -249,8 +250,8 @@ class Dispatcher:
         if self._known_good is not None:
             return await self._answers(self._known_good)
         if rows == 1 and isinstance(error, ModelFailedError):
-            return True  # there is nothing to probe with: without taking its word, one bad row would hold the job for ever
-        # Nothing was ever answered. If one row is at fault, the first or the last of several is not.
+            return True  # no row is left to probe with, and otherwise one bad row would hold the job for ever
+        # No row was ever answered. If one row is guilty, then the first or the last of several rows is not.
         for row in (0, rows - 1) if rows > 1 else ():
             probe = {name: values[row : row + PROBE_ROWS].copy() for name, values in inputs.items()}
             if await self._answers(probe):
@@ -263,7 +264,7 @@ class Dispatcher:
         return self._known_good is not None and await self._answers(self._known_good)
 
     async def _answers(self, probe: Inputs, or_refuses: bool = False) -> bool:
-        """Whether the server has an answer to a probe; a refusal of its content is one where ``or_refuses``."""
+        """Sends a probe; returns whether it was answered. With ``or_refuses`` a ``RejectedError`` counts as an answer."""
         try:
             async with self._limiter:
                 if not self._connected:
@@ -287,7 +288,7 @@ class Dispatcher:
 
 
 def _zeros(signature: Signature) -> Inputs | None:
-    """One row of zeros and empty strings, unknown sizes taken for 1; ``None`` where no signature says what a row is."""
+    """Returns one row of zeros and empty strings, with 1 for unknown sizes; ``None`` if the signature is not known."""
     if not signature.known:
         return None
     inputs: dict[str, np.ndarray] = {}

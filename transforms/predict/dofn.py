@@ -1,8 +1,8 @@
-"""``Predict``: a RunInference-style DoFn with many requests in flight and ordered results.
+"""``PredictChunks``: the DoFn that scores chunks, with many requests in flight and the order of the input kept.
 
-Requests start while the bundle is still being read; a chunk's results leave as soon as it and all chunks before it are
-complete, at the latest when the bundle ends. So the order of the input is kept, and a bundle is a barrier: all of its
-outcomes leave in it.
+Requests start while the bundle is still read. A chunk is emitted as soon as it and all chunks before it are complete, at the
+latest in ``finish_bundle``. So the order of the input is kept, and a bundle is a barrier: it emits all of its outcomes
+itself.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from transforms.predict.request_loop import Requests
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
 AHEAD = 64
-"""How many batches may wait for their answers before reading waits, too: what is read is worked on while it is still in the
-processor's cache."""
+"""Most batches in flight or waiting for a slot. Above this, reading waits, so that records are still in the processor's
+cache when they are encoded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PredictConfig:
-    """Which model, and how to ask it.
+    """The model to score with, and the options of its requests.
 
     Attributes:
         uri: The model's URI.
-        model: What the server said it serves.
+        model: The model's metadata, as the server gave it.
         client: Options of the client.
         dispatch: Retries, time-outs, requests in flight.
-        batch_max_size: Rows of a request at most.
+        batch_max_size: Most rows of a request.
     """
 
     uri: str
@@ -66,14 +66,14 @@ class PredictChunks(beam.DoFn):
         self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
 
     def setup(self) -> None:
-        """Makes the client; contacts nobody yet."""
+        """Makes the client. Opens no connection."""
         self._requests = Requests(_open(self._config))
 
     def start_bundle(self) -> None:
-        """Starts with nothing in flight, whatever became of the bundle before."""
+        """Cancels requests of a bundle that failed, and starts empty."""
         assert self._requests is not None
         self._requests.cancel()
-        self._requests.turn()  # connections that the server has closed meanwhile are found out before they are used
+        self._requests.turn()  # lets the loop notice connections that the server has closed
         model = self._config.model
         self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
         self._order: collections.deque[PendingChunk] = collections.deque()
@@ -81,7 +81,7 @@ class PredictChunks(beam.DoFn):
         self._check_at = time.monotonic() + CHECK_S
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
-        """Sends full batches; yields what is complete."""
+        """Sends the batches that are full; yields the chunks that are complete."""
         assert self._requests is not None
         if self._void:
             return
@@ -106,7 +106,7 @@ class PredictChunks(beam.DoFn):
                 return
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
-        for chunk in self._complete():  # of records that all failed to decode
+        for chunk in self._complete():  # chunks whose records all failed to decode
             yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
@@ -116,7 +116,7 @@ class PredictChunks(beam.DoFn):
             self._requests = None
 
     def _wait(self) -> bool:
-        """Waits for some answers; returns whether the bundle is still worth waiting for."""
+        """Waits for some results; returns whether the bundle can still be committed."""
         assert self._requests is not None
         self._settle(self._requests.take(CHECK_S))
         if time.monotonic() >= self._check_at:
@@ -139,7 +139,7 @@ class PredictChunks(beam.DoFn):
         while self._order and self._order[0].waiting == 0:
             yield self._order.popleft().chunk
             if self._requests is not None and self._requests.in_flight:
-                self._requests.turn()  # the chunk was encoded and written meanwhile
+                self._requests.turn()  # encoding and writing the chunk took time: serve the sockets
 
 
 async def _open(config: PredictConfig) -> Dispatcher:

@@ -1,8 +1,9 @@
-"""How many requests are in flight at once: a fixed number, or as many as the server can take.
+"""The limiter of requests in flight: a fixed number, or one that adapts to the server.
 
-The adaptive limit follows TCP Vegas (as Netflix's concurrency-limits does for RPCs): from the shortest round trip seen, the
-number of requests that only wait in a queue is ``limit * (1 - shortest / average)``. Few: one more. Many: one less. A server
-that says it is overloaded halves the limit. It grows only while requests wait for a slot.
+The adaptive limit follows TCP Vegas (as Netflix's concurrency-limits does for RPCs). With the shortest round trip seen, the
+number of requests that only wait in the server's queue is ``limit * (1 - shortest / average)``. If it is small, the limit
+grows by one; if it is large, the limit shrinks by one. An answer that means overload halves the limit. The limit grows only
+while requests wait for a slot.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ MOST = 128
 QUEUE_FEW = 3
 QUEUE_MANY = 8
 FORGET = 0.995
-"""The shortest round trip drifts up to the average by this factor a window, so that a slower server is noticed. Not in a
-window that shrinks the limit: that would take the queue for the server's pace before it is gone. The barrier at the end of
-every bundle, where few requests are in flight, shows the true one again.
+"""In each window the shortest round trip drifts to the average by this factor, so that a server which became slower is
+noticed. It does not drift in a window that shrinks the limit: the time in the queue would be taken for the server's own
+time. At the end of every bundle, when few requests are in flight, the true shortest round trip is measured again.
 """
 
 
@@ -46,11 +47,11 @@ class Limiter:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            await turn  # whoever wakes us has taken the slot for us
+            await turn  # the task that wakes us has counted the slot as ours
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()
-            elif turn in self._waiting:  # unless whoever freed a slot meanwhile has thrown the cancelled turn away
+            elif turn in self._waiting:  # _wake may have removed the cancelled turn already
                 self._waiting.remove(turn)
             raise
 
@@ -58,7 +59,7 @@ class Limiter:
         self._release()
 
     def succeeded(self, latency_s: float) -> None:
-        """Learns from a request that was answered."""
+        """Adapts to a request that was answered."""
         if not self._adapts:
             return
         self._shortest_s = min(self._shortest_s, latency_s)
@@ -68,7 +69,7 @@ class Limiter:
             self._adapt()
 
     def overloaded(self) -> None:
-        """Learns from a request that was refused or not answered for load."""
+        """Adapts to a request that failed by overload, a time-out or a lost connection."""
         if self._adapts:
             self.limit = max(1, self.limit // 2)
             self._start_window()

@@ -1,9 +1,9 @@
-"""``Requests``: batches to the model server and back, many in flight, in the thread that runs the bundle.
+"""``Requests``: the requests in flight, in an asyncio loop that runs in the bundle's thread.
 
-The asyncio loop has no thread of its own: it runs while the bundle has nothing better to do (``take`` with a time to wait),
-and for a moment whenever batches are handed over. A loop in a second thread would fight the bundle's for the interpreter,
-with two context switches for every answer: a quarter of the processor's time at full load, and most of the latency at low
-load. The sockets are served all the time in any case, by gRPC's own threads or by the kernel.
+The loop has no thread of its own. It runs while the bundle waits (``take`` with a time-out), and for a few turns whenever
+batches are sent. A loop in a second thread would compete with the bundle's thread for the interpreter, with two context
+switches for every answer: that was a quarter of the processor's time at full load, and most of the latency at low load.
+Bytes are received all the time in any case, by gRPC's own threads or by the kernel.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from transforms.predict.dispatch import Dispatcher
 T = TypeVar("T")
 
 WAKE_AT = 8
-"""How many answered batches end a wait; the last ones do in any case. Each end is a turn of the bundle's own work."""
+"""``take`` returns once this many batches are answered, or all in flight if they are fewer. After each return the bundle
+works on the results."""
 
 TURNS = 4
-"""How often the loop looks around at a hand-over: so many steps are from a byte on a socket to the start of the request
-that it lets through (the answer's event, its future, the task that waits, the task that waited for its slot)."""
+"""How many turns the loop makes when batches are sent. There are four steps from a byte on a socket to the start of the
+request that waited for it: the answer's event, its future, the task that awaits it, the task that waited for its slot."""
 
 CLOSE_S = 10.0
 
 
 class Requests:
-    """Requests in flight, and the loop they run in. Not for use by several threads at once.
+    """The requests in flight, and the loop that they run in. Not thread-safe.
 
     Args:
-        dispatcher: Makes what answers a batch, in the loop.
+        dispatcher: Makes the dispatcher, inside the loop.
     """
 
     def __init__(self, dispatcher: Coroutine[Any, Any, Dispatcher]):
         self._loop = asyncio.new_event_loop()
         self._in_flight = 0
-        self._wanted = 0  # batches that end the wait now under way
+        self._wanted = 0  # how many answered batches end the current wait; 0 without a wait
         self._turns = 0
         self._done: collections.deque[Batch] = collections.deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,11 +52,11 @@ class Requests:
 
     @property
     def in_flight(self) -> int:
-        """How many batches were sent and not yet taken back."""
+        """How many batches were sent and not yet returned by ``take``."""
         return self._in_flight
 
     def send(self, batches: Sequence[Batch]) -> None:
-        """Starts requests; the batches come back from ``take``."""
+        """Starts the requests of batches. ``take`` returns them when they are answered."""
         for batch in batches:
             task = self._loop.create_task(self._answer(batch))
             self._tasks.add(task)
@@ -64,12 +65,12 @@ class Requests:
         self.turn()
 
     def turn(self) -> None:
-        """Lets what is ready go on, without waiting for anything."""
+        """Runs the loop for a few turns, without waiting."""
         self._stop_soon()
         self._run()
 
     def take(self, timeout_s: float) -> list[Batch]:
-        """Returns batches that are answered, in no order, waiting for some if ``timeout_s`` is above 0."""
+        """Returns answered batches, in any order. Waits up to ``timeout_s`` seconds for some."""
         wanted = min(WAKE_AT, self._in_flight)
         if timeout_s and len(self._done) < wanted:
             self._wanted = wanted
@@ -81,7 +82,7 @@ class Requests:
         return taken
 
     def cancel(self) -> None:
-        """Cancels what is in flight and forgets what came back."""
+        """Cancels the requests in flight and drops answered batches."""
         if self._in_flight:
             self._complete(self._cancel())
             self._in_flight = 0
@@ -107,7 +108,7 @@ class Requests:
     # ------------------------------------------------------------------ in the loop
 
     def _stop_soon(self) -> None:
-        """Stops the loop, but lets the requests start that have waited for those just answered."""
+        """Stops the loop after ``TURNS`` turns, so that requests which waited for a slot can start first."""
         self._wanted, self._turns = 0, TURNS
         self._loop.call_soon(self._count_turn)
 
@@ -123,7 +124,7 @@ class Requests:
             batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  # it is raised again by whoever takes the batch
+        except BaseException as error:  # noqa: BLE001  # raised again in the bundle's thread, after ``take``
             batch.error = error
         self._done.append(batch)
         if self._wanted and (len(self._done) >= self._wanted or batch.error is not None):
@@ -137,7 +138,7 @@ class Requests:
 
 
 def run_here(work: Coroutine[Any, Any, T]) -> T:
-    """Runs ``work`` to its end in this thread, in a loop of its own, whether or not the thread is in one already."""
+    """Runs ``work`` to its end in this thread, in a new loop, even if the thread is inside a running loop already."""
     loop = asyncio.new_event_loop()
     try:
         with _no_running_loop():
@@ -148,7 +149,7 @@ def run_here(work: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def _no_running_loop() -> Iterator[None]:
-    """Sets aside the loop that this thread is in, if any: a notebook runs its cells, and so a pipeline, inside of one."""
+    """Hides the running loop of this thread, if any: a notebook runs its cells, and so a pipeline, inside one."""
     outer = asyncio._get_running_loop()
     if outer is None:
         yield

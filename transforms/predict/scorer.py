@@ -1,4 +1,4 @@
-"""``Scorer``: elements in, one outcome each, in order; what ``Predict`` and the model handlers have in common."""
+"""``Scorer``: elements in, one outcome each, in order. Used by ``Predict`` and by the model handlers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ScorerConfig:
-    """Which model, and how to ask it.
+    """The model to score with, and the options of its requests.
 
     Attributes:
         uri: The model's URI.
         client: Options of the client.
         dispatch: Retries, time-outs, requests in flight.
-        batch_max_size: Rows of a request at most.
-        input_format: How a ``KafkaRecord`` is read.
+        batch_max_size: Most rows of a request.
+        input_format: The format of ``KafkaRecord`` values.
     """
 
     uri: str
@@ -45,13 +45,13 @@ class ScorerConfig:
 
 
 def client_with_files(client: ClientOptions | None) -> ClientOptions:
-    """Returns the options with Beam's file systems to read a model in the worker from, unless others are given."""
+    """Returns the options, with Beam's file systems for ``saved_model://`` unless other ``model_files`` are given."""
     client = client or ClientOptions()
     return client if client.model_files is not None else dataclasses.replace(client, model_files=BeamFiles())
 
 
 class Scorer(Generic[T]):
-    """Scores bundles of elements: ``KafkaRecord`` values or features. Not for use by several threads at once.
+    """Scores bundles of elements: ``KafkaRecord`` values or features. Not thread-safe.
 
     Every element comes with a tag: any value, which comes back with the outcome of that element.
 
@@ -68,10 +68,10 @@ class Scorer(Generic[T]):
         self._down: UnavailableError | None = None
 
     def begin(self) -> None:
-        """Begins a bundle, whatever became of the one before. Asks what is served, if that is not known yet.
+        """Begins a bundle, also after one that failed. Asks for the model's metadata the first time.
 
         Raises:
-            UnavailableError: The server is down; with ``on_unavailable=dead_letter`` the elements are failures instead.
+            UnavailableError: The server is down. With ``on_unavailable=dead_letter`` the elements are failures instead.
             NotServedError: The model, version or signature is not there.
             ContractError: The input format does not fit the signature.
         """
@@ -88,7 +88,7 @@ class Scorer(Generic[T]):
             chunks.start_bundle()
 
     def add(self, element: object, tag: T) -> Iterator[tuple[T, Outcome]]:
-        """Takes an element; yields the outcomes that are complete, in the order of the elements."""
+        """Adds an element; yields the outcomes that are complete, in the order of the elements."""
         if self._down is not None:
             yield tag, FailedElement(element, DeadLetterClass.UNAVAILABLE.failure(str(self._down), 1))
             return
@@ -100,7 +100,7 @@ class Scorer(Generic[T]):
             yield from self._send()
 
     def end(self) -> Iterator[tuple[T, Outcome]]:
-        """Sends the rest and waits; yields the outcomes that are left."""
+        """Ends the bundle: sends the rest, waits, and yields the remaining outcomes."""
         if self._down is not None:
             return
         yield from self._send()
@@ -131,12 +131,12 @@ class Scorer(Generic[T]):
         if not collected:
             return
         if isinstance(collected[0], KafkaRecord):
-            if self._records is None:  # only now: features may fit a signature that no record format does
+            if self._records is None:  # made at the first record: features may fit a signature that no record format fits
                 self._records = Decoder(self._metadata.signature, self._config.input_format)
-            decoded = self._records.decode(collected)  # type: ignore[arg-type]  # all of one kind
+            decoded = self._records.decode(collected)  # type: ignore[arg-type]  # all are KafkaRecord values
         else:
             decoded = self._features.decode(collected)
-            decoded.records = collected  # type: ignore[assignment]  # they travel along, as records do
+            decoded.records = collected  # type: ignore[assignment]  # the elements take the place of the records
         assert self._chunks is not None
         for chunk in self._chunks.process(decoded):
             yield from self._complete(chunk)

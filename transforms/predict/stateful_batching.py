@@ -1,15 +1,17 @@
-"""Batching over bundles, for engines on which reading and predicting are stages of their own.
+"""Batching across bundles in Beam's state, for ``--kafka_io=beam``: reading and predicting are separate stages there.
 
-A bundle there may hold a record or ten thousand, so batches are filled over bundles, in state: what there is of a partition
-waits until it makes a full batch, or until the first of it has waited ``wait_s``, whichever comes first. The key is the
-partition, so its records stay together and in their order.
+On such runners a bundle may hold one record or ten thousand. So the records of a partition wait in state until they make a
+full batch, or until the first of them has waited ``wait_s``. The key is the input partition, so the records of a partition
+stay together and in order.
 
-Not Beam's ``GroupIntoBatches.WithShardedKey``: its shards are a thread's (a UUID of the process and the thread's number),
-which would mix up the order of a partition and fill several batches at a time; and it keeps single records in state, where
-a chunk costs the same. Not windows of Beam's either: ``--window_seconds`` only says which records may share a request, and
-Decode sees to that by each record's Kafka timestamp (``Segment.key``). So all runs in the global window, no record is ever
-late, and no runner drops one, whatever the watermark says. A record that comes a day too late is scored like any other, in
-a request with its window's records alone.
+Why not Beam's ``GroupIntoBatches.WithShardedKey``: its shard is a thread (a UUID of the process and the thread's number),
+which would change the order of a partition and fill several batches at a time. It also keeps single records in state, where
+a chunk costs the same as one record.
+
+Why not Beam's windows: ``--window_seconds`` only says which records may share a request, and Decode does that by each
+record's Kafka timestamp (``Segment.key``). Everything runs in the global window, so no record is late, and no runner drops
+one because of the watermark. A record that comes a day late is scored like any other, in a request with records of its own
+window only.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ END = TimerSpec("end", TimeDomain.WATERMARK)
 
 
 class BatchChunks(beam.DoFn):
-    """``(partition, RecordChunk)`` in, ``RecordChunk`` out, of at least a full batch or as old as may be.
+    """``(partition, RecordChunk)`` in, ``RecordChunk`` out: a full batch at least, or what has waited ``wait_s``.
 
     Args:
         size: How many records make a full batch.
-        wait_s: How long the first record of one waits for the others at most, in seconds.
-        clock: Seconds since the epoch.
+        wait_s: Longest wait of the first record of a batch for the others, in seconds.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(self, size: int, wait_s: float, clock: Callable[[], float] = time.time):
@@ -52,7 +54,7 @@ class BatchChunks(beam.DoFn):
         waited: Any = beam.DoFn.TimerParam(WAITED),
         end: Any = beam.DoFn.TimerParam(END),
     ) -> Iterator[RecordChunk]:
-        """Takes a chunk; yields it with all that has waited, once that is a batch."""
+        """Adds a chunk to the waiting records; yields them all once they make a full batch."""
         _, chunk = keyed
         have = count.read() or 0
         if have + len(chunk) >= self._size or self._wait_s <= 0:
@@ -67,20 +69,20 @@ class BatchChunks(beam.DoFn):
         count.write(have + len(chunk))
         if not have:
             waited.set(self._clock() + self._wait_s)
-            end.set(window.max_timestamp())  # a drained job, or a source that has ended, waits for nobody
+            end.set(window.max_timestamp())  # fires when the job is drained or the source has ended
 
     @on_timer(WAITED)
     def on_waited(
         self, waiting: Any = beam.DoFn.StateParam(WAITING), count: Any = beam.DoFn.StateParam(COUNT)
     ) -> Iterator[RecordChunk]:
-        """Yields what has waited long enough."""
+        """Yields the waiting records when the first has waited ``wait_s``."""
         yield from _flush(waiting, count)
 
     @on_timer(END)
     def on_end(
         self, waiting: Any = beam.DoFn.StateParam(WAITING), count: Any = beam.DoFn.StateParam(COUNT)
     ) -> Iterator[RecordChunk]:
-        """Yields what is left when no more can come."""
+        """Yields the waiting records when the source has ended."""
         yield from _flush(waiting, count)
 
 

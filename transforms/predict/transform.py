@@ -1,4 +1,4 @@
-"""``Predict``: the public transform. Elements in, one outcome each, for anybody's pipeline, bounded or not."""
+"""``Predict``: the public transform, for any pipeline, bounded or not. Elements in, one outcome each."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ FAILURES = "failures"
 
 
 class Predict(beam.PTransform):
-    """Scores each element with a model, and gives one outcome each: ``Prediction`` or ``FailedElement``.
+    """Scores each element with a model, and emits one outcome for each: ``Prediction`` or ``FailedElement``.
 
-    Elements are ``KafkaRecord`` values, decoded by the model's signature as the pipeline does it, or features: a mapping of
-    input name to one row (an array or Python value without the batch dimension) or, for a model of one input, that row.
+    An element is a ``KafkaRecord``, which is decoded by the model's signature as ``python -m pipeline`` does it; or
+    features: a mapping of input name to one row (an array or Python value without the batch dimension) or, for a model of
+    one input, that row alone.
 
-    Requests are batched, many are in flight, and a bundle's outcomes leave in it, in the order of its elements, with their
-    windows and timestamps. An element that the model refuses, or that does not fit its signature, is a ``FailedElement``;
-    the others of its batch are answered. Nobody is contacted while the pipeline is constructed.
+    Requests are batched, and many are in flight. A bundle emits the outcomes of all its elements, in their order, with their
+    windows and timestamps. An element that the model refuses, or that does not fit its signature, becomes a
+    ``FailedElement``. The other elements of its batch are answered. No connection is opened while the pipeline is
+    constructed.
 
-    By default everything comes out in one PCollection, so that ``Encode`` and ``WriteToKafka`` can write a bundle in one
-    Kafka transaction; ``with_exception_handling()`` gives predictions and failures apart.
+    By default the output is one PCollection, so that ``Encode`` and ``WriteToKafka`` can write a bundle in one Kafka
+    transaction. ``with_exception_handling()`` gives two: predictions and failures.
 
     Args:
         model: The model's URI, as for ``--model``.
-        max_batch_size: Rows of a request at most.
-        input_format: How a ``KafkaRecord`` is read: ``auto``, ``json``, ``bytes`` or ``tf_example``.
-        request_timeout_s: One request's time at most, in seconds.
-        retry_deadline_s: How long a failing request is tried again, in seconds.
-        on_unavailable: With the server down after that: ``fail`` (the bundle fails, and the runner tries it again),
+        max_batch_size: Most rows of a request.
+        input_format: The format of ``KafkaRecord`` values: ``auto``, ``json``, ``bytes`` or ``tf_example``.
+        request_timeout_s: Time-out of one request, in seconds.
+        retry_deadline_s: How long to retry a failing request, in seconds.
+        on_unavailable: What to do if the server is still down then: ``fail`` (the bundle fails, and the runner retries it),
             ``hold`` (wait for it) or ``dead_letter`` (the elements are failures).
-        max_in_flight: Requests at a time; ``None`` adapts to what the server takes.
-        client: TLS files, headers and the like.
-        guard: Keeps the source alive while a bundle waits, which ``hold`` may make long: ``SessionGuard`` behind
-            ``ReadFromKafka``.
+        max_in_flight: Most requests in flight; ``None`` adapts to the server.
+        client: Options of the client, such as TLS files and headers.
+        guard: Keeps the source alive while a bundle waits, which may take long with ``hold``. After ``ReadFromKafka`` use
+            ``SessionGuard``.
 
     Raises:
         ConfigError: The URI can't be used.
@@ -72,7 +74,7 @@ class Predict(beam.PTransform):
         self._apart = False
 
     def with_exception_handling(self) -> Predict:
-        """Gives ``(predictions, failures)`` instead of one PCollection, as Beam's transforms do by this name."""
+        """Makes the output ``(predictions, failures)`` instead of one PCollection. Beam's transforms use the same name."""
         self._apart = True
         return self
 
@@ -107,24 +109,24 @@ class PredictElements(beam.DoFn):
         self._scorer: Scorer[_Windowing] | None = None
 
     def setup(self) -> None:
-        """Makes the scorer; contacts nobody yet."""
+        """Makes the scorer. Opens no connection."""
         self._scorer = Scorer(self._config, self._guard)
 
     def start_bundle(self) -> None:
-        """Finds out what is served, if that is not known yet."""
+        """Asks for the model's metadata, if it is not known yet."""
         assert self._scorer is not None
         self._scorer.begin()
 
     def process(
         self, element: Any, timestamp: Any = beam.DoFn.TimestampParam, window: Any = beam.DoFn.WindowParam
     ) -> Iterator[WindowedValue]:
-        """Takes an element; yields what is complete."""
+        """Adds an element; yields the outcomes that are complete."""
         assert self._scorer is not None
         for windowing, outcome in self._scorer.add(element, _Windowing(timestamp, window)):
             yield WindowedValue(outcome, windowing.timestamp, (windowing.window,))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Waits for every answer."""
+        """Waits for the remaining outcomes."""
         assert self._scorer is not None
         for windowing, outcome in self._scorer.end():
             yield WindowedValue(outcome, windowing.timestamp, (windowing.window,))
