@@ -13,7 +13,7 @@ from typing import Any
 _STEP = re.compile(r"""\.([^.\[\]'"$*\s,=]+)|\[(\d{1,9})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]""")
 _PIECE = re.compile(r"""((?:[^,\[]|\[[^\]'"]*\]|\['(?:[^'\\]|\\.)*'\]|\["(?:[^"\\]|\\.)*"\])+)(?:,|$)""")
 
-HOW = "a path is $ and then any number of .name, [0] or ['any name'], such as $.a.list[0]"
+HOW = "a path is $.name, $.list[0] or $['any name'], or several such steps: $.a.list[0]"
 
 
 class PathError(ValueError):

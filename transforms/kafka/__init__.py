@@ -1,6 +1,7 @@
-"""Kafka in and out, exactly once: a splittable-DoFn source and a transactional sink on librdkafka.
+"""Kafka, read and written exactly once: a splittable-DoFn source and a transactional sink on librdkafka (``native/``).
 
-``ReadFromKafka`` (``source.py``) and ``WriteToKafka`` (``sink.py``) share one ``Session`` a process, on Flink one a shard
-(``session.py``): the consumer, the producer, and which offsets are in flight. Outputs and source offsets of a bundle commit
-together.
+``ReadFromKafka`` (``native/source.py``) and ``WriteToKafka`` (``native/sink.py``) share one ``Session``
+(``native/session.py``) in a process, or one for each shard on Flink. It holds the consumer, the producer and the offsets in
+flight. The outputs and the source offsets of a bundle are committed in one transaction. ``beam/`` has the other
+implementation, by Beam's Java transforms.
 """

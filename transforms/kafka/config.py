@@ -1,4 +1,4 @@
-"""What the source and the sink of one job share: one frozen value, safe to pickle into DoFns."""
+"""``KafkaConfig``: the Kafka options that a job's source and sink share. Frozen, and safe to pickle into DoFns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.secret_manager import resolve_all
 Value = str | int | float | bool
 Properties = Mapping[str, Value]
 Partition = tuple[str, int]
-"""A topic and a partition's number."""
+"""A partition: its topic and its number."""
 
 EXACTLY_ONCE = "exactly_once"
 AT_LEAST_ONCE = "at_least_once"
@@ -21,26 +21,26 @@ ASSIGN_STATIC = "static"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KafkaConfig:
-    """How to reach Kafka, as whom, and with which guarantee.
+    """The connection to Kafka, the consumer group, and the delivery guarantee.
 
     Attributes:
         bootstrap_servers: ``host:port[,host:port]``.
         topics: The topics to read.
         group_id: The consumer group; its committed offsets are the checkpoint.
-        instance_id: Names this replica. With the group it makes the ``transactional.id``, so it has to be stable for a
-            replica and different between replicas.
+        instance_id: Names this replica. Group and instance id make the ``transactional.id``, so it must stay the same for a
+            replica, and differ between replicas.
         delivery: ``exactly_once`` or ``at_least_once``.
-        assignment: ``group`` (the consumer-group protocol shares the partitions) or ``static`` (this shard reads a fixed
-            share).
-        properties: Any further librdkafka properties, for consumer and producer alike; they win over ours except where
+        assignment: ``group`` (the consumer-group protocol assigns the partitions) or ``static`` (each shard reads fixed
+            partitions).
+        properties: Further librdkafka properties, for consumer and producer. They override ours, except those in
             ``PROTECTED``.
-        max_bundle_records: How many records one bundle reads at most.
-        max_bundle_s: How long one bundle goes on reading at most, in seconds.
-        chunk_records: How many records travel in one Beam element at most.
-        batch_max_size: A request's rows at most; while a batch is about to fill, a poll waits for it.
-        batch_max_wait_ms: How long a poll waits for that, in milliseconds, at most.
-        one_outcome_each: Whether every record read must bring exactly one record written; a bundle that breaks this stops
-            the job instead of committing.
+        max_bundle_records: Most records that one bundle reads.
+        max_bundle_s: Most seconds that one bundle reads.
+        chunk_records: Most records of a chunk.
+        batch_max_size: Most rows of a request. A poll waits until it has enough records for a full batch.
+        batch_max_wait_ms: Most milliseconds that a poll waits for a full batch.
+        one_outcome_each: Whether every record read must give exactly one record written. A bundle that violates this ends
+            the job instead of being committed.
     """
 
     bootstrap_servers: str
@@ -58,7 +58,7 @@ class KafkaConfig:
     one_outcome_each: bool = False
 
     def client_properties(self) -> dict[str, Value]:
-        """Properties of every client: the address and what the user gave, secrets in the place of references to them.
+        """Returns the properties of every client: the address and the user's properties, with all secrets resolved.
 
         Raises:
             SecretError: A secret can't be read.
@@ -69,7 +69,7 @@ class KafkaConfig:
         """Properties of the consumer."""
         defaults: dict[str, Value] = {
             "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 50,  # an idle fetch; a broker answers at once when there is a record
+            "fetch.wait.max.ms": 50,  # how long an idle fetch waits; a broker answers at once when it has a record
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 5,  # the default of 1 s starves a fast reader of small records
             "queued.min.messages": 50_000,
@@ -77,7 +77,7 @@ class KafkaConfig:
             "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 1_000,
             "max.poll.interval.ms": 300_000,
-            "topic.metadata.refresh.interval.ms": 10_000,  # how soon added partitions are noticed
+            "topic.metadata.refresh.interval.ms": 10_000,  # how often to look for new partitions
             "reconnect.backoff.max.ms": 1_000,
         }
         if self.assignment == ASSIGN_GROUP:
@@ -85,36 +85,36 @@ class KafkaConfig:
         return {
             **defaults,
             **_without(self.client_properties(), PRODUCER_ONLY),
-            # What the guarantees rest on is not for change.
+            # The guarantees need the following; users can't change them.
             "group.id": self.group_id,
-            # By this a replica that was thought dead finds its successor: producer.py.
+            # A replica that was taken for dead finds the replica that replaced it by this id: producer.py.
             "client.id": "/".join(filter(None, (dict(self.properties).get("client.id"), self.transactional_id))),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",  # never a silent skip: see consumer.py
-            "enable.partition.eof": True,  # how positions move over transaction markers
+            "auto.offset.reset": "error",  # never skip records silently: see consumer.py
+            "enable.partition.eof": True,  # moves positions past transaction markers
         }
 
     def producer_properties(self) -> dict[str, Value]:
         """Properties of the producer."""
         defaults: dict[str, Value] = {
-            # Every bundle ends with a flush, which waits for no linger: this only keeps the requests few while it is read.
-            # At 90,000 records/s (a profile, 2 cores): 340 produce requests instead of 3,000, a third of the broker's time.
+            # Every bundle ends with a flush, which ignores linger. While the bundle is read, linger keeps the number of produce
+            # requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profile, 2 cores).
             "linger.ms": 25,
             "compression.type": "lz4",
-            "partitioner": "murmur2_random",  # Java's: keyed outputs land where a Java application's would
+            "partitioner": "murmur2_random",  # Java's default: keys go to the same partitions as from a Java producer
             "queue.buffering.max.messages": 1_000_000,
             "queue.buffering.max.kbytes": 262_144,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
-            # A transaction begun right after another is told to come again while the other's markers are being written,
-            # which takes 2 to 5 ms; the default of 100 ms for the first retry would be a transaction in ten.
+            # A transaction that begins right after another is refused until the other's markers are written, which takes 2 to
+            # 5 ms. The default of 100 ms for the first retry would cut the number of transactions to a tenth.
             "retry.backoff.ms": 2,
             "message.max.bytes": 100_000_000,  # the broker's limit counts, not librdkafka's default of 1 MB
         }
         if self.delivery == EXACTLY_ONCE:
-            # A transaction is open only from a bundle's first output to its commit. Short, because the partitions of a
-            # process that dies meanwhile can't be read on by others, nor its outputs passed, until this has run out.
+            # A transaction is open from a bundle's first output to its commit. If the process dies in between, others can't
+            # read on its partitions, nor consumers read past its outputs, before this time-out. So it is short.
             defaults["transaction.timeout.ms"] = 10_000
         given = {
             **defaults,
@@ -127,25 +127,25 @@ class KafkaConfig:
         return given
 
     def of_shard(self, shard: int) -> KafkaConfig:
-        """The same for one shard of an engine that places them: with a name, and so a transactional producer, of its own."""
+        """Returns the configuration of one shard (Flink): its instance id, and so its transactional producer, is its own."""
         return dataclasses.replace(self, instance_id=f"{self.instance_id}-{shard}")
 
     @property
     def transactional_id(self) -> str:
-        """The producer's name: a restarted replica takes it over and so fences its former self at once."""
+        """The ``transactional.id``. A restarted replica uses the same id, and so fences its former process at once."""
         return f"{self.group_id}-{self.instance_id}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JavaKafka:
-    """What the Java transforms need besides ``KafkaConfig``.
+    """Options of the Java transforms in addition to ``KafkaConfig``.
 
     Attributes:
         expansion_service: ``host:port``.
-        commit_offsets: Whether the source commits the group's offsets when a bundle is final. Dataflow can; Prism and
-            FnApiRunner refuse it (``requires_stable_input``).
-        partitions: Output topics, each with its number of partitions, for records with a null key.
-        workers_are_here: Whether Python's workers are threads of the launching process, which then ends the job in order.
+        commit_offsets: Whether the source commits the group's offsets when a bundle is finalized. Dataflow supports this;
+            Prism and FnApiRunner refuse it (``requires_stable_input``).
+        partitions: The output topics with their numbers of partitions, to place records with a null key.
+        workers_are_here: Whether the Python workers are threads of the launching process, which then drains the job.
     """
 
     expansion_service: str
@@ -169,7 +169,7 @@ PROTECTED = (
     "transactional.id", "enable.auto.offset.store", "enable.partition.eof", "delivery.report.only.error", "group.protocol",
     "group.instance.id",
 )  # fmt: skip
-"""Properties that are refused in ``--kafka_config``: a flag sets them, or the guarantees rest on them."""
+"""Properties that are refused in ``--kafka_config``: a flag sets them, or the guarantees depend on them."""
 
 
 def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple[str, ...]) -> dict[str, Value]:
@@ -180,5 +180,5 @@ COMMON = ("bootstrap.servers", "broker.address.family", "security.", "sasl.", "s
 
 
 def is_common(name: str) -> bool:
-    """Whether a property is for clients of any kind, the admin client among them."""
+    """Whether a property is for clients of all kinds, including the admin client."""
     return name.startswith(COMMON)

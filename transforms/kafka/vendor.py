@@ -1,4 +1,4 @@
-"""The one place that translates confluent_kafka's errors: which pass by themselves, and what each means for a person."""
+"""Translates confluent_kafka's errors, in this one place: which are transient, and a message with the cure for each."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _CURES = {
 
 
 def is_transient(error: ck.KafkaError) -> bool:
-    """Whether the same call may succeed later by itself."""
+    """Whether a retry of the same call may succeed."""
     return bool(not error.fatal() and (error.retriable() or error.code() in _TRANSIENT))
 
 
 def describe(error: ck.KafkaError) -> str:
-    """What a person should read: the cure where there is one, then Kafka's own words."""
+    """Returns a message for the user: the cure if we know one, then Kafka's own message."""
     cure = _CURES.get(error.code())
     own = f"{error.name()}: {error.str()}"
     return f"{cure} ({own})" if cure else own

@@ -1,1 +1,1 @@
-"""What is asked of Kafka besides reading and writing: checks before the start, lag, samples of records."""
+"""Requests to Kafka other than reading and writing: checks before the start, a group's progress, samples of records."""

@@ -1,4 +1,4 @@
-"""What can be known of the topics and the group before anything is consumed; each problem with its cure."""
+"""Checks of the topics and the consumer group before anything is consumed. Every problem is named with its cure."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 RESET_MARGIN_S = 2.0
-"""How long, beyond the session of a member that has gone, a group that is to be reset may take to be without it."""
+"""Seconds to wait in addition to the session time-out, until a group no longer counts a member that has gone."""
 
 MOCK_CLUSTER = "mockCluster"
-"""How the cluster ids of librdkafka's mock brokers begin."""
+"""Prefix of the cluster ids of librdkafka's mock brokers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Topics:
-    """What the broker said of the topics.
+    """What the broker said about the topics.
 
     Attributes:
         partitions: All partitions of the input topics.
-        created: The dead-letter topic, if it had to be made (or would have to be).
-        max_value_bytes: How large a record the output topic takes; ``None`` if the broker did not say.
-        outputs: Output and dead-letter topic, each with its number of partitions.
+        created: The dead-letter topic, if it was created (or would be, with ``create=False``).
+        max_value_bytes: The largest record that the output topic takes; ``None`` if the broker did not say.
+        outputs: The output and the dead-letter topic, each with its number of partitions.
     """
 
     partitions: tuple[Partition, ...]
@@ -48,12 +48,12 @@ class Topics:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Position:
-    """Where reading starts in one partition, and what there is.
+    """The start offset of a run in one partition, and the partition's earliest and end offset.
 
     Attributes:
         start: The offset at which a run would start.
         low: The earliest offset.
-        high: The end.
+        high: The end offset: that of the next record to be written.
     """
 
     start: int
@@ -62,10 +62,10 @@ class Position:
 
 
 class Checker:
-    """Asks the broker, with the job's own credentials.
+    """Checks topics and group, with the job's own credentials.
 
     Args:
-        config: The job's.
+        config: The job's Kafka configuration.
     """
 
     def __init__(self, config: KafkaConfig):
@@ -77,20 +77,20 @@ class Checker:
                 **properties,
                 "group.id": config.group_id,
                 "error_cb": self._on_error,
-                "log_level": 0,  # what goes wrong here is raised, in better words
+                "log_level": 0,  # errors are raised as ContractError instead
             }
         )
 
     def topics(self, output_topic: str, dead_letter_topic: str, *, create: bool = True) -> Topics:
-        """Checks that the topics are there; makes the dead-letter topic if it is not, as Kafka Connect does.
+        """Checks that the topics exist. Creates the dead-letter topic if it does not, as Kafka Connect does.
 
         Args:
-            output_topic: Where predictions go.
-            dead_letter_topic: Where dead letters go.
-            create: Whether to make it; if not, nothing on the broker is changed.
+            output_topic: The topic of predictions.
+            dead_letter_topic: The topic of dead letters.
+            create: Whether to create a missing dead-letter topic. If false, nothing on the broker is changed.
 
         Raises:
-            ContractError: No broker, no access, or a topic that does not exist.
+            ContractError: No broker answers, access is denied, or a topic does not exist.
         """
         found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
         missing = [
@@ -115,7 +115,7 @@ class Checker:
         return Topics(partitions, created, self._max_bytes(output_topic), outputs)
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
-        """Checks that what the group has not read yet is still there.
+        """Checks that retention has not deleted records which the group has not read.
 
         Raises:
             ContractError: Retention has deleted unread records.
@@ -132,7 +132,7 @@ class Checker:
             )
 
     def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
-        """The end of each partition, and the partitions whose end the group has not come to yet."""
+        """Returns the end offset of each partition, and the partitions whose end the group has not reached."""
         ends, behind = [], []
         for tp in self._committed(partitions):
             low, high = self._watermarks(tp)
@@ -142,10 +142,10 @@ class Checker:
         return tuple(ends), tuple(behind)
 
     def positions(self, partitions: Sequence[Partition], start_from: str) -> dict[Partition, Position]:
-        """Where a run would start to read, and what there is; changes nothing.
+        """Returns where a run would start to read. Changes nothing.
 
         Args:
-            partitions: Which.
+            partitions: The partitions to look at.
             start_from: ``committed`` (``earliest`` where the group has none), ``earliest``, ``latest`` or an ISO time.
         """
         committed = start_from == "committed"
@@ -162,7 +162,7 @@ class Checker:
             ContractError: The group has members now.
         """
         wanted = self._targets(partitions, start_from)
-        # A process that has just been killed, or ended while it was joining, counts as a member until its session ends.
+        # A process that was killed, or that ended while joining, stays a member until its session times out.
         session_s = float(self._config.consumer_properties()["session.timeout.ms"]) / 1000
         stop_at = time.monotonic() + session_s + RESET_MARGIN_S
         told = False
@@ -194,7 +194,7 @@ class Checker:
             for target, at in zip(
                 wanted, self._call(self._consumer.offsets_for_times, asked, timeout=TIMEOUT_S), strict=True
             ):
-                if at.offset >= 0:  # -1: no record since then, so the end
+                if at.offset >= 0:  # -1: no record is that young, so start at the end
                     target.offset = at.offset
         return wanted
 
@@ -213,13 +213,13 @@ class Checker:
                 return call(*arguments, **named)
             except ck.KafkaException as raised:
                 error = raised
-            # A coordinator that is just being chosen, say; what says that nobody is there has waited already.
+            # For example, a coordinator is just being elected. These two errors come after a wait by librdkafka.
             waited = error.args[0].code() in (ck.KafkaError._TRANSPORT, ck.KafkaError._TIMED_OUT)
             if waited or not is_transient(error.args[0]) or time.monotonic() > stop_at:
                 break
             time.sleep(0.1)
         with contextlib.suppress(ck.KafkaException, RuntimeError):
-            self._consumer.poll(0)  # hands over what went wrong in the background, which says more
+            self._consumer.poll(0)  # delivers errors of the background threads, which say more
         problem = self._problem or error.args[0]
         raise ContractError(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
 
@@ -245,7 +245,7 @@ class Checker:
         return AdminClient({name: value for name, value in properties.items() if is_common(name) or name == "log_level"})
 
     def _create(self, topic: str, partitions: int) -> None:
-        admin = self._admin()  # kept while waiting: without it librdkafka gives its futures up (_DESTROY)
+        admin = self._admin()  # keep a reference while waiting: librdkafka fails the futures of a freed client (_DESTROY)
         future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions))])[topic]
         try:
             future.result(TIMEOUT_S)
@@ -261,11 +261,11 @@ class Checker:
         admin = self._admin()  # kept while waiting, as above
         try:
             if (admin.list_topics(topic, timeout=TIMEOUT_S).cluster_id or "").startswith(MOCK_CLUSTER):
-                return None  # it would leave the question unanswered until the time-out
+                return None  # the mock broker does not answer this request
             entries = admin.describe_configs([resource])[resource].result(TIMEOUT_S)
             return int(entries["max.message.bytes"].value)
         except (ck.KafkaException, KeyError, ValueError, TimeoutError):
-            return None  # not allowed to ask: then the broker's refusal has to do
+            return None  # access denied: then the broker refuses too large records itself
 
 
 def _nearest(name: str, found: Any) -> str:

@@ -1,4 +1,4 @@
-"""How far a group is, seen from outside: its committed offsets, and where the topics end."""
+"""The progress of a consumer group, seen from outside: its committed offsets against the end offsets of the topics."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ENDS_S = 2.0
 
 
 class Progress:
-    """Looks at a group without joining it. While Kafka does not answer, the last answer stands.
+    """Reads the progress of a group without joining it. While Kafka does not answer, it returns the last known values.
 
     Args:
-        config: The job's.
-        partitions: Which partitions to look at.
-        clock: Seconds, monotonic.
+        config: The job's Kafka configuration.
+        partitions: The partitions to look at.
+        clock: Returns seconds, monotonic.
         open_consumer: Makes the consumer.
     """
 
@@ -44,16 +44,16 @@ class Progress:
 
     @property
     def still_s(self) -> float:
-        """How long ago an offset moved, in seconds."""
+        """Seconds since a committed offset last moved."""
         return self._clock() - self._moved_at
 
     @property
     def moving_s(self) -> float:
-        """From the first move of an offset to the last, in seconds."""
+        """Seconds from the first move of a committed offset to the last."""
         return 0.0 if self._began_at is None else self._moved_at - self._began_at
 
     def look(self) -> int:
-        """Asks for the committed offsets; returns how many records they have moved over since the start."""
+        """Reads the committed offsets; returns how many records they have advanced since the start."""
         try:
             found = self._consumer.committed(
                 [ck.TopicPartition(*partition) for partition in self._partitions], timeout=ASK_S
@@ -69,14 +69,14 @@ class Progress:
         return sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
 
     def left(self) -> int:
-        """How many records the topics still have behind the committed offsets."""
+        """Returns the lag: how many records the topics have after the committed offsets."""
         if self._clock() - self._ends_at > ENDS_S:
             self._ends_at = self._clock()
             self._ends |= {partition: high for partition in self._partitions if (high := self._high(partition)) is not None}
         return sum(max(0, end - self._position(partition)) for partition, end in self._ends.items())
 
     def passed(self, ends: Mapping[Partition, int], behind: Sequence[Partition]) -> bool:
-        """Whether the group has committed everything before ``ends`` in the partitions ``behind``."""
+        """Whether the group has committed all records before the offsets ``ends`` in the partitions ``behind``."""
         return all(self._offsets.get(partition, -1) >= ends[partition] for partition in behind)
 
     def close(self) -> None:

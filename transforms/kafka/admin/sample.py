@@ -1,4 +1,4 @@
-"""A look at some records of the topics: assigned partitions, no group joined, nothing committed."""
+"""Reads a sample of the topics' records: by assigned partitions, without joining the group or committing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _POLL_S = 0.2
 
 
 def shares(positions: Mapping[Partition, Position], records: int) -> dict[Partition, tuple[int, int]]:
-    """Returns where to start in each partition and how many records to take at most, of partitions that have any.
+    """Returns, for each partition that has records, where to start and how many records to take at most.
 
-    It starts where a run would; but never so late that there would be nothing to look at while older records are there.
+    The start is that of a run, or earlier if the partition would otherwise give less than its share of records.
     """
     found: dict[Partition, tuple[int, int]] = {}
     left = records
     by_size = sorted((at.high - at.low, partition) for partition, at in positions.items() if at.high > at.low)
-    for index, (available, partition) in enumerate(by_size):  # the small ones first: the others make up for them
+    for index, (available, partition) in enumerate(by_size):  # small partitions first: the others fill up the rest
         take = min(available, -(-left // (len(by_size) - index)))
         if take:
             at = positions[partition]
@@ -46,15 +46,15 @@ def read_sample(
     """Reads up to ``records`` records, sorted by topic, partition and offset.
 
     Args:
-        config: The job's.
-        positions: Where a run would start, and the ends; only what is there already is waited for.
-        records: How many at most.
-        timeout_s: How long to read at most, in seconds; what has come by then is given.
-        clock: Seconds, monotonic.
-        open_consumer: Makes a consumer of librdkafka's properties.
+        config: The job's Kafka configuration.
+        positions: The start of a run and the end of each partition. Nothing beyond the end is waited for.
+        records: Most records to return.
+        timeout_s: Most seconds to read. Then the records read so far are returned.
+        clock: Returns seconds, monotonic.
+        open_consumer: Makes a consumer from librdkafka's properties.
 
     Raises:
-        ContractError: The broker refuses.
+        ContractError: The broker refuses a request.
     """
     left = shares(positions, records)
     if not left:
@@ -86,7 +86,7 @@ def read_sample(
 
 
 def _record(message: Any) -> KafkaRecord:
-    kind, timestamp_ms = message.timestamp()  # kind 0: there is none
+    kind, timestamp_ms = message.timestamp()  # kind 0: no timestamp
     return KafkaRecord(
         message.topic(),
         message.partition(),

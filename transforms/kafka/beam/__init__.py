@@ -1,1 +1,1 @@
-"""Kafka by Beam's own Java transforms, cross-language (``--kafka_io=beam``)."""
+"""Kafka through Beam's own Java transforms, as cross-language transforms (``--kafka_io=beam``)."""

@@ -1,9 +1,9 @@
-"""``--max_records``, ``--until_end``, ``--duration_s`` and draining behind Beam's Java source, which knows none of them.
+"""The gate: a DoFn after Beam's Java source, for ``--max_records``, ``--until_end``, ``--duration_s`` and draining.
 
-The source can't be told to stop, so a gate behind it lets no more records through. What it holds back was answered by
-nobody and its offsets are not committed: the next run reads it. It counts in module state, so it is for runners whose
-workers are threads of the launching process (Prism, loopback workers); there ``pipeline/runners/follow_java.py`` watches the
-outputs come.
+The Java source supports none of these and can't be stopped, so the gate drops all further records when it is time to stop. A
+dropped record is not scored and its offset is not committed, so the next run reads it. The gate counts in module state, so it
+needs workers that are threads of the launching process (Prism, loopback workers). There ``pipeline/runners/follow_java.py``
+reads the outputs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from transforms.types import KafkaRecord
 
 
 class Passed:
-    """What the gate of this process has let through, and what of it is still to be seen in Kafka; for several threads.
+    """The records that passed the gate of this process, and which of them have no output in Kafka yet. Thread-safe.
 
     Args:
         stop: When to stop.
-        clock: Seconds, monotonic.
+        clock: Returns seconds, monotonic.
 
     Attributes:
-        count: Records that went through.
+        count: Number of records that passed.
     """
 
     def __init__(self, stop: StopConditions, clock: Callable[[], float] = time.monotonic):
@@ -39,7 +39,7 @@ class Passed:
         self.count = 0
 
     def admit(self, record: KafkaRecord) -> bool:
-        """Counts a record, if it may go through."""
+        """Counts a record and returns true, if it may pass."""
         partition = record.topic, record.partition
         with self._lock:
             if self._closed() or (self._until is not None and record.offset >= self._until.get(partition, 0)):
@@ -50,10 +50,10 @@ class Passed:
             return True
 
     def written(self, topic: str, partition: int, offset: int) -> float | None:
-        """Notes that a record's output is in Kafka.
+        """Removes a record from those in flight: its output is in Kafka.
 
         Returns:
-            The seconds since it was read; ``None`` if it is not one of ours, or was seen before.
+            The seconds since it was read; ``None`` if it did not pass this gate, or its output was seen before.
         """
         with self._lock:
             read_at = self._in_flight.get((topic, partition), {}).pop(offset, None)
@@ -61,28 +61,28 @@ class Passed:
 
     @property
     def in_flight(self) -> int:
-        """How many records went through and are not written yet."""
+        """Number of records that passed and have no output yet."""
         with self._lock:
             return sum(map(len, self._in_flight.values()))
 
     def positions(self) -> dict[Partition, int]:
-        """Partition to the offset before which everything is written."""
+        """Partition to the offset to commit: all records before it have their outputs in Kafka."""
         with self._lock:
             return {partition: min(self._in_flight.get(partition) or (offset,)) for partition, offset in self._next.items()}
 
     def is_complete(self) -> bool:
-        """Whether no more will go through."""
+        """Whether the gate lets no further record pass."""
         return self._closed() or (self._until is not None and not self.missing())
 
     def missing(self) -> dict[Partition, tuple[int, int]]:
-        """Partition to the offsets from which on, and before which, records may still have to come."""
+        """Returns the pending offsets of ``--until_end``: partition to first and end offset of what has not passed yet."""
         ends = self._until or {}
         with self._lock:
             found = {partition: (self._next.get(partition, 0), ends[partition]) for partition in self._stop.behind}
         return {partition: (at, end) for partition, (at, end) in found.items() if at < end}
 
     def skip_to(self, partition: Partition, offset: int) -> None:
-        """Notes that there is no record before ``offset`` any more: transaction markers, or what compaction left."""
+        """Moves a partition's position to ``offset``: before it are only transaction markers or compacted records."""
         with self._lock:
             self._next[partition] = max(offset, self._next.get(partition, 0))
 
@@ -95,16 +95,16 @@ _passed = Passed(StopConditions())
 
 
 def open_gate(stop: StopConditions) -> Passed:
-    """Begins to count, for the next job of this process."""
+    """Resets the gate for the next job of this process."""
     global _passed
     _passed = Passed(stop)
     return _passed
 
 
 class Gate(beam.DoFn):
-    """Lets records through until it is time to stop: ``open_gate``."""
+    """Emits records until the conditions given to ``open_gate`` are met, then drops them."""
 
     def process(self, record: KafkaRecord) -> Iterator[KafkaRecord]:
-        """Lets the record through, or holds it back."""
+        """Emits the record, or drops it."""
         if _passed.admit(record):
             yield record

@@ -1,8 +1,8 @@
-"""``ReadFromKafka`` and ``WriteToKafka`` on Beam's own Java transforms, with this project's records on both sides.
+"""``ReadFromKafka`` and ``WriteToKafka`` over Beam's own Java transforms, with our ``KafkaRecord`` and ``OutputRecord``.
 
-For runners that place the work themselves and run Java workers (Dataflow; Prism; anywhere on request). Reading and writing
-are stages of their own here, which commit by themselves: at least once, and no Kafka transaction around them. An expansion
-service (``expansion/``) turns them into Java when the pipeline is built.
+For runners that distribute the work themselves and run Java workers (Dataflow, Prism). Reading and writing are separate
+stages that commit separately, so the guarantee is at least once, without a Kafka transaction. An expansion service
+(``expansion/``) expands the transforms when the pipeline is built.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transforms.kafka.config import JavaKafka, KafkaConfig
 from transforms.types import KafkaRecord, OutputRecord
 
 POLLING_S = 1
-"""For how long one call of Java's source reads, in whole seconds. What it has read goes on only then, so the least."""
+"""Whole seconds that one call of Java's source reads. Its records are emitted only afterwards, so we use the least."""
 
 NO_TIMESTAMP_TYPE = -1
 
@@ -34,8 +34,8 @@ class ReadFromKafka(beam.PTransform):
     """Reads topics as ``KafkaRecord`` elements, with Beam's Java source.
 
     Args:
-        config: Which topics, as which group.
-        java_kafka: How Java is reached.
+        config: The topics, the group and the connection.
+        java_kafka: The expansion service.
     """
 
     def __init__(self, config: KafkaConfig, java_kafka: JavaKafka):
@@ -60,7 +60,7 @@ class ReadFromKafka(beam.PTransform):
 
 
 def record_of(row: Any) -> KafkaRecord:
-    """Returns the record of a row that Java's source gives."""
+    """Converts a row of Java's source to a ``KafkaRecord``."""
     return KafkaRecord(
         row.topic,
         row.partition,
@@ -73,25 +73,25 @@ def record_of(row: Any) -> KafkaRecord:
 
 
 class ChunksByPartition(beam.DoFn):
-    """Records in, ``(partition, RecordChunk)`` out: what a bundle has of each partition, in its order.
+    """Records in, ``(partition, RecordChunk)`` out: a bundle's records of each partition, in their order.
 
-    The stage behind keeps state by key, and a chunk costs it what a record would.
+    The next stage keeps state by key, where a chunk costs the same as one record.
 
     Args:
-        size: Records of a chunk at most.
-        clock: Seconds since the epoch.
+        size: Most records of a chunk.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(self, size: int, clock: Callable[[], float] = time.time):
         self._size, self._ticks = size, Ticks(clock)
 
     def start_bundle(self) -> None:
-        """Starts with nothing collected, whatever became of the bundle before."""
+        """Starts empty, also after a bundle that failed."""
         self._collected: dict[str, RecordChunk] = {}
         self._at = self._ticks.next()
 
     def process(self, record: KafkaRecord) -> Iterator[TimestampedValue]:
-        """Takes a record; yields a chunk that is full."""
+        """Adds a record; yields its chunk if it is full."""
         key = f"{record.topic}/{record.partition}"
         chunk = self._collected.setdefault(key, RecordChunk())
         chunk.append(record)
@@ -99,24 +99,24 @@ class ChunksByPartition(beam.DoFn):
             yield TimestampedValue((key, self._collected.pop(key)), self._at)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """Yields the rest."""
+        """Yields the chunks that are not full."""
         for keyed in self._collected.items():
             yield WindowedValue(keyed, self._at, (GlobalWindow(),))
         self._collected = {}
 
 
 class SingleRecords(beam.DoFn):
-    """``OutputChunk`` in, its records out, for a sink that takes them one by one.
+    """``OutputChunk`` in, its ``OutputRecord`` elements out, for a sink of single records.
 
     Args:
-        clock: Seconds since the epoch.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time):
         self._ticks = Ticks(clock)
 
     def start_bundle(self) -> None:
-        """Takes the time for all records of the bundle."""
+        """Starts a new sequence of timestamps."""
         self._at = self._ticks.next()
 
     def process(self, records: list[OutputRecord]) -> Iterator[TimestampedValue]:
@@ -126,20 +126,20 @@ class SingleRecords(beam.DoFn):
 
 
 class Ticks:
-    """Timestamps of elements that keep the order of bundles where a stage's input is sorted by them.
+    """Ascending element timestamps, which keep the order of bundles on runners that sort a stage's input by timestamp.
 
-    Prism does that, to the millisecond, and keeps the order of a bundle where they are equal. A record's own time is in the
-    record, and nothing here depends on an element's.
+    Prism sorts by timestamp, to the millisecond; elements with equal timestamps keep their order. We use the timestamp of an
+    element for nothing else: a record's own timestamp is a field of the record.
 
     Args:
-        clock: Seconds since the epoch.
+        clock: Returns seconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], float]):
         self._clock, self._last_ms = clock, 0
 
     def next(self) -> Timestamp:
-        """Returns now, or a millisecond more than the last time."""
+        """Returns the current time, but at least one millisecond more than the last call."""
         self._last_ms = max(round(self._clock() * 1000), self._last_ms + 1)
         return Timestamp(micros=self._last_ms * 1000)
 
@@ -148,8 +148,8 @@ class WriteToKafka(beam.PTransform):
     """Writes ``OutputRecord`` elements with Beam's Java sink: predictions and dead letters, each to its own topic.
 
     Args:
-        config: How to reach Kafka.
-        java_kafka: How Java is reached.
+        config: The connection to Kafka.
+        java_kafka: The expansion service, and the outputs' numbers of partitions.
     """
 
     def __init__(self, config: KafkaConfig, java_kafka: JavaKafka):
@@ -168,11 +168,11 @@ class WriteToKafka(beam.PTransform):
 
 
 def row_of(record: OutputRecord, partitions: Mapping[str, int]) -> JavaRecord:
-    """Returns the row that Java's sink takes.
+    """Converts an output record to the row that Java's sink takes.
 
-    A null key goes to the partition of the same number as its source's (modulo the count), as the native sink does it. A
-    header's null value becomes an empty one: Java's sink fails on it, and with it the job (``ProducerRecordCoder`` of Beam
-    2.73 encodes headers by a coder that knows no null).
+    A record with a null key goes to the partition with the number of its source partition (modulo the count), as in the
+    native sink. A header's null value becomes an empty one: Java's sink, and with it the job, would fail on null
+    (``ProducerRecordCoder`` of Beam 2.73 encodes headers with a coder that takes no null).
     """
     count = partitions.get(record.topic)
     partition = None if record.key is not None or not count else np.int32(record.source[1] % count)

@@ -1,8 +1,8 @@
-"""librdkafka's properties in the words of Kafka's Java client, for ``--kafka_io=beam``.
+"""Translates librdkafka's properties to those of Kafka's Java client, for ``--kafka_io=beam``.
 
-One set of ``--kafka_config`` serves both implementations. Most names are the same; the tables below are for those that are
-not. What has no counterpart is refused by name, because left out silently it would change what a job does. Sources:
-librdkafka's CONFIGURATION.md; Kafka's consumer and producer configurations (3.9), KIP-651 for keys and certificates as PEM.
+The same ``--kafka_config`` serves both implementations of Kafka. Most names are the same; the tables below have the others.
+A property without a counterpart is refused by name: leaving it out silently would change the job. Sources: librdkafka's
+CONFIGURATION.md; Kafka's consumer and producer configurations (3.9); KIP-651 for keys and certificates as PEM.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ COMPUTED = frozenset(
         "ssl.keystore.location", "ssl.keystore.password", "ssl.endpoint.identification.algorithm",
     }
 )  # fmt: skip
-"""Several of them together make a Java property."""
+"""Properties that are combined to one Java property."""
 
 _WHY = {
     "enable.ssl.certificate.verification": "Java's client always verifies: give the authority by ssl.ca.location",
@@ -64,8 +64,8 @@ _WHY = {
 }
 
 CONSUMER_DEFAULTS = {
-    "auto.offset.reset": "earliest",  # of a group without offsets; --start_from sets the others before the job starts
-    "enable.auto.commit": "false",  # with a group.id Kafka's default would commit what is not written yet
+    "auto.offset.reset": "earliest",  # for a group without offsets; --start_from sets others before the job starts
+    "enable.auto.commit": "false",  # Kafka's default with a group.id would commit offsets before the outputs are written
     "fetch.max.wait.ms": "50",
     "isolation.level": "read_committed",
     "max.poll.records": "5000",
@@ -74,13 +74,13 @@ PRODUCER_DEFAULTS = {
     "acks": "all",
     "compression.type": "lz4",
     "enable.idempotence": "true",
-    "linger.ms": "5",  # every bundle ends with a flush, which waits for no linger
+    "linger.ms": "5",  # only collects requests while a bundle runs: it ends with a flush, which ignores linger
     "max.request.size": "100000000",  # the broker's limit counts, not the client's default of 1 MB
 }
 
 
 def java_problem(name: str) -> str | None:
-    """Why a librdkafka property can't be used with Java's client, or ``None``."""
+    """Returns why a librdkafka property can't be used with Java's client, or ``None``."""
     if name in SAME or name in RENAMED or name in COMPUTED:
         return None
     why = f": {_WHY[name]}" if name in _WHY else ""
@@ -88,7 +88,7 @@ def java_problem(name: str) -> str | None:
 
 
 def java_problems(properties: Mapping[str, str]) -> list[str]:
-    """What is wrong with properties that are used together, each problem beginning with the property's name."""
+    """Returns what is wrong with a set of properties. Each problem begins with the property's name."""
     found = [f"{name}: {problem}" for name in properties if (problem := java_problem(name))]
     found += _producer_problems({RENAMED.get(name, name): value for name, value in properties.items()})
     try:
@@ -100,7 +100,7 @@ def java_problems(properties: Mapping[str, str]) -> list[str]:
 
 
 def _producer_problems(given: Mapping[str, str]) -> list[str]:
-    """What Java's idempotent producer would refuse, but only in the worker."""
+    """Returns what Java's idempotent producer would refuse, so that it is found here and not in the worker."""
     found = []
     if given.get("acks", "all") not in ("all", "-1"):
         found.append("acks: Java's idempotent producer takes all; leave it out")
@@ -119,23 +119,23 @@ def _producer_problems(given: Mapping[str, str]) -> list[str]:
 
 def _whole(given: Mapping[str, str], name: str, default: int) -> int:
     value = given.get(name, "")
-    return int(value) if value.isdecimal() else default  # what is no number librdkafka has refused before
+    return int(value) if value.isdecimal() else default  # librdkafka has refused other texts already
 
 
 def java_consumer(config: KafkaConfig) -> dict[str, str]:
-    """Properties of the Java consumer.
+    """Returns the properties of the Java consumer.
 
     Raises:
-        ConfigError: One can't be translated.
+        ConfigError: A property can't be translated.
     """
     return {**CONSUMER_DEFAULTS, **_common(config, PRODUCER_ONLY), "group.id": config.group_id}
 
 
 def java_producer(config: KafkaConfig) -> dict[str, str]:
-    """Properties of the Java producer.
+    """Returns the properties of the Java producer.
 
     Raises:
-        ConfigError: One can't be translated.
+        ConfigError: A property can't be translated.
     """
     return {**PRODUCER_DEFAULTS, **_common(config, CONSUMER_ONLY)}
 
@@ -151,7 +151,7 @@ def _common(config: KafkaConfig, but: tuple[str, ...]) -> dict[str, str]:
 
 
 def _login(properties: Mapping[str, str]) -> dict[str, str]:
-    """JAAS configuration of the login."""
+    """Returns the JAAS configuration of the SASL login."""
     mechanism = (properties.get("sasl.mechanism") or properties.get("sasl.mechanisms") or "GSSAPI").upper()
     if not properties.get("security.protocol", "").lower().startswith("sasl_"):
         return {}
@@ -174,7 +174,7 @@ def _quoted(text: str) -> str:
 
 
 def _tls(properties: Mapping[str, str]) -> dict[str, str]:
-    """Keys and certificates: as text, because a worker elsewhere has not the files of this machine."""
+    """Returns the TLS properties, with keys and certificates as text: a remote worker has no files of this machine."""
     found: dict[str, str] = {}
     authorities = _pem(properties, "ssl.ca")
     if authorities:

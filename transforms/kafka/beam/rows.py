@@ -1,7 +1,6 @@
-"""The rows that Java's sink takes. Beam makes a schema of these annotations, so they must be types here, not text.
+"""The row types that Java's sink takes. Beam derives their schema from the annotations, which must be types, not text.
 
-That is why this file has no ``from __future__ import annotations`` and writes ``Optional``, which Beam's typing of rows
-knows.
+So this file has no ``from __future__ import annotations``, and uses ``Optional``, which Beam supports in rows.
 """
 
 import typing
@@ -11,14 +10,14 @@ from apache_beam import coders
 
 
 class JavaHeader(typing.NamedTuple):
-    """A header, as Java's sink wants it."""
+    """A header, as Java's sink requires it."""
 
     key: str
     value: bytes
 
 
 class JavaRecord(typing.NamedTuple):
-    """A record to write, as Java's sink wants it: its field names are the sink's."""
+    """A record to write, as Java's sink requires it; the sink determines the field names."""
 
     key: typing.Optional[bytes]  # noqa: UP045  # a union written with | has no schema
     value: typing.Optional[bytes]  # noqa: UP045

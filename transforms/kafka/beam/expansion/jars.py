@@ -1,7 +1,7 @@
-"""The jars of Beam's expansion service and Java worker: by a lock file, from Maven Central, checked by hash, without Maven.
+"""The jars of Beam's expansion service and Java worker, downloaded from Maven Central without Maven and checked by hash.
 
-``jars.lock`` names each by its coordinates with SHA-256 and size; ``make_lock.py`` makes it. They are kept in the cache
-folder (``transforms/cache.py``) and every start checks them again.
+``jars.lock`` has the coordinates, SHA-256 and size of each; ``make_lock.py`` writes it. The jars are kept in the cache
+folder (``transforms/cache.py``), and their hashes are checked again at every start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transforms.errors import ContractError
 LOCK = Path(__file__).with_name("jars.lock")
 
 REPOSITORY_VARIABLE = "KAFKA_MODEL_SCORING_MAVEN"
-"""The environment variable with another repository than Maven Central, such as a mirror inside a company."""
+"""Environment variable with the address of a repository to use instead of Maven Central, such as a company's mirror."""
 
 MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
 DOWNLOADS = 8
@@ -32,12 +32,12 @@ READ_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Jar:
-    """A line of the lock file.
+    """A jar, as a line of the lock file describes it.
 
     Attributes:
         coordinates: ``group:artifact:version``.
-        sha256: The hash of the file, in hex.
-        size: Its bytes.
+        sha256: SHA-256 of the file, in hexadecimal.
+        size: Size of the file in bytes.
     """
 
     coordinates: str
@@ -46,7 +46,7 @@ class Jar:
 
     @property
     def path(self) -> str:
-        """Where it is in a Maven repository."""
+        """The jar's path in a Maven repository."""
         group, artifact, version = self.coordinates.split(":")
         return f"{group.replace('.', '/')}/{artifact}/{version}/{self.name}"
 
@@ -64,15 +64,15 @@ def locked_jars(lock: Path = LOCK) -> list[Jar]:
 
 
 def install(jars: Sequence[Jar], say: Callable[[str], None], folder: Path | None = None) -> list[Path]:
-    """Returns the files of ``jars``, in their order; downloads those that are not in the cache, or not as they should be.
+    """Returns the files of ``jars``, in their order. Downloads those that are missing from the cache or have another hash.
 
     Args:
-        jars: What is needed.
-        say: Told what a person should know: that a download begins, and how far it is.
-        folder: Where they are kept; by default in the cache folder.
+        jars: The jars.
+        say: Called with messages for the user: the start and the progress of a download.
+        folder: The folder of the jars; by default in the cache folder.
 
     Raises:
-        ContractError: One can't be had, or is not what the lock file says.
+        ContractError: A jar can't be downloaded, or does not have the hash of the lock file.
     """
     folder = folder or cache_folder() / "jars"
     files = [folder / jar.name for jar in jars]
@@ -128,7 +128,7 @@ def _fetch(jar: Jar, folder: Path, repository: str) -> None:
                 raise ContractError(
                     f"{url} is not the file that was locked (SHA-256 {digest.hexdigest()}, expected {jar.sha256}); not used"
                 )
-            Path(part.name).rename(folder / jar.name)  # at once: nobody ever sees half of it
+            Path(part.name).rename(folder / jar.name)  # atomic: another process never sees half a file
         except OSError as error:
             raise ContractError(
                 f"--kafka_io=beam: {url} can't be downloaded: {error}; set {REPOSITORY_VARIABLE} to a Maven repository that "

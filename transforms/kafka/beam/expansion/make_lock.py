@@ -1,8 +1,8 @@
-"""Makes ``jars.lock`` from ``pom.xml``: Maven resolves the coordinates, and each jar is hashed as it came.
+"""Writes ``jars.lock`` from ``pom.xml``: Maven resolves and downloads the jars, and each is hashed.
 
     python -m transforms.kafka.beam.expansion.make_lock
 
-For those who change a version; a run needs no Maven.
+Only needed to change a version: running the pipeline needs no Maven.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The process of Beam's expansion service, which also runs the Java worker where the runner is on this machine.
+"""The process of Beam's expansion service. For a runner on this machine it is also the Java worker.
 
-Which jars: Beam's own ready-made one where it lies in Beam's cache already (``JavaJarExpansionService`` put it there, or
-somebody who staged it), else those of ``jars.lock``. Beam would download its own without looking at a hash; the locked ones
-are checked. Beam's server listens on all of the machine's addresses; there is no option for that.
+It runs Beam's ready-made jar if that is in Beam's cache already (``JavaJarExpansionService`` or an operator put it there),
+else the jars of ``jars.lock``. Beam would download its own jar without checking a hash; ours are checked. Beam's server
+listens on all addresses of the machine; it has no option to change that.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ READY_MADE = f"beam-sdks-java-io-expansion-service-{BEAM_VERSION}.jar"
 
 @contextlib.contextmanager
 def expansion_service(loopback: bool, say: Callable[[str], None]) -> Iterator[str]:
-    """Runs the service while the block runs; gives its ``host:port``.
+    """Runs the service while the block runs; yields its ``host:port``.
 
     Args:
-        loopback: Whether it runs the job's Java worker, too: for runners on this machine.
-        say: Told what a person should know.
+        loopback: Whether it is also the job's Java worker, for runners on this machine.
+        say: Called with messages for the user.
 
     Raises:
-        ContractError: There is no Java, a jar can't be had, or the service does not start.
+        ContractError: Java is not installed, a jar can't be downloaded, or the service does not start.
     """
     java, jars, port = find_java(), [*classpath(say), JAR], free_port()
     command = [
@@ -53,7 +53,7 @@ def find_java() -> str:
     """Returns the ``java`` command.
 
     Raises:
-        ContractError: There is none.
+        ContractError: Java is not installed.
     """
     home = os.environ.get("JAVA_HOME")
     found = shutil.which(str(Path(home, "bin", "java")) if home else "java")
@@ -71,7 +71,7 @@ def classpath(say: Callable[[str], None]) -> list[Path]:
     """Returns the jars to run.
 
     Raises:
-        ContractError: One can't be had.
+        ContractError: A jar can't be downloaded.
     """
     ready_made = Path.home() / ".apache_beam" / "cache" / "jars" / READY_MADE
     return [ready_made] if ready_made.is_file() else install(locked_jars(), say)

@@ -1,6 +1,7 @@
-"""What Beam's Java transforms need of ours on their classpath: one class, in ``secret-manager.jar``.
+"""Our Java code on the classpath of Beam's Java transforms: one class, in ``secret-manager.jar``, which resolves secrets.
 
-Its source is in ``src/``; ``python -m transforms.kafka.beam.java.build KAFKA_CLIENTS_JAR`` compiles it, and a test compares.
+Its source is in ``src/``. ``python -m transforms.kafka.beam.java.build KAFKA_CLIENTS_JAR`` compiles it, and a test compares
+the result with the jar.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from pathlib import Path
 from transforms.secret_manager import REFERENCE, has_reference
 
 JAR = Path(__file__).with_name("secret-manager.jar")
-"""To be on the classpath of the expansion service, which stages it for the workers."""
+"""Must be on the classpath of the expansion service, which stages it for the workers."""
 
 PROVIDER = "scoring.SecretManagerConfigProvider"
 
 
 def provider_properties(values: Iterable[str]) -> dict[str, str]:
-    """Returns the Kafka properties by which a Java client resolves ``${secret:…}``, if one of ``values`` has that."""
+    """Returns the Kafka properties that make a Java client resolve ``${secret:…}``; none if no value has a reference."""
     if not any(has_reference(value) for value in values):
         return {}
     return {"config.providers": "secret", "config.providers.secret.class": PROVIDER}
 
 
 def in_jaas(text: str) -> str:
-    """Returns ``text`` with its references asking for a value fit for a quoted string of a JAAS configuration."""
+    """Changes the references in ``text`` so that their values are escaped for a quoted string of a JAAS configuration."""
     return REFERENCE.sub(r"${secret:jaas:\1}", text)

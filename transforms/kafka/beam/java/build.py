@@ -1,8 +1,8 @@
-"""Compiles ``secret-manager.jar`` from its source, to the same bytes each time.
+"""Compiles ``secret-manager.jar`` from its source, reproducibly.
 
     python -m transforms.kafka.beam.java.build KAFKA_CLIENTS_JAR
 
-Needs ``javac``. Users need neither: the jar is in the repository and in the package.
+Needs ``javac``. Users do not: the jar is in the repository and in the package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transforms.kafka.beam.java import JAR
 
 SOURCE = Path(__file__).with_name("src")
 RELEASE = "11"
-"""The oldest Java that Beam's workers run."""
+"""The oldest version of Java that Beam's workers use."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -27,7 +27,7 @@ def compiled(kafka_clients: Path) -> bytes:
     """Returns the jar's bytes.
 
     Raises:
-        CalledProcessError: It does not compile.
+        CalledProcessError: The source does not compile.
     """
     with tempfile.TemporaryDirectory() as folder:
         sources = sorted(map(str, SOURCE.rglob("*.java")))
@@ -44,7 +44,9 @@ def compiled(kafka_clients: Path) -> bytes:
 
 
 def _add(jar: zipfile.ZipFile, name: str, content: bytes) -> None:
-    jar.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_STORED)  # stored: zlib's versions differ
+    jar.writestr(
+        zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_STORED
+    )  # uncompressed: the bytes must not depend on zlib's version
 
 
 def main() -> None:
