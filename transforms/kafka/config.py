@@ -98,8 +98,8 @@ class KafkaConfig:
     def producer_properties(self) -> dict[str, Value]:
         """Properties of the producer."""
         defaults: dict[str, Value] = {
-            # Every bundle ends with a flush, which ignores linger. While the bundle is read, linger keeps the number of produce
-            # requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profile, 2 cores).
+            # Every bundle ends with a flush, which ignores linger. While the bundle is read, linger keeps the number of
+            # produce requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profile, 2 cores).
             "linger.ms": 25,
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # Java's default: keys go to the same partitions as from a Java producer
@@ -107,8 +107,8 @@ class KafkaConfig:
             "queue.buffering.max.kbytes": 262_144,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
-            # A transaction that begins right after another is refused until the other's markers are written, which takes 2 to
-            # 5 ms. The default of 100 ms for the first retry would cut the number of transactions to a tenth.
+            # A transaction that begins right after another is refused until the other's markers are written, which takes 2
+            # to 5 ms. The default of 100 ms for the first retry would cut the number of transactions to a tenth.
             "retry.backoff.ms": 2,
             "message.max.bytes": 100_000_000,  # the broker's limit counts, not librdkafka's default of 1 MB
         }

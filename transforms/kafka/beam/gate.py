@@ -1,9 +1,9 @@
 """The gate: a DoFn after Beam's Java source, for ``--max_records``, ``--until_end``, ``--duration_s`` and draining.
 
 The Java source supports none of these and can't be stopped, so the gate drops all further records when it is time to stop. A
-dropped record is not scored and its offset is not committed, so the next run reads it. The gate counts in module state, so it
-needs workers that are threads of the launching process (Prism, loopback workers). There ``pipeline/runners/follow_java.py``
-reads the outputs.
+dropped record is not scored and its offset is not committed, so the next run reads it. The gate counts in module state, so
+it needs workers that are threads of the launching process (Prism, loopback workers). There
+``pipeline/runners/follow_java.py`` reads the outputs.
 """
 
 from __future__ import annotations

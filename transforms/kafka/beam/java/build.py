@@ -44,9 +44,8 @@ def compiled(kafka_clients: Path) -> bytes:
 
 
 def _add(jar: zipfile.ZipFile, name: str, content: bytes) -> None:
-    jar.writestr(
-        zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_STORED
-    )  # uncompressed: the bytes must not depend on zlib's version
+    # Uncompressed: the bytes must not depend on zlib's version.
+    jar.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_STORED)
 
 
 def main() -> None:
