@@ -99,7 +99,7 @@ class KafkaConfig:
         """Properties of the producer."""
         defaults: dict[str, Value] = {
             # Every bundle ends with a flush, which ignores linger. While the bundle is read, linger keeps the number of
-            # produce requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profile, 2 cores).
+            # produce requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profiled).
             "linger.ms": 25,
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # Java's default: keys go to the same partitions as from a Java producer
