@@ -1,1 +1,1 @@
-"""How the job is put together and run: `python -m pipeline`."""
+"""The application around the transforms: checks, builds and runs a job (``python -m pipeline``)."""

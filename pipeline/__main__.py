@@ -26,9 +26,9 @@ def main() -> int:
 
 
 def run() -> NoReturn:
-    """Runs the command line, then ends the process at once: libraries' threads are not waited for."""
+    """Runs the command line, then ends the process at once, without waiting for threads of libraries."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)  # until the job runs, which then drains
+        signal.signal(number, _end)  # until the job runs; then these signals drain it
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()

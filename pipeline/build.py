@@ -1,10 +1,10 @@
-"""The whole graph on one screen.
+"""Builds the Beam graph of ``--kafka_io=native``: Read, Decode, Predict, Encode and Write, fused into one stage.
 
-Predictions and failures travel as one PCollection of outcomes, not as tagged outputs flattened later: on the DirectRunner's
-engine a Flatten, a GroupByKey or a Reshuffle behind the source splits the stage, and nothing behind it is emitted until the
-job ends. Everything here fuses into one stage, and one bundle of it is one Kafka transaction.
+One bundle of this stage is one Kafka transaction. Predictions and failures are one PCollection of chunks, not two tagged
+outputs that are flattened later: on FnApiRunner a Flatten, a GroupByKey or a Reshuffle after the source splits the stage,
+and the second stage emits nothing until the job ends.
 
-With Beam's Java transforms (``--kafka_io=beam``) the stages can't be one: that graph is ``runners/build_java.py``.
+With Beam's Java transforms (``--kafka_io=beam``) the stages are separate: ``runners/build_java.py`` builds that graph.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def build(
     """Adds the graph to ``pipeline``.
 
     Args:
-        pipeline: Beam's.
-        job: What to run.
-        shards: For an engine that places shards itself.
+        pipeline: The Beam pipeline.
+        job: The job to run.
+        shards: The shards, for a runner that places them (Flink).
         prepare: With ``shards``: called once in every worker process.
     """
     if job.java is not None:
         from pipeline.runners.build_java import (
-            build_with_java,  # here: it loads Beam's part for other languages, which takes a while
+            build_with_java,  # imported here: Beam's cross-language modules load slowly
         )
 
         build_with_java(pipeline, job, job.java)

@@ -1,6 +1,6 @@
-"""``python -m pipeline.dataflow_job drain|cancel|state JOB --project=P --region=R``: what is done to a running job.
+"""``python -m pipeline.dataflow_job drain|cancel|state JOB --project=P --region=R``: ends a job or prints its state.
 
-Draining is how a job on Dataflow ends without loss: it reads no more, finishes what it has read, and commits.
+A drained job stops reading, finishes what it has read, and commits. So draining ends a job on Dataflow without loss.
 Source: https://cloud.google.com/dataflow/docs/guides/stopping-a-pipeline.
 """
 
@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def act(action: str, job: str, beam_args: Sequence[str]) -> str:
-    """Does it; returns the state that the job is in, or has been asked for.
+    """Carries out an action; returns the job's state, or the state that was requested.
 
     Raises:
-        HttpError: Dataflow refused.
+        HttpError: Dataflow refused the request.
         LookupError: No active job has that name.
     """
     from apache_beam.options.pipeline_options import PipelineOptions

@@ -1,6 +1,6 @@
-"""The embedded parts of a run: broker, model server, generator, and a watcher that reads what comes out.
+"""The embedded parts of a run: broker, model server, generator, and a watcher that reads the predictions.
 
-With no flags at all they make the demo; with ``--bootstrap_servers`` or ``--model`` given, only the missing part is started.
+Without flags they make the demo. With ``--bootstrap_servers`` or ``--model``, only the missing part is started.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ SHOWN = 8
 
 
 class Demo:
-    """Starts what the config leaves to us; use it as a context manager.
+    """Starts the parts for which the config names no address. A context manager.
 
     Attributes:
-        resolved: The config with the addresses of what was started.
+        resolved: The config with the addresses of the started parts.
         watcher: Reads the predictions.
         records: How many records the generator publishes.
     """
@@ -87,7 +87,7 @@ class Demo:
 
 
 class Watcher:
-    """Reads predictions from the output topic, as any application would, and compares them with the true labels."""
+    """Reads predictions from the output topic, as an application would, and compares them with the true labels."""
 
     def __init__(self, config: Config):
         self._config = config
@@ -99,7 +99,7 @@ class Watcher:
         self._seen_at = time.monotonic()
 
     def start(self) -> None:
-        """Starts to read, from what is written from now on."""
+        """Starts to read from the present end of the topic."""
         self._thread.start()
 
     @property
@@ -108,13 +108,13 @@ class Watcher:
         return list(self._latest)
 
     def accuracy(self) -> dict[str, tuple[int, int]]:
-        """Right predictions and comparisons, for ``all`` and for ``held-out``: digits that the training never saw."""
+        """Number of right predictions and of comparisons, for ``all`` and for ``held-out`` (not used in training)."""
         everything = {"all": (self._right.total(), self._compared.total())} if self._compared else {}
         held_out = {name: (self._right[name], count) for name, count in self._compared.items() if name == "held-out"}
         return everything | held_out
 
     def finish(self, quiet_s: float = 0.5) -> None:
-        """Waits until nothing new has come for ``quiet_s`` seconds."""
+        """Waits until no prediction has come for ``quiet_s`` seconds."""
         while self._thread.is_alive() and time.monotonic() - self._seen_at < quiet_s:
             time.sleep(0.05)
         self.close()

@@ -12,10 +12,10 @@ from transforms.stages import DecodeConfig, EncodeConfig
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a worker needs to run the graph; made by ``launch.py`` after all checks have passed.
+    """Everything that a worker needs to run the graph. ``launch.py`` makes it after all checks have passed.
 
     Attributes:
-        java: How Beam's Java transforms are reached; ``None`` for the native ones.
+        java: Options of Beam's Java transforms; ``None`` for ``--kafka_io=native``.
     """
 
     kafka: KafkaConfig

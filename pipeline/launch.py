@@ -1,4 +1,4 @@
-"""Puts the job together and runs it: checks first, before anything is consumed, then workers, status and summary."""
+"""Launches the job: runs all checks before anything is consumed, then the workers, the status and the summary."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     from transforms.kafka.config import JavaKafka
 
 SHARD = "shard"
-"""Names the transactions of a job whose shards an engine places; the shard's number follows. Not the host's name: whoever
-submits the job again, from wherever, fences what is left of it."""
+"""Instance id of a job with shards (Flink); the shard's number is appended. It does not name the host, so that the same job
+fences the old one when it is submitted again from another host."""
 
 
 def launch(config: Config) -> int:
     """Runs the job that ``config`` describes, to its end.
 
     Returns:
-        The exit status: 0 done or drained, 1 failed while running, 2 does not fit together (nothing was consumed).
+        The exit status: 0 done or drained, 1 failed while running, 2 a check failed (nothing was consumed).
     """
     worker.quiet_logging()
     reset_drain()
-    loading = threading.Thread(target=_load_beam, daemon=True)  # takes seconds: meanwhile the checks talk to the network
+    loading = threading.Thread(target=_load_beam, daemon=True)  # takes seconds; the checks run meanwhile
     loading.start()
     with contextlib.ExitStack() as stack:
-        stack.callback(STORE.close)  # a model that was loaded for the check alone, where other processes score
+        stack.callback(STORE.close)  # frees a model that was loaded for the checks only
         status = open_status(config.status)
         try:
             demo = stack.enter_context(Demo(config, status)) if config.embedded_broker or config.embedded_model else None
@@ -58,7 +58,7 @@ def launch(config: Config) -> int:
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
             if config.model_read_by_beam:
-                loading.join()  # two threads that import Beam at a time see modules half made
+                loading.join()  # two threads that import Beam at once see incomplete modules
             model, (topics, stop) = check_all(
                 lambda: served(config), lambda: _check_kafka(config, status), lambda: check_registry(config)
             )
@@ -89,7 +89,7 @@ def launch(config: Config) -> int:
             return _submit(config, job, status)
         try:
             code, totals = _run(config, job, ids, demo, status)
-        except ScoringError as error:  # before the job has begun: the metrics' port is taken
+        except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
             print(f"error: {error}", file=sys.stderr)
             return worker.EXIT_WRONG
         print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code)

@@ -1,6 +1,6 @@
-"""One worker: runs the job in this process, drains on a signal, and ends with a status that says what happened.
+"""One worker: runs the job in this process, drains it on a signal, and returns the exit status.
 
-``python -m pipeline.worker`` is started by ``process/supervisor.py`` for ``--workers`` above 1, with its order on stdin.
+With ``--workers`` above 1, ``process/supervisor.py`` starts ``python -m pipeline.worker`` and sends its order to stdin.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG = 2
 EXIT_FENCED = 3
-"""A worker that was fenced must not be started again: somebody else has its place."""
+"""Exit status of a fenced worker. It must not be restarted: a newer process has its instance id."""
 
 SWITCH_INTERVAL_S = 0.001
-"""How long the bundle's thread may keep the interpreter from the one that commits."""
+"""Python's switch interval in seconds: how long the bundle's thread may run while the thread that commits waits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker process is told."""
+    """The order to a worker process: the job and the worker's number."""
 
     job: Job
     runner: str
@@ -51,15 +51,18 @@ class Order:
 
 
 GC_THRESHOLDS = (500_000, 20, 100)
-"""Net new objects before a young collection, and how many of those before an older one. A large bundle has fewer: none of
-its records could be collected, however often they are looked at. What can be, is collected between bundles."""
+"""Thresholds of the garbage collector: net new objects before a collection of the youngest generation, and so on. A large
+bundle stays below the first: a collection within a bundle would find nothing. We collect between bundles instead."""
 
 COLLECT_S = 2.0
-"""How often, at most, that is done."""
+"""Least number of seconds between two such collections."""
 
 
 class Stats(WorkerStats):
-    """Also keeps the error that ends the job: Beam's engine keeps only its text; and collects garbage between bundles."""
+    """The worker's observer: counts, keeps the error that ends the job, and collects garbage between bundles.
+
+    Beam's runners keep only the text of the error.
+    """
 
     error: ScoringError | None = None
     _collected_at = 0.0
@@ -104,7 +107,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
             logging.getLogger("pipeline").error("the pipeline failed: %s", error)
         else:
             print(f"error: {stats.error}", file=sys.stderr, flush=True)
-        with contextlib.suppress(Exception):  # the failure is told already; a session that can't be closed times out
+        with contextlib.suppress(Exception):  # the failure is reported already; a session that is not closed times out
             close_sessions()
         return EXIT_FENCED if isinstance(stats.error, FencedError) else EXIT_FAILED
     finally:
@@ -113,11 +116,11 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
 
 
 def spare_the_collector() -> None:
-    """Keeps the cyclic garbage collector from walking over all of Beam again and again.
+    """Makes collections of the cyclic garbage collector rare, and takes the objects of Beam's modules out of them.
 
-    Records are tuples without cycles, freed by their reference counts; but a bundle of them is many new objects, and every
-    few hundred would start a collection. Measured: 47,000 to 65,000 records/s with frozen modules and a threshold of 50,000,
-    then 88,000 to 101,000 with one that a bundle does not reach.
+    Records are tuples without cycles, which are freed by their reference counts. But a bundle makes many new objects, and by
+    default a collection starts every few hundred. Measured: 47,000 to 65,000 records/s with frozen modules and a threshold
+    of 50,000; 88,000 to 101,000 records/s with a threshold that a bundle does not reach.
     """
     gc.collect()
     gc.freeze()
@@ -139,19 +142,19 @@ def drain_on_signals(on_first: Callable[[], None]) -> None:
 
 
 def end_with_parent() -> None:
-    """Lets the kernel drain this process when its parent dies (Linux)."""
+    """Makes the kernel send SIGTERM to this process when its parent dies (Linux), so that it drains."""
     if sys.platform == "linux":
         parent_death_signal = 1
         ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
 
 def quiet_logging() -> None:
-    """Warnings and errors only, a line each; Beam and librdkafka tell more than a person wants."""
+    """Limits logs to our warnings and errors, one line each."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else every connection that a model server closes is a line
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # a failed stage is told by us, once
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC logs every connection that a server closes
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
     librdkafka = logging.getLogger("transforms.kafka.librdkafka")
-    # What it calls errors are mostly retries and rolled-back transactions under way; what stops the job we say ourselves.
+    # librdkafka logs retries and rolled-back transactions as errors. We report errors that stop the job ourselves.
     librdkafka.setLevel(logging.CRITICAL)
 
 

@@ -1,1 +1,1 @@
-"""Processes of a job on this machine: the supervisor of ``--workers``, their counters, their names."""
+"""The processes of a job on this machine: supervisor, counters and instance ids of ``--workers``."""

@@ -1,8 +1,8 @@
-"""Which replica this process is: a number per host and group that is free now, and comes back after a crash.
+"""Chooses the instance id of a process: the host's name and the lowest number that no process of the group uses there.
 
-Two processes of one group need different ``transactional.id``s, or they fence each other; a restarted one should take over
-its former self's, so that what that left open is aborted at once. A file lock a number does both: the operating system frees
-it when its process dies, however that happens.
+Two processes of one group need different ``transactional.id``s, or they fence each other. A restarted process should get the
+id of its predecessor, so that a transaction which that left open is aborted at once. One file lock for each number ensures
+both: the operating system releases the lock when the process ends, also after a crash.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ MOST = 1000
 
 
 class InstanceIds:
-    """The instance ids of this process's workers; keep it referenced, for it holds the locks.
+    """The instance ids of a process's workers. Keep a reference, because the object holds the locks.
 
     Args:
-        bootstrap_servers: Of the cluster.
+        bootstrap_servers: The addresses of the cluster.
         group_id: The consumer group.
-        given: ``--instance_id``; the host name and the lowest free numbers otherwise.
-        count: How many workers.
+        given: ``--instance_id``; ``None`` for the host name with the lowest free numbers.
+        count: Number of workers.
     """
 
     def __init__(self, bootstrap_servers: str, group_id: str, given: str | None, count: int):
@@ -51,7 +51,7 @@ class InstanceIds:
             self.ids.append(f"{host}-{number}")
 
     def close(self) -> None:
-        """Frees the numbers."""
+        """Releases the locks."""
         for lock in self._locks:
             lock.close()
         self._locks.clear()

@@ -1,7 +1,7 @@
-"""What the workers of a job have done, in one mapped file: a row a worker, written by it, read by whoever shows the status.
+"""The counters of all workers, in one memory-mapped file. Each worker writes one row; the status and the metrics read all.
 
-Mapped memory outlives the process that wrote it, so what a killed worker had committed stays counted, and its successor goes
-on adding to the same row.
+A mapped file outlives the process that wrote it. So the counts of a killed worker are kept, and the worker that replaces it
+adds to the same row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transforms.observe import Observer
 
 _BUCKETS = 400
 _BASE = 1.05
-"""Latency buckets grow by 5% each, from 0.01 ms: a quantile is right within 5%."""
+"""Each latency bucket is 5% wider than the one before, from 0.01 ms on. So a quantile has an error of at most 5%."""
 
 _REASONS = 48
 
@@ -46,19 +46,20 @@ ROW = np.dtype(
 
 
 class WorkerStats(Observer):
-    """Writes one worker's row.
+    """The observer that counts in one worker's row.
 
     Args:
         path: The mapped file; ``None`` keeps the row in memory.
-        worker: Which row.
-        workers: How many rows the file has.
+        worker: The row's number.
+        workers: Number of rows in the file.
     """
 
     def __init__(self, path: Path | None = None, worker: int = 0, workers: int = 1):
         self.rows = open_rows(path, workers)
         self._row = self.rows[worker]
-        self._row["partitions"], self._row["holding"] = 0, b""  # what a killed worker was doing, its successor is not
-        self._lock = threading.Lock()  # two threads report: the bundle's and the request loop's
+        # These two describe the process, so a restarted worker resets them.
+        self._row["partitions"], self._row["holding"] = 0, b""
+        self._lock = threading.Lock()  # several bundles may report at once: shards on Flink
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
 
     def committed(
@@ -117,7 +118,7 @@ class WorkerStats(Observer):
 
 
 def open_rows(path: Path | None, workers: int) -> Any:
-    """Returns an array of ``ROW``, shape ``[workers]``, over the file, which is made if need be."""
+    """Returns an array of ``ROW``, shape ``[workers]``, mapped to the file. Creates the file if it does not exist."""
     if path is None:
         return np.zeros(workers, ROW)
     size = ROW.itemsize * workers
@@ -157,16 +158,16 @@ class Totals:
 
     @property
     def records_per_s(self) -> float:
-        """Records a second, from the first one read to the last commit."""
+        """Records a second, from the first record read to the last commit."""
         return self.records / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
     def mean_batch_size(self) -> float:
-        """Rows of an answered request on average."""
+        """Mean number of rows of an answered request."""
         return self.batched_rows / self.batches if self.batches else 0.0
 
     def latency_ms(self, quantile: float) -> float:
-        """The quantile of milliseconds from a record's being read to its answer's commit; within 5%."""
+        """Returns a quantile of the latency, from reading a record to the commit of its output, in ms. Error at most 5%."""
         total = int(self._latency.sum())
         if not total:
             return 0.0
@@ -174,7 +175,7 @@ class Totals:
         return round(float(0.01 * _BASE ** (index + 0.5)), 3)
 
     def summary(self) -> dict[str, Any]:
-        """What ``--summary_json`` writes."""
+        """Returns the content of ``--summary_json``."""
         return {
             "records": self.records,
             "predictions": self.predictions,

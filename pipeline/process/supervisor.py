@@ -1,4 +1,4 @@
-"""``--workers N``: processes of one group under one parent: one status, one drain; a dead one is started again."""
+"""The supervisor of ``--workers N``: starts the worker processes, restarts those that die, and drains all of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger("pipeline")
 CHECK_S = 0.1
 QUICK_DEATHS = 5
 QUICK_S = 30.0
-"""A worker that dies this often, each time within this long of its start, will not get better."""
+"""A worker that dies this many times in a row, each time within this many seconds of its start, is not restarted."""
 
 
 class WorkerFailedError(ScoringError):
-    """A worker can't be kept alive."""
+    """A worker died too often to be restarted."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -34,17 +34,17 @@ class _Worker:
     started_at: float
     quick_deaths: int = 0
     start_at: float | None = None
-    dismissed: bool = False  # it was to be started again when the drain came
+    dismissed: bool = False  # it was waiting for its restart when the drain began
 
 
 class Workers:
     """Runs one process for each order until all have ended.
 
     Args:
-        orders: What each worker is told.
-        start: Starts the process of one.
-        clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
+        orders: The order of each worker.
+        start: Starts the process of an order.
+        clock: Returns seconds, monotonic.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class Workers:
         return [worker.process.pid for worker in self._workers if worker.process.poll() is None]
 
     def drain(self) -> None:
-        """Asks every worker to stop reading, finish and commit."""
+        """Sends every worker the signal to drain."""
         self._draining = True
         for worker in self._workers:
             if worker.process.poll() is None:
                 worker.process.terminate()
 
     def wait(self, on_event: Callable[[str], None]) -> int:
-        """Waits until all have ended, starting dead ones again.
+        """Waits until all workers have ended. Restarts workers that die.
 
         Args:
-            on_event: Told what a person should know.
+            on_event: Called with messages for the user.
 
         Returns:
             The exit status for the whole job.
@@ -106,7 +106,7 @@ class Workers:
         if running:
             return None
         codes = [worker.process.poll() for worker in self._workers if not worker.dismissed]
-        # A worker that is told to drain before it listens for that has not begun: nothing is lost, nothing has failed.
+        # SIGTERM ends a worker that has not installed its signal handler yet. It has read nothing, so this is no failure.
         return EXIT_DONE if all(code in (EXIT_DONE, -signal.SIGTERM) for code in codes) else EXIT_FAILED
 
     def _plan_restart(self, worker: _Worker, code: int, on_event: Callable[[str], None]) -> None:
@@ -133,9 +133,9 @@ def _start(order: Order) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.worker"],
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the parent alone, which drains us; twice would end us at once
+        start_new_session=True,  # Ctrl-C must reach the parent only, which drains us; a second signal would end us at once
     )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: that is seen by its status
-        stdin.write(pickle.dumps(order))  # over a pipe, not a file: it holds secrets
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: ``wait`` finds its exit status
+        stdin.write(pickle.dumps(order))  # by a pipe, not a file: the order holds secrets
     return process

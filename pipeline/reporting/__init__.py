@@ -1,1 +1,1 @@
-"""What a person and a monitoring system see of a running job: status, summary, metrics."""
+"""Reports on a running job: status and summary for a person, metrics for a monitoring system."""

@@ -1,4 +1,4 @@
-"""What a person sees while the job runs: a live table on a terminal, plain lines elsewhere, and the summary at the end."""
+"""The status on the terminal while the job runs (a live table, or plain lines), and the summary at the end."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ PLAIN_S = 2.0
 
 
 class Predictions(Protocol):
-    """What has lately come out, for show."""
+    """The latest predictions, to be shown."""
 
     @property
     def latest(self) -> Iterable[tuple[str, str, str]]:
         """Key, label and verdict of each."""
 
     def accuracy(self) -> dict[str, tuple[int, int]]:
-        """Right answers and comparisons, by part."""
+        """Number of right predictions and of comparisons, by the set of records that was compared."""
 
 
 class Status:
-    """Says nothing; the base of those that do."""
+    """The status of ``--status=off``, which shows nothing, and the base class of the others."""
 
     interval_s = PLAIN_S
 
     def say(self, text: str) -> None:
-        """Tells the person one thing."""
+        """Shows a message."""
 
     def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
-        """Shows how far it is.
+        """Shows the progress of the job.
 
         Args:
-            totals: All workers together.
+            totals: The counters of all workers.
             rate: Records a second since the last call.
-            predictions: The latest ones, where they are watched.
+            predictions: The latest predictions, if a watcher reads them.
         """
 
     @contextlib.contextmanager
     def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
-        """Shows the status now and then while the context lasts."""
+        """Shows the progress at intervals while the block runs."""
         stop = threading.Event()
 
         def watch() -> None:
@@ -73,7 +73,7 @@ class Status:
 
 
 class PlainStatus(Status):
-    """A line when something has changed."""
+    """Prints a line whenever the counters have changed."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -99,7 +99,7 @@ class PlainStatus(Status):
 
 
 class LiveStatus(Status):
-    """A table that is redrawn in place."""
+    """Draws a table on the terminal, and updates it in place."""
 
     interval_s = LIVE_S
 
@@ -159,7 +159,7 @@ def open_status(kind: str) -> Status:
 
 
 def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int) -> None:
-    """Prints what was done, and what to try next after the demo."""
+    """Prints the summary and, after the demo, what to try next."""
     if config.status == "off":
         return
     rows = [

@@ -1,1 +1,1 @@
-"""One module or folder a Beam runner."""
+"""The Beam runners: a module or package for each."""

@@ -1,7 +1,7 @@
-"""The whole graph for ``--kafka_io=beam`` on one screen: reading, scoring and writing are stages that commit by themselves.
+"""Builds the Beam graph of ``--kafka_io=beam``: reading, scoring and writing are separate stages that commit separately.
 
-The names of these transforms are part of the contract: an updated Dataflow job takes over the state of those of the same
-name (``tests/pipeline/runners/test_build_java.py`` fails if one changes).
+The names of these transforms must not change: an updated Dataflow job takes over the state of transforms by their names
+(``tests/pipeline/runners/test_build_java.py`` fails if one changes).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Beam's local engine, made fit for a stream.
+"""``--runner=DirectRunner``: runs the job on Beam's ``FnApiRunner``, with two patches for streams.
 
-``--runner=DirectRunner`` first tries to download a Prism binary; here every machine gets the same engine: ``FnApiRunner``.
+Beam's own DirectRunner first tries to download a Prism binary. Here every machine uses the same runner, ``FnApiRunner``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pipeline.job import Job
 
 
 def close_metrics_leak() -> None:
-    """Keeps memory flat over the bundles of a stream.
+    """Patches FnApiRunner so that its memory does not grow with every bundle.
 
-    FnApiRunner consolidates metrics with a generator over the bundle's own and all former ones, which it chains up bundle
-    after bundle without ever running it: some 20 KB each. A list in its place is consolidated at once.
+    FnApiRunner merges metrics by a generator over those of the bundle and of all bundles before. It chains these generators
+    without running them, which leaks about 20 KB for each bundle. The patch returns a list, so they run at once.
     """
     original = fn_runner.consolidate_monitoring_infos
     if getattr(original, "closes_leak", False):
@@ -31,16 +31,16 @@ def close_metrics_leak() -> None:
     def consolidate(*arguments: Any, **named: Any) -> list[Any]:
         return list(original(*arguments, **named))
 
-    consolidate.closes_leak = True  # type: ignore[attr-defined]  # a mark, so that it is done once
+    consolidate.closes_leak = True  # type: ignore[attr-defined]  # marks the patch, so that it is applied once
     fn_runner.consolidate_monitoring_infos = consolidate
 
 
 def stop_state_sampling() -> None:
-    """Takes the sampling thread out of Beam's bundles.
+    """Patches Beam so that bundles have no state-sampling thread.
 
-    Each bundle starts a thread that looks, every 2 to 200 ms, in which stage the work is, and at the bundle's end waits for
-    that thread to wake up once more: a twelfth of a long bundle, and most of a short one. Only Beam's own counters of
-    milliseconds by stage are fed by it; elements are counted all the same.
+    Each bundle starts a thread that records, every 2 to 200 ms, which stage is running. At its end the bundle waits until
+    this thread wakes up once more: a twelfth of the time of a long bundle, and most of a short one. Without the thread only
+    Beam's counters of milliseconds in each stage are missing; elements are still counted.
     """
 
     def start(sampler: Any) -> None:
@@ -60,7 +60,7 @@ def run(job: Job, beam_args: Sequence[str]) -> None:
     """Runs the job to its end, in this process.
 
     Raises:
-        RuntimeError: A stage failed; the text holds the trace, the cause itself was told to the observer.
+        RuntimeError: A stage failed. The text holds the trace; the observer was called with the cause.
     """
     close_metrics_leak()
     stop_state_sampling()

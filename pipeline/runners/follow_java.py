@@ -1,12 +1,13 @@
-"""Follows the outputs of a job of Beam's Java pair into Kafka: commits offsets behind them, and ends the job in order.
+"""Follows the outputs of a job with ``--kafka_io=beam`` in Kafka: commits the source's offsets, and drains the job.
 
-Of runners on this machine none commits the source's offsets (Prism refuses it), and Beam's job service has no drain. So the
-launching process reads the output topics as they grow: an output names its source (``inference.source``), and when all of a
-partition's records before an offset have theirs in Kafka, that offset is committed. So a job that is killed goes on from
-there: nothing is lost, and what was in flight is written twice. To end, the gate (``transforms/kafka/beam/gate.py``) lets
-nothing more through, and the job is cancelled when all that went through is written.
+The runners on this machine do not commit the source's offsets (Prism refuses to), and Beam's job service has no drain. So
+the launching process reads the output topics. Each output names its source record (``inference.source``). An offset is
+committed once all records before it, in its partition, have their outputs in Kafka. A job that is killed continues from
+there: nothing is lost, and the outputs of records in flight are written twice. To drain, the gate
+(``transforms/kafka/beam/gate.py``) lets no more records pass, and the job is cancelled when all records that passed have
+their outputs.
 
-Another job that scores the same input into the same topics at the same time would be taken for this one.
+Limit: outputs of another job that scores the same input into the same topics at the same time are taken for this job's.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ ASK_S = 30.0
 
 
 class Follower:
-    """Reads the output topics from their present ends on.
+    """Reads the output topics, from their present ends on.
 
     Args:
-        config: The job's.
-        java: Names the output topics.
-        gate: Told of what is written.
+        config: The job's Kafka configuration.
+        java: Has the output topics.
+        gate: Is told which records have their outputs.
     """
 
     def __init__(self, config: KafkaConfig, java: JavaKafka, gate: Passed):
@@ -56,12 +57,12 @@ class Follower:
         self._consumer.assign(places)
 
     def poll(self) -> int:
-        """Takes what has been written; returns how many outputs of ours it was."""
+        """Reads new outputs; returns how many of them belong to this job."""
         latencies: collections.Counter[int] = collections.Counter()
         dead: collections.Counter[str] = collections.Counter()
         for message in self._consumer.consume(MOST, POLL_S):
             if message.error() is not None:
-                continue  # the end of a partition; and what is wrong with Kafka the job itself will tell
+                continue  # the end of a partition, or an error of Kafka, which the job itself reports
             headers = dict(message.headers() or ())
             source = (headers.get(SOURCE) or b"").decode(errors="replace").rsplit("/", 2)
             if len(source) != 3 or not (source[1].isdecimal() and source[2].isdecimal()):
@@ -77,7 +78,7 @@ class Follower:
         return count
 
     def commit(self) -> None:
-        """Commits the offsets before which everything is written."""
+        """Commits the offsets before which all records have their outputs."""
         positions = self._gate.positions()
         moved = {partition: offset for partition, offset in positions.items() if self._committed.get(partition) != offset}
         if not moved:
@@ -97,17 +98,17 @@ class Follower:
 
 
 def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Callable[[], float] = time.monotonic) -> None:
-    """Follows the job until it is to end and all is written, then ends it.
+    """Follows a job until its gate is closed and all outputs are written, then cancels it.
 
     Args:
-        result: Of the pipeline that runs.
-        job: What it does.
-        follower: Reads what it writes.
-        gate: What it has read.
-        clock: Seconds, monotonic.
+        result: The running pipeline's result.
+        job: The job.
+        follower: Reads the job's outputs.
+        gate: The gate of the job.
+        clock: Returns seconds, monotonic.
 
     Raises:
-        RuntimeError: The job failed; the text holds the trace.
+        RuntimeError: The job failed. The text holds the trace.
     """
     patience_s = job.predict.dispatch.retry.deadline_s
     committed_at = looked_at = moved_at = clock()
@@ -132,7 +133,7 @@ def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Calla
 
 
 def skip_what_holds_no_records(config: KafkaConfig, gate: Passed) -> None:
-    """Moves the gate's positions over transaction markers and compacted records at the ends that were asked for."""
+    """Moves the gate's positions past transaction markers and compacted records before the ends of ``--until_end``."""
     missing = gate.missing()
     consumer = ck.Consumer({**config.consumer_properties(), "auto.offset.reset": "earliest", "log_level": 0})
     try:
@@ -146,6 +147,6 @@ def skip_what_holds_no_records(config: KafkaConfig, gate: Passed) -> None:
                     continue
                 if partition in waiting and message.offset() >= missing[partition][1]:
                     gate.skip_to(partition, missing[partition][1])
-                waiting.discard(partition)  # a record before the end has still to come through the gate
+                waiting.discard(partition)  # a record before the end has not passed the gate yet
     finally:
         consumer.close()

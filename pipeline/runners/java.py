@@ -14,10 +14,10 @@ from transforms.kafka.config import JavaKafka
 
 @contextlib.contextmanager
 def java_kafka(config: Config, topics: Topics, say: Callable[[str], None]) -> Iterator[JavaKafka]:
-    """Gives how Java is reached; starts the expansion service if none was named, and ends it with the block.
+    """Yields the options of the Java transforms. Runs an expansion service for the block, unless a flag names one.
 
     Raises:
-        ContractError: There is no Java, or the service can't be had.
+        ContractError: Java is not installed, or the service does not start.
     """
     with contextlib.ExitStack() as stack:
         address = config.expansion_service

@@ -1,4 +1,4 @@
-"""Runners other than Beam's local engine: how they are told, and how their job is waited for."""
+"""Runners other than the DirectRunner: submits the job by its name, and waits for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(job: Job, runner: str, beam_args: Sequence[str]) -> None:
     """Submits the job and waits for its end.
 
     Raises:
-        RuntimeError: It failed; the text holds the trace.
+        RuntimeError: The job failed. The text holds the trace.
     """
     threading.excepthook = _but_lost_connections(threading.excepthook)
     gate = open_gate(job.stop)
@@ -30,12 +30,12 @@ def run(job: Job, runner: str, beam_args: Sequence[str]) -> None:
     if job.java is None or not job.java.workers_are_here:
         pipeline.run().wait_until_finish()
         return
-    with contextlib.closing(Follower(job.kafka, job.java, gate)) as follower:  # before anything can have been written
+    with contextlib.closing(Follower(job.kafka, job.java, gate)) as follower:  # made before the job can write anything
         follow(pipeline.run(), job, follower, gate)
 
 
 def _but_lost_connections(hook: Any) -> Any:
-    """A hook that is silent on the threads of Beam's workers whose runner has gone: how a job failed we say ourselves."""
+    """Wraps ``threading.excepthook`` to ignore errors of Beam's worker threads after the runner has gone."""
 
     def tell(arguments: Any) -> None:
         if not issubclass(arguments.exc_type, grpc.RpcError):

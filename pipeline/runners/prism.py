@@ -1,9 +1,9 @@
-"""``--runner=PrismRunner``: where its binary comes from, and options without which a stream does not last.
+"""``--runner=PrismRunner``: finds or builds Prism's binary, starts it, and sets the options that streaming jobs need.
 
-Prism is Beam's local runner, written in Go. Where the binary comes from, in this order: ``--prism_location`` (a file); the
-cache folder; Beam's release on GitHub, by Beam's own downloader; ``go install``, where there is Go. Always the same version,
-whatever the Python SDK's: older ones lack fixes that a stream needs. It is started here rather than by Beam, so that it ends
-with this process, however that ends. It listens on all of the machine's addresses; there is no option for that.
+Prism is Beam's local runner, written in Go. The binary is searched in this order: ``--prism_location`` (a file); the cache
+folder; Beam's release on GitHub, by Beam's own downloader; ``go install``, if Go is installed. The version is always the
+same, whatever the Python SDK's version: older ones lack fixes for streams. We start Prism instead of Beam, so that it always
+ends with this process. It listens on all addresses of the machine; it has no option to change that.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ ANSWER_S = 10.0
 
 @contextlib.contextmanager
 def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator[tuple[str, ...]]:
-    """Runs Prism while the block runs; gives Beam's arguments with what is needed to reach it, and for a stream to last.
+    """Runs Prism while the block runs. Yields Beam's arguments with Prism's address and the options for streaming jobs.
 
     Args:
-        beam_args: What was given. With ``--job_endpoint`` among them, that Prism is used.
-        say: Told what a person should know.
+        beam_args: The user's arguments for Beam. With ``--job_endpoint``, the Prism at that address is used.
+        say: Called with messages for the user.
 
     Raises:
-        ContractError: There is no binary and none can be had, or it does not start.
+        ContractError: No binary is found, downloaded or built, or it does not start.
     """
     defaults = {"job_server_timeout": FOREVER_S, "environment_type": "LOOPBACK"}
     more = [f"--{name}={value}" for name, value in defaults.items() if beam_value(beam_args, name) is None]
@@ -65,15 +65,15 @@ def find_prism(
     download: Callable[[str, Path], Path] | None = None,
     build: Callable[[str, Path], Path] | None = None,
 ) -> Path:
-    """Returns the binary, which is downloaded or built the first time.
+    """Returns the path of the binary. Downloads or builds it the first time.
 
     Args:
-        say: Told what a person should know.
-        download: Gets it from GitHub into a folder, or raises ``OSError``, ``RuntimeError`` or ``ValueError``.
+        say: Called with messages for the user.
+        download: Downloads it from GitHub into a folder, or raises ``OSError``, ``RuntimeError`` or ``ValueError``.
         build: Builds it into a folder, or raises ``OSError``.
 
     Raises:
-        ContractError: It can't be had.
+        ContractError: It can be neither downloaded nor built.
     """
     folder = cache_folder() / "prism" / VERSION
     binary = folder / "prism"
@@ -109,7 +109,7 @@ def _download(version: str, folder: Path) -> Path:
 
     url = PrismJobServer._construct_download_url(version, version, platform.system(), platform.machine())
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(ANSWER_S)  # Beam's downloader sets none: behind a firewall it would wait for ever
+    socket.setdefaulttimeout(ANSWER_S)  # Beam's downloader has no time-out: behind a firewall it would wait for ever
     try:
         return Path(PrismJobServer.local_bin(url, str(folder)))
     finally:
@@ -120,7 +120,7 @@ def _build(version: str, folder: Path) -> Path:
     """Builds the binary with Go.
 
     Raises:
-        OSError: It does not build; says why.
+        OSError: The build failed. The message says why.
     """
     command = ["go", "install", f"{PACKAGE}@{version}"]
     try:

@@ -1,1 +1,1 @@
-"""Dataflow: submitting a job, its options, the flex template."""
+"""Dataflow: submits a job, checks its options, and makes the flex template."""

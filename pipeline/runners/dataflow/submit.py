@@ -1,8 +1,8 @@
-"""Hands a job to Dataflow: the graph and its files are staged, the job is created, and this process ends.
+"""Submits a job to Dataflow: stages the graph and the files, creates the job, and ends this process.
 
-A streaming job has no end to wait for; whoever started it may go. It goes on until it is drained or cancelled, by
-``python -m pipeline.dataflow_job`` or ``gcloud``. Under a flex template there is no job here at all: ``--template_location``
-makes Beam write the job's description to that place, and Dataflow's launcher creates it from there.
+A streaming job has no end, so this process does not wait for it. The job runs until it is drained or cancelled, by
+``python -m pipeline.dataflow_job`` or ``gcloud``. Under a flex template no job is created here: ``--template_location``
+makes Beam write the job's description to that path, and Dataflow's launcher creates the job from it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pipeline.job import Job
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a submission.
+    """The result of a submission.
 
     Attributes:
-        name: The job's name, by which ``--update`` finds it.
-        job_id: Dataflow's id; ``None`` where only its description was written, for a flex template.
+        name: The job's name, which ``--update`` needs.
+        job_id: Dataflow's id; ``None`` if only the description was written, for a flex template.
         project: The project.
         region: The region.
     """
@@ -35,7 +35,7 @@ class Submitted:
     region: str
 
     def lines(self) -> list[str]:
-        """What a person wants to know, a line each."""
+        """Returns the lines to print for the user."""
         if self.job_id is None:
             return [f"the job {self.name} is described for the flex template's launcher"]
         where = f"--project={self.project} --region={self.region}"
@@ -48,15 +48,15 @@ class Submitted:
 
 
 def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Beam's options of a streaming job; nothing of ours, and so no secret, is among them.
+    """Returns Beam's options of a streaming job. They hold none of our flags, and so no secret.
 
-    No main session: what is in ``__main__`` here is this command, which nothing on a worker needs.
+    The main session is not saved: ``__main__`` is this command, which workers do not need.
     """
     return PipelineOptions([*beam_args, "--streaming", "--no_save_main_session", f"--runner={DATAFLOW}"])
 
 
 def submit(job: Job, beam_args: Sequence[str]) -> Submitted:
-    """Stages the job's files and creates it. Does not wait for it to run.
+    """Stages the job's files and creates the job. Does not wait until it runs.
 
     Raises:
         Exception: Whatever Beam's runner raises, if staging or creating fails.

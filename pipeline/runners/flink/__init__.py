@@ -1,1 +1,1 @@
-"""Flink: submitting a job, watching it, and its worker processes."""
+"""Flink: submits a job, watches and cancels it; and prepares the worker processes."""

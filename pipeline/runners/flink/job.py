@@ -1,7 +1,7 @@
-"""A job on an engine of its own (Flink): it is submitted, watched through Kafka, and cancelled when it is to stop.
+"""A job on a Flink cluster: submits it, watches its progress in Kafka, and cancels it when it should stop.
 
-The group's committed offsets tell how far the job is: they are the checkpoint, and they are there whatever becomes of the
-engine. Cancelling loses nothing: what was in flight was not committed, and the next run reads it again.
+The progress of the job is the group's committed offsets. They are the checkpoint, and they remain whatever happens to Flink.
+Cancelling the job loses nothing: records in flight are not committed, so the next run reads them again.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 CHECK_S = 0.5
 SAY_S = 2.0
 STILL_S = 2.0
-"""When the time is up, the job is cancelled once no offset has been committed for so long,"""
+"""After ``--duration_s``, the job is cancelled once no offset has been committed for this many seconds, …"""
 STILL_AT_MOST_S = 30.0
-"""or after this."""
+"""… but at the latest after this many seconds."""
 CANCEL_S = 60.0
 SHOWN = 300
-"""Characters of a reason."""
+"""Most characters of a failure's reason that are shown."""
 
 
 class RemoteError(ScoringError):
-    """The engine refused the job, or the job failed."""
+    """Flink or the job server refused the job, or the job failed."""
 
 
 class RemoteJob:
@@ -65,10 +65,10 @@ class RemoteJob:
         self._waiting.start()
 
     def state(self) -> JobState:
-        """How it is; while Flink does not answer, as before.
+        """Returns the job's state; the last known one while Flink does not answer.
 
         Raises:
-            RemoteError: It never came to Flink.
+            RemoteError: The job server refused the job.
         """
         with contextlib.suppress(FlinkRestError):
             self._id = self._id or self._rest.find(self._name)
@@ -79,11 +79,11 @@ class RemoteJob:
         return JobState("CREATED", 0)
 
     def failure(self) -> str:
-        """Why it failed."""
+        """Returns why the job failed."""
         return (self._rest.failure(self._id) if self._id else "") or self._refused or "see Flink's pages"
 
     def cancel(self) -> str:
-        """Ends it; returns the state it has come to, after a minute at most.
+        """Cancels the job; returns its final state. Waits a minute at most.
 
         Raises:
             RemoteError: Flink does not answer.
@@ -108,7 +108,7 @@ class RemoteJob:
 
 
 def run(config: Config, job: Job, partitions: Sequence[Partition], status: Status) -> int:
-    """Submits the job and stays with it to its end.
+    """Submits the job and watches it until it ends.
 
     Returns:
         The exit status.
@@ -150,10 +150,10 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
 
 
 def submit(job: Job, config: Config) -> RemoteJob:
-    """Hands the job to the engine.
+    """Submits the job.
 
     Raises:
-        RemoteError: It is not there, or refuses the job.
+        RemoteError: Flink or the job server does not answer, or refuses the job.
     """
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -191,7 +191,7 @@ def watch(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Waits for the end of a job, or ends it.
+    """Watches a job until it ends, and cancels it when it should stop.
 
     Args:
         job: The job.

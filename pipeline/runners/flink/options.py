@@ -27,9 +27,9 @@ OPTIONS = tuple(
 """Options of Beam's ``FlinkPipelineOptions`` (2.62) which Beam's Python does not know by itself."""
 
 DEFAULTS = {
-    # Without checkpoints Flink does not restart a job that fails. They hold a timer a shard: they cost next to nothing.
+    # Without checkpoints Flink does not restart a failed job. They hold one timer for each shard, so they cost little.
     "checkpointing_interval": "10000",
-    # A timer does not count as an element of a bundle, so it is this that ends a bundle and starts its work: latency.
+    # Timers do not count as elements of a bundle, so only this time-out ends a bundle. It adds to the latency.
     "max_bundle_time_mills": "4",
     "job_server_timeout": str(FOREVER_S),
 }

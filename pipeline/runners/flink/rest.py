@@ -1,7 +1,7 @@
-"""Flink's REST interface: which job is ours, how it is, and its end.
+"""Flink's REST interface: finds our job, reads its state, and cancels it.
 
-Beam's job service can't do this part: cancelled there, a job on a Flink cluster is told to be cancelled, and goes on running
-(seen with runner 2.62 and Flink 1.19); and it tells nothing of restarts, and of metrics only when a job has ended.
+Beam's job service can't do this. It reports a cancelled job as cancelled, but on a Flink cluster the job goes on running
+(seen with runner 2.62 and Flink 1.19). It does not report restarts, and reports metrics only when a job has ended.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ ENDED = ("CANCELED", "FAILED", "FINISHED")
 
 
 class FlinkRestError(Exception):
-    """Flink does not answer, or refuses."""
+    """Flink does not answer, or refuses a request."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job is.
+    """The state of a job.
 
     Attributes:
-        state: Flink's name of it: ``RUNNING``, ``RESTARTING``, ``FAILED``, ``CANCELED``, ``FINISHED`` …
-        restarts: How often it has been started again.
+        state: Flink's name of the state: ``RUNNING``, ``RESTARTING``, ``FAILED``, ``CANCELED``, ``FINISHED`` …
+        restarts: How often Flink has restarted the job.
     """
 
     state: str
@@ -46,24 +46,24 @@ class FlinkRest:
         self.address = (address if "://" in address else f"http://{address}").rstrip("/")
 
     def find(self, name: str) -> str | None:
-        """The id of the newest job of this name; ``None`` if there is none yet."""
+        """Returns the id of the newest job of a name; ``None`` if no job has this name yet."""
         found = [job for job in self._ask("GET", "jobs/overview")["jobs"] if job["name"] == name]
         return str(max(found, key=lambda job: job["start-time"])["jid"]) if found else None
 
     def running(self, group: str) -> list[str]:
-        """The names of a consumer group's jobs (``GROUP-`` and eight hexadecimal digits) that have not ended."""
+        """Returns the names of a consumer group's jobs (``GROUP-`` and eight hexadecimal digits) that have not ended."""
         ours = re.compile(re.escape(group) + "-[0-9a-f]{8}")
         jobs = self._ask("GET", "jobs/overview")["jobs"]
         return sorted(job["name"] for job in jobs if ours.fullmatch(job["name"]) and job["state"] not in ENDED)
 
     def state(self, job: str) -> JobState:
-        """How a job is."""
+        """Returns a job's state."""
         state = str(self._ask("GET", f"jobs/{job}")["state"])
         [restarts] = self._ask("GET", f"jobs/{job}/metrics?get=numRestarts") or [{}]
         return JobState(state, int(restarts.get("value", 0)))
 
     def failure(self, job: str) -> str:
-        """The cause of a job's (last) failure, in a line."""
+        """Returns the cause of a job's last failure, in one line."""
         with contextlib.suppress(FlinkRestError, KeyError):
             trace = str(self._ask("GET", f"jobs/{job}/exceptions").get("root-exception") or "")
             lines = [line.strip() for line in trace.splitlines() if line.strip() and not line.startswith("\tat ")]
@@ -72,7 +72,7 @@ class FlinkRest:
         return ""
 
     def cancel(self, job: str) -> None:
-        """Asks for a job's end."""
+        """Asks Flink to cancel a job."""
         self._ask("PATCH", f"jobs/{job}?mode=cancel")
 
     def _ask(self, method: str, path: str) -> Any:

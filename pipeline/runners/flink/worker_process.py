@@ -1,4 +1,4 @@
-"""What a worker process that an engine has started elsewhere does before it reads anything, and what it reports."""
+"""Prepares a worker process on Flink before it reads, and reports its events as Beam metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _prepared = False
 
 
 class BeamMetrics(Observer):
-    """Reports by Beam's metrics, which the engine collects: counters, and a distribution of latencies in milliseconds."""
+    """The observer that reports Beam metrics, which Flink collects: counters, and a distribution of latencies in ms."""
 
     def committed(
         self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
@@ -62,7 +62,7 @@ class BeamMetrics(Observer):
 
 
 def prepare() -> None:
-    """Prepares this process, once."""
+    """Prepares this process; does nothing the second time."""
     global _prepared
     with _lock:
         if _prepared:
