@@ -79,7 +79,7 @@ def test_a_service_that_stays_away_is_given_up() -> None:
 
 @pytest.mark.parametrize("data", ["/w==", "not base64!"])
 def test_a_value_that_is_no_text_is_not_shown(data: str) -> None:
-    with pytest.raises(SecretError, match="not a text") as caught:
+    with pytest.raises(SecretError, match="not UTF-8 text") as caught:
         access(NAME, lambda _: good(data))
     assert data not in str(caught.value)
 

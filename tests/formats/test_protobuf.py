@@ -100,7 +100,7 @@ def test_whatever_comes_is_a_document_or_an_error(value: bytes) -> None:
 
 
 def test_schemas_that_are_none() -> None:
-    with pytest.raises(SchemaError, match=r"^the schema did not come .*format=serialized"):
+    with pytest.raises(SchemaError, match=r"^the registry sent no serialized file.*format=serialized"):
         ProtobufReader('syntax = "proto3";', {})
     with pytest.raises(SchemaError, match=r"unit\.proto"):
         ProtobufReader(text_of(FILE), {})
