@@ -1,1 +1,1 @@
-"""Benchmarks: ours against a hand-written peer, in one run on one machine."""
+"""Benchmarks of the pipeline against a hand-written consumer, on the same machine in the same run."""

@@ -1,7 +1,7 @@
 """All benchmarks in one command: ``python -m bench`` (``make bench``), or ``--quick`` for a short run.
 
-Prints a table of figures with their targets and the machine's description, and writes the same as JSON. Exit status 0 means
-that all was measured, whether or not a target was missed; 1 that something failed; with ``--strict`` also a missed target.
+Prints a table of figures with their targets and the machine's description, and writes them as JSON. Exit status 0: all was
+measured, even if targets were missed. Exit status 1: a benchmark failed or, with ``--strict``, a target was missed.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
 DEFAULT_PARTS = ("throughput", "latency", "startup", "servers")
 PARTS = (*DEFAULT_PARTS, "prism", "flink", "scaling")
-"""What needs a download of its own, or tells of the machine's cores, is measured when it is asked for."""
+"""All parts. Those that are not in ``DEFAULT_PARTS`` need a further download, or depend on the number of cores."""
 
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
-"""Server latency in ms to what the pipeline (exactly once) must reach of the hand-written consumer's throughput."""
+"""Server latency in ms to the target: the pipeline's throughput (exactly once) as a share of the hand-written consumer's."""
 
 BUSY = 0.5
-"""The load average above which the machine is not quiet enough to trust the figures."""
+"""Load average above which the machine is too busy for reliable figures."""
 
 LIKE_WITH_LIKE = ("--batch_max_size=64", "--max_in_flight=16")
-"""What the hand-written consumer has."""
+"""The pipeline's flags that match the hand-written consumer's fixed settings."""
 
 
 def main() -> int:
-    """Runs what was asked for; returns the exit status."""
+    """Runs the chosen parts; returns the exit status."""
     args = _arguments()
     figures: list[Figure] = []
     machine = setting.machine()

@@ -1,7 +1,7 @@
-"""The native implementation on a Flink cluster of this machine, beside the DirectRunner: latency and throughput.
+"""``--kafka_io=native`` on a Flink cluster compared with the DirectRunner: latency and throughput.
 
-Two task managers, the job manager and the job server share the machine with the rest; on a cluster of machines of its own
-Flink's part would cost the pipeline nothing.
+Two task managers, the job manager and the job server share the machine with the pipeline, so they take processor time from
+it. On a cluster with machines of its own they would not.
 """
 
 from __future__ import annotations

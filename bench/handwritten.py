@@ -1,4 +1,4 @@
-"""The peer: the consumer that a good engineer would write by hand for this one job.
+"""The hand-written consumer that the pipeline is compared with: what a good engineer would write for this one job.
 
     python -m bench.handwritten --bootstrap_servers … --input_topic … --output_topic … --group_id … --model HOST:PORT/MODEL
 
@@ -6,10 +6,10 @@ asyncio, confluent-kafka, orjson and grpc.aio with TensorFlow Serving's messages
 results written in the order of the input, offsets committed once a second after the outputs have been flushed: at least
 once. JSON records of 16 floats, ``{"x": […]}``, come in; ``{"y": …}`` with the input's key and timestamp goes out.
 
-There is no barrier anywhere: reading, 16 requests and writing overlap all the time. It does less than the pipeline, all to
-its own advantage: one record format, no check against a signature, no dead letters, no bisection, no metrics, and duplicates
-after a crash. With ``--headers`` it writes the input's headers and the five ``inference.*`` headers, so that the same
-records come out as the pipeline writes; only then is the comparison like with like.
+It has no barrier: reading, 16 requests and writing overlap all the time. It does less work than the pipeline: one record
+format, no check against a signature, no dead letters, no bisection, no metrics; and it writes duplicates after a crash. With
+``--headers`` it writes the input's headers and the five ``inference.*`` headers, so its records equal the pipeline's. Only
+then is the comparison fair.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COMMIT_INTERVAL_S = 1.0
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 Request, Response = messages_of.PredictRequest, messages_of.PredictResponse
 
-# gRPC's own retries: nothing to write, and no cost while all goes well.
+# gRPC's own retries: they need no code, and cost nothing while requests succeed.
 RETRY = (
     '{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s",'
     ' "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]}'
@@ -47,7 +47,7 @@ Answer = tuple[list[Any], str, float]
 
 
 class Handwritten:
-    """One consumer, one channel, one producer, and two coroutines: one reads and asks, the other writes and commits."""
+    """One consumer, one channel, one producer, and two coroutines: one reads and predicts, the other writes and commits."""
 
     def __init__(self, args: argparse.Namespace):
         servers = {"bootstrap.servers": args.bootstrap_servers}
@@ -55,7 +55,7 @@ class Handwritten:
         self.consumer = Consumer(
             {**servers, "group.id": args.group_id, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
         )
-        # A callback for every record would cost; failures are enough.
+        # A callback for every record would cost time, so it is called for failures only.
         self.producer = Producer(
             {**servers, "linger.ms": args.linger_ms, "delivery.report.only.error": True, "on_delivery": self._failed}
         )
@@ -67,7 +67,7 @@ class Handwritten:
         self.error: Exception | None = None
 
     async def run(self) -> None:
-        """Scores until the end offsets (``--until_end``) or SIGTERM; commits; raises what went wrong."""
+        """Scores until the end offsets (``--until_end``) or SIGTERM, then commits. Raises the first error of a callback."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
         ends = self._end_offsets() if self.args.until_end else None
@@ -98,7 +98,7 @@ class Handwritten:
         return {partition: end for partition, end in ends.items() if end}
 
     def _poll(self) -> list[Message]:
-        # The first record as soon as it is there, then what has come with it: prompt at low load, large at high load.
+        # Waits for one record, then takes all that are there: prompt at low load, large batches at high load.
         first = self.consumer.poll(0.1)
         if first is None:
             return []
@@ -183,7 +183,7 @@ class Handwritten:
         self.next_offsets[partition] = offset + 1
 
     async def _commit(self) -> None:
-        """Commits what has been written, once the broker has it. Requests in flight go on meanwhile."""
+        """Flushes the outputs and commits their source offsets. Requests in flight continue meanwhile."""
         await asyncio.get_running_loop().run_in_executor(self.flushing, self.producer.flush)
         if self.error:
             raise self.error

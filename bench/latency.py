@@ -12,10 +12,10 @@ from bench.report import Figure, median_of
 
 RATE = 500
 WARM_UP_S = 15.0
-"""The broker compiles its code for transactions meanwhile: in its first seconds it takes twice as long."""
+"""Meanwhile the broker's JVM compiles its code for transactions, which takes twice as long in the first seconds."""
 START_TIMEOUT_S = 150
 TARGETS_MS = {setting.EXACTLY_ONCE: (15.0, 50.0), setting.AT_LEAST_ONCE: (10.0, 25.0)}
-"""The most that p50 and p99 may be."""
+"""Targets of p50 and p99: at most so many milliseconds."""
 
 
 def measure(

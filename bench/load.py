@@ -1,7 +1,8 @@
-"""An open-loop load, and what comes of it: records at a fixed rate, whatever the program under test does.
+"""An open-loop load generator and a receiver that measures latency.
 
-Each record carries the time at which it was handed to the producer in the header ``bench.sent_ns``, which all sides pass on;
-a ``read_committed`` consumer in the same process takes the time at which the output reaches it.
+The generator sends records at a fixed rate, whatever the program under test does. Each record has the time of its
+``produce()`` call in the header ``bench.sent_ns``, which all sides copy to the output. A ``read_committed`` consumer in the
+same process notes when each output arrives.
 """
 
 from __future__ import annotations
@@ -93,11 +94,11 @@ class Sender:
         self.sent += 1
 
     def stop(self) -> None:
-        """Ends ``run``, which another thread is in."""
+        """Ends ``run``, from another thread."""
         self._stopping.set()
 
     def run(self, per_second: float, seconds: float) -> float:
-        """Sends for some time on schedule; returns the most that a record was behind the schedule, in milliseconds."""
+        """Sends at a rate for some time; returns how late the latest record was sent, in milliseconds."""
         started, late = time.perf_counter(), 0.0
         for index in range(int(per_second * seconds)):
             if self._stopping.is_set():

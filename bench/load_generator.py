@@ -1,9 +1,9 @@
-"""A plain load generator: what a model server gives when nothing is done but to ask it.
+"""A plain load generator: measures how many rows a second a model server answers.
 
     python -m bench.load_generator URI [--rows 64] [--in_flight 16] [--seconds 5]
 
-The request is the one that our client makes for a batch, recorded once (``recorded.py``); it is then sent again and again as
-ready bytes, so many at a time, and of the answers only the status is looked at. Prints rows a second.
+It records one request of our client for a batch (``recorded.py``), and sends its bytes again and again, ``--in_flight`` at a
+time. It checks only the status of the answers. Prints rows a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMEOUT_S = 30.0
 
 
 async def rows_per_second(uri: str, rows: int, in_flight: int, seconds: float) -> float:
-    """Sends batches of ``rows`` rows of 4 floats (fewer where the server's own limit is lower), so many at a time."""
+    """Sends batches of ``rows`` rows of 4 floats (fewer if the server's limit is lower), ``in_flight`` at a time."""
     request, rows = await _record(uri, rows)
     answered = 0
     ask, close = _over_grpc(request, in_flight) if request.method else await _over_http(request, in_flight)

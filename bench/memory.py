@@ -1,11 +1,11 @@
-"""Whether a pipeline's memory stays flat: its resident set (RSS) over 20,000 bundles of steady load.
+"""Measures whether the pipeline's memory grows: its resident set (RSS) over 20,000 bundles under steady load.
 
     python -m bench.memory [--bundles 20000] [--delivery exactly_once]
 
 Prints what it measures and a verdict; exit status 1 if the memory grew by more than 5% after the warm-up.
 
-The bundles are counted at the broker, not taken from the pipeline: every transaction that wrote to the one output partition
-left a marker there, and every commit outside a transaction left a record of the group in ``__consumer_offsets``.
+The bundles are counted in Kafka, not by the pipeline. Every transaction leaves a marker in the only output partition, and
+every commit outside a transaction leaves a record in ``__consumer_offsets``.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Sample = tuple[int, float]
 def measure(
     bootstrap: str, bundles: int, delivery: str, per_second: float, flags: tuple[str, ...]
 ) -> tuple[list[Sample], int | None]:
-    """Runs a pipeline under load until it has committed so many bundles.
+    """Runs a pipeline under load until it has committed ``bundles`` bundles.
 
     Returns:
         The samples, and the number of bundles by the pipeline's own summary, if that has it.
 
     Raises:
-        BenchmarkError: It failed, did not keep up with the load, or did not get there within an hour.
+        BenchmarkError: The pipeline failed, did not keep up with the load, or took more than an hour.
     """
     side = setting.EXACTLY_ONCE if delivery == "exactly_once" else setting.AT_LEAST_ONCE
     source, output = setting.new_topic(bootstrap, "input", 1), setting.new_topic(bootstrap, "output", 1)
@@ -72,7 +72,7 @@ def measure(
 
 
 def count_bundles(bootstrap: str, output: str, receiver: Receiver, side: str) -> int:
-    """How many bundles have been committed, by what they left in the broker (to within one sample's records in flight)."""
+    """Counts the committed bundles by their traces in Kafka. The error is at most the records in flight."""
     if side == setting.EXACTLY_ONCE:
         return topics.end_offsets(bootstrap, output)[0] - len(receiver.arrivals)
     return sum(topics.end_offsets(bootstrap, "__consumer_offsets", "read_uncommitted").values())

@@ -1,6 +1,6 @@
-"""Prism beside the DirectRunner: throughput with a 0 ms server, latency at 500 records/s, both implementations of Kafka.
+"""Prism compared with the DirectRunner: throughput with a 0 ms server, latency at 500 records/s, each ``--kafka_io``.
 
-The first run gets Prism's binary and the jars of Beam's Java transforms, which does not count.
+The first run downloads Prism's binary and the jars of Beam's Java transforms; its time does not count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One request of a client's, as bytes: what a plain load generator sends again.
+"""Records one request of a client as bytes, for the plain load generator.
 
-A forwarder on 127.0.0.1 stands between client and server while the client reads its metadata and predicts once; the last
-request that passed is the prediction. HTTP is recorded as what was on the wire, gRPC as method and message.
+A forwarder on 127.0.0.1 is between client and server while the client reads the metadata and predicts once. The last request
+is the prediction. HTTP is recorded as the bytes on the wire, gRPC as method and message.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import grpc
 
 LIMIT = 64 << 20
-"""Bytes of the largest message that passes."""
+"""Size limit of a message, in bytes."""
 
 
 @dataclasses.dataclass(slots=True)
 class Request:
-    """What was sent last.
+    """The last request that was sent.
 
     Attributes:
         target: ``HOST:PORT`` of the server.

@@ -1,4 +1,4 @@
-"""Figures, each with its target and whether it was reached, as a table and as JSON."""
+"""Benchmark figures with their targets, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Figure:
         runs: The single runs' values.
         at_least: The target, where more is better.
         at_most: The target, where less is better.
-        remark: What else there is to know.
+        remark: Further text for the table.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""``--workers`` 1, 2, 4 against a server that takes 20 ms: what more processes bring while waiting is what there is to do.
+"""Scaling: ``--workers`` 1, 2 and 4 with a model server that takes 20 ms, where throughput is limited by waiting.
 
-Each process has so many requests in flight, so the server's latency bounds it: ``in flight × batch / latency`` records a
-second. That is the formula of ``docs/scaling.md``; here it is held against the clock. All processes, the broker and the stub
-share this machine's cores, so a curve that flattens tells of the cores, not of the pipeline.
+The number of requests in flight in a process is fixed, so the server's latency limits it to ``in flight × batch / latency``
+records a second. This benchmark checks that formula, which ``docs/scaling.md`` uses. All processes, the broker and the stub
+share this machine's cores: a curve that flattens shows the limit of the cores, not of the pipeline.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LATENCY_MS = 20.0
 BATCH = 64
 IN_FLIGHT = 2
 SECONDS = 8.0
-"""How long each run should last, at the rate of the formula."""
+"""Seconds that each run should take, at the rate of the formula."""
 
 FROM, TO = 0.3, 0.9
-"""The quantiles of append times between which is measured: before, processes join; after, some have nothing left to read."""
+"""The rate is taken between these quantiles of the append times: before, processes join; after, some have no records."""
 
 
 def expected(workers: int) -> float:

@@ -1,6 +1,6 @@
-"""Each protocol against its own real server: the pipeline's records a second as a share of what a load generator gets.
+"""The pipeline against the real server of each protocol: its records a second as a share of a plain load generator's.
 
-Both ask with the same batches, 16 at a time, on the same machine, in turn; the servers are those of ``tests/servers``.
+Both send batches of the same size, 16 at a time, on the same machine, in turn. The servers are those of ``tests/servers``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.servers.triton import triton
 
 IN_FLIGHT, BATCH = 16, 64
 RUN_S = 6.0
-"""Records are made for so many seconds at the load generator's pace."""
+"""The topic gets as many records as the load generator would send in this many seconds."""
 
 MOST_RECORDS = 300_000
 TIMEOUT_S = 300

@@ -1,4 +1,4 @@
-"""What every benchmark runs in: a real broker, a model server, the programs compared, and the machine they run on."""
+"""The setting of every benchmark: a real broker, a model server, the compared programs, and the machine's description."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ PRISM_NATIVE, PRISM_JAVA = "Prism, native, exactly once", "Prism, Beam's Java tr
 
 
 class BenchmarkError(RuntimeError):
-    """A program under test failed or did not do its work, so there is no figure."""
+    """A program under test failed or lost records, so there is no figure."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One run of one side.
+    """One run of one of the compared programs (a side).
 
     Attributes:
         bootstrap: The broker's address.
-        model: ``HOST:PORT/MODEL`` of a gRPC model server, or the URI of any, which only the pipeline can ask.
-        input_topic: What is read.
-        output_topic: Where predictions are written.
-        until_end: Whether to stop at the end offsets found at the start; else at SIGTERM.
+        model: ``HOST:PORT/MODEL`` of a gRPC model server; or the URI of any model server, for the pipeline only.
+        input_topic: The topic to read.
+        output_topic: The topic of predictions.
+        until_end: Whether to stop at the end offsets at the start; otherwise it stops at SIGTERM.
         pipeline_flags: More flags for the pipeline.
         summary: Where the pipeline writes its summary.
     """
@@ -67,7 +67,7 @@ class Job:
     summary: Path | None = None
 
     def command(self, side: str) -> list[str]:
-        """The command line of a side; every run has a consumer group of its own."""
+        """Returns the command line of a side. Every run has a consumer group of its own."""
         flags = [
             f"--bootstrap_servers={self.bootstrap}",
             f"--input_topic={self.input_topic}",
@@ -94,10 +94,10 @@ class Job:
 
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs during the block, is asked to stop at its end (SIGTERM), and must have succeeded.
+    """Runs a program during the block, and stops it by SIGTERM at the end.
 
     Raises:
-        BenchmarkError: It failed; the message has the end of what it printed.
+        BenchmarkError: The program failed. The message has the end of its output.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
@@ -118,7 +118,7 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def run_to_end(command: list[str], timeout_s: float) -> tuple[float, float]:
-    """Runs a program until it ends by itself, and returns how many seconds it took, by the clock and of the processors.
+    """Runs a program until it ends by itself; returns the seconds that it took: elapsed time and CPU time.
 
     Raises:
         BenchmarkError: It failed or took too long.
@@ -156,12 +156,12 @@ def model_server(latency_ms: float) -> Iterator[str]:
 def values(count: int, seed: int = 7) -> list[bytes]:
     """JSON records of 16 floats, ``{"x": […]}``; always the same."""
     random_number = random.Random(seed).random
-    # Rounded as measurements are; the conversion costs the same on each side.
+    # Rounded like measurements. Parsing them costs the same on each side.
     return [orjson.dumps({"x": [round(random_number(), 6) for _ in range(FLOATS)]}) for _ in range(count)]
 
 
 def new_topic(bootstrap: str, purpose: str, partitions: int = PARTITIONS, **config: str) -> str:
-    """Creates a topic of a new name, and one for its dead letters; ``config`` has underscores for the dots."""
+    """Creates a topic with a new name, and its dead-letter topic. ``config`` has underscores in place of dots."""
     name = f"bench-{purpose}-{uuid.uuid4().hex[:8]}"
     topics.create_topic(bootstrap, name, partitions, {key.replace("_", "."): value for key, value in config.items()})
     if purpose == "output":
@@ -182,7 +182,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describes the machine."""
     cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
     git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {

@@ -1,4 +1,4 @@
-"""The tables of ``docs/scaling.md``: what a rate needs, by formulas, from a few measured figures.
+"""Computes the tables of ``docs/scaling.md``: the resources that a rate needs, from a few measured figures.
 
 python -m bench.sizing
 """
@@ -14,13 +14,13 @@ RATES = (1_000, 100_000, 1_000_000)
 BATCH = 64
 LATENCY_S = 0.020
 HEADROOM = 0.5
-"""How much of a measured rate is planned with: the rest is for bursts, rebalances, and catching up after a stop."""
+"""Share of a measured rate to plan with. The rest is for bursts, rebalances, and catching up after a stop."""
 
 RECORD_KB = 1.0
-"""What a record is taken to be where Streaming Engine's charge depends on it."""
+"""Size of a record in KB that is assumed for the charge of Streaming Engine."""
 
 PARTITIONS_EACH = 4
-"""Partitions for each process, so that a later one finds some to take over."""
+"""Partitions for each process, so that processes added later get some."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Engine:
     """One way to run the job.
 
     Attributes:
-        name: What it is.
-        measured: Records per second of ``cores`` cores, measured.
-        cores: On which the broker and the model server's stub ran, too.
-        worker_vcpus: Of one worker.
-        worker_gb: Its memory.
-        extra_vcpus: What runs beside the workers.
+        name: The runner and the implementation of Kafka.
+        measured: Records per second, measured on ``cores`` cores.
+        cores: Cores of that measurement. The broker and the model server's stub ran on them, too.
+        worker_vcpus: vCPUs of one worker.
+        worker_gb: Memory of one worker in GB.
+        extra_vcpus: vCPUs for processes other than workers.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Engine:
     extra_vcpus: int
 
     def workers(self, rate: int) -> int:
-        """How many workers a rate needs; two at least, so that one may fail."""
+        """Returns how many workers a rate needs, at least two, so that one may fail."""
         planned = self.measured / self.cores * HEADROOM
         return max(2, math.ceil(rate / planned / self.worker_vcpus))
 
@@ -52,7 +52,7 @@ class Engine:
 PROCESSES = Engine("Processes (Kubernetes), native", 41_393, 2, 2, 4, 0)
 FLINK = Engine("Flink, native", 20_000, 2, 2, 4, 1)
 DATAFLOW = Engine("Dataflow, Beam's Java pair", 10_000, 2, 4, 16, 0)
-"""Its figure is of Prism, without a model: on Dataflow itself nothing was measured."""
+"""The figure was measured on Prism, without a model. Nothing was measured on Dataflow itself."""
 
 ENGINES = (PROCESSES, FLINK, DATAFLOW)
 
@@ -89,7 +89,7 @@ def tables() -> str:
 
 
 def dataflow_usd_a_day(rate: int) -> tuple[float, float]:
-    """What Dataflow asks for its workers, and for what goes through the batching stage, by Beam's list of prices."""
+    """Returns Dataflow's price of the workers and of the data through the batching stage, by Beam's list of prices."""
     workers = DATAFLOW.workers(rate)
     vcpu_hours, gb_hours = workers * DATAFLOW.worker_vcpus * 24, workers * DATAFLOW.worker_gb * 24
     compute = vcpu_hours * prices.VCPU_PER_HR_STREAMING + gb_hours * prices.MEM_PER_GB_HR_STREAMING

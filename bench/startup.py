@@ -1,4 +1,4 @@
-"""Start-up: from the start of ``python -m pipeline`` to the first prediction on the topic, less ``import apache_beam``."""
+"""Start-up time: from the start of ``python -m pipeline`` to the first prediction in Kafka, less ``import apache_beam``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Records per second of a side that drains a preloaded topic of 4 partitions.
+"""Throughput: records per second of a side that reads a preloaded topic of 4 partitions to its end.
 
-The measure is the broker's, and the same for each side: the output topic stamps records when they are appended
-(``LogAppendTime``); the rate is that of the records between the 5th and the 95th percentile of these times. So neither
-start-up nor the last records count, and a side that writes in large bundles gains nothing by having read its first bundle
-before the clock started. Sides take turns, and the ratio of their medians is what counts.
+The broker measures it in the same way for each side: the output topic stamps records when they are appended
+(``LogAppendTime``), and the rate is taken between the 5th and the 95th percentile of these times. So start-up and the last
+records do not count, and a side that writes large bundles has no advantage from reading its first bundle before the
+measurement starts. The sides run in turn, and the result is the ratio of their medians.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMEOUT_S = 300
 
 
 def warm_up(bootstrap: str, records: int, pipeline_flags: tuple[str, ...]) -> None:
-    """One run of both sides that does not count: the broker's code is compiled while it runs for the first time.
+    """Runs both sides once without counting: the broker's JVM compiles its code meanwhile.
 
     Raises:
         BenchmarkError: A side failed.
@@ -69,7 +69,7 @@ def rate(times_ms: np.ndarray) -> float:
 
 
 def append_times(bootstrap: str, topic: str) -> tuple[np.ndarray, int]:
-    """The sorted append times of a topic's committed records, and how many different sources their headers name."""
+    """Returns the sorted append times of a topic's committed records, and the number of distinct source records."""
     ends = {partition: end for partition, end in topics.end_offsets(bootstrap, topic).items() if end}
     config = {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 2})
@@ -89,6 +89,6 @@ def append_times(bootstrap: str, topic: str) -> tuple[np.ndarray, int]:
 
 
 def ratio(name: str, ours: Figure, peer: Figure, at_least: float | None = None) -> Figure:
-    """Our median as a share of the peer's."""
+    """Returns our median divided by the peer's."""
     pairs = tuple(mine / theirs for mine, theirs in zip(ours.runs, peer.runs, strict=True))
     return Figure(name, ours.value / peer.value, "×", pairs, at_least=at_least)

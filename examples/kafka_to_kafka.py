@@ -1,11 +1,11 @@
-"""Kafka to Kafka with a step of one's own between, exactly once: what ``python -m pipeline`` does, from its public parts.
+"""Kafka to Kafka, exactly once, with a custom step in between: ``python -m pipeline`` rebuilt from the public transforms.
 
     python -m examples.kafka_to_kafka --bootstrap_servers=127.0.0.1:9092 --model=grpc://127.0.0.1:8500/fraud
         --input_topic=orders --output_topic=orders.scored --max_records=1000
 
-Outputs, dead letters and the offsets of what was read commit together, in one Kafka transaction a bundle. It rests on three
-things: source and sink are given the same ``KafkaConfig``, every record that was read comes out as one that is written, and
-nothing between the two regroups the elements (no GroupByKey, Reshuffle or Flatten).
+The outputs, dead letters and source offsets of a bundle are committed in one Kafka transaction. This needs three things:
+source and sink have the same ``KafkaConfig``; every record read gives exactly one record written; and no transform in
+between regroups the elements (no GroupByKey, Reshuffle or Flatten).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from transforms import (
 Outcome = Prediction | FailedElement
 
 DRAIN_S = 60.0
-"""With the model server down it holds, and keeps its partitions. Asked to stop meanwhile, it gives up after this."""
+"""Seconds that a hold may go on after a signal to drain. During a hold the process keeps its partitions."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the pipeline until so many records are answered."""
+    """Runs the pipeline until ``--max_records`` records are answered."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap_servers", required=True, help="host:port of Kafka")
     parser.add_argument("--input_topic", required=True, help="where records come from")
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     kafka = KafkaConfig(flags.bootstrap_servers, (flags.input_topic,), flags.group_id, one_outcome_each=True)
 
-    # FnApiRunner itself: --runner=DirectRunner would first try to download another engine.
+    # FnApiRunner itself: --runner=DirectRunner would first try to download Prism.
     with beam.Pipeline(FnApiRunner(), argv=[*beam_args, "--streaming"]) as pipeline:
         _ = (
             pipeline
@@ -63,14 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def sure_enough(outcome: Outcome) -> Outcome:
-    """A step of one's own: predictions of a record marked ``"draft": true`` go to the dead letters instead."""
+    """The custom step: records with ``"draft": true`` become dead letters instead of predictions."""
     if isinstance(outcome, Prediction) and is_draft(outcome.element):
         return FailedElement(outcome.element, Failure("predict", "Draft", "the record is a draft", outcome.attempts))
     return outcome
 
 
 def is_draft(record: KafkaRecord) -> bool:
-    """Whether the record says so."""
+    """Whether the record has ``"draft": true``."""
     document: Any = json.loads(record.value or b"null")
     return isinstance(document, dict) and document.get("draft") is True
 

@@ -1,9 +1,9 @@
-"""``Predict`` in a pipeline of one's own: lines of JSON in, predictions by hour out, failures into a file.
+"""``Predict`` in your own pipeline: reads lines of JSON, writes the mean prediction of each hour, and failures to a file.
 
     python -m examples.predict_transform --model=grpc://127.0.0.1:8500/half_plus_two --input=readings.jsonl --output=out
 
-A line is ``{"time": seconds since the epoch, "x": [number, …]}``. Elements keep their windows and timestamps, and a
-line that does not fit is a failure of its own: the others of its batch are answered.
+A line is ``{"time": seconds since the epoch, "x": [number, …]}``. Elements keep their windows and timestamps. A line that
+does not fit the model becomes a failure; the other lines of its batch are answered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="the model's URI")
     parser.add_argument("--input", required=True, help="a file of JSON lines")
-    parser.add_argument("--output", required=True, help="what the names of the output files begin with")
+    parser.add_argument("--output", required=True, help="prefix of the output files' names")
     flags, beam_args = parser.parse_known_args(argv)
 
     with beam.Pipeline(FnApiRunner(), argv=beam_args) as pipeline:

@@ -1,8 +1,8 @@
-"""A model behind an endpoint in Beam's own ``RunInference``, with the elements that it refuses kept apart.
+"""A model server in Beam's own ``RunInference``, with predictions and failures in separate outputs.
 
     python -m examples.run_inference --model=grpc://127.0.0.1:8500/half_plus_two
 
-Any model URI will do, for a model of one numeric input. ``python -m pipeline.embedded --model NAME=PATH`` serves a
+It takes any model URI of a model with one numeric input. ``python -m pipeline.embedded --model NAME=PATH`` serves a
 SavedModel.
 """
 
@@ -27,13 +27,13 @@ READINGS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Scores the readings and prints what came out."""
+    """Scores the readings and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="the model's URI")
     flags, beam_args = parser.parse_known_args(argv)
 
-    # A key comes out with its result. Without keys: RunInference(UriModelHandler(uri)) over bare rows. Where the protocol is
-    # known, its own name says so: TFServingModelHandler, OpenInferenceModelHandler, VertexModelHandler …
+    # Each result comes with the key of its element. Without keys, use RunInference(UriModelHandler(uri)) on bare rows. There
+    # is also a handler for each protocol: TFServingModelHandler, OpenInferenceModelHandler, VertexModelHandler …
     handler = KeyedModelHandler(UriModelHandler(flags.model, max_batch_size=32))
 
     with beam.Pipeline(FnApiRunner(), argv=beam_args) as pipeline:
