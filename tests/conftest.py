@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from tests.kafka_broker import KafkaBroker
 from transforms.kafka.stop import reset_drain
 
-
 # How long an example takes says something of the machine, not of the code: what must be fast has a test of its own.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
