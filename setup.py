@@ -26,6 +26,7 @@ setup(
         "grpcio>=1.62",
         "numpy>=1.26",
         "orjson>=3.9",
+        "prometheus-client>=0.20",
         "protobuf>=5.26",
         "pyyaml>=6",
         "rich>=13",

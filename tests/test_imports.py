@@ -213,6 +213,13 @@ def test_flags_are_checked_without_loading_beam() -> None:
     assert loaded(code, BEAM, "tensorflow", "grpc", "aiohttp") == []
 
 
+def test_a_job_without_metrics_loads_no_prometheus() -> None:
+    served = "from pipeline.reporting.metrics import serve_metrics\nwith serve_metrics(0, open_rows(None, 1)): pass"
+    code = "import pipeline.launch\nfrom pipeline.process.stats import open_rows\n"
+    assert loaded(code, "prometheus_client") == []
+    assert loaded(code + served, "prometheus_client") == ["prometheus_client"]
+
+
 def test_with_a_grpc_model_tensorflow_is_never_loaded() -> None:
     """Everything that such a job imports, one request over the wire, decode and encode included."""
     with TfServingGrpcStub() as stub:

@@ -1,83 +1,22 @@
-"""Prometheus' text format, as its own grammar reads it, and the small server."""
+"""The server of ``--metrics_port``, as a scraper and a probe meet it."""
 
 from __future__ import annotations
 
-import re
+import socket
+import threading
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pipeline.process.stats import Totals, WorkerStats
-from pipeline.reporting.metrics import CONTENT_TYPE, STUCK_S, not_ready, render, serve_metrics, unhealthy
+from pipeline.reporting.health import not_ready
+from pipeline.reporting.metrics import serve_metrics
+from tests.pipeline.reporting.test_collector import parse, stats
 from transforms.errors import ScoringError
 
-SAMPLE = re.compile(r'([a-z_]+)(?:\{([a-z]+)="((?:[^"\\\n]|\\[\\"n])*)"\})? ([0-9.e+-]+)')
-
-
-def parse(text: str) -> dict[tuple[str, str | None], float]:
-    """Reads the exposition format 0.0.4 strictly: a TYPE before each sample, families together, a line feed at the end."""
-    assert text.endswith("\n")
-    found: dict[tuple[str, str | None], float] = {}
-    kinds: dict[str, str] = {}
-    family = ""
-    for line in text.splitlines():
-        if line.startswith("# HELP "):
-            _, _, family, words = line.split(" ", 3)
-            assert family not in kinds
-            assert words
-        elif line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            assert name == family
-            assert kind in ("counter", "gauge")
-            assert (kind == "counter") == name.endswith("_total")
-            kinds[name] = kind
-        else:
-            match = SAMPLE.fullmatch(line)
-            assert match, line
-            assert match[1] == family
-            assert (match[1], match[3]) not in found
-            found[match[1], match[3]] = float(match[4])
-    return found
-
-
-def stats() -> WorkerStats:
-    worker = WorkerStats()
-    worker.committed(7, {"Tombstone": 2, 'odd "\\\n': 1}, [(5.0, 10)])
-    worker.answered(6)
-    worker.retried()
-    worker.rolled_back("x")
-    worker.assigned(["a/0", "a/1"])
-    worker.polled()
-    return worker
-
-
-def test_what_is_rendered() -> None:
-    found = parse(render(Totals(stats().rows)))
-    assert found["scoring_predictions_total", None] == 7
-    assert found["scoring_dead_letters_total", "Tombstone"] == 2
-    assert found["scoring_dead_letters_total", r"odd \"\\\n"] == 1
-    assert found["scoring_requests_total", None] == 1
-    assert found["scoring_request_rows_total", None] == 6
-    assert found["scoring_retries_total", None] == 1
-    assert found["scoring_rollbacks_total", None] == 1
-    assert found["scoring_bundles_total", None] == 1
-    assert found["scoring_partitions", None] == 2
-    assert found["scoring_holding", None] == 0
-    assert found["scoring_latency_ms", "0.99"] == pytest.approx(5, rel=0.05)
-
-
-def test_before_anything_happened() -> None:
-    found = parse(render(Totals(WorkerStats().rows)))
-    assert not [name for name, label in found if name == "scoring_dead_letters_total"]
-    assert set(found.values()) == {0}
-
-
-def test_it_says_when_it_holds() -> None:
-    worker = stats()
-    worker.holding("down")
-    assert parse(render(Totals(worker.rows)))["scoring_holding", None] == 1
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def get(port: int, path: str) -> tuple[int, str, str]:
@@ -99,23 +38,6 @@ def test_served_over_http_and_always_as_of_now() -> None:
         assert parse(get(port, "/metrics")[2])["scoring_predictions_total", None] == 8
         assert get(port, "/healthz")[0] == 200
         assert get(port, "/")[0] == 404
-
-
-def test_a_worker_that_has_not_started_to_read_is_not_healthy() -> None:
-    """A startup probe waits for it."""
-    assert unhealthy(WorkerStats().rows, 0) == "worker 0 has not asked Kafka for records yet"
-
-
-def test_a_worker_that_reads_is_healthy_and_one_that_is_stuck_is_not(tmp_path: Path) -> None:
-    first, second = (WorkerStats(tmp_path / "stats", worker, 2) for worker in (0, 1))
-    first.polled()
-    second.polled()
-    rows = first.rows
-    rows["polled_at"] = [1000, 1060]
-    assert unhealthy(rows, 1000 + STUCK_S) is None
-    assert unhealthy(rows, 1001 + STUCK_S) == f"worker 0 has not asked Kafka for records for {STUCK_S + 1:.0f} s"
-    rows["polled_at"][0] = 1060
-    assert unhealthy(rows, 1001 + STUCK_S) is None
 
 
 def test_holding_is_healthy_but_not_ready() -> None:
@@ -154,3 +76,32 @@ def test_afterwards_the_port_is_free() -> None:
         pass
     with serve_metrics(port, stats().rows):
         pass
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_it() -> None:
+    with serve_metrics(0, stats().rows) as port:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": OPENMETRICS})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.headers["Content-Type"].startswith(OPENMETRICS)
+            read = text_string_to_metric_families(response.read().decode())  # type: ignore[no-untyped-call]  # its own
+            families = {family.name: family for family in read}
+    [sample] = families["scoring_predictions"].samples
+    assert (sample.name, sample.value) == ("scoring_predictions_total", 7)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x"])
+def test_a_stalled_client_does_not_hold_a_thread_for_ever(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither one that sends nothing, nor one that stops in the middle; and it is nothing to write about."""
+    before = set(threading.enumerate())
+    with (
+        serve_metrics(0, stats().rows, client_timeout_s=0.1) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as client,
+    ):
+        client.sendall(sent)
+        assert client.recv(1) == b"", "the server hangs up"
+        for thread in set(threading.enumerate()) - before:
+            if thread.name != "metrics":  # which accepts connections
+                thread.join(30)
+                assert not thread.is_alive()
+        assert get(port, "/metrics")[0] == 200
+    assert capfd.readouterr().err == ""
