@@ -20,7 +20,7 @@ setup(
     },
     install_requires=[
         "aiohttp>=3.9",
-        "apache-beam==2.73.0",  # exact: a leak is closed in its internals (pipeline/runners/direct.py)
+        "apache-beam>=2.73",  # no upper pin: what is patched is probed first (pipeline/runners/beam_internals.py)
         "confluent-kafka>=2.11",
         "fastavro>=1.9",
         "grpcio>=1.62",
@@ -36,7 +36,7 @@ setup(
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
-        "gcp": ["apache-beam[gcp]==2.73.0"],  # Dataflow, gs://
+        "gcp": ["apache-beam[gcp]>=2.73"],  # Dataflow, gs://
     },
     entry_points={"console_scripts": ["kafka-model-scoring=pipeline.__main__:run"]},
 )

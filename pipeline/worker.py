@@ -103,7 +103,9 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
             portable.run(job, runner, beam_args)
         close_sessions()
     except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError with the trace as its text
-        if stats.error is None:
+        if stats.error is None and isinstance(error, ScoringError):  # raised before anything was read
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        elif stats.error is None:
             logging.getLogger("pipeline").error("the pipeline failed: %s", error)
         else:
             print(f"error: {stats.error}", file=sys.stderr, flush=True)

@@ -11,8 +11,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import re
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
+
+from transforms.errors import ConfigError
 
 
 class Output(ctypes.Structure):
@@ -70,6 +73,9 @@ _FUNCTIONS = {
     "TF_StringGetSize": (c_size_t, [c_void_p]),
 }
 
+TESTED = ((2, 17), (2, 21))
+"""The oldest and the newest TensorFlow that the tests ran on."""
+
 INSTALL = "pip install 'kafka-model-scoring[embedded]'"
 
 TSTRING_BYTES = 24
@@ -82,6 +88,7 @@ def library() -> ctypes.CDLL:
 
     Raises:
         ImportError: TensorFlow is not installed, or its package has no C library under the names known here.
+        ConfigError: It is a version whose binary interface may be another one.
     """
     spec = importlib.util.find_spec("tensorflow")  # finds the folder; does not import the package
     if spec is None or not spec.submodule_search_locations:
@@ -90,9 +97,57 @@ def library() -> ctypes.CDLL:
     candidates = sorted([*folder.glob("libtensorflow_cc.so.*"), *folder.glob("libtensorflow_cc.*.dylib")])
     if not candidates:
         raise ImportError(f"{folder} has no libtensorflow_cc; there is one in TensorFlow's wheels for Linux and macOS")
-    loaded = ctypes.CDLL(str(candidates[0]))
-    for name, (result, arguments) in _FUNCTIONS.items():
-        function = getattr(loaded, name)
-        function.restype = result
-        function.argtypes = arguments
+    return bind(ctypes.CDLL(str(candidates[0])))
+
+
+def bind(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    """Declares the functions of the C library and looks at its version: a wrong declaration would crash, not raise.
+
+    TensorFlow's C API is covered by its promise of compatibility within a major version, so a minor version newer than the
+    tested ones is taken. A ``TF_TString`` is made and read, as its layout is the one that we allocate ourselves.
+
+    Raises:
+        ConfigError: The version, a function or the layout is not as tested.
+    """
+    try:
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(loaded, name)
+            function.restype = result
+            function.argtypes = arguments
+    except AttributeError as error:
+        raise _untested(_version(loaded), f"has no {name}") from error
+    version = _version(loaded)
+    number = re.match(r"(\d+)\.(\d+)\.", version)
+    if not number or not TESTED[0] <= (int(number[1]), int(number[2])) < (TESTED[1][0] + 1, 0):
+        raise _untested(version, "may have another binary interface")
+    if not _reads_strings(loaded):
+        raise _untested(version, "has another layout of strings")
     return loaded
+
+
+def _version(loaded: ctypes.CDLL) -> str:
+    try:
+        function = loaded.TF_Version
+    except AttributeError:
+        return "unknown"
+    function.restype = c_char_p
+    return (function() or b"unknown").decode(errors="replace")
+
+
+def _reads_strings(loaded: ctypes.CDLL) -> bool:
+    """Whether a short string (kept inside of ``TF_TString``) and a long one come back as they were."""
+    for text in (b"inside", b"outside" * 10):
+        room = ctypes.create_string_buffer(TSTRING_BYTES * 2)  # the second half must stay as it is
+        loaded.TF_StringInit(room)
+        loaded.TF_StringCopy(room, text, len(text))
+        read = ctypes.string_at(loaded.TF_StringGetDataPointer(room), loaded.TF_StringGetSize(room))
+        loaded.TF_StringDealloc(room)
+        if read != text or any(room.raw[TSTRING_BYTES:]):
+            return False
+    return True
+
+
+def _untested(version: str, problem: str) -> ConfigError:
+    oldest, newest = (".".join(map(str, tested)) for tested in TESTED)
+    cure = f"pip install 'tensorflow>={oldest},<{TESTED[1][0] + 1}'"
+    return ConfigError([f"TensorFlow {version} {problem}; tested with its C library are {oldest} to {newest}: {cure}"])

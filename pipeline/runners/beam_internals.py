@@ -1,0 +1,129 @@
+"""The two patches of Beam's local engine that a stream needs, each behind a probe of what it changes.
+
+Both reach into modules that Beam promises nothing about. So each patch first looks whether the internals are as they were in
+the tested versions, and is applied only then: on any other Beam the job does not start, and the message names those.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Collection, Iterator
+from typing import Any, NoReturn
+
+import apache_beam
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.worker import statesampler
+from apache_beam.utils.counters import CounterFactory
+
+from transforms.errors import ContractError
+
+TESTED = ("2.73.0", "2.77.0")
+"""The oldest and the newest Beam that the tests ran on (``make test``, ``make test-newest``)."""
+
+_CONSOLIDATE = "consolidate_monitoring_infos"
+
+
+def close_metrics_leak(engine: Any = fn_runner) -> None:
+    """Patches FnApiRunner so that its memory does not grow with every bundle.
+
+    FnApiRunner merges metrics by a generator over those of the bundle and of all bundles before. It chains these generators
+    without running them, which leaks about 20 KB for each bundle. The patch returns a list, so they run at once.
+
+    Args:
+        engine: The module of ``FnApiRunner``.
+
+    Raises:
+        ContractError: The engine consolidates its metrics in another way than the tested versions do.
+    """
+    original = getattr(engine, _CONSOLIDATE, None)
+    if getattr(original, "closes_leak", False):
+        return
+    methods = [method for _, method in inspect.getmembers(engine.FnApiRunner, inspect.isfunction)]
+    if original is None or not any(_CONSOLIDATE in method.__code__.co_names for method in methods):
+        _refuse(f"FnApiRunner does not call {_CONSOLIDATE}")
+    try:
+        consolidated = original(iter(()))
+    except TypeError as error:
+        _refuse(f"{_CONSOLIDATE} takes other arguments ({error})")
+    if isinstance(consolidated, Collection):
+        return  # Beam has closed the leak itself
+    if not isinstance(consolidated, Iterator):
+        _refuse(f"{_CONSOLIDATE} returns a {type(consolidated).__name__}")
+
+    def consolidate(*arguments: Any, **named: Any) -> list[Any]:
+        return list(original(*arguments, **named))
+
+    consolidate.closes_leak = True  # type: ignore[attr-defined]  # marks the patch, so that it is applied once
+    setattr(engine, _CONSOLIDATE, consolidate)
+
+
+def stop_state_sampling(module: Any = statesampler) -> None:
+    """Patches Beam so that bundles have no state-sampling thread.
+
+    Each bundle starts a thread that records, every 2 to 200 ms, which stage is running. At its end the bundle waits until
+    this thread wakes up once more: a twelfth of the time of a long bundle, and most of a short one. Without the thread only
+    Beam's counters of milliseconds in each stage are missing; elements are still counted.
+
+    Args:
+        module: The module of ``StateSampler``.
+
+    Raises:
+        ContractError: Starting and stopping a sampler does something else than in the tested versions.
+    """
+    sampler_class = module.StateSampler
+    if getattr(sampler_class.start, "samples_nothing", False):
+        return
+    if not _samples(module):
+        return
+
+    def start(sampler: Any) -> None:
+        sampler.tracked_thread = threading.current_thread()
+        module.set_current_tracker(sampler)
+        sampler.started = True
+
+    def stop(sampler: Any) -> None:
+        module.set_current_tracker(None)
+        sampler.finished = True
+
+    start.samples_nothing = True  # type: ignore[attr-defined]  # marks the patch, so that it is applied once
+    sampler_class.start = start
+    sampler_class.stop = stop
+
+
+def _samples(module: Any) -> bool:
+    """Runs a sampler for a moment: what its ``start`` and ``stop`` change is what the patch has to change.
+
+    Returns:
+        Whether there is something to patch. Beam without its compiled modules has no sampling thread, and finishes none.
+    """
+    before = module.get_current_tracker()
+    try:
+        sampler = module.StateSampler("probe", CounterFactory(), sampling_period_ms=1)
+        idle = _visible(module, sampler)
+        sampler.start()
+        running = _visible(module, sampler)
+        sampler.stop()
+        stopped = _visible(module, sampler)
+    except (AttributeError, TypeError) as error:
+        _refuse(f"StateSampler can't be started and stopped ({error})")
+    finally:
+        module.set_current_tracker(before)
+    here = threading.current_thread()
+    started = (idle[1:], running) == ((None, False, False), (True, here, True, False))
+    if not started or stopped[:3] != (False, here, True):
+        _refuse(f"StateSampler goes through other states: {idle}, {running}, {stopped}")
+    return stopped[3]
+
+
+def _visible(module: Any, sampler: Any) -> tuple[bool, threading.Thread | None, bool, bool]:
+    """What the patched methods set: the current tracker, its thread, started, finished."""
+    return module.get_current_tracker() is sampler, sampler.tracked_thread, sampler.started, sampler.finished
+
+
+def _refuse(found: str) -> NoReturn:
+    oldest, newest = TESTED
+    raise ContractError(
+        f"Beam's local engine is not as it was tested: {found} in apache-beam {apache_beam.__version__}; "
+        f"install a version from {oldest} to {newest}: pip install 'apache-beam>={oldest},<={newest}'"
+    )
