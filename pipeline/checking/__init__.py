@@ -1,1 +1,1 @@
-"""Whether model, topics, flags and records fit, before anything is consumed."""
+"""Checks before a job starts: do model, topics, flags and records fit together?"""

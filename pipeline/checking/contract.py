@@ -1,4 +1,4 @@
-"""Whether model, topics and flags fit together: found out before anything is consumed.
+"""Checks that model, topics and flags fit together, before anything is consumed.
 
 ``python -m pipeline`` does this before every run, and ``python -m pipeline.check`` does it alone.
 """
@@ -27,11 +27,11 @@ _B = TypeVar("_B")
 
 CHECK_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 900.0
-"""For a model in the worker, whose files may have to be copied first: it is work under way, not a server that is silent."""
+"""The time limit for loading a model in the worker. Its files may have to be copied first, which can take minutes."""
 
 
 def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]) -> tuple[_A, _B]:
-    """Runs the checks side by side; tells the mistakes of all.
+    """Runs the checks in parallel and reports the mistakes of all.
 
     Raises:
         ContractError: One or more found something wrong.
@@ -61,12 +61,12 @@ def served(config: Config) -> ModelMetadata:
 
 
 def ask_timeout_s(config: Config) -> float:
-    """How long to wait for the model's metadata."""
+    """Returns how long to wait for the model's metadata."""
     return LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
 
 
 def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -> tuple[DecodeConfig, EncodeConfig]:
-    """How records are read and written; checks that the model's signature can be served so.
+    """Returns how records are decoded and encoded, checked against the model's signature.
 
     Raises:
         ContractError: They do not fit; the message names the flag, the field and the cure.
@@ -101,7 +101,7 @@ def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -
 
 
 def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
-    """What the source and the sink of the job share."""
+    """Returns the Kafka settings that source and sink of the job share."""
     return KafkaConfig(
         config.bootstrap_servers,
         config.input_topics,
@@ -118,7 +118,7 @@ def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
 
 
 def client_options(config: Config) -> ClientOptions:
-    """What the model's client needs besides its URI."""
+    """Returns the options of the model's client."""
     return ClientOptions(
         tls_ca_file=config.model_ca_file,
         tls_cert_file=config.model_cert_file,

@@ -1,4 +1,4 @@
-"""Fields of the records ↔ inputs of the model: a row of the table for each, with what was seen and whether it fits.
+"""The table of record fields and model inputs: a row for each input, with what was seen in the records and whether it fits.
 
 What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Values are not told unless
 asked for: only types, shapes and lengths.
@@ -26,7 +26,7 @@ IGNORED = "not an input: ignored"
 AS_IT_IS = "sent as it is: the server publishes no signature"
 
 MAX_OTHERS = 20
-"""Fields that are no inputs, at most: a record may have thousands."""
+"""The most rows for fields that are not inputs: a record may have thousands."""
 MAX_NAME = 60
 MAX_VALUE = 60
 MAX_KINDS = 3
@@ -60,7 +60,7 @@ class FieldRow:
 
 
 def expected_rows(signature: Signature, input_format: str, features: Paths = ()) -> list[FieldRow]:
-    """The table where no records were read: what is expected.
+    """Returns the table of expected inputs, for when no records were read.
 
     Args:
         signature: What the model takes.
@@ -84,7 +84,7 @@ def sampled_rows(
     show_values: bool,
     features: Paths = (),
 ) -> list[FieldRow]:
-    """The table of records that were read.
+    """Returns the table for records that were read.
 
     Args:
         signature: What the model takes.
@@ -150,7 +150,7 @@ def _input_row(
 
 
 def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[Any]]:
-    """Fields that are no inputs, and their values."""
+    """Returns the fields that are not inputs, with their values."""
     found: dict[str, list[Any]] = {}
     for document in documents:
         if type(document) is dict and not is_b64(document):
@@ -163,7 +163,7 @@ def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[An
 def _whole_record(
     expected: FieldRow, name: str, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool
 ) -> FieldRow:
-    """A row of what the decoder said, with its failures that begin with the input's name, or all if there is none."""
+    """Returns a row made of the decoder's failures for one input, or of all failures if ``name`` is empty."""
     about = re.compile(rf"{re.escape(name)}( \([^)]*\))?: " if name else "")  # the input, and the path to it
     messages = [failure.message for failure in decoded.failures.values() if about.match(failure.message)]
     values = [record.value for record in records]

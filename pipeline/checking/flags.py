@@ -1,4 +1,4 @@
-"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and what to look at."""
+"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and two of its own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CHECK = "Check"
 """The section of this command's own flags."""
 
 MAX_SAMPLE = 100_000
-"""A look, not a run: all of it is held in memory."""
+"""The most records of a sample, which is held in memory."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig(Config):
-    """The run that is checked, and what to look at."""
+    """The configuration of the run that is checked, with the flags of the check."""
 
     sample: int = flag(CHECK, whole(least=0, most=MAX_SAMPLE), "how many records to read and decode", default="0")
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")

@@ -1,4 +1,4 @@
-"""What one request of the job would look like: protocol, method, address, rows, tensors and bytes. Nothing is sent."""
+"""A preview of one request: protocol, method, address, rows, tensors and bytes. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class OneRequest:
 
 
 def one_request(config: Config, model: ModelMetadata, decoded: DecodedChunk | None) -> OneRequest:
-    """Makes the first request of the records read or, without any that fit, one by the signature."""
+    """Returns the first request made of the records read. If no record fits, one made from the signature."""
     most, why = _limit(config, model)
     if decoded is not None and decoded.segments:
         pending = PendingChunk.of(decoded)
@@ -118,7 +118,7 @@ def _declared(signature: Signature, rows: int) -> tuple[Tensor, ...]:
 
 
 def _zeros(signature: Signature, rows: int) -> dict[str, np.ndarray] | None:
-    """Tensors of the sizes that the signature fixes; ``None`` where it leaves one open."""
+    """Returns zeros of the shapes in the signature; ``None`` if a shape is not fixed."""
     tensors = _declared(signature, rows)
     if not tensors or any(tensor.payload_bytes is None for tensor in tensors):
         return None

@@ -1,4 +1,4 @@
-"""Prints what a check has found: a table on a terminal, aligned lines of plain text elsewhere."""
+"""Prints the results of a check: a table on a terminal, aligned plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.checking.field_report import FITS, FieldRow
 from pipeline.checking.one_request import OneRequest
 
 LABEL = 10
-"""Width of what stands before a line."""
+"""Width of the label before a line."""
 
 
 class Output:
@@ -38,7 +38,7 @@ class Output:
                 self._console.print(Text.assemble((head, "bold"), " ", text))
 
     def table(self, rows: Sequence[FieldRow]) -> None:
-        """Prints fields ↔ inputs; columns in which nothing stands are left out."""
+        """Prints the table of fields and inputs, without empty columns."""
         cells = [("field ↔ input", "dtype", "shape", "sample", "value", "verdict")]
         cells += [(row.field, row.dtype, row.shape, row.sample, row.value, row.verdict) for row in rows]
         kept = [i for i in range(len(cells[0])) if i < 3 or any(line[i] for line in cells[1:])]

@@ -1,4 +1,4 @@
-"""The schema registry, asked once before anything is consumed."""
+"""Checks that the schema registry answers, before anything is consumed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from transforms.formats.readers import FRAMED
 
 
 def check_registry(config: Config) -> None:
-    """Asks the schema registry whether it is there, if its schemas will be needed.
+    """Asks the schema registry once, if the job needs its schemas.
 
     Raises:
-        ContractError: It is not, or refuses us.
+        ContractError: It does not answer, or refuses us.
     """
     registry = config.formats.registry
     if registry is None or config.input_format not in FRAMED:

@@ -1,4 +1,4 @@
-"""What was given besides our own flags: Beam's options, and mistakes."""
+"""Checks the arguments that are not our own flags: Beam's options are passed on, anything else is a mistake."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.runners.flink import options as flink
 
 
 def argument_problems(rest: Sequence[str], config: Config, flags: Sequence[Flag]) -> list[str]:
-    """Returns what Beam does not know, or must not be told, each with its cure.
+    """Returns arguments that Beam does not know or must not be given, each with its cure.
 
     Args:
-        rest: What no flag of ours has taken.
+        rest: The arguments that are not our flags.
         config: Our own flags, typed.
         flags: The table of them.
     """

@@ -1,15 +1,15 @@
-"""What Beam's own flags were given: ``--name=value`` or ``--name value``."""
+"""Reads values of Beam's own flags from the command line: ``--name=value`` or ``--name value``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 FOREVER_S = 100_000_000
-"""For ``--job_server_timeout``, which bounds the wait for a job's end, too: with Beam's 300 s a stream would fail then."""
+"""The value for ``--job_server_timeout``. It also limits how long a job runs: Beam's default fails a stream at 300 s."""
 
 
 def beam_values(beam_args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values that flags of these names (without dashes) were given; ``true`` for one without a value."""
+    """Returns all values of the flags with these names, without dashes. A flag without a value counts as ``true``."""
     found = []
     for index, argument in enumerate(beam_args):
         name, equals, value = argument.partition("=")
@@ -20,5 +20,5 @@ def beam_values(beam_args: Sequence[str], *names: str) -> list[str]:
 
 
 def beam_value(beam_args: Sequence[str], name: str) -> str | None:
-    """Returns the value that counts of a flag, which is the last; ``None`` if it was not given."""
+    """Returns the last value of a flag, which is the one that counts; ``None`` if it was not given."""
     return next(reversed(beam_values(beam_args, name)), None)

@@ -1,4 +1,4 @@
-"""argparse, made from the table of flags. It refuses nothing: ``options.py`` does, with all mistakes together."""
+"""The argparse parser, built from the table of flags. It rejects nothing: ``options.py`` reports all mistakes together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: 
 def given_flags(
     argv: Sequence[str], flags: Sequence[Flag], prog: str = PROG, about: str = ABOUT
 ) -> tuple[dict[str, Any], list[str]]:
-    """Returns what was given, by flag, and what no flag of ours has taken.
+    """Returns the values given by flag name, and the arguments that are not our flags.
 
     Args:
         argv: The command line.
@@ -56,7 +56,7 @@ def _help(flag: Flag) -> str:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Shows a flag's value without the brackets of one that may be left out."""
+    """Formats help without brackets around a flag's value: argparse takes it as optional, ``options.py`` does not."""
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         if action.nargs == "?":
@@ -73,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def beam_flags() -> set[str]:
-    """All flags that Beam knows; imports Beam, which takes seconds."""
+    """Returns all flags that Beam knows. Imports Beam, which takes seconds."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")

@@ -1,4 +1,4 @@
-"""``Config``: the flags, checked and typed, with what follows from them, and Beam's own arguments."""
+"""``Config``: the checked and typed flags, properties derived from them, and Beam's own arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transforms.formats.options import FormatOptions, RegistryConfig
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Config(Flags):
-    """What a job is run by. Each flag is a field: ``flags.py`` has them.
+    """The configuration of a job. Each flag is a field; see ``flags.py``.
 
     Attributes:
         beam_args: Beam's own arguments, as they were given.
@@ -23,7 +23,7 @@ class Config(Flags):
 
     @property
     def formats(self) -> FormatOptions:
-        """What the decoder is told beyond the name of a format."""
+        """The decoder's options: schema, registry, paths."""
         registry = RegistryConfig(self.schema_registry, self.schema_registry_config) if self.schema_registry else None
         return FormatOptions(self.avro_schema, registry, self.features, self.pass_through)
 
@@ -76,6 +76,6 @@ class Config(Flags):
 
 
 FLAGS = flags_of(Config)
-"""The table."""
+"""The rows of the table, in the order of ``--help``."""
 
 BY_NAME = by_name(FLAGS)

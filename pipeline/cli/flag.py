@@ -26,7 +26,7 @@ _ROW = "flag"
 
 
 class Where(enum.Enum):
-    """Where a flag may not fit: on a runner, or with one of the two implementations of Kafka."""
+    """Where a flag may be refused: on a runner, or with one of the two implementations of Kafka."""
 
     NOT_DIRECT = "on other runners than the DirectRunner"
     FLINK = "on Flink"
@@ -38,7 +38,7 @@ class Where(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """Says that a flag does not fit somewhere.
+    """States that a flag can't be used somewhere, and why.
 
     Attributes:
         where: Where.
@@ -104,7 +104,7 @@ class Flag:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Values:
-    """What the flags were given, each as its kind reads it.
+    """The values of all flags, each as its kind reads it.
 
     Attributes:
         read: By the flag's name; the default where it was not given, or is wrong.
@@ -156,5 +156,5 @@ def flags_of(table: type) -> tuple[Flag, ...]:
 
 
 def by_name(flags: Sequence[Flag]) -> dict[str, Flag]:
-    """The rows by the flags' names."""
+    """Returns the rows by flag name."""
     return {row.name: row for row in flags}

@@ -40,7 +40,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
 
 
 def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], prog: str = PROG, about: str = ABOUT) -> C:
-    """Parses the command line of a command that has flags of its own besides.
+    """Parses the command line of a command that adds flags of its own.
 
     Args:
         table: ``Config``, or a subclass with rows of its own.
@@ -71,7 +71,7 @@ def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], pr
 
 
 def _with_values(given: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
-    """Takes out what came without a value."""
+    """Drops flags that came without a value, and reports them."""
     found = {}
     for name, value in given.items():
         kept = [item for item in value if item is not NO_VALUE] if isinstance(value, list) else value
@@ -83,7 +83,7 @@ def _with_values(given: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any
 
 
 def _read(flags: Sequence[Flag], given: Mapping[str, Any], environ: Mapping[str, str], mistakes: list[str]) -> Values:
-    """Checks each flag by itself. A wrong one counts as not given, so that the others are checked, too."""
+    """Checks each flag alone. A wrong one gets its default, so that the checks of the others still run."""
     named = NamedValues(environ)
     read = {}
     for row in flags:
@@ -100,7 +100,7 @@ def _read(flags: Sequence[Flag], given: Mapping[str, Any], environ: Mapping[str,
 
 
 def _pairs(row: Flag, given: Mapping[str, Any], named: NamedValues) -> list[tuple[str, str]]:
-    """The file's pairs, then the flag's, which win."""
+    """Returns the pairs of the file, then those of the flag, which override them."""
     path = given.get(row.lines)
     of_file = named.of_file(row.name, path) if path and Path(path).is_file() else []
     return of_file + named.of_flag(row.name, given.get(row.name, []))

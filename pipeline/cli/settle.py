@@ -1,4 +1,4 @@
-"""What follows from several flags together: ``auto``, the demo's topics, the topic of dead letters.
+"""Values that depend on several flags: ``auto``, the demo's topics, the dead-letter topic.
 
 Each function is named by a row of the table (``Flag.settle``) and returns the value that the config gets.
 """
@@ -10,25 +10,25 @@ from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DATAFLOW, DIRECT, EMBE
 
 
 def input_topics(values: Values) -> tuple[str, ...]:
-    """The topics to read: the demo's where the broker is embedded and none is named."""
+    """Returns the topics to read. With the embedded broker the default is the demo's topic."""
     given: tuple[str, ...] = values["input_topic"]
     return given or (("digits",) if _embedded(values) else ())
 
 
 def output_topic(values: Values) -> str:
-    """The topic of predictions: likewise; empty if there is none, which the rules refuse."""
+    """Returns the topic of predictions. Empty if there is none; a rule refuses that."""
     given: str | None = values["output_topic"]
     return given or ("digits.predictions" if _embedded(values) else "")
 
 
 def dead_letter_topic(values: Values) -> str:
-    """The topic of dead letters: named after the one of predictions unless given."""
+    """Returns the dead-letter topic: by default the topic of predictions with ``.dead-letter``."""
     given: str | None = values["dead_letter_topic"]
     return given or f"{output_topic(values)}.dead-letter"
 
 
 def kafka_io(values: Values) -> str:
-    """The implementation of Kafka: Beam's on Dataflow, else librdkafka."""
+    """Returns the implementation of Kafka. ``auto`` is Beam's on Dataflow, else librdkafka."""
     given: str = values["kafka_io"]
     if given != AUTO:
         return given
@@ -36,7 +36,7 @@ def kafka_io(values: Values) -> str:
 
 
 def assignment(values: Values) -> str:
-    """Who shares the partitions: the group, unless an engine places the work."""
+    """Returns how partitions are assigned. ``auto`` is the consumer group, or static where an engine places the work."""
     given: str = values["assignment"]
     if given != AUTO:
         return given
@@ -44,7 +44,7 @@ def assignment(values: Values) -> str:
 
 
 def delivery(values: Values) -> str:
-    """The guarantee: what the implementation of Kafka can promise, unless given.
+    """Returns the delivery guarantee. The default is the best that the implementation of Kafka has.
 
     A guarantee that was asked for is never weakened: a rule refuses it (``rules/runners.py``).
     """
