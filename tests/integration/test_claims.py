@@ -12,6 +12,7 @@ from tests import topics
 from transforms.errors import FencedError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.session import Session
+from transforms.kafka.native.states import CommitResult
 from transforms.types import KafkaRecord, OutputRecord
 
 OpenShard = Callable[[int, int], Session]
@@ -87,7 +88,7 @@ def test_fewer_shards_fence_those_that_are_no_more(config: KafkaConfig, shard: O
         write(session, records)
     with pytest.raises(FencedError):
         old.commit()
-    assert all(session.commit() for session in new)
+    assert all(session.commit() is CommitResult.FINAL for session in new)
     assert report(config).ok, report(config)
 
 
@@ -99,7 +100,7 @@ def test_more_shards_fence_the_fewer(config: KafkaConfig, shard: OpenShard) -> N
     write(new, read(new))
     with pytest.raises(FencedError):
         old.commit()
-    assert new.commit()
+    assert new.commit() is CommitResult.FINAL
     for index in range(3):
         session = shard(index, 4)
         write(session, read(session))
@@ -116,5 +117,5 @@ def test_a_shard_goes_on_where_its_former_self_has_stopped(config: KafkaConfig, 
         while len(records) < 20:
             records += session.poll(20 - len(records), 0.2)
         write(session, records)
-        assert session.commit()
+        assert session.commit() is CommitResult.FINAL
     assert report(config).ok, report(config)

@@ -1,6 +1,6 @@
-"""When reading ends: so many records, the end offsets of the start, a time, or a request to drain.
+"""When reading ends: after a number of records, at end offsets, at a time, or by a request to drain.
 
-Every condition is looked at between bundles only, when all that was read is committed: stopping never cuts a bundle.
+Every condition is checked between bundles only, when all records read are committed. Stopping never cuts a bundle.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ class StopConditions:
 
     Attributes:
         max_records: Answer so many records, then stop.
-        until: Partition to the offset before which to stop (``--until_end``: the ends at the start). Of partitions that
-            are not named, nothing is read.
-        behind: Those of ``until`` that the group has still to come to; when it has, the job ends.
-        stop_at: Seconds since the epoch.
+        end_offsets: Partition to its end offset, before which reading stops (``--until_end``: the ends at the start).
+            Nothing is read of other partitions.
+        pending: Partitions of ``end_offsets`` whose end the group has not committed yet. When it has, the job ends.
+        deadline_s: Seconds since the epoch.
         budget_file: Where the workers of one job share ``max_records``; ``None`` for a single worker.
         worker: This worker's index in that file.
     """
 
     max_records: int | None = None
-    until: tuple[tuple[Partition, int], ...] | None = None
-    behind: tuple[Partition, ...] = ()
-    stop_at: float | None = None
+    end_offsets: tuple[tuple[Partition, int], ...] | None = None
+    pending: tuple[Partition, ...] = ()
+    deadline_s: float | None = None
     budget_file: str | None = None
     worker: int = 0
 
     def of_shard(self, shard: int, shards: int) -> StopConditions:
         """The same for one shard of a static assignment, which ends at its own partitions' ends."""
-        ours = tuple(partition for partition in self.behind if partition[1] % shards == shard)
-        return dataclasses.replace(self, behind=ours)
+        ours = tuple(partition for partition in self.pending if partition[1] % shards == shard)
+        return dataclasses.replace(self, pending=ours)
 
 
 class Budget(Protocol):
     """How many records may still be read."""
 
-    def take(self, wanted: int) -> int:
+    def reserve(self, wanted: int) -> int:
         """Reserves up to ``wanted`` records; returns how many."""
 
-    def settle(self, used: int) -> None:
+    def release(self, used: int) -> None:
         """The bundle is over: ``used`` of what was reserved are committed, the rest is free again."""
 
     def spent(self) -> bool:
@@ -64,15 +64,15 @@ class LocalBudget:
     def __init__(self, records: int):
         self._left, self._reserved = records, 0
 
-    def take(self, wanted: int) -> int:
-        """As ``Budget.take``."""
+    def reserve(self, wanted: int) -> int:
+        """As ``Budget.reserve``."""
         granted = min(wanted, self._left)
         self._left -= granted
         self._reserved += granted
         return granted
 
-    def settle(self, used: int) -> None:
-        """As ``Budget.settle``."""
+    def release(self, used: int) -> None:
+        """As ``Budget.release``."""
         self._left += self._reserved - used
         self._reserved = 0
 
@@ -85,7 +85,7 @@ class SharedBudget:
     """A budget of several processes: a mapped file with two numbers a worker (reserved, used), under a file lock.
 
     A worker that is killed leaves its reservation behind; its successor, of the same index, clears it on opening the file.
-    A commit that was made but not settled before a kill is not counted: up to one bundle more is then answered.
+    A commit that was made but not yet counted before a kill is not counted: up to one bundle more is then answered.
     """
 
     _SLOT = struct.Struct("<qq")
@@ -97,10 +97,10 @@ class SharedBudget:
             os.ftruncate(self._file, self._SLOT.size * workers)
         self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
         self._workers = len(self._map) // self._SLOT.size
-        self.settle(0)
+        self.release(0)
 
-    def take(self, wanted: int) -> int:
-        """As ``Budget.take``."""
+    def reserve(self, wanted: int) -> int:
+        """As ``Budget.reserve``."""
         with self._locked():
             free = self._records - sum(sum(self._slot(index)) for index in range(self._workers))
             granted = max(0, min(wanted, free))
@@ -108,8 +108,8 @@ class SharedBudget:
             self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, reserved + granted, used)
         return granted
 
-    def settle(self, used: int) -> None:
-        """As ``Budget.settle``."""
+    def release(self, used: int) -> None:
+        """As ``Budget.release``."""
         with self._locked():
             before = self._slot(self._worker)[1]
             self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, 0, before + used)
@@ -157,5 +157,5 @@ def reset_drain() -> None:
 
 
 def time_is_up(conditions: StopConditions) -> bool:
-    """Whether ``stop_at`` has passed."""
-    return conditions.stop_at is not None and time.time() >= conditions.stop_at
+    """Whether ``deadline_s`` has passed."""
+    return conditions.deadline_s is not None and time.time() >= conditions.deadline_s

@@ -48,7 +48,7 @@ def test_max_records() -> None:
 def test_until_the_end_of_each_partition() -> None:
     """Beyond the end nothing goes through; partitions that are not named, or were read before, are waited for by nobody."""
     ends = ((("in", 0), 2), (("in", 1), 1))
-    gate = Passed(StopConditions(until=ends, behind=(("in", 0),)))
+    gate = Passed(StopConditions(end_offsets=ends, pending=(("in", 0),)))
     assert [gate.admit(record(offset)) for offset in range(3)] == [True, True, False]
     assert not gate.admit(record(0, partition=2))
     assert gate.is_complete()
@@ -56,7 +56,7 @@ def test_until_the_end_of_each_partition() -> None:
 
 def test_the_end_of_a_partition_may_hold_no_record() -> None:
     """Transaction markers, or what compaction left: whoever looks says so."""
-    gate = Passed(StopConditions(until=((("in", 0), 3),), behind=(("in", 0),)))
+    gate = Passed(StopConditions(end_offsets=((("in", 0), 3),), pending=(("in", 0),)))
     gate.admit(record(0))
     assert gate.missing() == {("in", 0): (1, 3)}
     assert not gate.is_complete()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 
-from tests.kafka.native.memory_kafka import MemoryConsumer, MemoryKafka, MemoryProducer
-from tests.kafka.native.test_exactly_once import outcome
+from tests.kafka.native.memory_consumer import MemoryConsumer
+from tests.kafka.native.memory_kafka import MemoryKafka
+from tests.kafka.native.memory_producer import MemoryProducer
+from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.consumer import GroupReader
-from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter, Writer
-from transforms.kafka.native.session import Session
+from transforms.kafka.native.session import OVERLAP_FROM, Session
 from transforms.observe import Observer
 from transforms.types import KafkaRecord
 
@@ -35,10 +37,20 @@ class Listener(Observer):
 class Job:
     """A session, and the hands that turn it."""
 
-    def __init__(self, *logs: list[bool], delivery: str = EXACTLY_ONCE, assign: bool = True, **options: object):
-        self.kafka = MemoryKafka({("in", number): log for number, log in enumerate(logs)})
-        self.steps: list[Callable[[], None] | None] = []
+    def __init__(
+        self,
+        *logs: list[bool],
+        delivery: str = EXACTLY_ONCE,
+        assign: bool = True,
+        overlap_from: int = OVERLAP_FROM,
+        background: concurrent.futures.Executor | None = None,
+        **options: object,
+    ):
         self.now = 100.0
+        self.kafka = MemoryKafka(
+            {("in", number): log for number, log in enumerate(logs)}, clock=lambda: self.now, wait=self.wait
+        )
+        self.steps: list[Callable[[], None] | None] = []
         self.consumer = MemoryConsumer(self.kafka, lambda _: self._step())
         self.producer = MemoryProducer(self.kafka)
         config = KafkaConfig("memory:9092", ("in",), "group", delivery=delivery, **options)  # type: ignore[arg-type]
@@ -46,16 +58,16 @@ class Job:
             config,
             clock=lambda: self.now,
             sleep=lambda _: None,
-            open_writer=self._writer,
-            open_reader=lambda c: GroupReader(c, self.consumer.opened),
+            open_writer=lambda c: open_memory_writer(c, self.producer, lambda: self.now),
+            open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
+            overlap_from=overlap_from,
+            background=background,
         )
         if assign:
             self.steps.append(lambda: self.consumer.assign(set(self.kafka.log)))
 
-    def _writer(self, config: KafkaConfig) -> Writer:
-        if config.delivery == EXACTLY_ONCE:
-            return TransactionalWriter(config, self.producer.opened, lambda: self.now)
-        return AcknowledgedWriter(config, self.producer.opened)
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
     def _step(self) -> None:
         step = self.steps.pop(0) if self.steps else None

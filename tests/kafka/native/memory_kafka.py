@@ -1,21 +1,13 @@
-"""Kafka in memory, behind what the project calls of confluent_kafka: one group member and "the others".
+"""A Kafka broker in memory, for ``memory_consumer.py`` and ``memory_producer.py``.
 
-The real ``GroupReader``, ``TransactionalWriter``, ``Session`` and ``Polling`` run on it, so that rebalances, fencing and
-failed commits can happen at any chosen moment. What is modelled, and where it comes from:
-
-* rebalance callbacks run inside ``poll`` and ``consume``, between two records of the same call (librdkafka serves its queue
-  in order, and what was taken from it before a revocation is still returned);
-* a rebalance moves the generation on; offsets sent under an older one are refused, and the transaction has to be aborted
-  (KIP-447);
-* partitions taken from us are worked on by another member, which commits outputs and offsets of its own;
-* an offset may hold no record (transaction markers, aborted or compacted records), and the end of a partition is told once,
-  when the position comes to it (``enable.partition.eof``).
+The real readers, writers, ``Session`` and ``Polling`` run on them, so that rebalances, fencing and failed commits can happen
+at any chosen moment. ``test_memory_kafka.py`` has a test for each rule; those about librdkafka's own behaviour run on
+librdkafka too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -68,18 +60,45 @@ class Message:
 
 
 @dataclasses.dataclass
+class Transaction:
+    """One that is open.
+
+    Attributes:
+        epoch: Of its producer.
+        expires_at: When the coordinator aborts it.
+        outputs: What becomes visible with its commit.
+        offsets: What is committed with it; nobody may read on from what was committed before, meanwhile (KIP-447).
+    """
+
+    epoch: int
+    expires_at: float
+    outputs: list[Source] = dataclasses.field(default_factory=list)
+    offsets: dict[Partition, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class MemoryKafka:
     """The broker.
 
     Attributes:
-        log: Of each input partition, which of its offsets, from 0 on, hold a record.
+        log: Of each input partition, which of its offsets, from 0 on, hold a record. The others are transaction markers,
+            aborted or compacted records.
         low: Of each partition, the earliest offset that retention has left.
         committed: The group's committed offsets.
         outputs: The sources of the outputs that a read_committed reader sees, in the order of their commits.
         generation: Of the group; a rebalance moves it on.
         others: Partitions that other members hold.
+        epochs: Transactional id to the epoch of its newest producer.
+        transactions: Transactional id to its open transaction.
+        clock: Seconds.
+        wait: Lets so many seconds pass.
         commit_failures: Errors that the next calls of ``commit_transaction`` raise.
         send_failures: The same of ``send_offsets_to_transaction``.
+        delivery_failures: Error codes that the next outputs are refused with.
+        lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
+        hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
+            time-out, when it is fenced.
+        members: Name and id of the members of the group, besides ours.
     """
 
     log: Mapping[Partition, list[bool]]
@@ -88,241 +107,67 @@ class MemoryKafka:
     outputs: list[Source] = dataclasses.field(default_factory=list)
     generation: int = 1
     others: set[Partition] = dataclasses.field(default_factory=set)
+    epochs: dict[str, int] = dataclasses.field(default_factory=dict)
+    transactions: dict[str, Transaction] = dataclasses.field(default_factory=dict)
+    clock: Callable[[], float] = lambda: 0.0
+    wait: Callable[[float], None] = lambda _: None
     commit_failures: list[Any] = dataclasses.field(default_factory=list)
     send_failures: list[Any] = dataclasses.field(default_factory=list)
+    delivery_failures: list[int] = dataclasses.field(default_factory=list)
+    lost_answers: int = 0
+    hung_commits: int = 0
+    members: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def records(self) -> list[Source]:
         """The sources of all input records."""
         return [(*p, offset) for p, present in self.log.items() for offset, there in enumerate(present) if there]
 
+    def is_stable(self, partition: Partition) -> bool:
+        """Whether no open transaction is about to commit an offset of the partition."""
+        self.expire()
+        return not any(partition in transaction.offsets for transaction in self.transactions.values())
+
     def others_work(self, partition: Partition, most: int) -> None:
         """Another member reads up to ``most`` offsets of a partition that it holds, and commits."""
         assert partition in self.others
+        if not self.is_stable(partition):
+            return  # it waits for the transaction's end
         start = self.committed.get(partition, 0)
         stop = min(start + most, len(self.log[partition]))
         self.outputs += [(*partition, offset) for offset in range(start, stop) if self.log[partition][offset]]
         self.committed[partition] = max(start, stop)
 
+    # ---- the transaction coordinator
 
-class MemoryConsumer:
-    """``confluent_kafka.Consumer``, of one member.
+    def init_producer(self, name: str) -> int:
+        """Returns the epoch of a new producer of that name; those before it are fenced, their transaction aborted."""
+        self.transactions.pop(name, None)
+        self.epochs[name] = self.epochs.get(name, -1) + 1
+        return self.epochs[name]
 
-    Args:
-        kafka: The broker.
-        between: Called before each message that is handed over, and once a call: where rebalances happen.
-    """
+    def expire(self) -> None:
+        """Aborts transactions that are open for too long, and fences their producers."""
+        for name, transaction in list(self.transactions.items()):
+            if self.clock() > transaction.expires_at:
+                self.init_producer(name)
 
-    def __init__(self, kafka: MemoryKafka, between: Callable[[MemoryConsumer], None] = lambda _: None, seed: int = 0):
-        self._kafka, self._between, self._random = kafka, between, random.Random(seed)
-        self.properties: dict[str, Any] = {}
-        self.positions: dict[Partition, int] = {}
-        self.paused: set[Partition] = set()
-        self.closed = False
-        self.commits: list[dict[Partition, int]] = []
-        self._ended: set[Partition] = set()
-        self._generation = 0
-        self._callbacks: dict[str, Any] = {}
-        self._lost: set[Partition] = set()
-        self._unanswered: list[ck.KafkaError | None] = []  # asynchronous commits
-
-    # ---- made and subscribed
-
-    def opened(self, properties: dict[str, Any], **_: Any) -> MemoryConsumer:
-        """What ``Reader`` calls in place of ``ck.Consumer``."""
-        self.properties = properties
-        return self
-
-    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
-        self._callbacks = callbacks
-
-    # ---- rebalances, started by the test
-
-    def assign(self, partitions: set[Partition]) -> None:
-        """The group gives us partitions; call it in ``between``."""
-        new = {p for p in partitions if p not in self.positions}
-        self._kafka.others -= new
-        self._kafka.generation += 1
-        self._generation = self._kafka.generation
-        self._callbacks["on_assign"](self, [ck.TopicPartition(*p) for p in sorted(new)])
-
-    def revoke(self, partitions: set[Partition]) -> None:
-        """The group takes partitions from us, and we agree; call it in ``between``."""
-        gone = partitions & set(self.positions)
-        self._kafka.generation += 1
-        self._generation = self._kafka.generation
-        self._callbacks["on_revoke"](self, [ck.TopicPartition(*p) for p in sorted(gone)])
-        self._kafka.others |= gone
-
-    def expel(self) -> None:
-        """The group gives us up for dead: others go on at once, and we learn it at the next poll. At any moment."""
-        self._kafka.generation += 1
-        self._lost |= set(self.positions)
-        self._kafka.others |= set(self.positions)
-
-    def _serve(self) -> None:
-        for answer in [self._unanswered.pop(0) for _ in range(len(self._unanswered))]:
-            self.properties["on_commit"](answer, [])
-        if self._lost:
-            lost, self._lost = self._lost, set()
-            self._generation = self._kafka.generation
-            self._callbacks["on_lost"](self, [ck.TopicPartition(*p) for p in sorted(lost)])
-        self._between(self)
-
-    # ---- reading
-
-    def poll(self, timeout: float) -> Message | None:
-        found = self.consume(1, timeout)
-        return found[0] if found else None
-
-    def consume(self, most: int, timeout: float) -> list[Message]:
-        found: list[Message] = []
-        while len(found) < most:
-            self._serve()
-            message = self._next()
-            if message is None:
-                break
-            found.append(message)
-        return found
-
-    def _next(self) -> Message | None:
-        ready = [p for p in sorted(self.positions) if p not in self.paused and p not in self._lost]
-        self._random.shuffle(ready)
-        for partition in ready:
-            present = self._kafka.log[partition]
-            while self.positions[partition] < len(present):
-                offset = self.positions[partition]
-                self.positions[partition] += 1
-                if present[offset]:
-                    return Message(KafkaRecord(*partition, offset, 1_000 + offset, b"k", b"v", []))
-            if partition not in self._ended:
-                self._ended.add(partition)
-                end = KafkaRecord(*partition, len(present), None, None, None, [])
-                return Message(end, ck.KafkaError._PARTITION_EOF)
-        return None
-
-    def seek(self, target: Any) -> None:
-        partition = target.topic, target.partition
-        if partition not in self.positions:
-            raise refused(ck.KafkaError._STATE, "Erroneous state")
-        self.positions[partition] = target.offset
-        self._ended.discard(partition)
-
-    def pause(self, partitions: list[Any]) -> None:
-        self.paused |= {(tp.topic, tp.partition) for tp in partitions}
-
-    def resume(self, partitions: list[Any]) -> None:
-        self.paused -= {(tp.topic, tp.partition) for tp in partitions}
-
-    def incremental_assign(self, partitions: list[Any]) -> None:
-        for tp in partitions:
-            self.positions[tp.topic, tp.partition] = tp.offset
-            self._ended.discard((tp.topic, tp.partition))
-            self.paused.discard((tp.topic, tp.partition))
-
-    def incremental_unassign(self, partitions: list[Any]) -> None:
-        for tp in partitions:
-            del self.positions[tp.topic, tp.partition]
-            self.paused.discard((tp.topic, tp.partition))
-
-    # ---- offsets
-
-    def consumer_group_metadata(self) -> int:
-        return self._generation
-
-    def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
-        return [
-            ck.TopicPartition(tp.topic, tp.partition, self._kafka.committed.get((tp.topic, tp.partition), -1001))
-            for tp in partitions
-        ]
-
-    def get_watermark_offsets(self, tp: Any, timeout: float, cached: bool) -> tuple[int, int]:
-        partition = tp.topic, tp.partition
-        return self._kafka.low.get(partition, 0), len(self._kafka.log[partition])
-
-    def commit(self, offsets: list[Any], asynchronous: bool) -> None:
-        if self._generation != self._kafka.generation:
-            if not asynchronous:
-                raise refused(ck.KafkaError.ILLEGAL_GENERATION)
-            self._unanswered.append(ck.KafkaError(ck.KafkaError.ILLEGAL_GENERATION))
-            return
-        self.commits.append({(tp.topic, tp.partition): tp.offset for tp in offsets})
-        self._kafka.committed.update(self.commits[-1])
-        if asynchronous:
-            self._unanswered.append(None)
-
-    def list_topics(self, topic: str, timeout: float) -> Any:
-        numbers = {number: None for name, number in self._kafka.log if name == topic}
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=numbers)})
-
-    def close(self) -> None:
-        self.closed = True
+    def commit_transaction(self, name: str) -> None:
+        transaction = self.transactions.pop(name)
+        self.outputs += transaction.outputs
+        self.committed.update(transaction.offsets)
 
 
-class MemoryProducer:
-    """``confluent_kafka.Producer``, transactional or not."""
+class MemoryAdmin:
+    """``confluent_kafka.admin.AdminClient``: who is in the group."""
 
     def __init__(self, kafka: MemoryKafka):
         self._kafka = kafka
-        self.properties: dict[str, Any] = {}
-        self.produced: list[tuple[Any, ...]] = []
-        self.open = False
-        self.aborted = 0
-        self.full = 0
-        self._outputs: list[Source] = []
-        self._offsets: dict[Partition, int] = {}
 
-    def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
-        """What ``Writer`` calls in place of ``ck.Producer``."""
-        self.properties = properties
+    def opened(self, properties: dict[str, Any]) -> MemoryAdmin:
+        """What a ``TransactionalWriter`` calls in place of ``AdminClient``."""
         return self
 
-    def init_transactions(self, timeout: float) -> None: ...
-
-    def begin_transaction(self) -> None:
-        assert not self.open, "librdkafka refuses to begin a second one"
-        self.open, self._outputs, self._offsets = True, [], {}
-
-    def produce(self, topic: str, value: Any, key: Any, partition: int, *rest: Any) -> None:
-        if self.full:
-            self.full -= 1
-            raise BufferError
-        self.produced.append((topic, key, value, partition, *rest))
-        headers = dict(rest[-1])
-        where, number, offset = headers["inference.source"].decode().split("/")
-        source = where, int(number), int(offset)
-        if "transactional.id" in self.properties:
-            assert self.open
-            self._outputs.append(source)
-        else:
-            self._kafka.outputs.append(source)
-
-    def send_offsets_to_transaction(self, offsets: list[Any], group: int, timeout: float) -> None:
-        if self._kafka.send_failures:
-            raise self._kafka.send_failures.pop(0)
-        if group != self._kafka.generation:
-            raise refused(ck.KafkaError.ILLEGAL_GENERATION, "Specified group generation id is not valid", abort=True)
-        self._offsets = {(tp.topic, tp.partition): tp.offset for tp in offsets}
-
-    def commit_transaction(self, timeout: float) -> None:
-        if self._kafka.commit_failures:
-            raise self._kafka.commit_failures.pop(0)
-        assert self.open
-        self._kafka.outputs += self._outputs
-        self._kafka.committed.update(self._offsets)
-        self.open = False
-
-    def abort_transaction(self, timeout: float) -> None:
-        assert self.open
-        self.open, self._outputs, self._offsets = False, [], {}
-        self.aborted += 1
-
-    def list_topics(self, topic: str, timeout: float) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None, 1: None, 2: None})})
-
-    def poll(self, timeout: float) -> int:
-        return 0
-
-    def flush(self, timeout: float) -> int:
-        return 0
-
-    def purge(self) -> None: ...
+    def describe_consumer_groups(self, groups: list[str]) -> Any:
+        members = [SimpleNamespace(client_id=name, member_id=member) for name, member in self._kafka.members]
+        found = SimpleNamespace(result=lambda timeout: SimpleNamespace(members=members))
+        return dict.fromkeys(groups, found)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.kafka.native.test_polling import FakeSession
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.loop import HOLD_S, PlaceShards, PollShards
+from transforms.kafka.native.loop import WAKE_S, EmitShardKeys, PollShards
 from transforms.kafka.native.polls import PollTracker
-from transforms.kafka.native.sessions import Place
+from transforms.kafka.native.sessions import SessionKey
 from transforms.kafka.native.shards import Shards
 from transforms.kafka.stop import StopConditions, request_drain
 
@@ -35,11 +35,11 @@ class BegunSession(FakeSession):
         self.begun += 1
 
 
-class Sessions(dict[Place, BegunSession]):
+class Sessions(dict[SessionKey, BegunSession]):
     """Those that the loop has entered and not given up."""
 
-    def enter(self, place: Place) -> Any:
-        return self.setdefault(place, BegunSession(*[3] * 5))
+    def enter(self, key: SessionKey) -> Any:
+        return self.setdefault(key, BegunSession(*[3] * 5))
 
     def abandon(self, config: KafkaConfig) -> None:
         self.clear()
@@ -62,7 +62,7 @@ def test_each_key_reads_its_own_shard_and_sets_its_timer_anew() -> None:
         source.process((key, index), timer)
         assert poll(source, key, timer) == [3]
     assert timer.sets == 4
-    assert list(sessions) == [Place(CONFIG, 0, 2), Place(CONFIG, 1, 2)]
+    assert list(sessions) == [SessionKey(CONFIG, 0, 2), SessionKey(CONFIG, 1, 2)]
     assert [session.begun for session in sessions.values()] == [1, 1]
 
 
@@ -76,7 +76,7 @@ def test_a_drained_shard_reads_no_more_and_sets_no_timer() -> None:
 
 def test_a_shard_ends_at_the_ends_of_its_own_partitions() -> None:
     """Partition 1 is behind its end, but that is the other shard's."""
-    stop = StopConditions(until=((("in", 0), 0), (("in", 1), 50)), behind=(("in", 1),))
+    stop = StopConditions(end_offsets=((("in", 0), 0), (("in", 1), 50)), pending=(("in", 1),))
     timer = Timer()
     source = made(Sessions(), stop)
     assert poll(source, SHARDS.keys()[0], timer) == []
@@ -109,9 +109,9 @@ class Deferring(PollTracker):
 
 
 def test_shards_are_placed_once_and_the_source_never_ends() -> None:
-    source = PlaceShards(SHARDS.keys())
+    source = EmitShardKeys(SHARDS.keys())
     first = Deferring(0)
     assert list(source.process(0, first)) == [(key, index) for index, key in enumerate(SHARDS.keys())]
     later = Deferring(first.current_restriction())
     assert list(source.process(0, later)) == []
-    assert first.delays == later.delays == HOLD_S
+    assert first.delays == later.delays == WAKE_S

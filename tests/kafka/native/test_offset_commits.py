@@ -10,6 +10,7 @@ import pytest
 from tests.kafka.native.memory_job import A, B, Job
 from transforms.kafka.config import AT_LEAST_ONCE
 from transforms.kafka.native.offset_commits import SAY_S, OffsetCommits
+from transforms.kafka.native.states import CommitResult
 
 
 class Consumer:
@@ -78,7 +79,7 @@ def test_a_job_commits_in_the_pace_of_the_answers() -> None:
         job.session.begin()
         job.read(most=2)
         job.write()
-        assert job.session.commit()
+        assert job.session.commit() is CommitResult.FINAL
     assert job.consumer.commits == [{A: 2}]
     answer(None, [])
     assert job.consumer.commits == [{A: 2}, {A: 6}]

@@ -32,7 +32,7 @@ class FakeSession:
         self.available = list(available)
         self.polls: list[tuple[int, float, bool]] = []
         self.nothing: list[float] = []
-        self.reader = SimpleNamespace(owned={A, B})
+        self.reader = SimpleNamespace(owned={A, B}, group_has_passed=self._group_has_passed)
         self.committed: dict[Partition, int] = {}
         self.group: dict[Partition, int] = {}
         self.asked_group = 0
@@ -59,19 +59,19 @@ class FakeSession:
         count, self._newly_committed = self._newly_committed, 0
         return count
 
-    def settle(self) -> bool:
+    def finish_commit(self) -> bool:
         return True
 
     def position(self, partition: Partition) -> int:
         return self.committed.get(partition, -1)
 
-    def stop_at(self, beyond: list[KafkaRecord]) -> None:
+    def drop_beyond_end(self, beyond: list[KafkaRecord]) -> None:
         self.beyond += beyond
 
     def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
         return True  # the real one only spares the looking: test_session.py
 
-    def group_has_passed(self, ends: dict[Partition, int]) -> bool:
+    def _group_has_passed(self, ends: dict[Partition, int]) -> bool:
         self.asked_group += 1
         return all(self.group.get(partition, -1) >= end for partition, end in ends.items())
 
@@ -215,7 +215,7 @@ def test_a_rollback_gives_its_share_of_the_budget_back() -> None:
 
 
 def test_while_others_use_the_budget_up_we_stay_in_the_group(tmp_path: Path) -> None:
-    SharedBudget(tmp_path / "budget", 10, 0, 2).take(10)
+    SharedBudget(tmp_path / "budget", 10, 0, 2).reserve(10)
     kafka = FakeSession(5, 5)
     polling = make(kafka, StopConditions(max_records=10, budget_file=str(tmp_path / "budget"), worker=1))
     assert not finished(polling, kafka), "not spent: the other may yet roll back"
@@ -229,16 +229,16 @@ def budget(request: pytest.FixtureRequest, tmp_path: Path) -> LocalBudget | Shar
 
 
 def test_the_arithmetic_of_a_budget(budget: LocalBudget | SharedBudget) -> None:
-    assert budget.take(60) == 60
-    assert budget.take(60) == 40
-    assert budget.take(60) == 0
-    budget.settle(30)
+    assert budget.reserve(60) == 60
+    assert budget.reserve(60) == 40
+    assert budget.reserve(60) == 0
+    budget.release(30)
     assert not budget.spent()
-    assert budget.take(100) == 70
+    assert budget.reserve(100) == 70
     assert not budget.spent(), "reserved is not committed"
-    budget.settle(70)
+    budget.release(70)
     assert budget.spent()
-    assert budget.take(1) == 0
+    assert budget.reserve(1) == 0
 
 
 def test_workers_never_take_more_than_the_budget_together(tmp_path: Path) -> None:
@@ -255,9 +255,9 @@ def test_workers_never_take_more_than_the_budget_together(tmp_path: Path) -> Non
 def _use_up(path: str, worker: int) -> int:
     budget, used, bundle = SharedBudget(path, 5_000, worker), 0, 0
     while not budget.spent():
-        granted, bundle = budget.take(17), bundle + 1
+        granted, bundle = budget.reserve(17), bundle + 1
         committed = 0 if bundle % 3 == 0 else granted
-        budget.settle(committed)
+        budget.release(committed)
         used += committed
     return used
 
@@ -266,7 +266,7 @@ def test_a_budget_is_changed_under_the_files_lock(tmp_path: Path) -> None:
     """Reading and writing it are two steps; whoever comes between would grant the same records again."""
     path = tmp_path / "budget"
     budget = SharedBudget(path, 100, 0, 2)
-    for change in (lambda: budget.take(1), lambda: budget.settle(1), budget.spent):
+    for change in (lambda: budget.reserve(1), lambda: budget.release(1), budget.spent):
         with path.open("rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             thread = threading.Thread(target=change)
@@ -283,34 +283,34 @@ def test_a_killed_workers_reservation_is_freed_by_its_successor(tmp_path: Path) 
     pid = os.fork()
     if pid == 0:
         victim = SharedBudget(path, 100, 1)
-        victim.take(30)
-        victim.settle(30)
-        victim.take(70)
+        victim.reserve(30)
+        victim.release(30)
+        victim.reserve(70)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     other = SharedBudget(path, 100, 0)
-    assert other.take(100) == 0
+    assert other.reserve(100) == 0
     SharedBudget(path, 100, 1)
-    assert other.take(100) == 70, "what it had committed stays counted"
+    assert other.reserve(100) == 70, "what it had committed stays counted"
 
 
 # ---------------------------------------------------------------------- ends
 
 
-def until(**ends: int) -> StopConditions:
+def to_ends(**ends: int) -> StopConditions:
     found = tuple((("in", int(name[1:])), end) for name, end in ends.items())
-    return StopConditions(until=found, behind=tuple(partition for partition, _ in found))
+    return StopConditions(end_offsets=found, pending=tuple(partition for partition, _ in found))
 
 
 def test_records_beyond_the_ends_are_left_out() -> None:
     kafka = FakeSession(10)
-    assert read(make(kafka, until(p0=6, p1=3)), kafka) == [6]
+    assert read(make(kafka, to_ends(p0=6, p1=3)), kafka) == [6]
     assert [record.offset for record in kafka.beyond] == [6, 7, 8, 9]
 
 
 def test_it_ends_when_all_ends_are_committed() -> None:
     kafka = FakeSession()
-    polling = make(kafka, until(p0=6, p1=3))
+    polling = make(kafka, to_ends(p0=6, p1=3))
     for committed, over in (({}, False), ({A: 6}, False), ({A: 6, B: 2}, False), ({A: 6, B: 3}, True)):
         kafka.committed = committed
         assert finished(polling, kafka) is over
@@ -319,15 +319,15 @@ def test_it_ends_when_all_ends_are_committed() -> None:
 
 def test_with_nothing_to_read_it_ends_at_once() -> None:
     kafka = FakeSession()
-    assert finished(make(kafka, StopConditions(until=())), kafka)
-    assert finished(make(kafka, StopConditions(until=((A, 5),), behind=())), kafka), "the group has passed it already"
+    assert finished(make(kafka, StopConditions(end_offsets=())), kafka)
+    assert finished(make(kafka, StopConditions(end_offsets=((A, 5),), pending=())), kafka), "the group has passed it already"
 
 
 def test_the_shares_of_others_are_asked_for_now_and_then() -> None:
     kafka = FakeSession()
     kafka.reader.owned = {A}
     kafka.committed = {A: 6}
-    polling = make(kafka, until(p0=6, p1=3))
+    polling = make(kafka, to_ends(p0=6, p1=3))
     for _ in range(10):
         assert not finished(polling, kafka)
         kafka.now += CHECK_COMMITTED_S / 5
@@ -340,16 +340,16 @@ def test_the_shares_of_others_are_asked_for_now_and_then() -> None:
 def test_a_member_that_owns_nothing_waits_for_the_others() -> None:
     kafka = FakeSession()
     kafka.reader.owned = set()
-    polling = make(kafka, until(p0=6))
+    polling = make(kafka, to_ends(p0=6))
     assert not finished(polling, kafka)
     kafka.group, kafka.now = {A: 6}, kafka.now + 1
     assert finished(polling, kafka)
 
 
-def test_a_time_to_stop_at() -> None:
+def test_a_deadline() -> None:
     kafka = FakeSession()
-    assert finished(make(kafka, StopConditions(stop_at=1.0)), kafka)
-    assert not finished(make(kafka, StopConditions(stop_at=1e12)), kafka)
+    assert finished(make(kafka, StopConditions(deadline_s=1.0)), kafka)
+    assert not finished(make(kafka, StopConditions(deadline_s=1e12)), kafka)
 
 
 def test_without_any_condition_it_goes_on_until_it_is_drained() -> None:

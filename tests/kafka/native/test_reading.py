@@ -5,11 +5,13 @@ from __future__ import annotations
 import confluent_kafka as ck
 import pytest
 
+from tests.kafka.native.memory_consumer import MemoryConsumer
 from tests.kafka.native.memory_job import A, B, Job
-from tests.kafka.native.memory_kafka import MemoryConsumer, MemoryKafka, refused
+from tests.kafka.native.memory_kafka import MemoryKafka, refused
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.consumer import StaticReader
+from transforms.kafka.native.states import CommitResult
 
 # ---------------------------------------------------------------------- ends
 
@@ -19,9 +21,9 @@ def test_records_beyond_the_end_asked_for_are_taken_out_again() -> None:
     job.session.begin()
     job.read()
     inside = [record for record in job.records if record.offset < 2]
-    job.session.stop_at([record for record in job.records if record.offset >= 2])
+    job.session.drop_beyond_end([record for record in job.records if record.offset >= 2])
     job.write(inside)
-    assert job.session.commit()
+    assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 2, B: 2}
     assert job.session.take_committed_count() == 4
     assert job.bundle() == [], "no more is read of a partition that is stopped"
@@ -41,20 +43,20 @@ def test_a_partition_of_which_all_lies_beyond_is_committed_at_its_end() -> None:
     job = Job([True] * 5)
     job.session.begin()
     job.read()
-    job.session.stop_at(job.records)
-    assert job.session.commit()
+    job.session.drop_beyond_end(job.records)
+    assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 0}
 
 
 def test_a_stopped_partition_that_is_rolled_back_is_read_again() -> None:
     job = Job([True] * 5)
     job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, abort=True))
-    for committed in (False, True):
+    for result in (CommitResult.ROLLED_BACK, CommitResult.FINAL):
         job.session.begin()
         assert len(job.read()) == 5
-        job.session.stop_at(job.records[3:])
+        job.session.drop_beyond_end(job.records[3:])
         job.write(job.records[:3])
-        assert job.session.commit() is committed
+        assert job.session.commit() is result
     assert job.kafka.committed == {A: 3}
 
 
@@ -63,9 +65,9 @@ def test_what_the_whole_group_has_passed() -> None:
     job.steps = [lambda: job.consumer.assign({A})]
     job.kafka.others.add(B)
     job.bundle()
-    assert not job.session.group_has_passed({A: 3, B: 3})
+    assert not job.session.reader.group_has_passed({A: 3, B: 3})
     job.kafka.others_work(B, 3)
-    assert job.session.group_has_passed({A: 3, B: 3})
+    assert job.session.reader.group_has_passed({A: 3, B: 3})
 
 
 # ---------------------------------------------------------------------- starting

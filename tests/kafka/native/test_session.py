@@ -12,6 +12,7 @@ from tests.kafka.native.memory_job import A, B, Job, Listener
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
+from transforms.kafka.native.states import CommitResult
 
 # ---------------------------------------------------------------------- committing
 
@@ -22,7 +23,7 @@ def test_outputs_and_offsets_become_final_together() -> None:
     assert job.read() == [(0, 0), (0, 1), (0, 2)]
     job.write()
     assert (job.kafka.outputs, job.kafka.committed) == ([], {})
-    assert job.session.commit()
+    assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
     assert job.kafka.committed == {A: 3}
     assert job.session.take_committed_count() == 3
@@ -105,7 +106,7 @@ def test_without_that_rule_a_filter_may_stand_between() -> None:
     job.session.begin()
     job.read()
     job.write(job.records[1:])
-    assert job.session.commit()
+    assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 3}
 
 
@@ -118,7 +119,7 @@ def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Listener)
     job.session.begin()
     first = job.read()
     job.write()
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert (job.kafka.outputs, job.kafka.committed, job.producer.aborted) == ([], {}, 1)
     assert len(heard.rollbacks) == 1
     assert job.session.take_committed_count() == 0
@@ -153,7 +154,7 @@ def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Listener) -> None:
     job.write()
     job.steps = [lambda: job.consumer.assign(set())]
     assert job.read(timeout_s=0.0) == [], "nothing is handed over that could not be committed"
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert heard.rollbacks == ["the group rebalanced"]
     assert job.kafka.outputs == []
     assert len(job.bundle()) == 10
@@ -198,7 +199,7 @@ def test_an_expelled_member_is_refused_and_reads_from_what_its_heirs_left(heard:
     job.write()
     job.consumer.expel()
     job.kafka.others_work(A, 4)
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert "ILLEGAL_GENERATION" in heard.rollbacks[0]
     job.steps = [lambda: job.consumer.assign({A})]
     job.bundle()
@@ -224,7 +225,7 @@ def test_rebalances_do_not_count_among_them_nor_do_rollbacks_with_commits_betwee
         job.write()
         job.steps = [lambda: job.consumer.assign(set())]
         job.read(timeout_s=0.0)
-        assert not job.session.commit()
+        assert job.session.commit() is CommitResult.ROLLED_BACK
     for _ in range(MAX_ROLLBACKS + 5):
         job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, abort=True))
         job.bundle()
@@ -263,7 +264,7 @@ def test_while_a_bundle_waits_the_group_is_polled_and_nothing_is_read() -> None:
     assert calls == 5
     assert job.consumer.paused == {A}
     job.steps = []
-    assert job.session.commit()
+    assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: len(first)}
     assert job.bundle() == [(0, 2), (0, 3), (0, 4)], "reading goes on where it was"
 
@@ -303,14 +304,14 @@ def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_shor
     assert job.session.keep_alive()
     job.now += 2.0
     assert not job.session.keep_alive()
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert heard.rollbacks == ["the model server was too slow for one transaction"]
     for number in range(CAUTIOUS_BUNDLES + 1):
         job.session.begin()
         job.read()
         job.write()
         assert job.producer.open is (number == CAUTIOUS_BUNDLES), "begun only when everything is there"
-        assert job.session.commit()
+        assert job.session.commit() is CommitResult.FINAL
         job.kafka.log[A].append(True)
     assert job.kafka.outputs == job.kafka.records()[: len(job.kafka.outputs)]
     assert len(job.kafka.outputs) == 3 + CAUTIOUS_BUNDLES
@@ -322,7 +323,7 @@ def test_giving_up_rolls_back() -> None:
     job.read()
     job.session.give_up("drained while the model server was down")
     assert not job.session.keep_alive()
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert job.kafka.committed == {}
 
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import pytest
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.sessions import IDLE_S, Place, Sessions
+from transforms.kafka.native.sessions import IDLE_S, SessionKey, Sessions
+from transforms.kafka.native.states import CommitResult
 from transforms.types import OutputRecord
 
 CONFIG = KafkaConfig("memory:9092", ("in",), "group", "shard", assignment="static")
@@ -23,15 +24,16 @@ class FakeSession:
         self.config, self.shard, self.shards = config, shard, shards
         self.written: list[int] = []
         self.commits = 0
+        self.result = CommitResult.FINAL
         self.discarded = False
         self.lives = True
 
     def write(self, records: list[OutputRecord]) -> None:
         self.written += [record.source[1] for record in records]
 
-    def commit(self) -> bool:
+    def commit(self) -> CommitResult:
         self.commits += 1
-        return True
+        return self.result
 
     def keep_alive(self) -> bool:
         return self.lives
@@ -51,7 +53,7 @@ class Process:
         self.sessions = Sessions(FakeSession, lambda: self.now)  # type: ignore[arg-type]  # as much of one as is called
 
     def at(self, shard: int, shards: int = 2) -> Any:
-        return self.sessions.enter(Place(CONFIG, shard, shards))
+        return self.sessions.enter(SessionKey(CONFIG, shard, shards))
 
     def leave(self) -> None:
         self.sessions.leave(CONFIG)
@@ -110,7 +112,7 @@ def test_a_bundle_given_up_by_the_engine_keeps_its_session_and_the_newer_one_has
     process.abandon()
     assert old.discarded
     assert not new.discarded
-    assert process.sessions._held[Place(CONFIG, 0, 2)].session is new
+    assert process.sessions._entries[SessionKey(CONFIG, 0, 2)].session is new
 
 
 def test_after_a_failed_bundle_there_is_a_new_session(process: Process) -> None:
@@ -147,8 +149,12 @@ def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Pro
     both = process.of_bundle()
     both.write([output(0), output(1), output(2)])
     assert (one.written, two.written) == ([0, 2], [1])
-    assert both.commit()
-    assert (one.commits, two.commits) == (1, 1)
+    assert both.commit() is CommitResult.FINAL
+    two.result = CommitResult.BEGUN
+    assert both.commit() is CommitResult.BEGUN
+    one.result = CommitResult.ROLLED_BACK
+    assert both.commit() is CommitResult.ROLLED_BACK
+    assert (one.commits, two.commits) == (3, 3)
     assert both.keep_alive()
     both.give_up("no")
     assert not both.keep_alive()

@@ -10,6 +10,7 @@ from tests.kafka.native.memory_kafka import Message
 from tests.kafka.native.test_exactly_once import outcome
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE
+from transforms.kafka.native.states import CommitResult
 
 # ---------------------------------------------------------------------- writing
 
@@ -49,7 +50,7 @@ def test_at_least_once_an_output_that_was_not_acknowledged_is_read_again() -> No
     job.write()
     failed = job.producer.properties["on_delivery"]
     failed(ck.KafkaError(ck.KafkaError._MSG_TIMED_OUT), Message(job.records[0]))
-    assert not job.session.commit()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
     assert job.kafka.committed == {}
     assert len(job.bundle()) == 3
     assert job.kafka.committed == {A: 3}

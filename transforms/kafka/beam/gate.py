@@ -32,7 +32,7 @@ class Passed:
 
     def __init__(self, stop: StopConditions, clock: Callable[[], float] = time.monotonic):
         self._stop, self._clock = stop, clock
-        self._until = dict(stop.until) if stop.until is not None else None
+        self._end_offsets = dict(stop.end_offsets) if stop.end_offsets is not None else None
         self._lock = threading.Lock()
         self._next: dict[Partition, int] = {}
         self._in_flight: dict[Partition, dict[int, float]] = {}
@@ -42,7 +42,7 @@ class Passed:
         """Counts a record and returns true, if it may pass."""
         partition = record.topic, record.partition
         with self._lock:
-            if self._closed() or (self._until is not None and record.offset >= self._until.get(partition, 0)):
+            if self._closed() or (self._end_offsets is not None and record.offset >= self._end_offsets.get(partition, 0)):
                 return False
             self.count += 1
             self._next[partition] = max(record.offset + 1, self._next.get(partition, 0))
@@ -72,13 +72,13 @@ class Passed:
 
     def is_complete(self) -> bool:
         """Whether the gate lets no further record pass."""
-        return self._closed() or (self._until is not None and not self.missing())
+        return self._closed() or (self._end_offsets is not None and not self.missing())
 
     def missing(self) -> dict[Partition, tuple[int, int]]:
         """Returns the pending offsets of ``--until_end``: partition to first and end offset of what has not passed yet."""
-        ends = self._until or {}
+        ends = self._end_offsets or {}
         with self._lock:
-            found = {partition: (self._next.get(partition, 0), ends[partition]) for partition in self._stop.behind}
+            found = {partition: (self._next.get(partition, 0), ends[partition]) for partition in self._stop.pending}
         return {partition: (at, end) for partition, (at, end) in found.items() if at < end}
 
     def skip_to(self, partition: Partition, offset: int) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterable
 
 import confluent_kafka as ck
 
@@ -29,6 +30,11 @@ _PREFIX = "read by "
 def mark(config: KafkaConfig) -> str:
     """What is committed beside every offset."""
     return _PREFIX + config.transactional_id
+
+
+def marked(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
+    """The offsets, to be committed with the mark."""
+    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, mark(config)) for tp in offsets]
 
 
 def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:

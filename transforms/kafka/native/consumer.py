@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
+from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.offset_commits import OffsetCommits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.types import KafkaRecord
@@ -26,6 +27,9 @@ SAY_DOWN_S = 10.0
 """How often a person is told that Kafka is down."""
 
 _ANSWER_TIMEOUT_S = 30.0
+
+Claim = Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]]
+"""Called with the offsets where partitions would start, before they are read; returns the offsets where they do."""
 _Answer = TypeVar("_Answer")
 
 
@@ -38,9 +42,6 @@ class Reader:
 
     Attributes:
         owned: The partitions read now.
-        lost: Partitions taken away during the call of ``consume`` that runs now.
-        taken: Partitions taken away, even if they came back, since the session last looked; it clears them.
-        changed: Whether the assignment changed since the session last reset it; group metadata taken before is outdated.
         ends: Partition to the position (next offset) at which reading last met the partition's end.
         commits: Commits offsets outside of transactions.
     """
@@ -48,10 +49,10 @@ class Reader:
     def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
         self.config = config
         self.owned: set[Partition] = set()
-        self.lost: set[Partition] = set()
-        self.taken: set[Partition] = set()
-        self.changed = False
         self.ends: dict[Partition, int] = {}
+        self._removed_in_call: set[Partition] = set()
+        self._change: AssignmentChange | None = None
+        self._paused = False
         self._stopped: set[Partition] = set()
         self._say_down_at = 0.0
         self._failure: KafkaError | None = None
@@ -60,6 +61,11 @@ class Reader:
             {**config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
+
+    def take_change(self) -> AssignmentChange | None:
+        """How the assignment changed since the last call; ``None`` if it did not."""
+        change, self._change = self._change, None
+        return change
 
     def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         """Reads up to ``most`` records. Rebalances happen inside.
@@ -82,13 +88,13 @@ class Reader:
         if self._failure is not None:
             raise self._failure
         records = self._records(messages)
-        if self.lost:
-            # What was read of a partition before it went is its new owner's, even if that is us again.
-            records = [record for record in records if (record.topic, record.partition) not in self.lost]
-            for partition in self.lost:
+        if self._removed_in_call:
+            # What was read of a partition before it was removed belongs to its new owner, even if that is us again.
+            removed, self._removed_in_call = self._removed_in_call, set()
+            records = [record for record in records if (record.topic, record.partition) not in removed]
+            for partition in removed:
                 self.ends.pop(partition, None)
-            back = self.start_offsets(sorted(self.lost & self.owned))
-            self.lost.clear()
+            back = self.start_offsets(sorted(removed & self.owned))
             self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
         return records
 
@@ -117,29 +123,50 @@ class Reader:
         return records
 
     def rewind(self, offsets: dict[Partition, int]) -> None:
-        """Makes the partitions that are still ours read again from these offsets."""
-        for (topic, partition), offset in offsets.items():
-            if (topic, partition) in self.owned:
-                self._seek(ck.TopicPartition(topic, partition, offset))
-                self.ends.pop((topic, partition), None)
-                if (topic, partition) in self._stopped:
-                    self._stopped.discard((topic, partition))
-                    self.resume()
+        """Seeks the partitions that are still owned back to these offsets."""
+        for partition, offset in offsets.items():
+            if partition in self.owned:
+                self._seek(ck.TopicPartition(*partition, offset))
+                self.ends.pop(partition, None)
+                if partition in self._stopped:
+                    self._stopped.discard(partition)
+                    self._set_fetching([partition])
 
     def stop(self, partition: Partition, position: int) -> None:
-        """Reads no more of ``partition``, which has been read up to ``position``, until it is rewound."""
+        """Reads no more of ``partition`` from ``position`` on, until it is rewound."""
         self._seek(ck.TopicPartition(*partition, position))
         self.consumer.pause([ck.TopicPartition(*partition)])
         self._stopped.add(partition)
         self.ends[partition] = position
 
     def pause(self) -> None:
-        """Stops fetching while ``consume`` goes on being called, as the group protocol wants."""
-        self.consumer.pause([ck.TopicPartition(*partition) for partition in self.owned])
+        """Stops fetching, also of partitions assigned later. ``consume`` is still to be called, to stay in the group."""
+        if not self._paused:
+            self._paused = True
+            self._set_fetching(self.owned)
 
     def resume(self) -> None:
-        """Fetches again."""
-        self.consumer.resume([ck.TopicPartition(*partition) for partition in self.owned - self._stopped])
+        """Fetches again, except partitions that are stopped."""
+        if self._paused:
+            self._paused = False
+            self._set_fetching(self.owned - self._stopped)
+
+    def _set_fetching(self, partitions: Iterable[Partition]) -> None:
+        found = [ck.TopicPartition(*partition) for partition in partitions]
+        if self._paused:
+            self.consumer.pause(found)
+        else:
+            self.consumer.resume(found)  # a partition that was paused when it was taken away is still paused when it returns
+
+    def _assign(self, starts: list[ck.TopicPartition]) -> None:
+        self.consumer.incremental_assign(starts)
+        added = {(tp.topic, tp.partition) for tp in starts}
+        self._set_fetching(added)
+        self.owned |= added
+        self._note_change()
+
+    def _note_change(self, removed: Iterable[Partition] = ()) -> None:
+        self._change = AssignmentChange(frozenset(self.owned), frozenset(removed)).after(self._change)
 
     def close(self) -> None:
         """Leaves the group at once, so that others need not wait for a time-out."""
@@ -162,6 +189,11 @@ class Reader:
         """What the group has committed; a partition without a commit is left out."""
         found = self._committed([ck.TopicPartition(topic, partition) for topic, partition in partitions])
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def group_has_passed(self, end_offsets: Mapping[Partition, int]) -> bool:
+        """Whether the group, all its members together, has committed everything before ``end_offsets``."""
+        found = self.committed_offsets(end_offsets)
+        return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())
 
     def _checked_start(self, topic: str, partition: int, offset: int) -> int:
         low, high = _ask_until_answered(
@@ -197,13 +229,13 @@ class Reader:
 
     def _seek(self, target: ck.TopicPartition) -> None:
         # Just assigned, a partition may not be seekable for a moment ("Erroneous state").
-        stop_at = time.monotonic() + 10
+        deadline = time.monotonic() + 10
         while True:
             try:
                 self.consumer.seek(target)
                 return
             except ck.KafkaException as error:
-                if time.monotonic() > stop_at:
+                if time.monotonic() > deadline:
                     raise KafkaError(f"{target.topic}/{target.partition}: {describe(error.args[0])}") from error
                 time.sleep(0.01)
 
@@ -231,12 +263,12 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
     Raises:
         KafkaError: They do not, or not in time.
     """
-    stop_at = time.monotonic() + _ANSWER_TIMEOUT_S
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while True:
         try:
             return ask()
         except ck.KafkaException as error:
-            if not is_transient(error.args[0]) or time.monotonic() > stop_at:
+            if not is_transient(error.args[0]) or time.monotonic() > deadline:
                 raise KafkaError(f"{what}: {describe(error.args[0])}") from error
         time.sleep(0.05)
 
@@ -259,7 +291,6 @@ class GroupReader(Reader):
     # Rebalance callbacks run inside consume() and close(), in the thread that calls it.
 
     def _on_assign(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        self.changed = True
         if self._closing:
             # Another member has left just before us. Asking from where to read is not answered any more, and is of no use.
             consumer.incremental_assign(partitions)
@@ -269,20 +300,17 @@ class GroupReader(Reader):
         except (KafkaError, ck.KafkaException) as error:
             self._failure = error if isinstance(error, KafkaError) else KafkaError(describe(error.args[0]))
             starts = []
-        consumer.incremental_assign(starts)
-        consumer.resume(starts)  # one that was paused when it was taken away is so still when it comes back
-        self.owned |= {(tp.topic, tp.partition) for tp in starts}
+        self._assign(starts)
 
     def _on_revoke(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-        self.changed = True
         gone = {(tp.topic, tp.partition) for tp in partitions}
-        self.lost |= gone
-        self.taken |= gone
+        self._removed_in_call |= gone
         self.owned -= gone
         self._stopped -= gone
         for partition in gone:
             self.ends.pop(partition, None)
         self.commits.forget(gone)
+        self._note_change(gone)
         consumer.incremental_unassign(partitions)
 
 
@@ -294,7 +322,7 @@ class StaticReader(Reader):
         shard: Its index.
         shards: How many there are.
         open_consumer: Makes the consumer.
-        claim: Called with where partitions would start, before they are read; returns where they do.
+        claim: As ``Claim``.
     """
 
     def __init__(
@@ -303,7 +331,7 @@ class StaticReader(Reader):
         shard: int = 0,
         shards: int = 1,
         open_consumer: Callable[..., Any] = ck.Consumer,
-        claim: Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]] | None = None,
+        claim: Claim | None = None,
     ):
         super().__init__(config, open_consumer)
         self._shard, self._shards, self._claim = shard, shards, claim
@@ -330,6 +358,20 @@ class StaticReader(Reader):
             found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
         if new := found - self.owned:
             starts = self.start_offsets(sorted(new))
-            self.consumer.incremental_assign(self._claim(starts) if self._claim is not None else starts)
-            self.owned |= new
-            self.changed = True
+            self._assign(self._claim(starts) if self._claim is not None else starts)
+
+
+OpenReader = Callable[[KafkaConfig, int, int, Claim | None], Reader]
+"""As ``open_reader``."""
+
+
+def open_reader(config: KafkaConfig, shard: int, shards: int, claim: Claim | None) -> Reader:
+    """Makes the reader for ``config.assignment``.
+
+    Args:
+        config: The job's.
+        shard: The index of this shard in a static assignment.
+        shards: How many shards there are.
+        claim: Claims partitions before they are read, in a static assignment; ``None``: nothing to claim.
+    """
+    return GroupReader(config) if config.assignment == ASSIGN_GROUP else StaticReader(config, shard, shards, claim=claim)

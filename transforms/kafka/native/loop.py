@@ -1,13 +1,13 @@
 """The source on engines that place shards themselves (Flink): a timer of each shard's key that polls and sets itself anew.
 
-    PlaceShards  a key for each shard, once; holds the watermark
+    EmitShardKeys  a key for each shard, once; keeps the watermark back
         │ by key: each shard to a subtask of its own
-    PollShards   the loop of each shard, fused with everything behind it
+    PollShards     the loop of each shard, fused with everything behind it
 
-Why not the splittable DoFn of ``source.py``: Flink's runner keeps what such a source defers in a state of its own for every
-bundle, and never clears it (https://github.com/apache/beam/issues/27648, open): memory and checkpoints grow with every poll.
-A timer that is set again is one entry, however long the job runs. What is in Flink's checkpoints is only that timer; where
-to read on is in Kafka, so whichever checkpoint Flink goes back to, a shard reads on after what is committed.
+Why not the splittable DoFn of ``source.py``: Flink's runner keeps one restriction for every bundle of such a source, and
+never clears it (https://github.com/apache/beam/issues/27648, open), so memory and checkpoints grow with every poll. A timer
+that is set again is one entry, however long the job runs. Flink's checkpoints hold only that timer. The positions are in
+Kafka: from whichever checkpoint Flink restores, a shard reads from the committed offsets.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.polls import Polls
 from transforms.kafka.native.session import Session
-from transforms.kafka.native.sessions import Place, abandon, enter
+from transforms.kafka.native.sessions import SessionKey, abandon, enter
 from transforms.kafka.native.shards import Shards
 from transforms.kafka.stop import StopConditions
 from transforms.observe import reporting_failures
 
-HOLD_S = 24 * 3600
-"""How often ``PlaceShards`` wakes up, to go on holding the watermark."""
+WAKE_S = 24 * 3600
+"""How often ``EmitShardKeys`` wakes up, so that it never ends."""
 
 
-class PlaceShards(beam.DoFn):
+class EmitShardKeys(beam.DoFn):
     """Emits the shards' keys once, and never ends.
 
-    A timer of the global window is dropped once the watermark has passed it, and behind an ``Impulse`` it passes at once. An
-    unbounded source that has not ended holds it. (It leaves what the module's docstring tells of behind, once a day.)
+    A timer of the global window is dropped once the watermark has passed the window's end. Behind an ``Impulse`` it passes
+    at once; an unbounded source that has not ended keeps it back. Cost: one leaked restriction a day (Beam 27648).
 
     Args:
         keys: Of the shards, in order.
@@ -54,7 +54,7 @@ class PlaceShards(beam.DoFn):
         if tracker.try_claim(lap):
             if lap == 0:
                 yield from ((key, index) for index, key in enumerate(self._keys))
-            tracker.defer_remainder(Duration(HOLD_S))
+            tracker.defer_remainder(Duration(WAKE_S))
 
 
 AGAIN = TimerSpec("again", TimeDomain.REAL_TIME)
@@ -78,7 +78,7 @@ class PollShards(beam.DoFn):
         stop: StopConditions,
         shards: Shards,
         prepare: Callable[[], None] | None = None,
-        enter: Callable[[Place], Session] = enter,
+        enter: Callable[[SessionKey], Session] = enter,
         abandon: Callable[[KafkaConfig], None] = abandon,
     ):
         self._config, self._stop, self._count, self._prepare = config, stop, shards.count, prepare
@@ -100,7 +100,7 @@ class PollShards(beam.DoFn):
         """Reads one bundle of a shard, and asks to be called again unless it is time to stop."""
         shard = self._shard_of[key]
         with reporting_failures():
-            kafka = self._enter(Place(self._config, shard, self._count))
+            kafka = self._enter(SessionKey(self._config, shard, self._count))
             kafka.begin()
             if shard not in self._polling:
                 self._polling[shard] = Polling(self._config, self._stop.of_shard(shard, self._count))

@@ -44,8 +44,8 @@ class Polling:
         first_read: int = FIRST_READ,
     ):
         self.config, self.stop, self._clock, self._first_read = config, stop, clock, first_read
-        self._until = dict(stop.until) if stop.until is not None else None
-        self._behind = {partition: end for partition, end in stop.until or () if partition in stop.behind}
+        self._end_offsets = dict(stop.end_offsets) if stop.end_offsets is not None else None
+        self._pending = {partition: end for partition, end in stop.end_offsets or () if partition in stop.pending}
         self._budget = self._open_budget()
         self._rate = 0.0  # records a second, smoothed
         self._last_at = clock()
@@ -54,12 +54,12 @@ class Polling:
     def finished(self, kafka: Session) -> bool:
         """Whether to stop; called between bundles, when ``kafka`` has at most a commit in flight."""
         if self._budget is not None:
-            kafka.settle()
-            self._budget.settle(kafka.take_committed_count())
+            kafka.finish_commit()
+            self._budget.release(kafka.take_committed_count())
             if self._budget.spent():
                 return True
         if draining() or time_is_up(self.stop):
-            kafka.settle()
+            kafka.finish_commit()
             return True
         return self._ends_reached(kafka)
 
@@ -69,7 +69,7 @@ class Polling:
         read = 0
         while read < self.config.max_bundle_records:
             wanted = min(self._first_read, self.config.max_bundle_records - read)
-            granted = wanted if self._budget is None else self._budget.take(wanted)
+            granted = wanted if self._budget is None else self._budget.reserve(wanted)
             if not granted:
                 if not read:
                     kafka.poll_nothing(IDLE_POLL_S)  # others use up the budget; stay in the group meanwhile
@@ -100,26 +100,26 @@ class Polling:
         self._rate += 0.2 * (read / elapsed - self._rate)
 
     def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
-        if self._until is None or not kafka.has_read_beyond(self._until):
+        if self._end_offsets is None or not kafka.has_read_beyond(self._end_offsets):
             return records
-        beyond = [record for record in records if record.offset >= self._until.get(record[:2], 0)]
+        beyond = [record for record in records if record.offset >= self._end_offsets.get(record[:2], 0)]
         if beyond:
-            records = [record for record in records if record.offset < self._until.get(record[:2], 0)]
-            kafka.stop_at(beyond)
+            records = [record for record in records if record.offset < self._end_offsets.get(record[:2], 0)]
+            kafka.drop_beyond_end(beyond)
         return records
 
     def _ends_reached(self, kafka: Session) -> bool:
-        if self._until is None:
+        if self._end_offsets is None:
             return False
-        ours = {partition: end for partition, end in self._behind.items() if partition in kafka.reader.owned}
-        if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.settle():
+        ours = {partition: end for partition, end in self._pending.items() if partition in kafka.reader.owned}
+        if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.finish_commit():
             return False
-        if len(ours) == len(self._behind):
+        if len(ours) == len(self._pending):
             return True
         if self._clock() - self._checked_at < CHECK_COMMITTED_S:
             return False
         self._checked_at = self._clock()
-        return kafka.group_has_passed(self._behind)
+        return kafka.reader.group_has_passed(self._pending)
 
     def _open_budget(self) -> Budget | None:
         if self.stop.max_records is None:

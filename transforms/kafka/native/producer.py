@@ -11,14 +11,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition, is_common
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.vendor import FENCED, describe, is_transient
 from transforms.types import OutputRecord
@@ -53,10 +53,16 @@ class Writer:
     Args:
         config: The job's.
         open_producer: Makes the producer.
+        clock: Seconds, monotonic.
     """
 
-    def __init__(self, config: KafkaConfig, open_producer: Callable[..., Any] = ck.Producer):
-        self.config = config
+    def __init__(
+        self,
+        config: KafkaConfig,
+        open_producer: Callable[..., Any] = ck.Producer,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.config, self._clock = config, clock
         self._failure: tuple[str, ck.KafkaError] | None = None
         self._counts: dict[str, int] = {}
         self._open_producer = open_producer
@@ -75,6 +81,11 @@ class Writer:
     def open_s(self) -> float:
         """How long a transaction has been open, in seconds; 0 if there is none."""
         return 0.0
+
+    @property
+    def transaction_too_old(self) -> bool:
+        """Whether a transaction has been open for half of ``transaction.timeout.ms``, after which Kafka aborts it."""
+        return False
 
     def write(self, records: Iterable[OutputRecord]) -> None:
         """Hands records to librdkafka, which sends them in the background, in order per output partition.
@@ -111,6 +122,9 @@ class Writer:
 
     def abort(self) -> None:
         """Forgets what was written since the last commit, where that is possible."""
+
+    def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
+        """Commits before the reader closes what ``commit`` may have left on its way: nothing, in a transaction."""
 
     def close(self) -> None:
         """Ends the producer."""
@@ -149,7 +163,8 @@ class TransactionalWriter(Writer):
     Args:
         config: The job's.
         open_producer: Makes the producer.
-        clock: For tests.
+        clock: Seconds, monotonic.
+        open_admin: Makes the admin client, which is asked for the members of the group.
     """
 
     def __init__(
@@ -157,9 +172,10 @@ class TransactionalWriter(Writer):
         config: KafkaConfig,
         open_producer: Callable[..., Any] = ck.Producer,
         clock: Callable[[], float] = time.monotonic,
+        open_admin: Callable[..., Any] = AdminClient,
     ):
-        super().__init__(config, open_producer)
-        self._clock = clock
+        super().__init__(config, open_producer, clock)
+        self._open_admin = open_admin
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
         self._consumer: ck.Consumer | None = None
@@ -169,6 +185,11 @@ class TransactionalWriter(Writer):
     def open_s(self) -> float:
         """As ``Writer.open_s``."""
         return 0.0 if self._begun_at is None else self._clock() - self._begun_at
+
+    @property
+    def transaction_too_old(self) -> bool:
+        """As ``Writer.transaction_too_old``."""
+        return self.open_s > self._timeout_s / 2
 
     def write(self, records: Iterable[OutputRecord]) -> None:
         """As ``Writer.write``, inside the bundle's transaction."""
@@ -222,7 +243,7 @@ class TransactionalWriter(Writer):
         if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
             return False  # no membership, no telling
         properties = self.config.client_properties()
-        admin = AdminClient({name: value for name, value in properties.items() if is_common(name)})
+        admin = self._open_admin({name: value for name, value in properties.items() if is_common(name)})
         group: Any = self.config.group_id
         try:
             members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
@@ -254,7 +275,7 @@ class TransactionalWriter(Writer):
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""
-        stop_at = time.monotonic() + GIVE_UP_S
+        deadline = time.monotonic() + GIVE_UP_S
         while True:
             try:
                 call(*arguments, CALL_TIMEOUT_S)
@@ -278,7 +299,7 @@ class TransactionalWriter(Writer):
                     raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
                 if error.txn_requires_abort():
                     raise NotCommittedError(describe(error)) from raised
-                if not is_transient(error) or time.monotonic() > stop_at:
+                if not is_transient(error) or time.monotonic() > deadline:
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
                     self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
@@ -297,6 +318,15 @@ class AcknowledgedWriter(Writer):
             self._failure = None
             raise NotCommittedError(f"writing to {topic}: {describe(error)}")
         reader.commits.commit(reader.consumer, offsets)
+
+    def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
+        """Commits the offsets and waits for it, behind those that are on their way."""
+        if offsets:
+            last = [ck.TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+            try:
+                reader.consumer.commit(offsets=last, asynchronous=False)
+            except ck.KafkaException as error:
+                log.warning("the last offsets were not committed, their records will be read again: %s", error)
 
 
 def open_writer(config: KafkaConfig) -> Writer:

@@ -1,62 +1,79 @@
-"""One process's place in Kafka for one job: reader, writer, and what is in flight between them.
+"""``Session``: one process's reader and writer for one job, and the bundle between them.
 
-The source polls and the sink commits, in the same bundle; both find the session in module state (``session``), because
-consumers and producers can't be pickled. Kafka is the checkpoint: a bundle that was not committed, for whatever reason
-(rebalance, an exception in a DoFn, a server that is down), is rolled back: the transaction is aborted, the reader seeks back
+The source polls and the sink commits, in the same bundle. Both find the session in module state (``sessions.py``), because
+consumers and producers can't be pickled. Kafka is the checkpoint: a bundle that is not committed is rolled back, whatever
+the reason (a rebalance, an exception in a DoFn, a model server that is down). The transaction is aborted, the reader seeks
 to the bundle's first offsets, and the records are read again.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import logging
-import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.config import ASSIGN_GROUP, AT_LEAST_ONCE, KafkaConfig, Partition
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
-from transforms.kafka.native.claims import fence_others, mark
-from transforms.kafka.native.consumer import GroupReader, Reader, StaticReader
+from transforms.kafka.native.claims import fence_others, mark, marked
+from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
+from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord
-
-log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 1.0
 """How long after the last poll a waiting bundle starts to poll with its partitions paused."""
 
-_PARTITION_OF = operator.itemgetter(0, 1)
-_OFFSET_OF = operator.itemgetter(2)
-
 MAX_ROLLBACKS = 20
-"""Rollbacks in a row, with no rebalance among them, after which the job gives up: something is wrong for good."""
+"""Rollbacks in a row, with no rebalance among them, after which the job fails: another try would not help."""
 
 OVERLAP_FROM = 2048
 """Bundles of so many records commit while the next one is read. Smaller ones don't: it would only make more transactions."""
 
 CAUTIOUS_BUNDLES = 10
-"""For how many bundles outputs are held until all are there, after a transaction grew too old to stay open."""
+"""For how many bundles outputs are buffered until all are there, after a transaction grew too old to stay open."""
 
 
 class Session:
     """Reads, writes and commits for one job in one process. Not for use by several threads at once.
 
+    ``state`` is the state of the open bundle::
+
+        begin ──► READING ─────────(1)────────┐
+                   │ ▲  │                     │
+        keep_alive │ │  │ commit              │
+                   ▼ │  │                     ▼
+                 WAITING│───────(1)────────► VOID ──rollback──► READING, the same records
+                     │  │                     ▲
+              commit │  │                     │
+                     ▼  ▼                     │
+                  COMMITTING ────refused──────┘
+                      │
+                      └── final, or begun in the background ──► READING, the next records
+
+        (1) a rebalance, ``give_up``, a write or a background commit that failed, a transaction that grew too old
+
+    A large bundle's commit runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is one such
+    commit at most. ``finish_commit`` waits for it; if Kafka refused it, the open bundle becomes void, and the rollback goes
+    back to the first offsets of both. A commit that failed for good raises its error again at every further call.
+
     Args:
         config: The job's.
-        shard: Of a static assignment, which share this is.
-        shards: And of how many.
+        shard: The index of this shard in a static assignment.
+        shards: How many shards there are.
         clock: Seconds, monotonic.
         sleep: Waits so many seconds.
         open_writer: Makes the writer.
-        open_reader: Makes the reader; by default the one for ``config.assignment``.
+        open_reader: Makes the reader.
         background: Runs commits that overlap with reading, one at a time.
         overlap_from: From how many records on a bundle's commit overlaps.
         claim: Whether to claim partitions before reading them (``claims.py``), where no group says whose they are.
+
+    Attributes:
+        committed: Partition to the offset that this session last committed, of partitions that are still owned.
     """
 
     def __init__(
@@ -67,7 +84,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         open_writer: Callable[[KafkaConfig], Writer] = open_writer,
-        open_reader: Callable[[KafkaConfig], Reader] | None = None,
+        open_reader: OpenReader = open_reader,
         background: concurrent.futures.Executor | None = None,
         overlap_from: int = OVERLAP_FROM,
         claim: bool = False,
@@ -75,228 +92,224 @@ class Session:
         self.config = config
         self._clock, self._sleep = clock, sleep
         self.writer: Writer = open_writer(config)  # first: it fences a former self before we read what that may commit
-        if open_reader is not None:
-            self.reader = open_reader(config)
-        elif config.assignment == ASSIGN_GROUP:
-            self.reader = GroupReader(config)
-        else:
-            self.reader = StaticReader(config, shard, shards, claim=self._claim if claim else None)
+        self.reader = open_reader(config, shard, shards, self._claim if claim else None)
         self._mark = mark(config) if claim else ""
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
+        self._states = StateMachine()
         self._bundle = Bundle()
         self._commit: Commit | None = None
         self._polled_at = clock()
-        self._paused = False
         self._rollbacks = 0
-        self._outcome_unknown = False
         self._cautious = 0
-        self._known: set[Partition] = set()
+        self._known: frozenset[Partition] = frozenset()
         self._committed_count = 0
         self.committed: dict[Partition, int] = {}
+
+    @property
+    def state(self) -> State:
+        """The state of the open bundle."""
+        return self._states.state
+
+    def _make_void(self, reason: str) -> None:
+        if self.state is not State.VOID:  # the first reason explains the others
+            self._states.enter(State.VOID)
+            self._bundle.void_because = reason
+
+    def _check_open(self) -> None:
+        """Refuses to go on after a commit that failed for good: its records would be skipped."""
+        if self.state is State.COMMITTING:
+            self.finish_commit()  # raises what it failed with
+            raise IllegalTransitionError(State.COMMITTING, State.READING)
 
     # ------------------------------------------------------------------ reading
 
     def begin(self) -> None:
         """Starts a bundle. One that was begun and never committed has failed: its records are read again."""
-        if self._bundle.first or self._bundle.void is not None:
-            self.rollback(self._bundle.void or "the bundle failed")
+        self._check_open()
+        if self._bundle.first or self.state is State.VOID:
+            self._make_void("the bundle failed")
+            self._rollback()
         self._bundle = Bundle()
-        self.reader.changed = False
+        self._states.enter(State.READING)
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         """Reads records into the bundle, as ``Reader.consume``. An empty list: nothing came in time."""
-        if self._paused:
-            self.reader.resume()
-            self._paused = False
+        self._check_open()
+        if self.state is State.WAITING:
+            self._states.enter(State.READING)
+        self.reader.resume()
         records = self.reader.consume(most, timeout_s, fill=fill)
         self._polled_at = self._clock()
         observer().polled()
-        if self._bundle.group is None:
+        self._follow_rebalances()
+        bundle = self._bundle
+        if bundle.group is None:
             # The generation that these records are read under: a commit after a rebalance is refused by the broker.
-            self._bundle.group = self.reader.consumer.consumer_group_metadata()
-            self.reader.changed = False
-        self._note_changes()
-        # Noted in a void bundle, too: reading has moved past them, and the rollback has to take it back.
-        last = dict(zip(map(_PARTITION_OF, records), map(_OFFSET_OF, records), strict=True))
-        for partition, offset in last.items():
-            if partition not in self._bundle.next:
-                came = next(record[2] for record in records if (record[0], record[1]) == partition)
-                self._bundle.first.setdefault(partition, came)  # a commit that failed may go back further
-            self._bundle.next[partition] = offset + 1
-        if self._bundle.void is not None:
+            bundle.group = self.reader.consumer.consumer_group_metadata()
+        bundle.note(records)  # of a void bundle, too: reading has moved past them, and the rollback takes it back
+        if self.state is State.VOID:
             return []
         if records:
-            self._bundle.reads.append((self._polled_at, len(records)))
-            self._bundle.read += len(records)
+            bundle.reads.append((self._polled_at, len(records)))
+            bundle.read += len(records)
         return records
 
-    def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
-        """Whether this bundle has read a record at or beyond the end of its partition."""
-        return any(offset > ends.get(partition, 0) for partition, offset in self._bundle.next.items())
+    def has_read_beyond(self, end_offsets: Mapping[Partition, int]) -> bool:
+        """Whether this bundle has read a record at or beyond the end offset of its partition."""
+        return any(offset > end_offsets.get(partition, 0) for partition, offset in self._bundle.next.items())
+
+    def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
+        """Takes ``records`` out of the bundle, and reads no more of their partitions: they lie beyond the end offset."""
+        for partition, offset in self._bundle.drop(records).items():
+            self.reader.stop(partition, offset)
 
     def poll_nothing(self, wait_s: float) -> None:
-        """Keeps our place in the group for ``wait_s`` seconds without reading."""
+        """Stays in the group for ``wait_s`` seconds without reading."""
+        self._check_open()
         self._poll_paused()
         self._sleep(wait_s)
+
+    def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+        if self._commit is not None or self.writer.open_s:
+            return starts  # in the middle of something: partitions that were added just now, and that nobody can have had
+        starts = fence_others(self.config, self.reader, starts)
+        self.writer.commit(marked(self.config, starts), self.reader, self.reader.consumer.consumer_group_metadata())
+        return starts
+
+    def _follow_rebalances(self) -> None:
+        change = self.reader.take_change()
+        if change is None:
+            return
+        if change.owned != self._known:
+            self._known = change.owned
+            observer().assigned([f"{topic}/{number}" for topic, number in sorted(change.owned)])
+        if self._bundle.first:
+            # The generation moved on under this bundle: its commit would be refused (ILLEGAL_GENERATION).
+            self._bundle.rebalanced = True
+            self._make_void("the group rebalanced")
+        else:
+            self._bundle.group = None
+        for partition in change.removed:
+            # Another member may have gone on from the committed offset. If the partition comes back, it is read from the
+            # offset that is committed then, and a rollback must not seek to before it.
+            self._bundle.forget(partition)
+            self.committed.pop(partition, None)
+            if self._commit is not None:
+                self._commit.forget(partition)
+
+    # ------------------------------------------------------------------ progress
 
     def take_committed_count(self) -> int:
         """How many records were committed since the last call."""
         count, self._committed_count = self._committed_count, 0
         return count
 
-    def group_has_passed(self, ends: Mapping[Partition, int]) -> bool:
-        """Whether the group, all its members together, has committed everything before ``ends``."""
-        found = self.reader.committed_offsets(ends)
-        return all(found.get(partition, -1) >= end for partition, end in ends.items())
-
-    def stop_at(self, beyond: Sequence[KafkaRecord]) -> None:
-        """Takes records out of the bundle again and reads no more of their partitions: they lie beyond the end asked for."""
-        first: dict[Partition, int] = {}
-        for record in beyond:
-            first.setdefault((record.topic, record.partition), record.offset)
-        for partition, offset in first.items():
-            self._bundle.next[partition] = offset
-            if self._bundle.first[partition] >= offset:
-                del self._bundle.first[partition], self._bundle.next[partition]
-            self.reader.stop(partition, offset)
-        self._bundle.read -= len(beyond)
-
     def position(self, partition: Partition) -> int:
-        """Up to where ``partition`` is committed, or will be once the commit under way is done; -1 if not known."""
+        """The committed offset of ``partition``, counting the commit under way; -1 if not known."""
         underway = self._commit.offsets.get(partition, -1) if self._commit is not None else -1
         return max(underway, self.committed.get(partition, -1))
 
     def positions_past_markers(self) -> dict[Partition, int]:
-        """Ends met by reading that lie beyond the last record: transaction markers, aborted or compacted records."""
+        """Partition to an end offset beyond its last record: transaction markers, aborted or compacted records."""
         return {
             partition: end
             for partition, end in self.reader.ends.items()
             if partition in self.reader.owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
         }
 
-    def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
-        if self._commit is not None or self.writer.open_s:
-            return starts  # in the middle of something: partitions that were added just now, and that nobody can have had
-        starts = fence_others(self.config, self.reader, starts)
-        marked = [ck.TopicPartition(tp.topic, tp.partition, tp.offset, self._mark) for tp in starts]
-        self.writer.commit(marked, self.reader, self.reader.consumer.consumer_group_metadata())
-        return starts
-
-    def _note_changes(self) -> None:
-        if self.reader.owned != self._known:
-            self._known = set(self.reader.owned)
-            observer().assigned([f"{topic}/{number}" for topic, number in sorted(self._known)])
-        if self._bundle.first and self.reader.changed and self._bundle.void is None:
-            # The generation moved on under this bundle: its commit would be refused (ILLEGAL_GENERATION).
-            self._bundle.void = "the group rebalanced"
-        for partition in self.reader.taken:
-            # Others may have gone on from where we were: should it come back, it is read from what is committed then, and
-            # a rollback must not take it further back.
-            self._bundle.first.pop(partition, None)
-            self._bundle.next.pop(partition, None)
-            self.committed.pop(partition, None)
-            if self._commit is not None:
-                self._commit.bundle.first.pop(partition, None)
-                self._commit.offsets.pop(partition, None)
-        self.reader.taken.clear()
-
     # ------------------------------------------------------------------ waiting
 
     def keep_alive(self) -> bool:
-        """Called again and again while a bundle waits for the model server; keeps our place in the group.
+        """Stays in the group. Called again and again while a bundle waits for the model server.
 
         Returns:
-            Whether the bundle can still be committed. If not, its outcomes are to be dropped: it will be read again.
+            Whether the bundle can still be committed. If not, drop its outcomes: its records are read again.
         """
+        self._check_open()
         if self._clock() - self._polled_at >= KEEP_ALIVE_S:
             self._poll_paused()
         if self._commit is not None:
             if self._commit.done_at.done():
-                self.settle()
-            return self._bundle.void is None
-        open_s = self.writer.open_s
-        if open_s and open_s > self._transaction_timeout_s / 2:
+                self.finish_commit()
+            return self.state is not State.VOID
+        if self.writer.transaction_too_old:
             # Outputs in a transaction that nobody ends would block every read_committed reader, then be aborted anyway.
-            self._bundle.void = "the model server was too slow for one transaction"
+            self._make_void("the model server was too slow for one transaction")
             self._cautious = CAUTIOUS_BUNDLES
-        return self._bundle.void is None
+        return self.state is not State.VOID
 
     def give_up(self, reason: str) -> None:
-        """Marks the bundle in flight as not to be committed; it is rolled back when it ends."""
-        self._bundle.void = reason
+        """Makes the open bundle void; it is rolled back when it ends."""
+        self._make_void(reason)
 
     def _poll_paused(self) -> None:
-        if not self._paused:
-            self.reader.pause()
-            self._paused = True
+        if self.state is State.READING:
+            self._states.enter(State.WAITING)
+        self.reader.pause()
         stray = self.reader.consume(1, 0.0)
         self._polled_at = self._clock()
         observer().polled()
-        self._note_changes()
-        # A record that was already on its way to us when the partitions were paused is not part of this bundle.
+        self._follow_rebalances()
+        # A record that had been fetched before the partitions were paused is not part of this bundle.
         self.reader.rewind({(record.topic, record.partition): record.offset for record in stray})
-
-    @property
-    def _transaction_timeout_s(self) -> float:
-        return float(self.config.producer_properties()["transaction.timeout.ms"]) / 1000
 
     # ------------------------------------------------------------------ writing
 
     def write(self, records: list[OutputRecord]) -> None:
         """Adds outcomes to the bundle: predictions and dead letters alike."""
-        if self._bundle.void is not None or not records:
+        self._check_open()
+        if self.state is State.VOID or not records:
             return
-        if self._commit is not None and self._commit.done_at.done() and not self.settle():
+        if self._commit is not None and self._commit.done_at.done() and not self.finish_commit():
             return
-        self._bundle.held_back.extend(records)
-        # Held until all are there where a transaction has grown too old before, and while the one before is committed.
-        if not self._cautious and self._commit is None and not self._write_held_back():
+        self._bundle.buffered.extend(records)
+        # Buffered until all are there where a transaction has grown too old before, and during the commit of the one before.
+        if not self._cautious and self._commit is None and not self._write_buffered():
             return
         self._bundle.written += len(records)
         for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
             self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
 
-    def _write_held_back(self) -> bool:
-        """Writes what waits; returns whether the bundle can still be committed."""
+    def _write_buffered(self) -> bool:
+        """Hands buffered outputs to the producer; returns whether the bundle can still be committed."""
         try:
-            self.writer.write(self._bundle.held_back)
+            self.writer.write(self._bundle.buffered)
         except NotCommittedError as error:
-            self._bundle.void = str(error)
+            self._make_void(str(error))
             return False
-        self._bundle.held_back.clear()
+        self._bundle.buffered.clear()
         return True
 
-    def commit(self) -> bool:
+    def commit(self) -> CommitResult:
         """Ends the bundle: outputs and source offsets become final together, or none of them.
-
-        Returns:
-            Whether the bundle is committed, or its commit has begun: ``settle`` then tells how it went. If not, its records
-            are read again.
 
         Raises:
             FencedError: A newer process of this instance has taken over.
             KafkaError: Trying again would not help.
         """
-        bundle = self._bundle
-        if bundle.void is None and not bundle.next and not self.positions_past_markers():
-            return self.settle()
+        self._check_open()
+        bundle, past_markers = self._bundle, self.positions_past_markers()
+        if self.state is State.VOID or not self.finish_commit():
+            return self._rollback()
+        if not bundle.next and not past_markers:
+            return CommitResult.FINAL
         # Written here, not in the background: there, it would fight the next bundle for the interpreter.
-        if bundle.void is not None or not self.settle() or not self._write_held_back():
-            self.rollback(bundle.void or "")
-            return False
+        if not self._write_buffered():
+            return self._rollback()
         if self.config.one_outcome_each and bundle.written != bundle.read:
             raise KafkaError(f"{bundle.read} records were read, but {bundle.written} outcomes came to be written")
-        offsets = {**bundle.next, **self.positions_past_markers()}
+        if bundle.group is None:  # nothing was polled: the end of a partition was met while waiting
+            bundle.group = self.reader.consumer.consumer_group_metadata()
+        offsets = {**bundle.next, **past_markers}
+        self._states.enter(State.COMMITTING)
         self._bundle = Bundle()
         if bundle.read >= self._overlap_from:
             self._commit = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, dict(offsets)))
-            return True
+            self._states.enter(State.READING)
+            return CommitResult.BEGUN
         self._commit = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, offsets)))
-        if not self.settle():
-            self.rollback(self._bundle.void or "")
-            return False
-        return True
+        return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
         self.writer.commit(
@@ -306,27 +319,31 @@ class Session:
         )
         return self._clock()
 
-    def settle(self) -> bool:
+    def finish_commit(self) -> bool:
         """Waits for the commit under way, if there is one.
 
         Returns:
-            Whether it is final. If not, the bundle that is read now is void: reading goes back to before both.
+            Whether it is final. If not, the open bundle is void, and its rollback undoes both.
 
         Raises:
             FencedError: A newer process of this instance has taken over.
-            KafkaError: Trying again would not help.
+            KafkaError: Trying again would not help. Raised again at the next call.
         """
-        commit, self._commit = self._commit, None
+        commit = self._commit
         if commit is None:
             return True
         done = commit.bundle
         try:
             done_at = commit.done_at.result()
         except NotCommittedError as error:
-            self._bundle.void = str(error)
+            self._commit = None
+            self._make_void(str(error))
             self._bundle.first.update(done.first)
-            self._outcome_unknown = isinstance(error, OutcomeUnknownError)
+            self._bundle.outcome_unknown = isinstance(error, OutcomeUnknownError)
             return False
+        self._commit = None
+        if self.state is State.COMMITTING:
+            self._states.enter(State.READING)
         observer().committed(
             done.written - done.dead.total(),
             dict(done.dead),
@@ -338,50 +355,44 @@ class Session:
         self._committed_count += done.read
         return True
 
-    def rollback(self, reason: str) -> None:
-        """Undoes the bundle: nothing of it becomes visible, and its records are read again.
-
-        Raises:
-            KafkaError: It happened too often in a row.
-        """
-        self.settle()
+    def _rollback(self) -> CommitResult:
+        """Undoes the void bundle. Raises ``KafkaError`` if that happened too often in a row."""
+        self.finish_commit()
+        bundle = self._bundle
         self.writer.abort()
-        if not self.reader.changed:
+        if not bundle.rebalanced:
             self._rollbacks += 1
         if self._rollbacks > MAX_ROLLBACKS:
-            raise KafkaError(f"{self._rollbacks} bundles in a row could not be committed; the last because: {reason}")
-        first = self._bundle.first
-        if self._outcome_unknown:
+            failed = f"{self._rollbacks} bundles in a row could not be committed"
+            raise KafkaError(f"{failed}; the last because: {bundle.void_because}")
+        first = bundle.first
+        if bundle.outcome_unknown:
             ours = self.reader.start_offsets(sorted(first.keys() & self.reader.owned))
             first = {(tp.topic, tp.partition): tp.offset for tp in ours}
-            self._outcome_unknown = False
         self.reader.rewind(first)
-        observer().rolled_back(reason)
+        observer().rolled_back(bundle.void_because)
         self._bundle = Bundle()
+        self._states.enter(State.READING)
+        return CommitResult.ROLLED_BACK
+
+    # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Gives the partitions back at once."""
-        self.settle()
-        if self._bundle.first or self._bundle.void is not None:
-            self.rollback("stopped")
-        self._background.shutdown()
-        if self.config.delivery == AT_LEAST_ONCE:
-            self._commit_synchronously()
-        self.reader.close()
-        self.writer.close()
+        """Finishes the commit under way, then leaves the group. Raises what that commit failed with for good."""
+        try:
+            self.finish_commit()
+            if self._bundle.first or self.state is State.VOID:
+                self._make_void("stopped")
+                self._rollback()
+            ours = {partition: offset for partition, offset in self.committed.items() if partition in self.reader.owned}
+            self.writer.commit_last(ours, self.reader)
+        finally:
+            self._background.shutdown()
+            self.reader.close()
+            self.writer.close()
 
     def discard(self) -> None:
-        """Ends it as it is: what is in flight is left to Kafka, which aborts it for the next one of this name."""
+        """Ends the session as it is: Kafka aborts the open transaction for the next session of this name."""
         self._background.shutdown(wait=False, cancel_futures=True)
         self.reader.close()
         self.writer.close()
-
-    def _commit_synchronously(self) -> None:
-        # Asynchronous commits may still be on their way; this one waits behind them.
-        offsets = [ck.TopicPartition(*partition, offset) for partition, offset in self.committed.items()]
-        ours = [tp for tp in offsets if (tp.topic, tp.partition) in self.reader.owned]
-        if ours:
-            try:
-                self.reader.consumer.commit(offsets=ours, asynchronous=False)
-            except ck.KafkaException as error:
-                log.warning("the last offsets were not committed, their records will be read again: %s", error)

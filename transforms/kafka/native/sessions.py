@@ -1,12 +1,12 @@
 """The sessions of this process, in module state: source and sink find theirs by the job's config.
 
-Consumers and producers can't be pickled into DoFns; and source and sink must share them.
+Consumers and producers can't be pickled into DoFns, and source and sink must share them.
 
-Where one process works on a whole job there is one session for it. Where an engine places shards (Flink), one process may
-have several, each worked on by bundles of its own, in threads of their own; a bundle runs in one thread from its start to
-its end, so the thread tells which sessions are meant. The engine may also give a bundle up that still runs here (a task that
-was cancelled) and start the shard anew beside it: then the newer bundle gets a session of its own, whose producer fences the
-older one, and the older bundle fails at its commit.
+* One process for the whole job: one session.
+* An engine that places shards (Flink): a session for each shard placed here. A bundle runs in one thread from its start to
+  its end, so the thread identifies the sessions of the bundle.
+* A task that the engine cancelled may still run here when the engine starts its shard again. The newer bundle gets a new
+  session. Its producer fences the older one, so the older bundle fails at its commit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Protocol
 
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.session import Session
+from transforms.kafka.native.states import CommitResult
 from transforms.types import OutputRecord
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ IDLE_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Which session: the job's, and of a job in shards, which shard's."""
+class SessionKey:
+    """What identifies a session in this process: the job's config, and the shard where the job is in shards."""
 
     config: KafkaConfig
     shard: int = 0
@@ -39,9 +40,9 @@ class Place:
 
 
 @dataclasses.dataclass(slots=True)
-class _Held:
+class _Entry:
     session: Session
-    thread: int | None = None  # whose bundle uses it now
+    thread: int | None = None  # of the bundle that uses it now
     used_at: float = 0.0
 
 
@@ -51,7 +52,7 @@ class BundleSession(Protocol):
     def write(self, records: list[OutputRecord]) -> None:
         """As ``Session.write``."""
 
-    def commit(self) -> bool:
+    def commit(self) -> CommitResult:
         """As ``Session.commit``."""
 
     def keep_alive(self) -> bool:
@@ -71,9 +72,12 @@ class _Several:
         for shard, session in self._sessions.items():
             session.write([record for record in records if record.source[1] % self._shards == shard])
 
-    def commit(self) -> bool:
-        done = [session.commit() for session in self._sessions.values()]  # each of them, whatever becomes of the others
-        return all(done)
+    def commit(self) -> CommitResult:
+        results = {session.commit() for session in self._sessions.values()}  # each by itself, whatever becomes of the others
+        for result in (CommitResult.ROLLED_BACK, CommitResult.BEGUN):
+            if result in results:
+                return result
+        return CommitResult.FINAL
 
     def keep_alive(self) -> bool:
         alive = [session.keep_alive() for session in self._sessions.values()]
@@ -88,7 +92,7 @@ class _Here(threading.local):
     """The sessions that this thread's bundle has entered."""
 
     def __init__(self) -> None:
-        self.entered: dict[Place, Session] = {}
+        self.entered: dict[SessionKey, Session] = {}
 
 
 class Sessions:
@@ -101,80 +105,78 @@ class Sessions:
 
     def __init__(self, open_session: Callable[..., Session] = Session, clock: Callable[[], float] = time.monotonic):
         self._open, self._clock = open_session, clock
-        self._held: dict[Place, _Held] = {}
+        self._entries: dict[SessionKey, _Entry] = {}
         self._lock = threading.Lock()
         self._here = _Here()
 
     def session(self, config: KafkaConfig) -> Session:
         """As the function of the module."""
         with self._lock:
-            place = Place(config)
-            if place not in self._held:
-                self._held[place] = _Held(self._open(config))
-            return self._held[place].session
+            key = SessionKey(config)
+            if key not in self._entries:
+                self._entries[key] = _Entry(self._open(config))
+            return self._entries[key].session
 
     def of_bundle(self, config: KafkaConfig) -> BundleSession:
         """As ``bundle_session``."""
-        entered = {place: kafka for place, kafka in self._here.entered.items() if place.config == config}
+        entered = {key: kafka for key, kafka in self._here.entered.items() if key.config == config}
         if not entered:
             return self.session(config)
         if len(entered) == 1:
             return next(iter(entered.values()))
-        [shards] = {place.shards for place in entered}
-        return _Several({place.shard: kafka for place, kafka in entered.items()}, shards)
+        [shards] = {key.shards for key in entered}
+        return _Several({key.shard: kafka for key, kafka in entered.items()}, shards)
 
-    def enter(self, place: Place) -> Session:
+    def enter(self, key: SessionKey) -> Session:
         """As the function of the module."""
         me, now = threading.get_ident(), self._clock()
         with self._lock:
-            held = self._held.get(place)
-            if held is not None and held.thread not in (None, me):
-                log.warning(
-                    "shard %d of %d is worked on here already; the newer bundle takes over", place.shard, place.shards
-                )
-                held = None
-            if held is not None:
-                held.thread, held.used_at = me, now
-            idle = [it for it in self._held if it.shards > 1 and it != place and _is_idle(self._held[it], now)]
-            gone = [self._held.pop(it) for it in idle]
+            entry = self._entries.get(key)
+            if entry is not None and entry.thread not in (None, me):
+                log.warning("shard %d of %d is worked on here already; the newer bundle takes over", key.shard, key.shards)
+                entry = None
+            if entry is not None:
+                entry.thread, entry.used_at = me, now
+            idle = [it for it in self._entries if it.shards > 1 and it != key and _is_idle(self._entries[it], now)]
+            gone = [self._entries.pop(it) for it in idle]
         for old in gone:
             _discard(old.session)
-        if held is None:  # outside of the lock: other shards need not wait for Kafka's answers
-            exactly_once = place.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
-            kafka = self._open(place.config.of_shard(place.shard), place.shard, place.shards, claim=exactly_once)
-            held = _Held(kafka, me, self._clock())
+        if entry is None:  # outside of the lock: other shards need not wait for Kafka's answers
+            exactly_once = key.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
+            kafka = self._open(key.config.of_shard(key.shard), key.shard, key.shards, claim=exactly_once)
+            entry = _Entry(kafka, me, self._clock())
             with self._lock:
-                self._held[place] = held
-        self._here.entered[place] = held.session
-        return held.session
+                self._entries[key] = entry
+        self._here.entered[key] = entry.session
+        return entry.session
 
     def leave(self, config: KafkaConfig) -> None:
         """As the function of the module."""
-        for place in [place for place in self._here.entered if place.config == config]:
-            kafka = self._here.entered.pop(place)
+        for key in [key for key in self._here.entered if key.config == config]:
+            kafka = self._here.entered.pop(key)
             with self._lock:
-                held = self._held.get(place)
-                if held is not None and held.session is kafka:
-                    held.thread, held.used_at = None, self._clock()
+                entry = self._entries.get(key)
+                if entry is not None and entry.session is kafka:
+                    entry.thread, entry.used_at = None, self._clock()
 
     def abandon(self, config: KafkaConfig) -> None:
         """As the function of the module."""
-        for place in [place for place in self._here.entered if place.config == config]:
-            kafka = self._here.entered.pop(place)
+        for key in [key for key in self._here.entered if key.config == config]:
+            kafka = self._here.entered.pop(key)
             with self._lock:
-                if place in self._held and self._held[place].session is kafka:
-                    del self._held[place]
+                if key in self._entries and self._entries[key].session is kafka:
+                    del self._entries[key]
             _discard(kafka)
 
     def close(self) -> None:
         """As ``close_sessions``."""
         with self._lock:
-            while self._held:
-                self._held.popitem()[1].session.close()
+            while self._entries:
+                self._entries.popitem()[1].session.close()
 
 
-def _is_idle(held: _Held, now: float) -> bool:
-    return held.thread is None and now - held.used_at > IDLE_S
+def _is_idle(entry: _Entry, now: float) -> bool:
+    return entry.thread is None and now - entry.used_at > IDLE_S
 
 
 def _discard(kafka: Session) -> None:
@@ -203,14 +205,14 @@ def bundle_session(config: KafkaConfig) -> BundleSession:
     return _sessions.of_bundle(config)
 
 
-def enter(place: Place) -> Session:
+def enter(key: SessionKey) -> Session:
     """The session of a shard, for the bundle that runs in this thread until ``leave`` or ``abandon``.
 
     Raises:
         FencedError: A newer process works on this shard.
         KafkaError: Kafka does not answer, or refuses us.
     """
-    return _sessions.enter(place)
+    return _sessions.enter(key)
 
 
 def leave(config: KafkaConfig) -> None:

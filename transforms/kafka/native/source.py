@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.loop import PlaceShards, PollShards
+from transforms.kafka.native.loop import EmitShardKeys, PollShards
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.polls import Polls
 from transforms.kafka.native.sessions import session
@@ -91,7 +91,7 @@ class ReadFromKafka(beam.PTransform):
             chunks = (
                 pbegin
                 | "One" >> beam.Create([0], reshuffle=False)
-                | "Shards" >> beam.ParDo(PlaceShards(self._shards.keys())).with_output_types(tuple[int, int])
+                | "Shards" >> beam.ParDo(EmitShardKeys(self._shards.keys())).with_output_types(tuple[int, int])
                 | "Poll" >> beam.ParDo(poll).with_output_types(RecordChunk)
             )
         return chunks if self._chunks else chunks | "Records" >> beam.FlatMap(lambda records: records)

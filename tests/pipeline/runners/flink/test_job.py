@@ -102,19 +102,19 @@ def test_a_signal_cancels_it() -> None:
 
 def test_until_end_cancels_it_once_the_group_has_passed_the_ends() -> None:
     job = FakeJob(RUNNING)
-    _, said = watched(job, StopConditions(until=((A, 5),), behind=(A,)))
+    _, said = watched(job, StopConditions(end_offsets=((A, 5),), pending=(A,)))
     assert job.cancelled
     assert [line for line in said.lines if line.startswith("200 records, 100/s") and "7 to go; running" in line]
 
 
 def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
     job = FakeJob(*[RUNNING] * 3, JobState("FAILED", 0))
-    assert watched(job, StopConditions(stop_at=time.time() - 1), still_s=0.0)[0] == "FAILED", "it moves still"
+    assert watched(job, StopConditions(deadline_s=time.time() - 1), still_s=0.0)[0] == "FAILED", "it moves still"
     job = FakeJob(RUNNING)
-    watched(job, StopConditions(stop_at=time.time() - 1), still_s=remote.STILL_S)
+    watched(job, StopConditions(deadline_s=time.time() - 1), still_s=remote.STILL_S)
     assert job.cancelled
     job = FakeJob(RUNNING)
-    watched(job, StopConditions(stop_at=time.time() - remote.STILL_AT_MOST_S), still_s=0.0)
+    watched(job, StopConditions(deadline_s=time.time() - remote.STILL_AT_MOST_S), still_s=0.0)
     assert job.cancelled, "it does not wait for ever"
 
 

@@ -1,0 +1,176 @@
+"""``confluent_kafka.Producer`` on the broker in memory, transactional or not.
+
+* Each call is right in some states only, as librdkafka's: ``init_transactions`` once, then ``begin_transaction``, outputs
+  and offsets, then commit or abort.
+* After an error that requires an abort, nothing but an abort is taken.
+* A newer producer of the same ``transactional.id`` fences this one, and aborts its transaction; so does the coordinator with
+  a transaction that takes longer than ``transaction.timeout.ms``.
+* Offsets sent under an older generation of the group are refused (KIP-447).
+* Without transactions an output is on the broker only after ``flush``; ``purge`` drops what is still queued.
+"""
+
+from __future__ import annotations
+
+import enum
+from types import SimpleNamespace
+from typing import Any
+
+import confluent_kafka as ck
+
+from tests.kafka.native.memory_kafka import MemoryKafka, Message, Source, Transaction, refused
+from transforms.types import KafkaRecord
+
+
+class ProducerState(enum.Enum):
+    INIT = "Init"
+    READY = "Ready"
+    IN_TRANSACTION = "InTransaction"
+    COMMIT_NOT_ACKED = "CommitNotAcked"
+    ABORTABLE_ERROR = "AbortableError"
+    FATAL_ERROR = "FatalError"
+
+
+_S = ProducerState
+
+
+class MemoryProducer:
+    """A producer."""
+
+    def __init__(self, kafka: MemoryKafka):
+        self.kafka = self._kafka = kafka
+        self.properties: dict[str, Any] = {}
+        self.produced: list[tuple[Any, ...]] = []
+        self.state = _S.INIT
+        self.aborted = 0
+        self.full = 0
+        self._epoch = -1
+        self._queue: list[Source] = []
+
+    def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
+        """What ``Writer`` calls in place of ``ck.Producer``: a new producer, which knows nothing of one before."""
+        self.properties, self.state, self._epoch = properties, _S.INIT, -1
+        self._queue.clear()
+        return self
+
+    @property
+    def open(self) -> bool:
+        """Whether a transaction is open."""
+        return self.state in (_S.IN_TRANSACTION, _S.ABORTABLE_ERROR)
+
+    # ---- transactions
+
+    def init_transactions(self, timeout: float) -> None:
+        self._require(_S.INIT)
+        self._epoch = self._kafka.init_producer(self._name)
+        self.state = _S.READY
+
+    def begin_transaction(self) -> None:
+        self._require(_S.READY)
+        timeout_s = float(self.properties["transaction.timeout.ms"]) / 1000
+        self._kafka.expire()
+        if self._kafka.epochs[self._name] == self._epoch:  # local, in truth: a fenced one learns it later
+            self._kafka.transactions[self._name] = Transaction(self._epoch, self._kafka.clock() + timeout_s)
+        self.state = _S.IN_TRANSACTION
+
+    def send_offsets_to_transaction(self, offsets: list[Any], group: Any, timeout: float) -> None:
+        if group is None:
+            raise TypeError("expected bytes, NoneType found")
+        self._require(_S.IN_TRANSACTION)
+        self._check_epoch()
+        if self._kafka.send_failures:
+            self._raise(self._kafka.send_failures.pop(0))
+        if group != self._kafka.generation:
+            self._raise(refused(ck.KafkaError.ILLEGAL_GENERATION, "Specified group generation id is not valid", abort=True))
+        found = {(tp.topic, tp.partition): tp.offset for tp in offsets}
+        self._kafka.transactions[self._name].offsets.update(found)
+
+    def commit_transaction(self, timeout: float) -> None:
+        if self.state is _S.COMMIT_NOT_ACKED:
+            self.state = _S.READY
+            return
+        self._require(_S.IN_TRANSACTION)
+        self._check_epoch()
+        self.flush(timeout)
+        if self.state is _S.ABORTABLE_ERROR:  # an output was refused
+            self._raise(refused(ck.KafkaError._STATE, "an output was refused", abort=True))
+        if self._kafka.commit_failures:
+            self._raise(self._kafka.commit_failures.pop(0))
+        self._kafka.commit_transaction(self._name)
+        self.state = _S.READY
+        if self._kafka.lost_answers:
+            self._kafka.lost_answers -= 1
+            self.state = _S.COMMIT_NOT_ACKED
+            raise refused(ck.KafkaError._TIMED_OUT, retriable=True)
+        if self._kafka.hung_commits:
+            self._kafka.hung_commits -= 1
+            self._kafka.wait(float(self.properties["transaction.timeout.ms"]) / 1000 + 1)
+            self._raise(refused(ck.KafkaError._FENCED, fatal=True))
+
+    def abort_transaction(self, timeout: float) -> None:
+        self._require(_S.IN_TRANSACTION, _S.ABORTABLE_ERROR)
+        self._check_epoch()
+        self._kafka.transactions.pop(self._name)
+        self._queue.clear()
+        self.state = _S.READY
+        self.aborted += 1
+
+    @property
+    def _name(self) -> str:
+        return str(self.properties["transactional.id"])
+
+    def _require(self, *states: ProducerState) -> None:
+        if self.state is _S.FATAL_ERROR:
+            raise refused(ck.KafkaError._FENCED, fatal=True)
+        if self.state not in states:
+            raise refused(
+                ck.KafkaError._STATE,
+                f"Operation not valid in state {self.state.value}",
+                abort=self.state is _S.ABORTABLE_ERROR,
+            )
+
+    def _check_epoch(self) -> None:
+        self._kafka.expire()
+        if self._kafka.epochs[self._name] != self._epoch:
+            self._raise(refused(ck.KafkaError._FENCED, fatal=True))
+
+    def _raise(self, error: Any) -> None:
+        if error.args[0].fatal():
+            self.state = _S.FATAL_ERROR
+        elif error.args[0].txn_requires_abort():
+            self.state = _S.ABORTABLE_ERROR
+        raise error
+
+    # ---- outputs
+
+    def produce(self, topic: str, value: Any, key: Any, partition: int, *rest: Any) -> None:
+        if "transactional.id" in self.properties and self.state is not _S.IN_TRANSACTION:
+            raise refused(ck.KafkaError._STATE, "Unable to produce message: Local: Erroneous state")
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.produced.append((topic, key, value, partition, *rest))
+        where, number, offset = dict(rest[-1])["inference.source"].decode().split("/")
+        self._queue.append((where, int(number), int(offset)))
+
+    def flush(self, timeout: float) -> int:
+        for source in self._queue:
+            if self._kafka.delivery_failures:
+                error = ck.KafkaError(self._kafka.delivery_failures.pop(0))
+                self.properties["on_delivery"](error, Message(KafkaRecord(*source, None, None, None, [])))
+                if self.state is _S.IN_TRANSACTION:
+                    self.state = _S.ABORTABLE_ERROR
+            elif "transactional.id" in self.properties:
+                self._kafka.transactions[self._name].outputs.append(source)
+            else:
+                self._kafka.outputs.append(source)
+        self._queue.clear()
+        return 0
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+    def purge(self) -> None:
+        self._queue.clear()
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None, 1: None, 2: None})})

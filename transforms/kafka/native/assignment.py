@@ -1,0 +1,25 @@
+"""``AssignmentChange``: what a rebalance did to the partitions of a reader, as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transforms.kafka.config import Partition
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AssignmentChange:
+    """One or more rebalances. Group metadata taken before them is outdated, even if no partition moved.
+
+    Attributes:
+        owned: The partitions owned now.
+        removed: The partitions revoked or lost, including those that came back. Another member may have worked on them
+            meanwhile.
+    """
+
+    owned: frozenset[Partition] = frozenset()
+    removed: frozenset[Partition] = frozenset()
+
+    def after(self, earlier: AssignmentChange | None) -> AssignmentChange:
+        """This change and the one before it, as one."""
+        return self if earlier is None else AssignmentChange(self.owned, self.removed | earlier.removed)
