@@ -4,15 +4,20 @@
 SUPPORTED := 3.13 3.12 3.11
 PYTHON ?= $(shell .ci/find-python $(SUPPORTED))
 VENV := .venv
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
-.PHONY: demo test unit test-versions test-newest lint format bench memory kafka flink requirements clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit test-versions test-newest lint format docs reference bench memory kafka flink requirements clean
 
-demo: $(VENV)/.installed
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## installs, and scores handwritten digits with everything embedded
 	$(BIN)/python -m pipeline --runner=DirectRunner
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev  ## the whole suite; wants Java 17 and Maven (PYTEST_ARGS="-k name" for a part)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
@@ -41,23 +46,31 @@ test-newest:  ## the unit tests with the newest Beam, confluent-kafka and Tensor
 .portable: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-dev
+format: $(VENV)/.installed-dev  ## lets ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev
+docs: $(DOCS)/.installed  ## builds the documentation into build/site, and checks its links
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	$(DOCS)/bin/python docs/tools/self_contained.py build/site
+	@echo "built: $(CURDIR)/build/site/index.html"
+
+reference: $(VENV)/.installed-dev  ## writes the parts of docs/reference that are made from the code
+	$(BIN)/python -m docs.tools.reference
+
+bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for a short run)
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-memory: $(VENV)/.installed-dev
+memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles
 	$(BIN)/python -m bench.memory
 
-kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with
-	$(BIN)/python -m tests.kafka_broker
+kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with (KAFKA_ARGS="--port=9092")
+	$(BIN)/python -m tests.kafka_broker $(KAFKA_ARGS)
 
 flink: $(VENV)/.installed-dev  ## a real Flink cluster to play with
 	$(BIN)/python -m tests.flink_cluster
@@ -65,11 +78,11 @@ flink: $(VENV)/.installed-dev  ## a real Flink cluster to play with
 UPGRADE ?= --upgrade
 
 requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
-	for name in requirements requirements-dev requirements-service; do \
+	for name in requirements requirements-dev requirements-service requirements-docs; do \
 	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
 	done
-	$(BIN)/python .ci/pin_extras.py requirements.txt requirements-dev.txt requirements-service.txt
+	$(BIN)/python .ci/pin_extras.py requirements.txt requirements-dev.txt requirements-service.txt requirements-docs.txt
 
 $(VENV)/.uv:
 	@echo "making $(VENV) …"
@@ -90,5 +103,11 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(UV) install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-clean:
+$(DOCS)/.installed: requirements-docs.txt $(VENV)/.uv
+	@echo "making $(DOCS) …"
+	$(PYTHON) -m venv --without-pip $(DOCS)
+	$(UV) install --quiet --python $(DOCS)/bin/python --require-hashes -r requirements-docs.txt
+	@touch $@
+
+clean:  ## removes what was installed, built or cached
 	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -27,7 +27,8 @@ def test_the_demo_runs_on_prism() -> None:
 def test_a_stream_outlasts_the_time_out_that_would_end_it(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Beam bounds the stream of a job's states by --job_server_timeout, 300 s by default; ours does not end in practice.
 
-    A run of 403 s was made by hand (README); here the same bound, set to 5 s, ends one job, and the other goes on.
+    A run of 403 s was made by hand (docs/how-to/prism.md); here the same bound, set to 5 s, ends one job, and the other goes
+    on.
     """
     job = new_job(stub.uri(), partitions=2)
     bounded = job.start(PRISM, "--job_server_timeout=5", "--duration_s=30")

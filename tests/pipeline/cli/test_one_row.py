@@ -14,7 +14,7 @@ from pipeline.cli.config import BY_NAME, FLAGS, Config
 from pipeline.cli.flag import Refusal, Where, flag, flags_of
 from pipeline.cli.kinds.base import Named, Switch
 from pipeline.cli.kinds.plain import choice
-from pipeline.cli.readme import reference, table
+from pipeline.cli.reference import reference, table
 from pipeline.runners.dataflow.flex_template import metadata
 from tests.pipeline.cli.parsing import OWN
 from transforms.errors import ConfigError

@@ -1,7 +1,6 @@
-"""The reference of the flags, in Markdown, made of the table: ``python -m pipeline.cli.readme``.
+"""The reference of the flags (``docs/reference/flags.md``), in Markdown, made of the flags: ``make reference`` writes it.
 
-``table`` is one table of all flags; ``reference`` has a heading and a table for each section, and says where a flag does not
-fit. Tests compare the documents with them.
+``reference`` has a heading and a table for each section, and says where a flag does not fit. A test compares the two.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ HEAD = "| flag | default | meaning |\n|---|---|---|\n"
 
 def table(flags: Sequence[Flag] = FLAGS) -> str:
     """Returns one table of all flags."""
-    return HEAD + "".join(
-        f"| `--{flag.name}`{_values(flag)} | {_default(flag)} | {_escape(flag.text)} |\n" for flag in flags
-    )
+    return HEAD + "".join(f"| `--{flag.name}`{_values(flag)} | {_default(flag)} | {_text(flag.text)} |\n" for flag in flags)
 
 
 def reference(flags: Sequence[Flag] = FLAGS, level: int = 2) -> str:
@@ -51,9 +48,10 @@ def _refusals(flag: Flag) -> str:
     )
 
 
+def _text(text: str) -> str:
+    """Words between angle brackets would be taken for HTML."""
+    return _escape(text).replace("<", "&lt;")
+
+
 def _escape(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    print(table(), end="")

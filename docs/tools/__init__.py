@@ -1,0 +1,1 @@
+"""What builds and checks the documentation; no page of it."""

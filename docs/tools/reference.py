@@ -1,0 +1,90 @@
+"""The parts of the pages that are made from the code: ``make reference`` writes them.
+
+A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. A test compares what is there with what the code
+says.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pipeline.cli.reference import reference
+from pipeline.process.stats import Totals, WorkerStats
+from pipeline.reporting import metrics
+from tests.test_imports import LAYERS
+from transforms import errors
+from transforms.reference import dead_letter_table, headers_table
+from transforms.clients import registry
+
+PAGES = Path(__file__).resolve().parents[1]
+PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w ]+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL)
+
+
+def flags() -> str:
+    """Every flag, its default and its meaning, by section; and where it is refused."""
+    return reference()
+
+
+def schemes() -> str:
+    """Every scheme of a model URI, what it needs, and the module that implements it."""
+    ours = {scheme: entry for scheme, entry in registry.schemes().items() if str(entry.client).startswith("transforms.")}
+    rows = [f"| `{scheme}://` | `pip install '{entry.install}'` | `{entry.client}` |\n" for scheme, entry in ours.items()]
+    return "| scheme | what it needs | module |\n|---|---|---|\n" + "".join(rows)
+
+
+def metric_names() -> str:
+    """Every metric, its kind, its labels and its help."""
+    rows = []
+    text = metrics.render(Totals(WorkerStats().rows))
+    for name, help_text in re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE):
+        kind = re.search(rf"^# TYPE {name} (\w+)$", text, re.MULTILINE)
+        assert kind is not None
+        rows.append(f"| `{name}` | {kind[1]} | {help_text} |\n")
+    return "| metric | kind | meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def error_tree() -> str:
+    """The tree of exceptions, as the docstring of ``transforms.errors`` draws it."""
+    tree = re.search(r"^ *ScoringError\n.+?\n(?=\n)", errors.__doc__ or "", re.MULTILINE | re.DOTALL)
+    assert tree is not None
+    return f"```text\n{textwrap.dedent(tree[0])}```\n"
+
+
+def layers() -> str:
+    """The table of ``tests/test_imports.py``, from the top down."""
+    return "```text\n" + "".join(f"{'  '.join(row)}\n" for row in reversed(LAYERS)) + "```\n"
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "flags": flags,
+    "schemes": schemes,
+    "headers": headers_table,
+    "dead letters": dead_letter_table,
+    "metrics": metric_names,
+    "errors": error_tree,
+    "layers": layers,
+}
+
+
+def renewed(page: str) -> str:
+    """The text of a page with its generated parts made anew; parts that are still written by hand stay."""
+
+    def replace(match: re.Match[str]) -> str:
+        make = PARTS.get(match["name"], lambda: match["text"])
+        return match["begin"] + make() + match["end"]
+
+    return PART.sub(replace, page)
+
+
+def main() -> None:
+    """Writes the parts into the pages."""
+    for path in sorted(PAGES.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(renewed(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

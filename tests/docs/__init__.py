@@ -1,0 +1,1 @@
+"""The documents: their links, their generated parts, and their commands, which are run."""

@@ -1,0 +1,65 @@
+"""What the pages have from the code is what the code says now."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.tools import self_contained
+from docs.tools.reference import PART, PARTS, renewed
+from pipeline.cli.reference import reference
+from tests.docs.pages import PAGES, ROOT
+
+WITH_PARTS = [page for page in PAGES if PART.search((ROOT / page).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", WITH_PARTS)
+def test_the_generated_parts_are_current(page: str) -> None:
+    """Else: make reference."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert text == renewed(text)
+
+
+def test_every_part_stands_in_one_page() -> None:
+    names = [match["name"] for page in WITH_PARTS for match in PART.finditer((ROOT / page).read_text(encoding="utf-8"))]
+    assert len(names) == len(set(names))
+    assert set(PARTS) <= set(names)
+
+
+def test_a_part_that_is_stale_is_made_anew() -> None:
+    stale = "before\n<!-- generated: flags -->\nstale\n<!-- end -->\nafter"
+    assert renewed(stale) == f"before\n<!-- generated: flags -->\n{reference()}<!-- end -->\nafter"
+
+
+def test_the_tree_of_the_architecture_names_every_folder_of_the_code() -> None:
+    """Folders of protocols and engines are named by themselves, deeper ones are their own matter."""
+    tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for top in ("pipeline", "transforms"):
+        for init in (ROOT / top).rglob("__init__.py"):
+            folder = init.parent
+            if len(folder.relative_to(ROOT).parts) <= 3 and "testing" not in folder.parts[:-1]:
+                assert re.search(rf"(^|[ /]){folder.name}/", tree, re.MULTILINE), folder
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """Paths in backticks that begin with a folder of the repository; ``…`` and placeholders are nobody's path."""
+    named = re.compile(r"`((?:pipeline|transforms|tests|bench|examples|deploy|docs)/[\w./-]+?)(?:::\w+)?`")
+    for page in PAGES:
+        if page != "CHANGELOG.md":  # it tells of files as they were
+            for path in named.findall((ROOT / page).read_text(encoding="utf-8")):
+                assert (ROOT / path).exists(), f"{page} names {path}"
+
+
+def test_a_page_that_loads_something_from_elsewhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<a href="https://a.b/"></a><link rel="canonical" href="https://a.b/">')
+    assert self_contained.main(tmp_path) == 0
+    (tmp_path / "index.html").write_text('<script src="https://a.b/c.js"></script><img src="//a.b/d.png">')
+    (tmp_path / "style.css").write_text("@import 'https://a.b/e.css'; p {background: url(data:x)}")
+    assert self_contained.outside(tmp_path) == [
+        "index.html loads https://a.b/c.js",
+        "index.html loads //a.b/d.png",
+        "style.css loads https://a.b/e.css",
+    ]
+    assert self_contained.main(tmp_path) == 1
