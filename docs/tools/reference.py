@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.cli.reference import reference
-from pipeline.process.stats import Totals, WorkerStats
-from pipeline.reporting import metrics
+from pipeline.process.stats import WorkerStats
+from pipeline.reporting.collector import registry_of
 from tests.test_imports import LAYERS
 from transforms import errors
 from transforms.reference import dead_letter_table, headers_table
@@ -36,13 +36,11 @@ def schemes() -> str:
 
 
 def metric_names() -> str:
-    """Every metric, its kind, its labels and its help."""
-    rows = []
-    text = metrics.render(Totals(WorkerStats().rows))
-    for name, help_text in re.findall(r"^# HELP (\w+) (.*)$", text, re.MULTILINE):
-        kind = re.search(rf"^# TYPE {name} (\w+)$", text, re.MULTILINE)
-        assert kind is not None
-        rows.append(f"| `{name}` | {kind[1]} | {help_text} |\n")
+    """Every metric, its kind and its help."""
+    rows = [
+        f"| `{metric.name}{'_total' if metric.type == 'counter' else ''}` | {metric.type} | {metric.documentation} |\n"
+        for metric in registry_of(WorkerStats().rows).collect()
+    ]
     return "| metric | kind | meaning |\n|---|---|---|\n" + "".join(rows)
 
 
