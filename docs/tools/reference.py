@@ -16,8 +16,8 @@ from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
 from tests.test_imports import LAYERS
 from transforms import errors
-from transforms.reference import dead_letter_table, headers_table
 from transforms.clients import registry
+from transforms.reference import dead_letter_table, headers_table
 
 PAGES = Path(__file__).resolve().parents[1]
 PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w ]+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL)
