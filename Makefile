@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit test-versions test-newest lint format docs reference bench memory kafka flink requirements clean
+.PHONY: help demo test unit coverage test-versions test-newest lint format docs reference bench memory kafka flink requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,13 +18,17 @@ demo: $(VENV)/.installed  ## installs, and scores handwritten digits with everyt
 	$(BIN)/python -m pipeline --runner=DirectRunner
 
 test: $(VENV)/.installed-dev  ## the whole suite; wants Java 17 and Maven (PYTEST_ARGS="-k name" for a part)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m tests.suite $(SUITE_ARGS) $(PYTEST_ARGS)
 
 unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
-	$(BIN)/python -m pytest --ignore=tests/integration --ignore=tests/test_kafka_broker.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope $(PYTEST_ARGS)
+
+coverage: $(VENV)/.installed-dev  ## of the unit tests; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope \
+	  --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 # What depends on Python or Beam: all but the real servers (in environments of their own), the images and the real broker.
-PORTABLE := --ignore=tests/integration --ignore=tests/servers --ignore=tests/deploy --ignore=tests/test_kafka_broker.py
+PORTABLE := --part=unit
 PYTHONS ?= $(SUPPORTED)
 
 test-versions:  ## the unit tests on each Python that is here, in environments of their own (PYTHONS="3.13 3.11")
@@ -110,4 +114,4 @@ $(DOCS)/.installed: requirements-docs.txt $(VENV)/.uv
 	@touch $@
 
 clean:  ## removes what was installed, built or cached
-	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

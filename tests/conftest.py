@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kafka_broker import KafkaBroker
+from tests.kafka_broker import TO_BE_KILLED, KafkaBroker
 from transforms.kafka.stop import reset_drain
 
 # How long an example takes says something of the machine, not of the code: what must be fast has a test of its own.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+
+
+SYSTEM = [Path("tests", name) for name in ("deploy", "integration", "servers", "test_kafka_broker.py")]
+"""Where the tests are that start real brokers, engines and servers: ``--part=system``. All others are ``--part=unit``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", choices=("unit", "system"), help="only the tests of this part of the suite")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spares reading the files of the other part."""
+    part, path = config.getoption("part"), collection_path.relative_to(config.rootpath)
+    if part is None or any(path in system.parents for system in SYSTEM):
+        return None
+    return True if _is_system(path) != (part == "system") else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of the other part that were named on the command line, which are read all the same."""
+    part = config.getoption("part")
+    if part is not None:
+        other = [item for item in items if _is_system(item.path.relative_to(config.rootpath)) != (part == "system")]
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item not in other]
+
+
+def _is_system(path: Path) -> bool:
+    return any(path == system or system in path.parents for system in SYSTEM)
 
 
 @pytest.fixture
@@ -41,5 +71,5 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def own_kafka() -> Iterator[KafkaBroker]:
     """A broker that a test may stop, kill and start again, and that has a SASL listener; leave it running."""
-    with KafkaBroker() as broker:
+    with KafkaBroker(properties=TO_BE_KILLED) as broker:
         yield broker

@@ -33,7 +33,7 @@ from tests.processes import alive
 FLINK, BEAM = "1.19", "2.62.0"
 JARS = ROOT / ".cache" / f"flink-{FLINK}-beam-{BEAM}"
 POM = Path(__file__).with_name("flink_pom.xml")
-START_S = 60.0
+START_S = 300.0
 LOG_TAIL_LINES = 30
 
 POOL_HOST = "worker-pool"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import repeat
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
@@ -18,13 +18,14 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSp
 from transforms.kafka.vendor import is_transient
 from transforms.types import Headers, KafkaRecord
 
+T = TypeVar("T")
 Source = tuple[str, int, int]
 """Topic, partition and offset of an input record."""
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 
 SOURCE_HEADER = "inference.source"
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 REPORTED = ("missing", "duplicated", "unexpected", "out_of_order")
 SHOWN = 5  # of each kind, in messages
 
@@ -121,7 +122,8 @@ def produce(
 
 def partition_count(bootstrap: str, topic: str) -> int:
     """How many partitions a topic has; 0 if there is no such topic."""
-    return len(AdminClient(_client(bootstrap)).list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions)
+    admin = AdminClient(_client(bootstrap))
+    return len(_answered(lambda: admin.list_topics(topic, timeout=TIMEOUT_S)).topics[topic].partitions)
 
 
 def end_offsets(bootstrap: str, topic: str, isolation: Isolation = "read_committed") -> dict[int, int]:
@@ -129,18 +131,27 @@ def end_offsets(bootstrap: str, topic: str, isolation: Isolation = "read_committ
     level = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
     admin = AdminClient(_client(bootstrap))
     places = [TopicPartition(topic, partition) for partition in range(partition_count(bootstrap, topic))]
+
+    def ask() -> dict[int, int]:
+        futures = admin.list_offsets({place: OffsetSpec.latest() for place in places}, isolation_level=level)
+        return {place.partition: future.result(TIMEOUT_S).offset for place, future in futures.items()}
+
+    return _answered(ask)
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    """What a broker answers; one that has just come back, or is slow to find itself on a busy machine, is asked again."""
     stop_at = time.monotonic() + TIMEOUT_S
     while True:
-        futures = admin.list_offsets({place: OffsetSpec.latest() for place in places}, isolation_level=level)
         try:
-            return {place.partition: future.result(TIMEOUT_S).offset for place, future in futures.items()}
-        except KafkaException as error:  # of a broker that has just come back, say
+            return ask()
+        except KafkaException as error:
             if not is_transient(error.args[0]) or time.monotonic() > stop_at:
                 raise
         time.sleep(0.1)
 
 
-def wait_for_open_transactions(bootstrap: str, topic: str, timeout_s: float = 30) -> None:
+def wait_for_open_transactions(bootstrap: str, topic: str, timeout_s: float = TIMEOUT_S) -> None:
     """Waits until no transaction is open: the broker ends one that a killed process left behind only after its time-out.
 
     Raises:
@@ -158,7 +169,7 @@ def read_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed"
 
     Raises:
         KafkaException: The topic can't be read.
-        TimeoutError: Nothing came for 30 s, although the end was not reached.
+        TimeoutError: Nothing came for two minutes, although the end was not reached.
     """
     ends = end_offsets(bootstrap, topic, isolation)
     consumer = Consumer(
@@ -198,7 +209,8 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     consumer = Consumer(_client(bootstrap) | {"group.id": group, "isolation.level": "read_committed"})
     try:
         places = [TopicPartition(topic, partition) for partition in range(partition_count(bootstrap, topic))]
-        return {place.partition: place.offset for place in consumer.committed(places, TIMEOUT_S) if place.offset >= 0}
+        found = _answered(lambda: consumer.committed(places, TIMEOUT_S))
+        return {place.partition: place.offset for place in found if place.offset >= 0}
     finally:
         consumer.close()
 

@@ -9,6 +9,7 @@ ends with this process. It listens on all addresses of the machine; it has no op
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import platform
 import shutil
@@ -80,14 +81,24 @@ def find_prism(
     if binary.is_file() and os.access(binary, os.X_OK):
         return binary
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together get it once
+        return binary if binary.is_file() else _get_prism(folder, say, download, build)
+
+
+def _get_prism(
+    folder: Path,
+    say: Callable[[str], None],
+    download: Callable[[str, Path], Path] | None,
+    build: Callable[[str, Path], Path] | None,
+) -> Path:
     say(f"getting Prism {VERSION}, Beam's local runner, once, into {folder}")
     try:
         found = (download or _download)(VERSION, folder)
     except (OSError, RuntimeError, ValueError) as error:
         problem = f"{type(error).__name__}: {error}"
     else:
-        found.rename(binary)
-        return binary
+        return found.rename(folder / "prism")
     if shutil.which("go") is None and build is None:
         raise ContractError(_cures(f"Beam's release can't be downloaded ({problem}), and there is no Go to build it with"))
     say(f"Beam's release can't be downloaded; building it by go install {PACKAGE}@{VERSION} (a minute or three)")

@@ -61,6 +61,6 @@ class Served:
 def model_server(models: Mapping[str, Path | str] | None = None, **options: Any) -> Iterator[Served]:
     """Runs the embedded model server; arguments as ``EmbeddedModelServer``."""
     with EmbeddedModelServer(models, **options) as server:
-        grpc_port, rest_port = server.wait_ready(60)
+        grpc_port, rest_port = server.wait_ready(300)
         assert server.pid is not None
         yield Served(grpc_port, rest_port, server.pid)

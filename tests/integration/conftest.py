@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
+from pipeline.runners.prism import find_prism
 from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
 from tests.integration.process import Job, job_factory
+from transforms.kafka.beam.expansion.service import classpath
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 NewJob = Callable[..., Job]
@@ -26,6 +29,18 @@ def stub() -> Iterator[TfServingGrpcStub]:
     """A model server that answers y = 0.5 * x + 2, and fails on demand."""
     with TfServingGrpcStub() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def prism() -> Path:
+    """Prism's binary, which may have to be built first."""
+    return find_prism(print)
+
+
+@pytest.fixture(scope="session")
+def java_jars() -> list[Path]:
+    """The jars of Beam's Java transforms, which may have to be downloaded first."""
+    return classpath(print)
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,11 @@ from typing import Any
 from uuid import uuid4
 
 from tests import topics
+from transforms.testing.stub_server import StubServer
 from transforms.types import KafkaRecord
 
-START_S = 60.0
-"""How long a process may take until it scores, on a busy machine."""
+START_S = 400.0
+"""How long anything may take that a process is asked to do, on a busy machine: only a fault lasts longer."""
 
 SMALL_BUNDLES = ("--kafka_config=queued.min.messages=300", "--kafka_config=fetch.message.max.bytes=8192")
 """Makes the consumer hold little in advance, so that a backlog is read in bundles of some hundred records."""
@@ -100,6 +101,14 @@ class Scoring:
         """Waits until it has printed ``text`` on either stream."""
         wait_until(lambda: text in self.stdout + self.stderr, f"{text!r}", timeout_s, self)
 
+    def wait_until_it_catches_signals(self) -> None:
+        """Waits until SIGTERM has a handler (by Linux's mask of the caught ones): before, it would end any process."""
+        mask = 1 << (signal.SIGTERM - 1)
+        status = Path(f"/proc/{self.pid}/status")
+        wait_until(
+            lambda: int(status.read_text().partition("SigCgt:")[2].split()[0], 16) & mask > 0, "handler", START_S, self
+        )
+
     def interrupt(self) -> None:
         """Sends SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
@@ -135,6 +144,7 @@ class Job:
         group: The consumer group.
         flags: What every process gets besides.
         started: Every process started.
+        produced: How many numbers ``produce`` has written.
     """
 
     bootstrap: str
@@ -143,6 +153,7 @@ class Job:
     group: str
     flags: tuple[str, ...] = ()
     started: list[Scoring] = dataclasses.field(default_factory=list)
+    produced: int = 0
 
     def start(self, *flags: str, environ: dict[str, str] | None = None) -> Scoring:
         """Starts a process; flags given here win."""
@@ -167,6 +178,7 @@ class Job:
     def produce(self, numbers: Iterable[int], *, topic: str | None = None, partition: int | None = None) -> None:
         """Writes ``{"x": [number]}`` for each number, without a key, to the partitions in turn or to one."""
         numbers = list(numbers)
+        self.produced += len(numbers)
         topic = topic or self.inputs[0]
         count = topics.partition_count(self.bootstrap, topic)
         topics.produce(
@@ -175,6 +187,11 @@ class Job:
             (b'{"x": [%d]}' % number for number in numbers),
             partitions=(index % count if partition is None else partition for index in range(len(numbers))),
         )
+
+    def keep_busy(self, records: int = 5_000) -> None:
+        """Produces as many numbers if fewer are left to be scored: however fast the processes are, they don't run out."""
+        if self.produced - sum(self.committed().values()) < records:
+            self.produce(range(self.produced, self.produced + records))
 
     def predictions(self) -> list[KafkaRecord]:
         """What a ``read_committed`` reader finds in the output topic."""
@@ -207,6 +224,28 @@ class Job:
     def wait_for_progress(self, records: int, process: Scoring, since: int = 0, timeout_s: float = START_S) -> None:
         """Waits until ``end_of_output`` has moved by ``records`` or more since it was ``since``."""
         wait_until(lambda: self.end_of_output() >= since + records, f"{records} more outputs", timeout_s, process)
+
+    def wait_for_held(self, stub: StubServer, process: Scoring, timeout_s: float = START_S) -> None:
+        """Waits until ``stub`` holds a request of ``process``, which comes no further then; see ``Faults.hold_after``."""
+        wait_until(lambda: stub.faults.held > 0, "request that the model server holds", timeout_s, process)
+
+    def written(self) -> int:
+        """As ``end_of_output``, with what is written in a transaction that is still open."""
+        return sum(topics.end_offsets(self.bootstrap, self.output, "read_uncommitted").values())
+
+    def hold_in_a_transaction(self, stub: StubServer, process: Scoring) -> None:
+        """Makes ``stub`` hold the requests of ``process`` when outputs are written whose transaction is open."""
+
+        def caught() -> bool:
+            stub.faults.hold_after(200)  # from a request within some bundle on
+            self.wait_for_held(stub, process)
+            stop_at = time.monotonic() + 1
+            while time.monotonic() < stop_at:
+                if self.written() > self.end_of_output():
+                    return True
+            return False
+
+        wait_until(caught, "outputs in an open transaction", START_S, process)
 
     def wait_for_commit(self, records: int, process: Scoring, timeout_s: float = START_S) -> None:
         """Waits until the group has committed ``records`` of the first input topic."""

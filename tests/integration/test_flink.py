@@ -22,12 +22,15 @@ from tests.processes import alive
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
 
-START_S = 120.0
-"""How long it may take from the submission to the first commit: the job server sends 150 MB of jars, Python loads Beam."""
+START_S = 400.0
+"""How long it may take from the submission to the first commit, on a busy machine: the job server sends 150 MB of jars,
+Python loads Beam."""
 
 RECORDS = 100_000
 PARTITIONS = 4
 CHECKPOINTS = "--checkpointing_interval=2000"
+
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,6 @@ def on_flink(job: Job, cluster: FlinkCluster, parallelism: int = 2) -> Job:
     return job
 
 
-@pytest.mark.timeout(240)
 def test_same_as_locally(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
     """Keys, values, timestamps, headers, partitions and dead letters are those of the DirectRunner, in the same order."""
     local = new_job(stub.uri(), partitions=PARTITIONS, outputs=3)
@@ -81,10 +83,13 @@ def flink_jobs(cluster: FlinkCluster) -> list[str]:
     return [job for job, state in cluster.jobs().items() if state not in ("CANCELED", "FAILED", "FINISHED")]
 
 
-@pytest.mark.timeout(400)
 def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
-    """``kill -9`` of a task manager, then of a Python worker that has taken over all of it, in mid-stream."""
+    """``kill -9`` of a task manager, then of a Python worker that has taken over all of it, in mid-stream.
+
+    The model server answers so many rows and no more, until both have happened: the job can't come to its end before.
+    """
     stub.faults.latency_s = 0.02
+    stub.faults.hold_after(RECORDS - 10_000)
     flags = ("--max_in_flight=6", "--batch_max_size=16", "--kafka_config=linger.ms=0", *SMALL_BUNDLES)
     job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=flags), flink)
     job.produce(range(RECORDS))
@@ -96,20 +101,20 @@ def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) ->
     orphans = victim.workers
     wait_for_open_outputs(job, process)
     victim.jvm.kill()
-    job.wait_for_progress(5000, process, job.end_of_output(), 120)
-    wait_until(lambda: not any(alive(pid) for pid in orphans), "end of the dead task manager's workers", 60)
+    job.wait_for_progress(5000, process, job.end_of_output(), START_S)
+    wait_until(lambda: not any(alive(pid) for pid in orphans), "end of the dead task manager's workers", START_S)
     victim.close()
     flink.task_managers.remove(victim)
 
     flink.add_task_manager()
     wait_for_open_outputs(job, process)
     killed = flink.task_managers[0].kill_worker()
-    job.wait_for_progress(5000, process, job.end_of_output(), 120)
+    job.wait_for_progress(5000, process, job.end_of_output(), START_S)
     assert killed not in flink.task_managers[0].workers
 
-    assert job.end_of_output() < RECORDS * 0.95, "the kills were to hit in mid-stream"
-    stub.faults.latency_s = 0
-    process.done(180)
+    assert sum(job.committed().values()) < RECORDS, "the kills were to hit in mid-stream"
+    stub.faults.clear()
+    process.done(START_S)
     report = job.report()
     assert report.ok, report
     assert report.expected == RECORDS
@@ -125,7 +130,7 @@ def wait_for_open_outputs(job: Job, process: Scoring) -> None:
         written = topics.end_offsets(job.bootstrap, job.output, "read_uncommitted")
         return sum(written.values()) > job.end_of_output()
 
-    wait_until(there, "outputs in an open transaction", 60, process)
+    wait_until(there, "outputs in an open transaction", START_S, process)
 
 
 def right(record: KafkaRecord) -> bool:
@@ -134,19 +139,19 @@ def right(record: KafkaRecord) -> bool:
     return bool(json.loads(record.value or b"") == {"y": [0.5 * (offset * PARTITIONS + partition) + 2]})
 
 
-@pytest.mark.timeout(300)
 def test_cancel_and_rescale(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
     """SIGTERM cancels the job on Flink; it is submitted again with another parallelism and goes on, exactly once."""
     stub.faults.latency_s = 0.05
     job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=("--max_in_flight=4", *SMALL_BUNDLES)), flink, 3)
     job.produce(range(30_000))
+    stub.faults.hold_after(10_000)
     first = job.start()
     job.wait_for_progress(2000, first, timeout_s=START_S)
     first.terminate()
-    assert first.wait(60) == 0, first
+    assert first.wait(START_S) == 0, first
     assert "cancelling the job" in first.stdout
     assert not flink_jobs(flink)
-    stub.faults.latency_s = 0
+    stub.faults.clear()
     second = job.start("--until_end", "--parallelism=2").done(START_S)
     assert job.report().ok, job.report()
     assert second.summary["records"] < 30_000

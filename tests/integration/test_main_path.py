@@ -129,7 +129,7 @@ def test_digits(new_job: NewJob, served: Served, tmp_path: Path) -> None:
         keys = [digit.name.encode() for digit in digits] + [b"broken"] * 3
         topics.produce(job.bootstrap, job.inputs[0], values, keys=keys)
     for process in [job.start("--until_end") for job in (plain, labelled)]:
-        process.done(90)
+        process.done()
     truth = {digit.name.encode(): digit.label for digit in digits}
     for job in (plain, labelled):
         assert job.report().ok, job.report()
@@ -161,7 +161,7 @@ def test_examples_and_merge(new_job: NewJob, served: Served) -> None:
     originals = [b'{"x": [%d],  "id": 12345678901234567890}' % n for n in range(100)]
     topics.produce(merge.bootstrap, merge.inputs[0], [b'{"x": [1], "prediction": 1}', *originals])
     for process in [job.start("--until_end") for job in (regress, classify, merge)]:
-        process.done(90)
+        process.done()
     for job in (regress, classify, merge):
         assert job.report().ok, job.report()
         assert len(job.dead_letters()) == 1

@@ -45,17 +45,27 @@ def value_of(n: int) -> bytes | None:
     return {77: b"[1, 2]", 301: b"[1]", 5: b"{bad"}.get(n, b"[%d, 0, 0, 1]" % n)
 
 
-@pytest.mark.parametrize(
-    ("serve", "version"), [(multi_model_server_uri, b"1.0"), (torchserve_uri, b"1.0"), (kserve_uri, b"")]
-)
-def test_every_record_is_answered_once(
-    new_job: NewJob, serve: Callable[[], contextlib.AbstractContextManager[str]], version: bytes
-) -> None:
+SERVERS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[str]], bytes]] = {
+    "multi_model_server": (multi_model_server_uri, b"1.0"),
+    "torchserve": (torchserve_uri, b"1.0"),
+    "kserve": (kserve_uri, b""),
+}
+"""How to run each, and the version that its answers name."""
+
+
+@pytest.fixture(params=SERVERS)
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[str, bytes]]:
+    serve, version = SERVERS[request.param]
     with serve() as uri:
-        job = new_job(uri, partitions=2, flags=("--retry_deadline_s=2",))
-        keys = [b"%d" % n for n in range(ROWS)]
-        topics.produce(job.bootstrap, job.inputs[0], [value_of(n) for n in range(ROWS)], keys=keys, partitions=[0] * ROWS)
-        summary = job.run("--until_end", timeout_s=120).summary
+        yield uri, version
+
+
+def test_every_record_is_answered_once(new_job: NewJob, served: tuple[str, bytes]) -> None:
+    uri, version = served
+    job = new_job(uri, partitions=2, flags=("--retry_deadline_s=2",))
+    keys = [b"%d" % n for n in range(ROWS)]
+    topics.produce(job.bootstrap, job.inputs[0], [value_of(n) for n in range(ROWS)], keys=keys, partitions=[0] * ROWS)
+    summary = job.run("--until_end").summary
     assert job.report().ok, job.report()
     classes = {**POISON, **WRONG}
     letters = {record.key: dict(record.headers)["inference.error.class"] for record in job.dead_letters()}

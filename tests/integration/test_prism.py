@@ -9,17 +9,14 @@ from tests.integration.process import Scoring
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
-START_S = 400.0
-"""A first run builds or downloads Prism."""
-
-pytestmark = pytest.mark.timeout(1000)
+pytestmark = pytest.mark.usefixtures("prism")
 
 
 def test_the_demo_runs_on_prism() -> None:
     """Everything embedded: its workers are threads of this process, which reach what only this process has."""
     demo = Scoring([PRISM, "--max_records=300"])
     try:
-        assert demo.done(START_S).summary["records"] == 300
+        assert demo.done().summary["records"] == 300
     finally:
         demo.close()
 
@@ -31,12 +28,12 @@ def test_a_stream_outlasts_the_time_out_that_would_end_it(new_job: NewJob, stub:
     on.
     """
     job = new_job(stub.uri(), partitions=2)
-    bounded = job.start(PRISM, "--job_server_timeout=5", "--duration_s=30")
-    assert bounded.wait(START_S) == 1
+    bounded = job.start(PRISM, "--job_server_timeout=5")
+    assert bounded.wait() == 1
     assert "DEADLINE_EXCEEDED" in bounded.stderr
     unbounded = job.start(PRISM)
     job.produce(range(100))
-    job.wait_for_commit(100, unbounded, START_S)
+    job.wait_for_commit(100, unbounded)
     with pytest.raises(AssertionError, match="still running"):
         unbounded.wait(8)
     job.produce(range(100, 200))

@@ -28,7 +28,7 @@ def test_digits(new_job: NewJob, workers: int) -> None:
         values.insert(100 * position + 50, value)
         keys.insert(100 * position + 50, b"broken")
     topics.produce(job.bootstrap, job.inputs[0], values, keys=keys)
-    summary = job.run("--until_end", timeout_s=120).summary
+    summary = job.run("--until_end").summary
     assert job.report().ok, job.report()
     assert summary["dead_letters_by_class"] == {"Rejected": 2, "EmptyValue": 1, "Tombstone": 1}
     assert [record.key for record in job.dead_letters()] == [b"broken"] * 4

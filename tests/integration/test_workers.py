@@ -6,11 +6,9 @@ import os
 import re
 import signal
 
-import pytest
-
 from tests import topics
 from tests.integration.conftest import NewJob
-from tests.integration.process import SMALL_BUNDLES, Scoring, wait_until
+from tests.integration.process import SMALL_BUNDLES, START_S, Scoring, wait_until
 from tests.processes import alive
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
@@ -24,7 +22,6 @@ def worker_pids(process: Scoring) -> list[int]:
     return [int(pid) for pid in found.groups()]
 
 
-@pytest.mark.timeout(240)
 def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """A killed worker comes back; SIGTERM drains all; the next run goes on; --max_records holds for all together."""
     session = "--kafka_config=session.timeout.ms=3000"  # how long a dead member's partitions are kept for it
@@ -32,7 +29,7 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     job.produce(range(RECORDS))
 
     stub.faults.latency_s = 0.1
-    exact = job.run("--max_records=777", timeout_s=90).summary
+    exact = job.run("--max_records=777").summary
     assert (exact["records"], exact["predictions"]) == (777, 777)
     assert len(job.predictions()) == sum(job.committed().values()) == 777
 
@@ -41,37 +38,38 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     job.wait_for_progress(1000, process, since=777)
     # Killed while its requests hang, so surely within a bundle, and not between a commit and its being counted.
     stub.faults.answer_next(None, "hang")
-    stub.faults.wait_for(lambda faults: faults.in_flight >= 4, 30)
+    stub.faults.wait_for(lambda faults: faults.in_flight >= 4, START_S)
     os.kill(pids[0], signal.SIGKILL)
-    process.wait_for_output("was killed by signal 9; started again", 10)
+    process.wait_for_output("was killed by signal 9; started again")
     stub.faults.clear()
-    stub.faults.latency_s = 0.1
+    stub.faults.hold_after(5000)  # it can't come to the end
     job.wait_for_progress(2000, process, since=job.end_of_output())
+    job.wait_for_held(stub, process)
     process.terminate()
-    drained = process.done(30).summary
+    process.wait_for_output("draining")
+    stub.faults.release()
+    drained = process.done().summary
     assert not alive(pids[1]), "the parent's end is everybody's"
     assert drained["records"] == len(job.predictions()) - 777 == sum(job.committed().values()) - 777
     assert drained["records"] < RECORDS - 777
 
-    stub.faults.latency_s = 0
-    rest = job.run("--until_end", timeout_s=90).summary
+    rest = job.run("--until_end").summary
     assert rest["records"] == RECORDS - 777 - drained["records"]
     report = job.report()
     assert report.ok, report
 
 
-@pytest.mark.timeout(120)
 def test_workers_end_with_a_killed_parent(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """``kill -9`` of the parent: the workers drain and end by themselves, and nothing is lost or doubled."""
     stub.faults.latency_s = 0.1
     job = new_job(stub.uri(), partitions=2, flags=("--max_in_flight=2", *SMALL_BUNDLES))
-    job.produce(range(10_000))
+    job.produce(range(40_000))  # for longer than a signal takes to be seen
     process = job.start("--workers=2")
     pids = worker_pids(process)
     job.wait_for_commit(200, process)
     process.kill()
-    wait_until(lambda: not any(map(alive, pids)), "end of the workers", 30)
+    wait_until(lambda: not any(map(alive, pids)), "end of the workers", START_S)
     committed = {(job.inputs[0], partition): range(offset) for partition, offset in job.committed().items()}
     report = topics.check_exactly_once(committed, job.predictions())
     assert report.ok, report
-    assert 200 <= report.expected < 10_000
+    assert 200 <= report.expected < 40_000

@@ -169,12 +169,12 @@ def test_cancelling_at_any_moment_leaks_no_slot(cancels: list[tuple[int, int]], 
             for _ in range(steps):
                 await asyncio.sleep(0)
             tasks[victim].cancel()
-        done, stuck = await asyncio.wait(tasks, timeout=2)
+        done, stuck = await asyncio.wait(tasks, timeout=60)
         assert not stuck, "a slot was lost"
         results = await asyncio.gather(*done, return_exceptions=True)
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results), results
         assert limiter.in_flight == 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             for _ in range(slots + 1):
                 async with limiter:
                     pass

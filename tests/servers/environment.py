@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.kafka_broker import ROOT
 
 FOLDER = Path(os.environ.get("SERVERS_CACHE", ROOT / ".cache" / "servers"))
-TIMEOUT_S = 600
+TIMEOUT_S = 1800
 
 
 class ServerInstallError(RuntimeError):

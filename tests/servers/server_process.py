@@ -87,7 +87,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_until_answered(url: str, log_file: Path, timeout_s: float = 90.0) -> None:
+def wait_until_answered(url: str, log_file: Path, timeout_s: float = 300.0) -> None:
     """Asks ``url`` until it answers with 200.
 
     Raises:
@@ -103,7 +103,7 @@ def wait_until_answered(url: str, log_file: Path, timeout_s: float = 90.0) -> No
         time.sleep(0.1)
 
 
-def post(url: str, log_file: Path, timeout_s: float = 90.0) -> None:
+def post(url: str, log_file: Path, timeout_s: float = 300.0) -> None:
     """Sends a request without a body to a server's management API.
 
     Raises:

@@ -23,14 +23,7 @@ from tests.servers.environment import environment
 from transforms.clients import open_client
 from transforms.clients.wire.tensorflow.example import build_example
 
-PINS = (
-    "tfx-bsl==1.21.0",
-    "apache-beam==2.73.0",
-    "tensorflow==2.21.0",
-    "pyarrow==23.0.1",
-    "numpy==2.4.6",
-    "protobuf==6.33.6",
-)
+PINS = Path(__file__).with_name("tfx_bsl.txt").read_text(encoding="utf-8").split()
 PROGRAM = Path(__file__).with_name("tfx_bsl_answers.py")
 EXAMPLES = [build_example({"x": n / 4}) for n in range(64)]
 

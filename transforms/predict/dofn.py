@@ -57,10 +57,11 @@ class PredictChunks(beam.DoFn):
     Args:
         config: The model and how to ask it.
         guard: Keeps the source alive while a bundle waits.
+        check_s: How often it is asked to.
     """
 
-    def __init__(self, config: PredictConfig, guard: BundleGuard | None = None):
-        self._config = config
+    def __init__(self, config: PredictConfig, guard: BundleGuard | None = None, check_s: float = CHECK_S):
+        self._config, self._check_s = config, check_s
         self._guard: BundleGuard = guard or NoGuard()
         self._requests: Requests | None = None
         self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
@@ -78,7 +79,7 @@ class PredictChunks(beam.DoFn):
         self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
         self._order: collections.deque[PendingChunk] = collections.deque()
         self._void = False
-        self._check_at = time.monotonic() + CHECK_S
+        self._check_at = time.monotonic() + self._check_s
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
         """Sends the batches that are full; yields the chunks that are complete."""
@@ -118,9 +119,9 @@ class PredictChunks(beam.DoFn):
     def _wait(self) -> bool:
         """Waits for some results; returns whether the bundle can still be committed."""
         assert self._requests is not None
-        self._settle(self._requests.take(CHECK_S))
+        self._settle(self._requests.take(self._check_s))
         if time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + CHECK_S
+            self._check_at = time.monotonic() + self._check_s
             if not self._guard.keep_alive():
                 self._requests.cancel()
                 self._void = True

@@ -59,6 +59,7 @@ class Faults:
         batch_sizes: Their rows, in the order of arrival.
         rows_answered: Rows of the successful answers.
         in_flight: Requests under way.
+        held: Those of them that wait for ``release``.
         max_concurrent: The highest ``in_flight``.
         cancelled: Requests that the client cancelled.
         last_headers: Headers or gRPC metadata of the last prediction request, names in lower case.
@@ -74,11 +75,15 @@ class Faults:
         self.batch_sizes: list[int] = []
         self.rows_answered = 0
         self.in_flight = 0
+        self.held = 0
         self.max_concurrent = 0
         self.cancelled = 0
         self.last_headers: tuple[tuple[str, str], ...] = ()
         self._queue: collections.deque[Fault] = collections.deque()
         self._always: Fault | None = None
+        self._hold_at: int | None = None
+        self._hold_next = 0
+        self._holding = 0
         self._changed = threading.Condition()
 
     def fail_next(
@@ -96,6 +101,52 @@ class Faults:
         """Answers the next ``requests`` (``None``: all, until ``clear``) with a fault of that kind."""
         self._add(requests, Fault(kind))
 
+    def hold_after(self, rows: int) -> None:
+        """Answers ``rows`` more rows, or a few more (what is under way then), and holds every request from there on.
+
+        However fast the client is, it comes no further: a test can stop or kill it in the middle of its work, once
+        ``held`` is above 0.
+        """
+        self.release()
+        with self._changed:
+            self._hold_at = self.rows_answered + rows
+
+    def hold_next(self, requests: int) -> None:
+        """Holds the next ``requests``, and answers those that come after them."""
+        with self._changed:
+            self._hold_next += requests
+
+    def release(self) -> None:
+        """Answers what is held, and goes on."""
+        with self._changed:
+            self._hold_at, self._hold_next = None, 0
+            self._holding += 1
+
+    def hold(self) -> int | None:
+        """Whether a request that has arrived has to wait, for the server; ``go_on`` must follow then.
+
+        Returns:
+            What to ask ``holds`` with.
+        """
+        with self._changed:
+            reached = self._hold_at is not None and self.rows_answered >= self._hold_at
+            if not reached and not self._hold_next:
+                return None
+            self._hold_next -= not reached
+            self.held += 1
+            self._changed.notify_all()
+            return self._holding
+
+    def holds(self, holding: int) -> bool:
+        """Whether it has to wait still, for the server."""
+        return self._holding == holding
+
+    def go_on(self) -> None:
+        """Counts the end of the wait, for the server."""
+        with self._changed:
+            self.held -= 1
+            self._changed.notify_all()
+
     def _add(self, requests: int | None, fault: Fault) -> None:
         with self._changed:
             if requests is None:
@@ -104,13 +155,14 @@ class Faults:
                 self._queue.extend([fault] * requests)
 
     def clear(self) -> None:
-        """Everything works again: no faults, no latency, no limits. The counters stay."""
+        """Everything works again: no faults, no latency, no limits, nothing held. The counters stay."""
+        self.release()
         with self._changed:
             self._queue.clear()
             self._always = self.poison = self.max_batch = self.max_concurrent_requests = None
             self.latency_s = 0.0
 
-    def wait_for(self, condition: Callable[[Faults], bool], timeout_s: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[Faults], bool], timeout_s: float = 60.0) -> None:
         """Blocks until a condition on the counters holds; in a coroutine, call it by ``asyncio.to_thread``.
 
         Raises:

@@ -18,6 +18,9 @@ from transforms.testing.stub_model import Function, StubModel
 
 T = TypeVar("T")
 
+HELD_LOOK_S = 0.005
+"""How often a request that is held looks whether it may go on."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tls:
@@ -131,6 +134,8 @@ class StubServer(abc.ABC):
         self.faults.last_headers = tuple((name.lower(), value) for name, value in headers)
         try:
             fault = self.faults.arrived(inputs, rows)
+            if (holding := self.faults.hold()) is not None:
+                await self._held(holding)
             if self.faults.latency_s:
                 await asyncio.sleep(self.faults.latency_s)
             if fault is not None and fault.kind == "hang_up":
@@ -145,3 +150,10 @@ class StubServer(abc.ABC):
         finally:
             self.faults.left(rows_answered, cancelled)
         return outputs, fault
+
+    async def _held(self, holding: int) -> None:
+        try:
+            while self.faults.holds(holding):  # noqa: ASYNC110  # it is released in another thread, which knows no loop
+                await asyncio.sleep(HELD_LOOK_S)
+        finally:
+            self.faults.go_on()

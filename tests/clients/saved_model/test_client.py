@@ -40,14 +40,14 @@ def test_a_new_version_takes_over_and_the_old_one_is_let_go(stub: SavedModelStub
 
 def test_the_old_version_answers_its_requests_to_the_end(stub: SavedModelStub) -> None:
     async def work(client: SavedModelClient) -> None:
-        stub.faults.latency_s = 0.2
+        stub.faults.hold_next(1)
         request = asyncio.create_task(client.predict({"x": ROW}, 1, TIMEOUT_S))
-        await asyncio.to_thread(stub.faults.wait_for, lambda faults: faults.in_flight == 1)
-        stub.faults.latency_s = 0
+        await asyncio.to_thread(stub.faults.wait_for, lambda faults: faults.held == 1)
         stub.model.versions = {2: "AVAILABLE"}
         await poll(stub)
         assert await version_of(client) == "2"
         assert stub.closed == []
+        stub.faults.release()
         assert (await request).version == "1"
         assert stub.closed == [1]
 

@@ -1,0 +1,103 @@
+"""The whole test suite, as ``make test`` runs it.
+
+    python -m tests.suite [--coverage] [PYTEST'S ARGUMENTS]
+
+Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which test is in which):
+
+* ``unit``: tests that share nothing run on several processes, side by side. Meanwhile ``tests/prepare.py`` gets in the
+  background what the others will need, unless only some tests are asked for.
+* ``system``: tests with real brokers, engines and servers, one at a time: they want the machine for themselves.
+
+With ``--coverage`` the unit tests must reach what ``pyproject.toml`` demands of ``pipeline`` and ``transforms``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.kafka_broker import ROOT
+
+LOG = ROOT / ".cache" / "prepare.log"
+MOST_PROCESSES = 4
+SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
+COVERAGE = ("--cov", "--cov-report=")
+GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the suite; returns the exit status."""
+    return both(arguments, part, preparing)
+
+
+def both(
+    arguments: Sequence[str], part: Callable[..., int], preparing: Callable[[], contextlib.AbstractContextManager[None]]
+) -> int:
+    """Runs both parts, the second one also if tests of the first one fail.
+
+    Args:
+        arguments: The command line's.
+        part: Runs one of them; see the function of this name.
+        preparing: What goes on meanwhile if the whole suite is run.
+
+    Returns:
+        The exit status.
+    """
+    given = [argument for argument in arguments if argument != "--coverage"]
+    coverage = COVERAGE if len(given) < len(arguments) else ()
+    with contextlib.nullcontext() if given else preparing():
+        unit = part("unit", *SIDE_BY_SIDE, *coverage, *given)
+        if unit not in (*GOOD, pytest.ExitCode.TESTS_FAILED):
+            return unit  # interrupted, or called wrongly
+        system = part("system", *given)
+    bad = [status for status in (unit, system) if status not in GOOD]
+    return bad[0] if bad else min(unit, system)  # no tests at all only if neither part has one
+
+
+def part(name: str, *arguments: str) -> int:
+    """Runs pytest on one part in a process of its own; returns its exit status."""
+    print(f"\n{name} tests", flush=True)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pytest", f"--part={name}", *arguments]
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    except KeyboardInterrupt:  # pytest got it, too, and has told what it had found
+        return pytest.ExitCode.INTERRUPTED
+    finally:
+        print(f"{name} tests: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """Gets in the background what the system tests need, and ends that with the block."""
+    LOG.parent.mkdir(exist_ok=True)
+    print(f"jars, Prism and servers come in the background ({LOG.relative_to(ROOT)})", flush=True)
+    with LOG.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.prepare"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)  # with uv, Maven or Go under it
+        process.wait()
+        for line in LOG.read_text(errors="replace").splitlines():
+            print(f"  {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""How ``make test`` puts its two parts together, and which test is in which."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.kafka_broker import ROOT
+from tests.suite import COVERAGE, both
+
+OK, FAILED, INTERRUPTED, WRONG, NOTHING = (pytest.ExitCode(number) for number in (0, 1, 2, 4, 5))
+
+
+class Parts:
+    """Remembers what was run, and ends as the test says."""
+
+    def __init__(self, *statuses: pytest.ExitCode):
+        self._statuses = list(statuses)
+        self.ran: list[tuple[str, ...]] = []
+        self.prepared = 0
+
+    def part(self, *arguments: str) -> int:
+        self.ran.append(arguments)
+        return self._statuses.pop(0)
+
+    def preparing(self) -> contextlib.AbstractContextManager[None]:
+        self.prepared += 1
+        return contextlib.nullcontext()
+
+    def run(self, *arguments: str) -> int:
+        return both(arguments, self.part, self.preparing)
+
+
+@pytest.mark.parametrize(
+    ("unit", "system", "expected"),
+    [
+        (OK, OK, OK),
+        (FAILED, OK, FAILED),
+        (OK, FAILED, FAILED),
+        (NOTHING, OK, OK),
+        (OK, NOTHING, OK),
+        (NOTHING, FAILED, FAILED),
+        (NOTHING, NOTHING, NOTHING),
+    ],
+)
+def test_the_suite_fails_if_either_part_does(
+    unit: pytest.ExitCode, system: pytest.ExitCode, expected: pytest.ExitCode
+) -> None:
+    """A part without a test has not failed, unless the other one has none either."""
+    parts = Parts(unit, system)
+    assert parts.run() == expected
+    assert [ran[0] for ran in parts.ran] == ["unit", "system"]
+
+
+@pytest.mark.parametrize("status", [INTERRUPTED, WRONG])
+def test_after_ctrl_c_or_a_wrong_argument_nothing_more_is_run(status: pytest.ExitCode) -> None:
+    parts = Parts(status)
+    assert parts.run() == status
+
+
+def test_arguments_go_to_both_and_for_some_tests_nothing_is_prepared() -> None:
+    whole, some = Parts(OK, OK), Parts(OK, OK)
+    whole.run("--coverage")
+    some.run("-k", "name")
+    assert (whole.prepared, some.prepared) == (1, 0)
+    assert set(COVERAGE) <= set(whole.ran[0])
+    assert whole.ran[1] == ("system",), "coverage is of the unit tests"
+    assert not set(COVERAGE) & set(some.ran[0])
+    assert [ran[-2:] for ran in some.ran] == [("-k", "name")] * 2
+
+
+@pytest.mark.parametrize(("part", "found"), [("unit", "tests/test_facts.py"), ("system", "tests/test_kafka_broker.py")])
+def test_a_part_has_its_tests_and_no_other(part: str, found: str) -> None:
+    """Also where files of both were named."""
+    command = [sys.executable, "-m", "pytest", f"--part={part}", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_facts.py", "tests/test_kafka_broker.py"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = {line.partition("::")[0].partition(":")[0] for line in done.stdout.splitlines() if line.startswith("tests/")}
+    assert files == {found}
