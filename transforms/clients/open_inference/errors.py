@@ -18,8 +18,8 @@ import json
 import re
 from typing import Any
 
-from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status
-from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status, speaks_http1, text_rule
+from transforms.errors import ModelError, ModelFailedError, RejectedError, TransientError, UnavailableError
 
 # What Python's own exceptions quote of a value that a model could not take: record contents, which must not be told on.
 _QUOTED = re.compile(
@@ -29,20 +29,31 @@ _QUOTED = re.compile(
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\).*", re.DOTALL)
 _EXCEPTION = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception))\b", re.MULTILINE)
 
-# Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): it is there, it only has too much to do.
-_OVERLOADED = re.compile(r"(?i)exceeds maximum queue size|request timeout expired")
-_NOT_READY = re.compile(r"(?i)is not ready|not at ready state|has no available versions|model version not ready")
-# About the values of this very request, although the status says "internal": Triton's HTTP front end (http_server.cc),
-# before any model sees it; MLServer's codecs, for text that is not UTF-8, and for a NaN, which it can't answer raw.
-_UNREADABLE = re.compile(
-    r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
-    r"|codec can't decode byte|required argument is not a float"
-)
-
-# Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's
-# text, or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text: it could be anybody's.)
-_MODEL_FAILED = re.compile(
-    r"Failed to process the request\(s\) for model|^(?i:internal server error)$|^\w+(Error|Exception) : "
+# The first that fits counts.
+_REFUSED = "INVALID_ARGUMENT FAILED_PRECONDITION NOT_FOUND UNAVAILABLE 400 404 503"
+_RULES = (
+    speaks_http1("for the REST port use oip+http://"),
+    # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): it only has too much to do.
+    text_rule(_REFUSED, r"(?i)exceeds maximum queue size|request timeout expired", TransientError),
+    text_rule(
+        _REFUSED, r"(?i)is not ready|not at ready state|has no available versions|model version not ready", UnavailableError
+    ),
+    text_rule("FAILED_PRECONDITION", "", RejectedError),  # MLServer's 422
+    # About the values of this very request, although the status says "internal": Triton's HTTP front end (http_server.cc),
+    # before any model sees it; MLServer's codecs, for text that is not UTF-8, and for a NaN, which it can't answer raw.
+    text_rule(
+        "INTERNAL UNKNOWN 500",
+        r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
+        r"|codec can't decode byte|required argument is not a float",
+        RejectedError,
+    ),
+    # Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's
+    # text, or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text: anybody's.)
+    text_rule(
+        "INTERNAL 500",
+        r"Failed to process the request\(s\) for model|^(?i:internal server error)$|^\w+(Error|Exception) : ",
+        ModelFailedError,
+    ),
 )
 
 
@@ -57,35 +68,12 @@ def readable(text: str) -> str:
 
 def from_grpc(where: str, code: str, text: str, retry_after_s: float | None = None) -> ModelError:
     """Returns the error for a gRPC status. See ``from_grpc_code``."""
-    if code == "UNAVAILABLE" and "http1" in text:  # gRPC's own finding, "Trying to connect an http1.x server"
-        return NotServedError(f"{where}: it speaks HTTP/1, not gRPC; for the REST port use oip+http://")
-    text = readable(text)
-    message = f"{where}: {code}: {text}"
-    refused = code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "UNAVAILABLE")
-    if refused and _OVERLOADED.search(text):
-        return TransientError(message, retry_after_s)
-    if refused and _NOT_READY.search(text):
-        return UnavailableError(message, retry_after_s)
-    if code == "FAILED_PRECONDITION" or (code in ("INTERNAL", "UNKNOWN") and _UNREADABLE.search(text)):
-        return RejectedError(message)
-    if code == "INTERNAL" and _MODEL_FAILED.search(text):
-        return ModelFailedError(message, retry_after_s)
-    return from_grpc_code(where, code, text, retry_after_s)
+    return from_grpc_code(where, code, readable(text), retry_after_s, _RULES)
 
 
 def from_http(where: str, status: int, body: bytes, retry_after_s: float | None = None) -> ModelError:
     """Returns the error for an HTTP status other than 200. See ``from_http_status``."""
-    text = readable(error_text(body))
-    message = f"{where}: HTTP {status}: {text}"
-    if status in (400, 404, 503) and _OVERLOADED.search(text):
-        return TransientError(message, retry_after_s)
-    if status in (400, 404, 503) and _NOT_READY.search(text):
-        return UnavailableError(message, retry_after_s)
-    if status == 500 and _UNREADABLE.search(text):
-        return RejectedError(message)
-    if status == 500 and _MODEL_FAILED.search(text):
-        return ModelFailedError(message, retry_after_s)
-    return from_http_status(where, status, text, retry_after_s)
+    return from_http_status(where, status, readable(error_text(body)), retry_after_s, _RULES)
 
 
 def error_text(body: bytes) -> str:

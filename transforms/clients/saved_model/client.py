@@ -27,6 +27,7 @@ from transforms.clients.saved_model.uri import parse as parse_saved_model
 from transforms.clients.tf_runtime.serving_error import ServingError
 from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.status_codes import from_grpc_code
+from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.errors import MalformedAnswerError, RejectedError, TransientError, UnavailableError
 from transforms.types import Answer, ModelMetadata, Signature
 
@@ -97,7 +98,7 @@ class SavedModelClient(ModelClient):
         except TimeoutError:
             raise TransientError(f"{self._where}: DEADLINE_EXCEEDED: no answer in {timeout_s:g} s") from None
         except ServingError as error:
-            raise from_grpc_code(self._where, error.code.name, error.message) from error
+            raise from_grpc_code(self._where, error.code.name, error.message, rules=SERVING_RULES) from error
         except TypeError as error:
             raise RejectedError(f"{self._where}: {error}") from error
         except ValueError as error:

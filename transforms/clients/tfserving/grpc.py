@@ -5,6 +5,7 @@ Source: tensorflow_serving/apis/{prediction_service,model_service}.proto. Tensor
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,10 @@ from transforms.clients.tfserving.uri import ModelAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher, check_results, classification_outputs
-from transforms.clients.wire.status_codes import from_grpc_code
+from transforms.clients.wire.status_codes import from_grpc_code, speaks_http1
 from transforms.clients.wire.tensorflow import signature as signatures
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
+from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.clients.wire.tensorflow.tensors import fill_tensor, read_tensor
 from transforms.errors import (
     MalformedAnswerError,
@@ -27,6 +29,10 @@ from transforms.errors import (
     NotServedError,
 )
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
+
+_RULES = (speaks_http1("for TensorFlow Serving's REST port use http://"), *SERVING_RULES)
+translate = functools.partial(from_grpc_code, rules=_RULES)
+"""Makes an error of a status: ``from_grpc_code`` with the rules of TensorFlow Serving."""
 
 
 def parse(uri: str) -> ModelAddress:
@@ -59,7 +65,7 @@ class TfServingGrpcClient(ModelClient):
     def __init__(self, address: ModelAddress, options: ClientOptions):
         self._address = address
         self._where = str(address)
-        self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc_code)
+        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
         self._matcher = OutputMatcher(self._where)
         self._method = messages.PREDICT
         self._use_signature(None)

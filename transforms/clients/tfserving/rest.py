@@ -28,6 +28,7 @@ from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import clean, from_http_status
 from transforms.clients.wire.tensorflow import signature as signatures
+from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -98,7 +99,7 @@ class TfServingRestClient(ModelClient):
     async def _read_metadata(self, timeout_s: float) -> ModelMetadata:
         status, text, document, retry_after_s = await self._get(f"{self._base}/metadata", timeout_s)
         if status != 200:
-            error = from_http_status(self._where, status, text, retry_after_s)
+            error = from_http_status(self._where, status, text, retry_after_s, SERVING_RULES)
             if isinstance(error, TransientError) or status in (401, 403):
                 raise error
             return await self._without_metadata(error, timeout_s)
@@ -144,7 +145,7 @@ class TfServingRestClient(ModelClient):
         self._version.refresh_soon(timeout_s)
         status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
-            raise from_http_status(self._where, status, _error_text(answer), retry_after_s)
+            raise from_http_status(self._where, status, _error_text(answer), retry_after_s, SERVING_RULES)
         try:
             document = loads(answer)
         except ValueError as error:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.clients.wire.status_codes import clean, from_grpc_code
-from transforms.errors import ModelError, NotServedError, RejectedError
+from transforms.clients.wire.status_codes import clean, from_grpc_code, http_error, speaks_http1
+from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
+from transforms.errors import ModelError, NotServedError, RejectedError, TransientError
 
 # google.rpc.Code by HTTP status, for answers without a status of Google's form: a gateway's, or a private container's.
 _CODES = {
@@ -40,6 +41,7 @@ _PERMISSION = (
 _NOT_DEPLOYED = re.compile(
     r"(?i)not deployed|undeployed|no (deployed|model)|(has|have) (no|not any|0) deployed|traffic.?split"
 )
+_RULES = (speaks_http1("use &transport=rest"), *SERVING_RULES)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
@@ -89,14 +91,12 @@ class Refusal:
         Args:
             where: The endpoint and its address, for the message.
         """
-        if self.code == "UNAVAILABLE" and "http1" in self.text:  # gRPC's own finding, "Trying to connect an http1.x server"
-            return NotServedError(f"{where}: it speaks HTTP/1, not gRPC; use &transport=rest")
         if self.code == "FAILED_PRECONDITION" and self.is_of_content:
             return RejectedError(f"{where}: {self._said()}")
         if self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             return NotServedError(f"{where}: {self._said()}; {_PERMISSION}")
         status = f"HTTP {self.http_status}: " if self.http_status else ""
-        return from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s)
+        return from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s, _RULES)
 
     def _said(self) -> str:
         status = f"HTTP {self.http_status}, " if self.http_status else ""
@@ -126,8 +126,14 @@ def from_body(http_status: int, document: Any, text: str, retry_after_s: float |
 
 
 def _of_status(http_status: int) -> str:
+    """The code by its name where that is known, else one that the table of ``status_codes.py`` gives the same error."""
+    if code := _CODES.get(http_status):
+        return code
+    error = http_error(http_status)
+    if issubclass(error, TransientError):
+        return "INTERNAL" if http_status >= 500 else "ABORTED"
     # A redirect, or a 4xx of another kind, is no answer of this service: wrong address, and nothing to do with the records.
-    return _CODES.get(http_status) or ("INTERNAL" if http_status >= 500 and http_status != 501 else "UNIMPLEMENTED")
+    return "INVALID_ARGUMENT" if issubclass(error, RejectedError) else "UNIMPLEMENTED"
 
 
 def _delay_of(detail: Mapping[str, Any]) -> float | None:

@@ -1,8 +1,14 @@
-"""TensorFlow Serving's failures, by status code and text, to this project's errors: the rules both protocols share."""
+"""Status code to error class, for HTTP and gRPC: the one table of all protocols.
+
+A rule that holds for all of them is a line here: to retry on HTTP 423, ``423: TransientError`` in ``HTTP_ERRORS``. A text by
+which one protocol's servers contradict their code is a ``TextRule`` of that protocol, passed to the two functions.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 
 from transforms.errors import (
     ModelError,
@@ -27,23 +33,6 @@ _QUOTED = (
     ),
 )
 
-# A signature or label which is not there is INVALID_ARGUMENT in some calls (predict_util.cc, classifier.cc,
-# server_core.cc): nothing that leaving records out of the batch would cure.
-_NOT_SERVED = re.compile(
-    r"(?i)serving signature|no signature was found with the name|unrecognized servable version label"
-    r"|expected (classification|regression) signature|expected (classify|regress) signature"
-)
-# basic_batch_scheduler.h: the server is there, it only has too much to do.
-_QUEUE_FULL = re.compile(r"(?i)queue to which this task was submitted is full")
-# "Received message larger than max (…)", "CLIENT: Sent message larger than max": the same message never gets through.
-_TOO_LARGE = re.compile(r"(?i)message larger than max")
-
-# KServe's generic_exception_handler: the name of what the model raised, and its text. The server is there.
-_MODEL_RAISED = re.compile(r"[A-Za-z_]\w* : ")
-
-_TRANSIENT = {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS"}
-_REJECTED = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "ALREADY_EXISTS"}
-
 
 def clean(text: str) -> str:
     """Returns a server's error text as one short printable line, without what it quotes of the request."""
@@ -53,52 +42,126 @@ def clean(text: str) -> str:
     return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
 
 
-def from_grpc_code(where: str, code: str, text: str, retry_after_s: float | None = None) -> ModelError:
-    """Returns the error for a gRPC status.
+GRPC_ERRORS: dict[str, type[ModelError]] = {
+    "UNAVAILABLE": UnavailableError,
+    "RESOURCE_EXHAUSTED": TransientError,
+    "DEADLINE_EXCEEDED": TransientError,
+    "ABORTED": TransientError,
+    "CANCELLED": TransientError,
+    "DATA_LOSS": TransientError,
+    "INTERNAL": TransientError,  # the server's own trouble; errors of a model's graph are INVALID_ARGUMENT
+    "UNKNOWN": TransientError,
+    "INVALID_ARGUMENT": RejectedError,
+    "OUT_OF_RANGE": RejectedError,
+    "ALREADY_EXISTS": RejectedError,
+}
+"""gRPC status code to error; any other is ``NotServedError``, FAILED_PRECONDITION among them."""
 
-    INTERNAL counts as transient: errors of a model's graph come as INVALID_ARGUMENT, INTERNAL from the server's own trouble.
+HTTP_ERRORS: dict[int, type[ModelError]] = {
+    400: RejectedError,
+    408: TransientError,
+    413: RejectedError,
+    422: RejectedError,
+    425: TransientError,
+    429: TransientError,
+    499: TransientError,
+    501: NotServedError,
+    502: UnavailableError,  # a gateway without a backend
+    503: UnavailableError,  # TensorFlow Serving's UNAVAILABLE, or a gateway without a backend
+}
+"""HTTP status to error; of the others, one from 500 up is ``TransientError``, and any other ``NotServedError``."""
+
+
+def http_error(status: int) -> type[ModelError]:
+    """Returns the error class of an HTTP status, by the table alone."""
+    return HTTP_ERRORS.get(status, TransientError if status >= 500 else NotServedError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextRule:
+    """A text by which a server says something else than its status code; it wins over the table.
+
+    Attributes:
+        codes: The gRPC codes and HTTP statuses that it corrects.
+        pattern: What the text holds.
+        error: What the failure is.
+        cure: What is added to the message.
+        message: The whole message instead of the server's text, if that misleads.
+    """
+
+    codes: frozenset[str | int]
+    pattern: re.Pattern[str]
+    error: type[ModelError]
+    cure: str = ""
+    message: str = ""
+
+
+def text_rule(codes: str, pattern: str, error: type[ModelError], cure: str = "", message: str = "") -> TextRule:
+    """Makes a rule of codes in one string, such as ``"INVALID_ARGUMENT 400"``, and the source of its pattern."""
+    parsed = frozenset(int(code) if code.isdecimal() else code for code in codes.split())
+    return TextRule(parsed, re.compile(pattern), error, cure, message)
+
+
+def speaks_http1(cure: str) -> TextRule:
+    """The rule for gRPC's own finding, "Trying to connect an http1.x server": the port is the REST one."""
+    message = f"it speaks HTTP/1, not gRPC; {cure}"
+    return text_rule("UNAVAILABLE", "http1", NotServedError, message=message)
+
+
+COMMON_RULES = (
+    # basic_batch_scheduler.h: the server is there, it only has too much to do.
+    text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", TransientError),
+    # "Received message larger than max (…)", "CLIENT: Sent message larger than max": the same message never gets through.
+    text_rule("RESOURCE_EXHAUSTED", r"(?i)message larger than max", RejectedError, cure="lower --batch_max_size"),
+    # Servers in Python (KServe's generic_exception_handler): the name of what the model raised, and its text.
+    text_rule("500", r"^[A-Za-z_]\w* : ", ModelFailedError),
+)
+"""Rules of every protocol."""
+
+
+def from_grpc_code(
+    where: str, code: str, text: str, retry_after_s: float | None = None, rules: Sequence[TextRule] = ()
+) -> ModelError:
+    """Returns the error for a gRPC status.
 
     Args:
         where: The model and its address, for the message.
         code: The status code's name.
         text: The server's details.
         retry_after_s: How long the server asked to wait, if it did.
+        rules: The protocol's own, which win.
     """
     message = f"{where}: {code}: {clean(text) or 'no details'}"
-    if code == "UNAVAILABLE" and "http1" in text:  # gRPC's own finding, "Trying to connect an http1.x server"
-        return NotServedError(f"{where}: it speaks HTTP/1, not gRPC; for TensorFlow Serving's REST port use http://")
-    if code == "UNAVAILABLE":
-        return (TransientError if _QUEUE_FULL.search(text) else UnavailableError)(message, retry_after_s)
-    if code == "RESOURCE_EXHAUSTED" and _TOO_LARGE.search(text):
-        return RejectedError(f"{message}; lower --batch_max_size")
-    if code in _TRANSIENT:
-        return TransientError(message, retry_after_s)
-    if code in _REJECTED and not _NOT_SERVED.search(text):
-        return RejectedError(message)
-    return NotServedError(message)  # also FAILED_PRECONDITION: how Predict refuses a signature it has not
+    return _error(where, code, text, message, retry_after_s, rules) or _new(
+        GRPC_ERRORS.get(code, NotServedError), message, retry_after_s
+    )
 
 
-def from_http_status(where: str, status: int, text: str, retry_after_s: float | None = None) -> ModelError:
+def from_http_status(
+    where: str, status: int, text: str, retry_after_s: float | None = None, rules: Sequence[TextRule] = ()
+) -> ModelError:
     """Returns the error for an HTTP status other than 200.
-
-    502 and 503 mean that nobody answers behind the address (TensorFlow Serving's UNAVAILABLE, or a gateway without a
-    backend), unless the server says its queue is full.
 
     Args:
         where: The model and its address, for the message.
         status: The HTTP status.
         text: The server's error text, empty if there was none.
         retry_after_s: How long the server asked to wait, if it did.
+        rules: The protocol's own, which win.
     """
     message = f"{where}: HTTP {status}: {clean(text) or 'no error text'}"
-    if status in (502, 503) and not _QUEUE_FULL.search(text):
-        return UnavailableError(message, retry_after_s)
-    if status == 500 and _MODEL_RAISED.match(text):
-        return ModelFailedError(message, retry_after_s)
-    if status == 501:
-        return NotServedError(message)
-    if status in (408, 425, 429, 499) or status >= 500:
-        return TransientError(message, retry_after_s)
-    if status in (400, 413, 422) and not _NOT_SERVED.search(text):
-        return RejectedError(message)
-    return NotServedError(message)
+    return _error(where, status, text, message, retry_after_s, rules) or _new(http_error(status), message, retry_after_s)
+
+
+def _error(
+    where: str, code: str | int, text: str, message: str, retry_after_s: float | None, rules: Sequence[TextRule]
+) -> ModelError | None:
+    for rule in (*rules, *COMMON_RULES):
+        if code in rule.codes and rule.pattern.search(text):
+            said = f"{where}: {rule.message}" if rule.message else f"{message}; {rule.cure}" if rule.cure else message
+            return _new(rule.error, said, retry_after_s)
+    return None
+
+
+def _new(kind: type[ModelError], message: str, retry_after_s: float | None) -> ModelError:
+    return kind(message, retry_after_s) if issubclass(kind, TransientError) else kind(message)

@@ -1,0 +1,85 @@
+"""The table of status codes holds for every protocol: a line in it is all that a new rule takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from transforms.clients.multi_model_server.errors import from_answer
+from transforms.clients.open_inference import errors as open_inference
+from transforms.clients.tfserving import grpc as tfserving_grpc
+from transforms.clients.vertex.errors import Refusal, from_body
+from transforms.clients.wire.http import HttpResponse
+from transforms.clients.wire.status_codes import GRPC_ERRORS, HTTP_ERRORS, from_grpc_code, from_http_status, http_error
+from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
+from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
+
+WHERE = "model m at h:1"
+
+
+@pytest.mark.parametrize("status", [*range(300, 600), 999])
+def test_every_protocol_over_http_follows_the_table(status: int) -> None:
+    """With an answer that says nothing but its status; so ``423: TransientError`` in the table is a retry for all."""
+    errors: list[ModelError] = [
+        from_http_status(WHERE, status, ""),
+        from_http_status(WHERE, status, "", None, SERVING_RULES),
+        open_inference.from_http(WHERE, status, b""),
+        from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
+        from_body(status, None, "", None).error(WHERE),
+    ]
+    assert {type(error) for error in errors} == {http_error(status)}
+
+
+@pytest.mark.parametrize("code", [*GRPC_ERRORS, "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"])
+def test_every_protocol_over_grpc_follows_the_table(code: str) -> None:
+    """FAILED_PRECONDITION is left out: TensorFlow Serving lacks the signature, the others refuse the content by it."""
+    errors = [
+        from_grpc_code(WHERE, code, "because"),
+        tfserving_grpc.translate(WHERE, code, "because"),
+        open_inference.from_grpc(WHERE, code, "because"),
+        Refusal(code, "because").error(WHERE),
+    ]
+    assert {type(error) for error in errors} == {GRPC_ERRORS.get(code, NotServedError)}
+    assert all("because" in str(error) for error in errors)
+
+
+def test_what_is_in_no_table() -> None:
+    assert 423 not in HTTP_ERRORS
+    assert http_error(423) is NotServedError
+    assert http_error(507) is TransientError
+    assert type(from_grpc_code(WHERE, "FAILED_PRECONDITION", "")) is NotServedError
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "error"),
+    [
+        (503, "The batch scheduling queue to which this task was submitted is full", TransientError),
+        (503, "down", UnavailableError),
+        (500, "KeyError : 'x'", ModelFailedError),
+        (500, "out of memory", TransientError),
+        (400, 'Serving signature name: "s" not found', RejectedError),
+    ],
+)
+def test_texts_that_every_server_may_say(status: int, text: str, error: type[ModelError]) -> None:
+    assert type(from_http_status(WHERE, status, text)) is error
+
+
+def test_a_text_of_tensorflow_serving_counts_where_it_is_reached() -> None:
+    text = 'Serving signature name: "s" not found in signature def'
+    assert type(from_http_status(WHERE, 400, text, None, SERVING_RULES)) is NotServedError
+    assert type(from_grpc_code(WHERE, "INVALID_ARGUMENT", text, None, SERVING_RULES)) is NotServedError
+    assert type(Refusal("INVALID_ARGUMENT", text).error(WHERE)) is NotServedError  # the container may be one
+
+
+def test_how_long_to_wait_travels_with_what_is_tried_again() -> None:
+    for error in (from_http_status(WHERE, 429, "", 7.0), from_grpc_code(WHERE, "UNAVAILABLE", "", 7.0)):
+        assert isinstance(error, TransientError)
+        assert error.retry_after_s == 7.0
+
+
+def test_a_cure_is_added_and_a_misleading_text_replaced() -> None:
+    too_large = from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "Received message larger than max (5 vs. 4)")
+    assert type(too_large) is RejectedError
+    assert str(too_large).endswith("(5 vs. 4); lower --batch_max_size")
+    http1 = tfserving_grpc.translate(WHERE, "UNAVAILABLE", "Trying to connect an http1.x server")
+    assert type(http1) is NotServedError
+    assert str(http1) == f"{WHERE}: it speaks HTTP/1, not gRPC; for TensorFlow Serving's REST port use http://"
