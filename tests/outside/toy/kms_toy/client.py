@@ -14,7 +14,7 @@ from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import dumps, loads
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import check_outputs
+from transforms.clients.wire.outputs import OutputMatcher
 from transforms.clients.wire.status_codes import from_http_status
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
@@ -41,7 +41,7 @@ class ToyClient(ModelClient):
     def __init__(self, url: yarl.URL, options: ClientOptions):
         self._url, self._where = url, f"model {url.name} at {url.authority}"
         self._http = HttpConnection(self._where, url.scheme == "https", options)
-        self._signature: Signature | None = None
+        self._outputs = OutputMatcher(self._where)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """Reads version and signature."""
@@ -49,8 +49,9 @@ class ToyClient(ModelClient):
             served = await self._ask("GET", None, timeout_s)
         try:
             inputs, outputs = ({name: _spec(spec) for name, spec in served[side].items()} for side in ("inputs", "outputs"))
-            self._signature = Signature(served["signature"], METHOD_PREDICT, inputs, outputs)
-            return ModelMetadata(self._url.name, served["version"], self._signature)
+            signature = Signature(served["signature"], METHOD_PREDICT, inputs, outputs)
+            self._outputs.signature = signature
+            return ModelMetadata(self._url.name, served["version"], signature)
         except (AttributeError, KeyError, TypeError) as error:
             raise NotServedError(f"{self._where}: its description can't be read; is it a toy server?") from error
 
@@ -62,12 +63,11 @@ class ToyClient(ModelClient):
             raise RejectedError(f"{self._where}: the request has no JSON form: {error}") from error
         answer = await self._ask("POST", body, timeout_s)
         try:
-            outputs = read_outputs(answer, self._signature)
+            outputs = read_outputs(answer, self._outputs.signature)
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        checked = check_outputs(outputs, rows, self._signature, scalar_inputs, self._where)
-        return Answer(checked, str(answer.get("version", "")))
+        return self._outputs.match(outputs, rows, scalar_inputs=scalar_inputs).answer(str(answer.get("version", "")))
 
     async def _ask(self, method: str, body: bytes | None, timeout_s: float) -> Any:
         """Connection errors are translated by ``HttpConnection``, statuses by the table in ``status_codes.py``."""
