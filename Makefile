@@ -55,6 +55,9 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+mutants: $(VENV)/.installed-dev  ## known mutations of the code, which the tests must notice
+	$(BIN)/python -m tests.mutants $(MUTANTS)
+
 format: $(VENV)/.installed-dev  ## lets ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

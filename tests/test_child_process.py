@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.processes import alive
 from transforms.child_process import child_server, free_port
 from transforms.errors import ContractError
 
@@ -24,3 +29,28 @@ def test_what_ends_at_once_shows_its_last_words() -> None:
         child_server(command, free_port(), "the server"),
     ):
         pass
+
+
+PARENT = """
+import sys, time
+from transforms.child_process import child_server, free_port
+port = free_port()
+serve = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept(); s.accept()"
+with child_server([sys.executable, "-S", "-c", serve], port, "the server") as server:
+    print(server.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_it_ends_when_its_parent_is_killed() -> None:
+    """By kill -9, too, after which the parent can do nothing any more."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        assert alive(server)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(30)
+    deadline = time.monotonic() + 60
+    while alive(server) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(server)

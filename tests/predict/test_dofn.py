@@ -18,7 +18,7 @@ from transforms.errors import ScoringError, TransientError, UnavailableError
 from transforms.guard import CHECK_S
 from transforms.observe import Observer, observer, set_observer
 from transforms.predict.dispatch import DispatchOptions
-from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.dofn import AHEAD, PredictChunks, PredictConfig
 from transforms.retry import RetryPolicy
 from transforms.types import Answer, DecodedChunk, Failure, KafkaRecord, PredictedChunk, Segment
 
@@ -131,6 +131,31 @@ def test_what_is_complete_leaves_while_the_bundle_still_reads(drive: Callable[..
     while not found and time.monotonic() < stop_at:
         found = driver.process(EMPTY)[:1]
     assert offsets(found) == [[0, 1]]
+
+
+def test_reading_waits_while_many_batches_are_in_flight(drive: Callable[..., Driver]) -> None:
+    """Else a bundle of any size would be in memory at once; and what is answered meanwhile leaves at once."""
+    go_on = threading.Event()
+
+    async def behave(call: Call) -> Answer:
+        await asyncio.to_thread(go_on.wait, 60)
+        return await doubled(call)
+
+    def release(asked: int) -> bool:
+        go_on.set()
+        return True
+
+    guard = Guard(release)
+    driver = drive(FakeModel(behave), guard)
+    driver.fn.start_bundle()
+    for number in range(AHEAD):
+        assert driver.process(chunk_of(2 * number, 2 * number + 1)) == []
+    assert guard.asked == 0, "not yet"
+    found = driver.process(chunk_of(2 * AHEAD, 2 * AHEAD + 1))
+    assert guard.asked > 0, "it waited"
+    assert found, "before the bundle's end"
+    rest = driver.finish()
+    assert offsets(found + rest) == [[2 * number, 2 * number + 1] for number in range(AHEAD + 1)]
 
 
 def test_requests_are_in_flight_together(drive: Callable[..., Driver]) -> None:

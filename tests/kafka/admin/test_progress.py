@@ -99,3 +99,13 @@ def test_while_kafka_is_away_the_last_answer_stands() -> None:
     assert progress.look() == 5
     clock.now += ENDS_S + 1
     assert progress.left() == 0, "nothing was ever known of the ends"
+
+
+def test_there_is_never_less_than_nothing_left() -> None:
+    """The ends are asked for now and then, the committed offsets at every look: these may be ahead."""
+    kafka, clock = FakeKafka({A: 90, B: 100}), Clock()
+    progress = watch(kafka, clock)
+    assert progress.left() == 10
+    kafka.committed_offsets = {A: 150, B: 95}
+    progress.look()
+    assert progress.left() == 5, "what is committed beyond one end takes nothing from what is left of another"

@@ -269,6 +269,22 @@ def test_while_a_bundle_waits_the_group_is_polled_and_nothing_is_read() -> None:
     assert job.bundle() == [(0, 2), (0, 3), (0, 4)], "reading goes on where it was"
 
 
+def test_a_partition_that_went_while_paused_is_read_when_it_comes_back() -> None:
+    """librdkafka keeps it paused."""
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read()
+    job.now += KEEP_ALIVE_S
+    assert job.session.keep_alive()
+    job.steps = [lambda: job.consumer.revoke({A})]
+    job.now += KEEP_ALIVE_S
+    assert not job.session.keep_alive()
+    job.session.commit()
+    job.steps = [None, lambda: job.consumer.assign({A})]
+    job.bundle()
+    assert job.bundle() == [(0, 0), (0, 1), (0, 2)]
+
+
 def test_a_record_that_strays_in_while_paused_is_read_later() -> None:
     job = Job([True] * 3)
     job.session.begin()

@@ -10,7 +10,7 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
-from tests.kafka.native.memory_job import Job
+from tests.kafka.native.memory_job import A, B, Job
 from tests.kafka.native.memory_kafka import refused
 from tests.kafka.native.test_exactly_once import LateExecutor, LateFuture
 from transforms.errors import FencedError, KafkaError
@@ -145,3 +145,38 @@ def test_changes_of_the_assignment_are_handed_over_once_as_one_value() -> None:
     job.steps = [lambda: job.consumer.assign({a})]
     job.session.reader.consume(1, 0.0)
     assert job.session.reader.take_change() == AssignmentChange(frozenset({a}), frozenset()), "a new generation"
+
+
+def test_a_partition_that_is_lost_during_its_commit_is_not_counted_as_ours() -> None:
+    """What others commit of it meanwhile is not known here."""
+    job = Job([True] * 3, [True] * 3, overlap_from=1, background=(executor := WhenTold()))
+    job.session.begin()
+    job.read()
+    job.write()
+    assert job.session.commit() is CommitResult.BEGUN
+    assert (job.session.position(A), job.session.position(B)) == (3, 3)
+    executor.run()  # it is through, but nobody has looked yet
+    job.steps = [lambda: job.consumer.revoke({A})]
+    job.session.begin()
+    job.session.poll_nothing(0.0)
+    assert (job.session.position(A), job.session.position(B)) == (-1, 3)
+    assert job.session.finish_commit()
+    assert job.session.committed == {B: 3}
+
+
+def test_a_partition_that_is_lost_during_a_commit_that_fails_is_not_sought_back() -> None:
+    """It comes back after others have worked on it; the rollback of the failed commit must not go back before that."""
+    job = Job([True] * 4, [True] * 4, overlap_from=1, background=(executor := WhenTold()))
+    job.session.begin()
+    job.read(most=8)
+    job.write()
+    assert job.session.commit() is CommitResult.BEGUN
+    job.steps = [lambda: job.consumer.revoke({A})]
+    job.session.begin()
+    job.session.poll_nothing(0.0)
+    job.kafka.others_work(A, 3)
+    job.steps = [lambda: job.consumer.assign({A})]
+    job.session.poll_nothing(0.0)
+    executor.run()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
+    assert job.consumer.positions == {A: 3, B: 0}

@@ -1,0 +1,72 @@
+"""Mutations that once survived, or that a guarantee rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutation:
+    """One change of the code that a test must notice.
+
+    Attributes:
+        name: What is broken by it.
+        path: The file.
+        old: Text that occurs once in it.
+        new: What stands there instead.
+        test: The test that must fail, as pytest names it.
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    test: str
+
+
+_CONSUMER = "transforms/kafka/native/consumer.py"
+_BUNDLE = "transforms/kafka/native/bundle.py"
+_SESSION = "transforms/kafka/native/session.py"
+_DOFN = "transforms/predict/dofn.py"
+
+KNOWN = (
+    Mutation(
+        "a partition that comes back stays paused", _CONSUMER, "self._set_fetching(added)", "pass",
+        "tests/kafka/native/test_session.py",
+    ),
+    Mutation(
+        "a lost partition is counted with the commit under way", _BUNDLE, "self.offsets.pop(partition, None)", "pass",
+        "tests/kafka/native/test_states.py",
+    ),
+    Mutation(
+        "a lost partition is sought back", _BUNDLE, "self.bundle.forget(partition)", "pass",
+        "tests/kafka/native/test_states.py",
+    ),
+    Mutation(
+        "a commit that failed for good is passed over", _SESSION,
+        "if self.state is State.COMMITTING:\n            self.finish", "if False:\n            self.finish",
+        "tests/kafka/native/test_states.py",
+    ),
+    Mutation(
+        "a fenced worker is started again", "pipeline/worker.py",
+        "EXIT_FENCED if isinstance(stats.error, FencedError) else ", "",
+        "tests/pipeline/test_worker.py",
+    ),
+    Mutation(
+        "a server outlives its killed parent", "transforms/child_process.py", 'kill -9 "$1"', "true",
+        "tests/test_child_process.py",
+    ),
+    Mutation(
+        "lag below 0", "transforms/kafka/admin/progress.py", "max(0, end - self._position(partition))",
+        "end - self._position(partition)", "tests/kafka/admin/test_progress.py",
+    ),
+    Mutation(
+        "reading does not wait", _DOFN, "while self._requests.in_flight > self._ahead:", "while False:",
+        "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
+    ),
+    Mutation(
+        "what is complete waits for the bundle's end", _DOFN,
+        "                return\n            yield from self._complete()\n\n", "                return\n\n",
+        "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
+    ),
+)  # fmt: skip

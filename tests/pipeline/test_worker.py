@@ -1,0 +1,33 @@
+"""A worker process: what its exit status tells the process that started it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.worker import EXIT_FAILED, EXIT_FENCED
+
+RUN = """
+import sys
+from pipeline import worker
+from transforms import errors
+from transforms.observe import reporting_failures
+
+class Job:
+    # Whatever is asked of it first fails as a session would.
+    def __getattr__(self, name):
+        with reporting_failures():
+            raise getattr(errors, sys.argv[1])("somebody took over")
+
+sys.exit(worker.run(Job(), "DirectRunner", (), worker.Stats()))
+"""
+
+
+@pytest.mark.parametrize(("error", "status"), [("FencedError", EXIT_FENCED), ("KafkaError", EXIT_FAILED)])
+def test_a_fenced_worker_says_so_by_its_status(error: str, status: int) -> None:
+    """It must not be started again, as one that failed is: it would fence whoever has its place now."""
+    done = subprocess.run([sys.executable, "-c", RUN, error], capture_output=True, text=True, timeout=240)
+    assert done.returncode == status, done.stderr
+    assert "error: somebody took over" in done.stderr
