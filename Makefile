@@ -63,7 +63,7 @@ format: $(VENV)/.installed-dev  ## lets ruff mend what it can
 	$(BIN)/ruff format .
 
 docs: $(DOCS)/.installed  ## builds the documentation into build/site, and checks its links
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	$(DOCS)/bin/python docs/tools/self_contained.py build/site
 	@echo "built: $(CURDIR)/build/site/index.html"
 

@@ -130,7 +130,7 @@ class Reader:
         """Saves a file as the page says."""
         (Path(self._folder) / block.title).write_text(self.own(block.text) + "\n", encoding="utf-8")
 
-    def run(self, block: Block, timeout_s: float = 240) -> str:
+    def run(self, block: Block, timeout_s: float = 500) -> str:
         """Runs the commands of a block; the folder and the environment stay for the next one. Returns what is printed."""
         state = self._home / "state"
         script = "\n".join(
@@ -149,7 +149,7 @@ class Reader:
         self._folder = state.read_text(encoding="utf-8").splitlines()[0]
         return done.stdout
 
-    def start(self, block: Block, timeout_s: float = 120) -> str:
+    def start(self, block: Block, timeout_s: float = 300) -> str:
         """Runs the commands of a block in a terminal of their own, until the text of its mark is printed."""
         log = self._home / f"terminal-{len(self._running)}"
         with log.open("w") as output:
@@ -204,7 +204,7 @@ def test_what_differs_from_run_to_run_is_left_out_of_the_comparison() -> None:
         assert_printed(block, "last 7\nfirst 5")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_tutorial(reader: Reader) -> None:
     """From an empty folder to predictions, exactly as printed; only the ports are others."""
     install()
