@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.retry import RetryPolicy
+from transforms.retry import Deadline, Retries, RetryPolicy
 
 
 class Highest(random.Random):
@@ -44,3 +44,50 @@ def test_a_wait_is_never_negative_nor_longer_than_needed(attempts: int, asked: f
     """After any number of attempts: 2 ** 10000 is no float."""
     wait = RetryPolicy().delay_s(attempts, asked, random.Random(seed))
     assert (asked or 0.0) <= wait <= max(5.0, asked or 0.0)
+
+
+class Clock:
+    """Seconds that only a test moves."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_deadline_passes_when_its_seconds_are_over() -> None:
+    clock = Clock()
+    deadline = Deadline(2.0, clock)
+    assert (deadline.passed, deadline.left_s) == (False, 2.0)
+    clock.now += 1.5
+    assert (deadline.passed, deadline.left_s) == (False, 0.5)
+    clock.now += 0.5
+    assert (deadline.passed, deadline.left_s) == (True, 0.0)
+    clock.now += 5
+    assert (deadline.passed, deadline.left_s) == (True, 0.0)
+
+
+def test_a_wait_in_steps_ends_with_what_is_left() -> None:
+    clock, slept = Clock(), []
+    for pause_s in Deadline(0.625, clock).pauses(0.25):
+        slept.append(pause_s)
+        clock.now += pause_s
+    assert slept == [0.25, 0.25, 0.125]
+
+
+def test_a_sleep_that_takes_longer_than_asked_for_is_not_added_up() -> None:
+    clock, slept = Clock(), []
+    for pause_s in Deadline(1.0, clock).pauses(0.25):
+        slept.append(pause_s)
+        clock.now += 0.75
+    assert slept == [0.25, 0.25]
+
+
+def test_retries_are_counted_and_exhausted_at_the_policys_deadline() -> None:
+    clock = Clock()
+    retries = Retries(RetryPolicy(deadline_s=3.0, base_s=0.5), clock, Highest())
+    retries.failed += 1
+    assert (retries.exhausted, retries.delay_s(None), retries.delay_s(9.0)) == (False, 0.5, 9.0)
+    retries.failed += 1
+    clock.now += 3.0
+    assert (retries.exhausted, retries.elapsed_s, retries.delay_s(None)) == (True, 3.0, 1.0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transforms.errors import ContractError
+from transforms.retry import Deadline
 
 START_S = 60.0
 STOP_S = 5.0
@@ -68,8 +69,8 @@ def child_server(command: Sequence[str], port: int, what: str) -> Iterator[subpr
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, what: str, log: Path) -> None:
-    stop_at = time.monotonic() + START_S
-    while time.monotonic() < stop_at:
+    deadline = Deadline(START_S)
+    while not deadline.passed:
         if process.poll() is not None:
             raise ContractError(f"{what} ended (status {process.returncode}):\n{_tail(log)}")
         with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):

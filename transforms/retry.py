@@ -1,6 +1,6 @@
-"""The retry policy: exponential backoff with full jitter, up to a deadline.
+"""Trying again until a deadline: ``Deadline``, the policy (``RetryPolicy``), and one piece of work (``Retries``).
 
-Full jitter (M. Brooker, "Exponential Backoff And Jitter", 2015): before attempt ``n + 1`` wait
+The policy is full jitter (M. Brooker, "Exponential Backoff And Jitter", 2015): before attempt ``n + 1`` wait
 
     uniform(0, min(cap_s, base_s * 2 ** (n - 1)))
 
@@ -12,6 +12,36 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import time
+from collections.abc import Callable, Iterator
+
+
+class Deadline:
+    """A moment after which something is given up.
+
+    Args:
+        seconds: How far off it is.
+        clock: Returns seconds, monotonic.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._at = clock() + seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether the moment has come."""
+        return self._clock() >= self._at
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until then; 0 once it has passed."""
+        return max(0.0, self._at - self._clock())
+
+    def pauses(self, step_s: float) -> Iterator[float]:
+        """Yields the seconds to sleep, at most ``step_s`` each, until the deadline: for waits that look around meanwhile."""
+        while (left_s := self.left_s) > 0:
+            yield min(left_s, step_s)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,3 +62,35 @@ class RetryPolicy:
         """How long to wait after ``attempts`` failed attempts, in seconds."""
         bound = min(self.cap_s, self.base_s * 2.0 ** min(attempts - 1, 30))
         return max(rng.uniform(0, bound), retry_after_s or 0.0)
+
+
+class Retries:
+    """The failed attempts of one piece of work. The first attempt begins now.
+
+    Args:
+        policy: When to try again, and until when.
+        clock: Returns seconds, monotonic.
+        rng: Randomness of the jitter.
+
+    Attributes:
+        failed: How many attempts have failed.
+    """
+
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float], rng: random.Random):
+        self._policy, self._clock, self._rng = policy, clock, rng
+        self._began = clock()
+        self.failed = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first attempt began."""
+        return self._clock() - self._began
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the policy's deadline has passed, so that a failure is final."""
+        return self.elapsed_s >= self._policy.deadline_s
+
+    def delay_s(self, retry_after_s: float | None) -> float:
+        """How long to wait before the next attempt, in seconds; ``retry_after_s`` is what the server asked for."""
+        return self._policy.delay_s(self.failed, retry_after_s, self._rng)

@@ -27,6 +27,7 @@ from transforms.kafka.beam.gate import Passed
 from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
 from transforms.kafka.stop import draining
 from transforms.observe import observer
+from transforms.retry import Deadline
 
 log = logging.getLogger("pipeline")
 
@@ -139,8 +140,8 @@ def skip_what_holds_no_records(config: KafkaConfig, gate: Passed) -> None:
     try:
         consumer.assign([ck.TopicPartition(*partition, at) for partition, (at, _) in missing.items()])
         waiting = set(missing)
-        stop_at = time.monotonic() + LOOK_S
-        while waiting and time.monotonic() < stop_at:
+        deadline = Deadline(LOOK_S)
+        while waiting and not deadline.passed:
             for message in consumer.consume(len(waiting), POLL_S):
                 error, partition = message.error(), (message.topic(), message.partition())
                 if error is not None and error.code() != ck.KafkaError._PARTITION_EOF:

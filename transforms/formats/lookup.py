@@ -20,7 +20,7 @@ from transforms.formats.registry import RegisteredSchema
 from transforms.formats.schemas import FramedReader
 from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer
-from transforms.retry import RetryPolicy
+from transforms.retry import Deadline, Retries, RetryPolicy
 from transforms.types import KafkaRecord
 
 TELL_AFTER_S = 1.0
@@ -87,7 +87,7 @@ class SchemaLookup:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _learn(self, framed: FramedReader, number: int) -> bool:
-        began, failed, told = self._clock(), 0, False
+        retries, told = Retries(self._retry, self._clock, self._rng), False
         try:
             while True:
                 try:
@@ -100,18 +100,17 @@ class SchemaLookup:
                     framed.miss(number, error)
                     return True
                 except ModelError as error:
-                    failed += 1
-                    waited_s = self._clock() - began
-                    if waited_s >= self._retry.deadline_s and self._on_unavailable == "dead_letter":
+                    retries.failed += 1
+                    if retries.exhausted and self._on_unavailable == "dead_letter":
                         framed.miss(number, RegistryUnavailableError(f"schema {number} could not be looked up: {error}"))
                         return True
-                    if waited_s >= self._retry.deadline_s and self._on_unavailable == "fail":
+                    if retries.exhausted and self._on_unavailable == "fail":
                         raise UnavailableError(f"the schema registry is down: {error}") from error
-                    if waited_s >= TELL_AFTER_S:
+                    if retries.elapsed_s >= TELL_AFTER_S:
                         observer().holding(str(error))
                         told = True
                     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
-                    if not self._pause(self._retry.delay_s(failed, retry_after_s, self._rng)):
+                    if not self._pause(retries.delay_s(retry_after_s)):
                         return False
         finally:
             if told:
@@ -126,9 +125,8 @@ class SchemaLookup:
         return answer.result()
 
     def _pause(self, seconds: float) -> bool:
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            self._sleep(min(left, CHECK_S))
+        for pause_s in Deadline(seconds, self._clock).pauses(CHECK_S):
+            self._sleep(pause_s)
             if not self._guard.keep_alive():
                 return False
         return True

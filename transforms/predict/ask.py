@@ -14,6 +14,7 @@ from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer
 from transforms.predict.dispatch import HOLD, DispatchOptions
 from transforms.predict.request_loop import run_here
+from transforms.retry import Deadline, Retries
 from transforms.types import ModelMetadata
 
 
@@ -67,28 +68,26 @@ def ask_until_served(
     rng = rng or random.Random()
 
     async def wait(delay_s: float) -> None:
-        until = clock() + delay_s
-        while (left_s := until - clock()) > 0:
+        for pause_s in Deadline(delay_s, clock).pauses(CHECK_S if guard is not None else delay_s):
             if guard is not None and not guard.keep_alive():
                 raise UnavailableError("the model server is down, and the bundle that waits for it was given up")
-            await sleep(min(left_s, CHECK_S) if guard is not None else left_s)
+            await sleep(pause_s)
 
     async def ask() -> ModelMetadata:
-        stop_at = clock() + options.retry.deadline_s
-        failed, holding = 0, False
+        retries, holding = Retries(options.retry, clock, rng), False
         async with open_client(uri, client) as model:
             while True:
                 try:
                     found = await model.metadata(options.request_timeout_s)
                 except TransientError as error:
-                    failed += 1
-                    if clock() >= stop_at:
+                    retries.failed += 1
+                    if retries.exhausted:
                         if options.on_unavailable != HOLD:
                             raise UnavailableError(f"the model server is down: {error}") from error
                         holding = True
                         observer().holding(f"the model server: {error}")
                     observer().retried()
-                    await wait(options.retry.delay_s(failed, error.retry_after_s, rng))
+                    await wait(retries.delay_s(error.retry_after_s))
                 else:
                     if holding:
                         observer().holding(None)

@@ -43,7 +43,7 @@ from transforms.errors import (
 from transforms.observe import observer
 from transforms.predict.batching import RowsResult, request_inputs
 from transforms.predict.limiter import Limiter
-from transforms.retry import RetryPolicy
+from transforms.retry import Deadline, RetryPolicy
 from transforms.types import Answer, Signature
 
 HOLD = "hold"
@@ -132,8 +132,7 @@ class Dispatcher:
         await self._client.close()
 
     async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[RowsResult]:
-        stop_at = float("inf")
-        failed = 0
+        failed, deadline = 0, Deadline(deadline_s, self._clock)
         suspect = False
         token = object()
         try:
@@ -141,7 +140,7 @@ class Dispatcher:
                 try:
                     async with self._limiter:
                         if not failed:
-                            stop_at = self._clock() + deadline_s  # waiting for a slot does not count
+                            deadline = Deadline(deadline_s, self._clock)  # waiting for a slot does not count
                         result = await self._request(inputs, rows, start, attempts + failed + 1)
                     self._limiter.succeeded(result.latency_ms / 1000)
                     return [result]
@@ -151,7 +150,7 @@ class Dispatcher:
                     failed += 1
                     if rows > 1 and isinstance(error, ModelFailedError) and await self._answers_known_good():
                         return await self._bisect(inputs, rows, start, attempts + failed, error)
-                    if self._clock() >= stop_at:
+                    if deadline.passed:
                         answers_others = await self._server_answers_others(inputs, rows, error)
                         if answers_others and suspect:
                             return await self._bisect(inputs, rows, start, attempts + failed, error)

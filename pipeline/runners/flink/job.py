@@ -27,6 +27,7 @@ from transforms.errors import ScoringError
 from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
 from transforms.kafka.stop import StopConditions
+from transforms.retry import Deadline
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -88,8 +89,8 @@ class RemoteJob:
         Raises:
             RemoteError: Flink does not answer.
         """
-        stop_at, refusal = time.monotonic() + CANCEL_S, ""
-        while (state := self.state().state) not in ENDED and time.monotonic() < stop_at:
+        deadline, refusal = Deadline(CANCEL_S), ""
+        while (state := self.state().state) not in ENDED and not deadline.passed:
             if self._id is not None and state != "CANCELLING":
                 try:
                     self._rest.cancel(self._id)

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from transforms.errors import ContractError
 from transforms.kafka.config import KafkaConfig, Partition, is_common
 from transforms.kafka.vendor import describe, is_transient
+from transforms.retry import Deadline
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class Checker:
         wanted = self._targets(partitions, start_from)
         # A process that was killed, or that ended while joining, stays a member until its session times out.
         session_s = float(self._config.consumer_properties()["session.timeout.ms"]) / 1000
-        stop_at = time.monotonic() + session_s + RESET_MARGIN_S
+        deadline = Deadline(session_s + RESET_MARGIN_S)
         told = False
         while True:
             try:
@@ -173,7 +174,7 @@ class Checker:
                         raise ck.KafkaException(tp.error)
                 return
             except ck.KafkaException as error:
-                if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID or time.monotonic() > stop_at:
+                if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID or deadline.passed:
                     raise ContractError(
                         f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running "
                         f"now? Stop them, or use another --group_id ({describe(error.args[0])})"
@@ -207,7 +208,7 @@ class Checker:
             self._problem = error
 
     def _call(self, call: Any, *arguments: Any, **named: Any) -> Any:
-        stop_at = time.monotonic() + TIMEOUT_S
+        deadline = Deadline(TIMEOUT_S)
         while True:
             try:
                 return call(*arguments, **named)
@@ -215,7 +216,7 @@ class Checker:
                 error = raised
             # For example, a coordinator is just being elected. These two errors come after a wait by librdkafka.
             waited = error.args[0].code() in (ck.KafkaError._TRANSPORT, ck.KafkaError._TIMED_OUT)
-            if waited or not is_transient(error.args[0]) or time.monotonic() > stop_at:
+            if waited or not is_transient(error.args[0]) or deadline.passed:
                 break
             time.sleep(0.1)
         with contextlib.suppress(ck.KafkaException, RuntimeError):

@@ -12,6 +12,7 @@ from transforms.errors import ContractError
 from transforms.kafka.admin.checks import Position
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.vendor import describe, is_transient
+from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
 TIMEOUT_S = 10.0
@@ -64,8 +65,8 @@ def read_sample(
     try:
         consumer.assign([ck.TopicPartition(*partition, start) for partition, (start, _) in left.items()])
         taken = dict.fromkeys(left, 0)
-        stop_at = clock() + timeout_s
-        while left and clock() < stop_at:
+        deadline = Deadline(timeout_s, clock)
+        while left and not deadline.passed:
             for message in consumer.consume(min(records, 500), _POLL_S):
                 partition = (message.topic(), message.partition())
                 error = message.error()

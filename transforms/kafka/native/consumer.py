@@ -19,6 +19,7 @@ from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
 from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.offset_commits import OffsetCommits
 from transforms.kafka.vendor import describe, is_transient
+from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ SAY_DOWN_S = 10.0
 """How often a person is told that Kafka is down."""
 
 _ANSWER_TIMEOUT_S = 30.0
+_SEEKABLE_S = 10.0
 
 Claim = Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]]
 """Called with the offsets where partitions would start, before they are read; returns the offsets where they do."""
@@ -229,13 +231,13 @@ class Reader:
 
     def _seek(self, target: ck.TopicPartition) -> None:
         # Just assigned, a partition may not be seekable for a moment ("Erroneous state").
-        deadline = time.monotonic() + 10
+        deadline = Deadline(_SEEKABLE_S)
         while True:
             try:
                 self.consumer.seek(target)
                 return
             except ck.KafkaException as error:
-                if time.monotonic() > deadline:
+                if deadline.passed:
                     raise KafkaError(f"{target.topic}/{target.partition}: {describe(error.args[0])}") from error
                 time.sleep(0.01)
 
@@ -263,12 +265,12 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
     Raises:
         KafkaError: They do not, or not in time.
     """
-    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    deadline = Deadline(_ANSWER_TIMEOUT_S)
     while True:
         try:
             return ask()
         except ck.KafkaException as error:
-            if not is_transient(error.args[0]) or time.monotonic() > deadline:
+            if not is_transient(error.args[0]) or deadline.passed:
                 raise KafkaError(f"{what}: {describe(error.args[0])}") from error
         time.sleep(0.05)
 

@@ -21,6 +21,7 @@ from transforms.errors import FencedError, KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition, is_common
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.vendor import FENCED, describe, is_transient
+from transforms.retry import Deadline
 from transforms.types import OutputRecord
 
 log = logging.getLogger(__name__)
@@ -275,7 +276,7 @@ class TransactionalWriter(Writer):
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""
-        deadline = time.monotonic() + GIVE_UP_S
+        deadline = Deadline(GIVE_UP_S)
         while True:
             try:
                 call(*arguments, CALL_TIMEOUT_S)
@@ -299,7 +300,7 @@ class TransactionalWriter(Writer):
                     raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
                 if error.txn_requires_abort():
                     raise NotCommittedError(describe(error)) from raised
-                if not is_transient(error) or time.monotonic() > deadline:
+                if not is_transient(error) or deadline.passed:
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
                     self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
+from transforms.headers import ERROR_CLASS
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
 from transforms.kafka.native.claims import fence_others, mark, marked
@@ -269,7 +270,7 @@ class Session:
             return
         self._bundle.written += len(records)
         for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
-            self._bundle.dead[dict(record.headers)["inference.error.class"].decode()] += 1  # type: ignore[union-attr]
+            self._bundle.dead[dict(record.headers)[ERROR_CLASS].decode()] += 1  # type: ignore[union-attr]
 
     def _write_buffered(self) -> bool:
         """Hands buffered outputs to the producer; returns whether the bundle can still be committed."""
