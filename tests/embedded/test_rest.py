@@ -177,7 +177,7 @@ def test_forms_of_errors(served: Served) -> None:
         (b"[1]", "Is not object"),
         (b'{"instances": [1', "JSON Parse error"),
         (b"\xff{}", "JSON Parse error"),
-        (b'{"instances": ' + b"[" * 5000 + b"]" * 5000 + b"}", "JSON Parse error"),
+        (b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "JSON Parse error"),
         (b'{"signature_name": 1, "instances": [1]}', "must be a string value"),
         (b'{"instances": 5}', "to be an list/array"),
         (b'{"signature_name": "ragged", "instances": [[1, 2], [1]]}', "Expecting tensor size: 2 but got: 1"),

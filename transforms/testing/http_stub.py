@@ -29,6 +29,10 @@ HTTP_STATUSES = {
 """http_rest_api_util / net_http: how TensorFlow Serving turns its status codes into HTTP's. Others are 500."""
 
 
+ACCEPT_TURNS = 5
+"""How many turns of asyncio's loop there are at most between accepting a connection and its ``connection_made``."""
+
+
 class HttpStub(StubServer, abc.ABC):
     """The server of a protocol over HTTP. See ``StubServer``."""
 
@@ -49,6 +53,10 @@ class HttpStub(StubServer, abc.ABC):
 
     async def _stop(self) -> None:
         assert self._runner is not None
+        for site in list(self._runner.sites):
+            await site.stop()
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)  # a connection that is being accepted becomes one that aiohttp knows and closes
         await self._runner.cleanup()
         await asyncio.sleep(0)  # connections that were cut close in the loop's next turn
 

@@ -11,6 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
 
 def write_certificates(folder: Path) -> None:
     """Writes ca.pem, server.pem, server.key, client.pem and client.key; the server is 127.0.0.1."""
@@ -39,6 +44,13 @@ def _certificate(
         issuer, subject, key.public_key(), x509.random_serial_number(), today - day, today + day
     )
     builder = builder.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+    # Python 3.13 checks certificates strictly (RFC 5280): each names its issuer's key, and an authority's has a usage.
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+    )
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    usage = dict.fromkeys(_USAGES, False) | {"digital_signature": True, "key_cert_sign": is_authority}
+    builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     return builder.add_extension(address, critical=False).sign(issuer_key, hashes.SHA256())
 
