@@ -33,7 +33,8 @@ def check(job: Job, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def groups(job: Job) -> set[str]:
-    listed = AdminClient({"bootstrap.servers": job.bootstrap}).list_consumer_groups().result(30)
+    admin = AdminClient({"bootstrap.servers": job.bootstrap})  # a name of its own: it must live until the answer is there
+    listed = admin.list_consumer_groups().result(30)
     return {group.group_id for group in listed.valid}
 
 

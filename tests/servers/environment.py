@@ -48,6 +48,12 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     return folder
 
 
+def libraries_of(python: Path) -> str:
+    """Returns the folder of a Python's own library (``libpython3.11.so``)."""
+    code = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _python() -> str:
     """Python 3.11: most of these servers install on no newer one."""
     if platform.python_version_tuple()[:2] == ("3", "11"):

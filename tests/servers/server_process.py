@@ -23,6 +23,9 @@ LOG_TAIL = 3000
 
 STOP_S = 15.0
 
+_servers: dict[Path, subprocess.Popen[bytes]] = {}
+"""The servers that run now, by their log files: who waits for one has to know when it has ended."""
+
 
 class ServerStartError(RuntimeError):
     """A server did not start; the message has the end of its log."""
@@ -66,9 +69,11 @@ def running(command: Sequence[str], directory: Path, env: Mapping[str, str] | No
     watcher = subprocess.Popen(
         ["sh", "-c", 'read -r _ || kill -9 "-$1"', "sh", str(process.pid)], stdin=subprocess.PIPE, start_new_session=True
     )
+    _servers[log_file] = process
     try:
         yield log_file
     finally:
+        del _servers[log_file]
         _end(process)
         assert watcher.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -91,13 +96,16 @@ def wait_until_answered(url: str, log_file: Path, timeout_s: float = 300.0) -> N
     """Asks ``url`` until it answers with 200.
 
     Raises:
-        ServerStartError: It does not in time.
+        ServerStartError: It does not in time, or the server has ended.
     """
     deadline = time.monotonic() + timeout_s
+    server = _servers.get(log_file)
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # our own http://
             if answer.status == 200:
                 return
+        if server is not None and server.poll() is not None:
+            raise ServerStartError(f"{url}: the server ended ({server.returncode})\n{log_file.read_text()[-LOG_TAIL:]}")
         if time.monotonic() > deadline:
             raise ServerStartError(f"{url}: no answer within {timeout_s:g} s\n{log_file.read_text()[-LOG_TAIL:]}")
         time.sleep(0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import alive
-from tests.servers.server_process import running
+from tests.servers.server_process import ServerStartError, running, wait_until_answered
 
 # A server with a child, in a process that can be killed: prints both process ids.
 _LAUNCHER = """
@@ -46,3 +46,9 @@ def test_the_servers_log_is_kept_while_it_runs(tmp_path: Path) -> None:
     with running(["sh", "-c", "echo started; sleep 600"], tmp_path) as log_file:
         while "started" not in log_file.read_text():
             time.sleep(0.01)
+
+
+def test_who_waits_for_a_server_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
+    with running(["sh", "-c", "echo no memory left; exit 3"], tmp_path) as log_file:
+        with pytest.raises(ServerStartError, match=r"the server ended \(3\)\nno memory left"):
+            wait_until_answered("http://127.0.0.1:9/", log_file)

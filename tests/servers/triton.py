@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers.environment import environment
+from tests.servers.environment import environment, libraries_of
 from tests.servers.mlserver import OipServer
 from tests.servers.server_process import folder, free_ports, running, wait_until_answered
 
@@ -29,7 +28,7 @@ def triton() -> Iterator[OipServer]:
     environment_folder = environment("pytriton", REQUIREMENTS)
     http, grpc = free_ports(2)
     # Triton's Python backend loads libpython, which is not where the loader looks unless the system's Python is used.
-    paths = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")]
+    paths = [libraries_of(environment_folder / "bin/python"), os.environ.get("LD_LIBRARY_PATH")]
     with folder("triton") as work:
         env = {"LD_LIBRARY_PATH": ":".join(filter(None, paths)), "PYTRITON_HOME": str(work), "PYTRITON_NO_TELEMETRY": "1"}
         command = [str(environment_folder / "bin/python"), str(_MODELS), str(http), str(grpc)]
