@@ -49,6 +49,9 @@ def test_the_servers_log_is_kept_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_who_waits_for_a_server_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
-    with running(["sh", "-c", "echo no memory left; exit 3"], tmp_path) as log_file:
-        with pytest.raises(ServerStartError, match=r"the server ended \(3\)\nno memory left"):
-            wait_until_answered("http://127.0.0.1:9/", log_file)
+    ended = r"the server ended \(3\)\nno memory left"
+    with (
+        running(["sh", "-c", "echo no memory left; exit 3"], tmp_path) as log_file,
+        pytest.raises(ServerStartError, match=ended),
+    ):
+        wait_until_answered("http://127.0.0.1:9/", log_file)
