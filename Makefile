@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage test-versions test-newest lint format docs reference bench memory kafka flink requirements clean
+.PHONY: help demo test unit coverage test-versions test-newest lint format docs reference bench memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,14 +82,17 @@ kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with (KAFKA_ARGS="
 flink: $(VENV)/.installed-dev  ## a real Flink cluster to play with
 	$(BIN)/python -m tests.flink_cluster
 
+image: $(VENV)/.installed-dev  ## the container images, built, weighed and the service run (root, buildah, debootstrap)
+	$(BIN)/python -m tests.deploy.image
+
 UPGRADE ?= --upgrade
 
 requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
-	for name in requirements requirements-dev requirements-service requirements-docs; do \
+	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs; do \
 	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
 	done
-	$(BIN)/python .ci/pin_extras.py requirements.txt requirements-dev.txt requirements-service.txt requirements-docs.txt
+	$(BIN)/python .ci/pin_extras.py $(patsubst %.in,%.txt,$(wildcard requirements*.in))
 
 $(VENV)/.uv:
 	@echo "making $(VENV) …"

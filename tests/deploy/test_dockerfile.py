@@ -1,36 +1,29 @@
 """The service image without Docker: its steps in a folder and a virtual environment, its entry point as another user.
 
-No image is built here, there is no Docker engine. What an engine would do for the target ``service`` (COPY, RUN pip, ENV,
-WORKDIR, USER, ENTRYPOINT, HEALTHCHECK, STOPSIGNAL) is done by this test from the Dockerfile's own lines.
+No image is built here: ``make image`` does that, in minutes. What an engine would do for the target ``service`` (COPY, RUN,
+ENV, USER, ENTRYPOINT) is done by this test from the Dockerfile's own lines.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests import topics
 from tests.deploy.dockerfile import expanded, stages
+from tests.deploy.service import check_service
 from tests.deploy.tools import DEPLOY, run_tool
-from tests.integration.process import START_S
 from tests.kafka_broker import ROOT
-from transforms.child_process import free_port
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 USER = 10001
@@ -47,14 +40,26 @@ def test_the_image_has_a_user_a_probe_and_an_entry_point_without_a_shell() -> No
     assert json.loads(service["ENTRYPOINT"])[:3] == ["python", "-m", "pipeline"]  # a shell would keep SIGTERM to itself
 
 
+def test_what_the_service_installs_has_no_google_cloud_and_the_worker_has() -> None:
+    """It is most of the difference between an image of 400 MB and one of 1.2 GB."""
+    for stage, found in (("build", False), ("worker", True)):
+        requirements = dict(stages(DOCKERFILE)[stage])["ARG"].partition("=")[2]
+        text = (ROOT / requirements).read_text(encoding="utf-8")
+        assert ("google-cloud-aiplatform==" in text) is found, requirements
+        assert "apache-beam==" in text
+
+
 def test_the_context_has_what_is_copied_and_nothing_private() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     allowed = {line[1:] for line in ignored if line.startswith("!")}
     for name, instructions in stages(DOCKERFILE).items():
-        arguments = {"REQUIREMENTS": "requirements-service.txt"}
+        arguments: dict[str, str] = {}
         for instruction, text in instructions:
-            if instruction == "COPY" and "--from" not in text:
+            if instruction == "ARG":
+                argument, _, value = text.partition("=")
+                arguments[argument] = value
+            elif instruction == "COPY" and "--from" not in text:
                 for source in expanded(text, arguments).split()[:-1]:
                     assert (ROOT / source).exists(), (name, source)
                     assert any(source == path or source.startswith(f"{path}/") for path in allowed), (name, source)
@@ -62,10 +67,12 @@ def test_the_context_has_what_is_copied_and_nothing_private() -> None:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:
-    """A folder in which the steps of the target ``service`` were carried out."""
+    """A folder in which the steps of the stage ``build`` were carried out, from which ``service`` copies ``/venv``."""
+    if shutil.which("readelf") is None or shutil.which("strip") is None:
+        pytest.skip("binutils is not here (Debian: apt-get install binutils); the image's build stage installs it")
     folder = Path(tempfile.mkdtemp(prefix="service-image-"))  # not pytest's: another user has to read it
     try:
-        _carry_out(stages(DOCKERFILE)["service"], folder)
+        _carry_out(stages(DOCKERFILE)["build"], folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,25 +82,24 @@ def _carry_out(instructions: list[tuple[str, str]], folder: Path) -> None:
     app, venv = folder / "app", folder / "venv"
     app.mkdir()
     folder.chmod(0o755)
-    uv = f"{sys.executable} -m uv"
-    python = ["--python", sys.executable, str(venv)]
-    subprocess.run([*uv.split(), "venv", "--quiet", "--seed", *python], check=True)  # with setuptools, like the base image
-    environ = os.environ | {"PATH": f"{venv}/bin:{os.environ['PATH']}", "VIRTUAL_ENV": str(venv)}
+    environ = os.environ | {"VIRTUAL_ENV": str(venv)}
     arguments = {}
     for instruction, text in instructions:
+        text = re.sub(r"/venv\b", str(venv), text)
         if instruction == "ARG":
             name, _, value = text.partition("=")
             arguments[name] = value
         elif instruction == "ENV":
-            environ |= dict(part.split("=", 1) for part in shlex.split(text))
+            environ |= dict(part.replace("$PATH", environ["PATH"]).split("=", 1) for part in shlex.split(text))
         elif instruction == "COPY":
             *sources, target = expanded(text, arguments).split()
             for source in sources:
                 _copy(ROOT / source, app / target if target != "./" else app / Path(source).name)
-        elif instruction == "RUN":
-            command = text.partition("&& useradd")[0]  # the account: of the machine it stays away
+        elif instruction == "RUN" and not text.startswith("apt-get"):  # the machine stays as it is
+            command = text.replace("python -m venv", f"{sys.executable} -m venv")
             # uv takes the same arguments, checks the same hashes, and is done in seconds where pip needs minutes.
-            command = command.replace("pip install --no-cache-dir", f"{uv} pip install --quiet --python {venv}/bin/python")
+            uv = f"{sys.executable} -m uv pip install --quiet --python {venv}/bin/python"
+            command = command.replace("pip install --no-cache-dir", uv)
             done = subprocess.run(["sh", "-ec", command], cwd=app, env=environ, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
 
@@ -114,69 +120,21 @@ def _as_user() -> list[str]:
     return ["setpriv", *ids, f"--inh-caps={may_read}", f"--ambient-caps={may_read}"]
 
 
-def _status(port: int, path: str) -> int:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except OSError:
-        return 0
-
-
 def test_the_service_runs_as_another_user_is_healthy_and_drains(image: Path, kafka: str) -> None:
     """Installed by the image's own steps, with hashes; the source is not in its path."""
-    name = hashlib.sha256(str(image).encode()).hexdigest()[:8]
-    topics.create_topic(kafka, f"in-{name}", 2)
-    for topic in (f"out-{name}", f"out-{name}.dead-letter"):
-        topics.create_topic(kafka, topic, 2)
     entry = json.loads(dict(stages(DOCKERFILE)["service"])["ENTRYPOINT"])
-    port = free_port()
-    with tempfile.TemporaryDirectory() as home, TfServingGrpcStub() as stub:
+    entry[0] = f"{image}/venv/bin/python"
+    with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o777)
-        command = [
-            *entry,
-            f"--bootstrap_servers={kafka}",
-            f"--input_topic=in-{name}",
-            f"--output_topic=out-{name}",
-            f"--group_id=group-{name}",
-            f"--model={stub.uri()}",
-            "--metrics_host=127.0.0.1",  # these later ones win
-            f"--metrics_port={port}",
-        ]
-        command[0] = f"{image}/venv/bin/python"
-        command = [*_as_user(), *command]
-        log = Path(home, "log")
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command,
+
+        def start(command: list[str], out: IO[bytes]) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [*_as_user(), *command],
                 cwd=home,
                 env={"PATH": os.environ["PATH"], "TMPDIR": home, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
             )
-        try:
-            stop_at = time.monotonic() + START_S
-            while _status(port, "/healthz") != 200:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < stop_at, log.read_text()
-                time.sleep(0.2)
-            assert _status(port, "/readyz") == 200
-            if os.geteuid() == 0:
-                assert f"Uid:\t{USER}" in Path(f"/proc/{process.pid}/status").read_text()
-            topics.produce(kafka, f"in-{name}", (b'{"x": [%d]}' % number for number in range(1000)), partitions=[0, 1] * 500)
-            stop_at = time.monotonic() + START_S
-            while sum(topics.committed_offsets(kafka, f"group-{name}", f"in-{name}").values()) < 1000:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < stop_at, log.read_text()
-                time.sleep(0.2)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(START_S) == 0, log.read_text()
-            assert "draining" in log.read_text()
-            assert len(topics.read_all(kafka, f"out-{name}")) == 1000
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
+
+        check_service(kafka, entry, start, Path(home, "log"), USER if os.geteuid() == 0 else None)
