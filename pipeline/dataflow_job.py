@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.runners.dataflow.options import missing_packages
+
 STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
 
 
@@ -26,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", required=True, help="the Google Cloud project")
     parser.add_argument("--region", required=True, help="the job's region")
     args, rest = parser.parse_known_args(argv)
+    if mistakes := list(missing_packages()):
+        print(f"error: {mistakes[0]}", file=sys.stderr)
+        return 2
     from apitools.base.py.exceptions import HttpError
 
     try:

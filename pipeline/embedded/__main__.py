@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _run(config: EmbeddedConfig) -> None:
     from pipeline.embedded.broker import EmbeddedBroker
     from pipeline.embedded.generator import publish_digits
-    from pipeline.embedded.server import Server
+    from transforms.clients.tf_runtime.library import library
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -95,6 +95,9 @@ async def _run(config: EmbeddedConfig) -> None:
         if config.kafka_port is not None:
             ready["kafka"] = stack.enter_context(EmbeddedBroker(config.topics, config.kafka_port)).address
         if config.server is not None:
+            library()  # before the server's modules, which import what comes with TensorFlow: it says what to install
+            from pipeline.embedded.server import Server
+
             server = await stack.enter_async_context(Server(config.server))
             ready |= {"grpc_port": server.grpc_port, "rest_port": server.rest_port, "models": server.models.names}
         _announce(config, ready)

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
-from pipeline.embedded.servable import ModelConfig
-from pipeline.embedded.server import ServerConfig
+from pipeline.embedded.server_config import ModelConfig, ServerConfig
 from transforms.errors import ConfigError
 
 DEFAULT_PARTITIONS = 4

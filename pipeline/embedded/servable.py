@@ -8,53 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from pipeline.embedded.server_config import ModelConfig
 from transforms.clients.tf_runtime.meta_graph import signatures_of
 from transforms.clients.tf_runtime.serving_error import Code, ServingError, invalid_argument
 from transforms.clients.tf_runtime.session import TensorFlowSession
 
 DEFAULT_SIGNATURE = "serving_default"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Which model to serve.
-
-    Attributes:
-        name: Its name in requests.
-        path: The folder of its version folders.
-        labels: Label to version; labelled versions are loaded beside the newest.
-        all_versions: Load every version there is.
-    """
-
-    name: str
-    path: Path
-    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    all_versions: bool = False
-
-    def version_folders(self) -> dict[int, Path]:
-        """Returns the versions to load, ascending.
-
-        Raises:
-            ValueError: There is nothing to serve, or not the labelled version; the message says what to do.
-        """
-        if not self.path.is_dir():
-            raise ValueError(f"model {self.name}: there is no folder {self.path}")
-        folders = {int(f.name): f for f in self.path.iterdir() if f.name.isdecimal() and (f / "saved_model.pb").is_file()}
-        if not folders:
-            is_version = (self.path / "saved_model.pb").is_file()
-            cure = (
-                f"give the folder above it, {self.path.parent}" if is_version else f"expected {self.path}/1/saved_model.pb"
-            )
-            raise ValueError(f"model {self.name}: {self.path} has no version folder; {cure}")
-        missing = {label: version for label, version in self.labels.items() if version not in folders}
-        if missing:
-            listed = ", ".join(map(str, sorted(folders)))
-            raise ValueError(f"model {self.name}: labels {missing} name versions that are not there; it has {listed}")
-        wanted = set(folders) if self.all_versions else {max(folders), *self.labels.values()}
-        return {version: folders[version] for version in sorted(wanted)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

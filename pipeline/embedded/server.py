@@ -6,9 +6,7 @@ The models run in a small pool of threads; TensorFlow has its own threads beside
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -17,27 +15,10 @@ from grpc import aio
 
 from pipeline.embedded.grpc_service import start_grpc
 from pipeline.embedded.rest_service import start_rest
-from pipeline.embedded.servable import ModelConfig, Models
+from pipeline.embedded.servable import Models
+from pipeline.embedded.server_config import ServerConfig
 
 STOP_GRACE_S = 1.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """What the model server serves, and where.
-
-    Attributes:
-        models: The models.
-        grpc_port: 0 for a free one, ``None`` for no gRPC.
-        rest_port: 0 for a free one, ``None`` for no REST.
-        tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values; both are what
-            TensorFlow Serving sends, the second by default.
-    """
-
-    models: Sequence[ModelConfig]
-    grpc_port: int | None = 0
-    rest_port: int | None = 0
-    tensor_content: bool = False
 
 
 class Server:

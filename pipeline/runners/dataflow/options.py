@@ -8,6 +8,7 @@ Source: https://cloud.google.com/dataflow/docs/reference/pipeline-options.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -39,9 +40,16 @@ def dataflow_mistakes(config: Config, from_environment: Mapping[str, str]) -> It
         config: All flags.
         from_environment: Where ``${ENV}`` was replaced, to the variable's name: that is what secrets are passed by.
     """
+    yield from missing_packages()
     yield from _places(config.beam_args)
     yield from _workers(config)
     yield from _secrets(config, from_environment)
+
+
+def missing_packages() -> Iterator[str]:
+    """Tells whether Beam's part for Google Cloud can't run here for want of its packages."""
+    if importlib.util.find_spec("apitools") is None:
+        yield f"--runner={DATAFLOW}: Google Cloud's packages are missing (apitools): pip install 'kafka-model-scoring[gcp]'"
 
 
 def _places(beam_args: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""What the embedded model server serves, and where; needs no TensorFlow, so that flags can be read without it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which model to serve.
+
+    Attributes:
+        name: Its name in requests.
+        path: The folder of its version folders.
+        labels: Label to version; labelled versions are loaded beside the newest.
+        all_versions: Load every version there is.
+    """
+
+    name: str
+    path: Path
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    all_versions: bool = False
+
+    def version_folders(self) -> dict[int, Path]:
+        """Returns the versions to load, ascending.
+
+        Raises:
+            ValueError: There is nothing to serve, or not the labelled version; the message says what to do.
+        """
+        if not self.path.is_dir():
+            raise ValueError(f"model {self.name}: there is no folder {self.path}")
+        folders = {int(f.name): f for f in self.path.iterdir() if f.name.isdecimal() and (f / "saved_model.pb").is_file()}
+        if not folders:
+            is_version = (self.path / "saved_model.pb").is_file()
+            cure = (
+                f"give the folder above it, {self.path.parent}" if is_version else f"expected {self.path}/1/saved_model.pb"
+            )
+            raise ValueError(f"model {self.name}: {self.path} has no version folder; {cure}")
+        missing = {label: version for label, version in self.labels.items() if version not in folders}
+        if missing:
+            listed = ", ".join(map(str, sorted(folders)))
+            raise ValueError(f"model {self.name}: labels {missing} name versions that are not there; it has {listed}")
+        wanted = set(folders) if self.all_versions else {max(folders), *self.labels.values()}
+        return {version: folders[version] for version in sorted(wanted)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What the model server serves, and where.
+
+    Attributes:
+        models: The models.
+        grpc_port: 0 for a free one, ``None`` for no gRPC.
+        rest_port: 0 for a free one, ``None`` for no REST.
+        tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values; both are what
+            TensorFlow Serving sends, the second by default.
+    """
+
+    models: Sequence[ModelConfig]
+    grpc_port: int | None = 0
+    rest_port: int | None = 0
+    tensor_content: bool = False
