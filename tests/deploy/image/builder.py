@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import json
 import os
 import shutil
@@ -136,11 +137,19 @@ class Builder:
 
     def _layers(self, image: str) -> list[tuple[str, int]]:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            self.buildah("push", "--disable-compression", image, f"oci:{folder}/image")
+            self.buildah("push", image, f"oci:{folder}/image")
             blobs = Path(folder, "image", "blobs", "sha256")
             index = json.loads(Path(folder, "image", "index.json").read_text(encoding="utf-8"))
             manifest = json.loads((blobs / index["manifests"][0]["digest"].partition(":")[2]).read_text(encoding="utf-8"))
-            return [(layer["digest"], layer["size"]) for layer in manifest["layers"]]
+            config = json.loads((blobs / manifest["config"]["digest"].partition(":")[2]).read_text(encoding="utf-8"))
+            packed = [blobs / layer["digest"].partition(":")[2] for layer in manifest["layers"]]
+            return list(zip(config["rootfs"]["diff_ids"], map(_unpacked_size, packed), strict=True))
+
+
+def _unpacked_size(layer: Path) -> int:
+    """Returns the bytes of a layer's tar file, which buildah writes compressed."""
+    with gzip.open(layer) as tar:
+        return sum(len(chunk) for chunk in iter(lambda: tar.read(1 << 20), b""))
 
 
 @contextlib.contextmanager
