@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage test-versions test-newest lint format docs reference bench memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage test-versions test-newest wheel-check lint mutants format docs reference bench memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-newest:  ## the unit tests with the newest Beam, confluent-kafka and Tensor
 .PHONY: .portable
 .portable: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
+
+wheel-check:  ## build the release, check it, and run the demo from the wheel in a clean environment
+	.ci/wheel-check
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .

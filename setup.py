@@ -10,11 +10,29 @@ setup(
     description="Scores a Kafka topic with a model server on Apache Beam, exactly once, from one command",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["kafka", "apache-beam", "tensorflow-serving", "machine-learning", "inference", "exactly-once"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     package_data={
+        "pipeline": ["py.typed"],
         "pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"],
+        "transforms": ["py.typed"],
         "transforms.kafka.beam.expansion": ["jars.lock", "pom.xml"],
         "transforms.kafka.beam.java": ["*.jar", "src/**/*.java"],
     },
@@ -26,17 +44,15 @@ setup(
         "grpcio>=1.62",
         "numpy>=1.26",
         "orjson>=3.9",
-        "prometheus-client>=0.20",
         "protobuf>=5.26",
-        "pyyaml>=6",
-        "rich>=13",
     ],
     extras_require={
+        "cli": ["prometheus-client>=0.20", "pyyaml>=6", "rich>=13"],  # the program; the library is what is above
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "gcp": ["apache-beam[gcp]>=2.73"],  # Dataflow, gs://
     },
-    entry_points={"console_scripts": ["kafka-model-scoring=pipeline.__main__:run"]},
+    entry_points={"console_scripts": ["kafka-model-scoring=pipeline.console:run"]},
 )

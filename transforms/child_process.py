@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
+import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +20,8 @@ START_S = 60.0
 STOP_S = 5.0
 LOG_LINES = 15
 
+_ROOT = Path(__file__).parents[1]
+
 
 def free_port() -> int:
     """Returns a free port of 127.0.0.1."""
@@ -24,6 +29,21 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """Returns the command that runs a module of this project, whatever the current folder holds.
+
+    ``-P`` keeps that folder off Python's path: its ``transforms.py`` would be imported in place of ours.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def module_environ() -> dict[str, str]:
+    """Returns the environment for ``module_command``: a checkout that is not installed is found by ``PYTHONPATH``."""
+    if str(_ROOT) in sysconfig.get_paths().values():
+        return dict(os.environ)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 @contextlib.contextmanager

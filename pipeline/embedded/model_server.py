@@ -7,9 +7,7 @@ a second) goes on while the pipeline imports Beam: ``start`` returns at once.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -17,9 +15,9 @@ from pathlib import Path
 from typing import IO, Self
 
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
+from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
 
-_ROOT = Path(__file__).parents[2]
 _STOP_S = 5.0
 _SHOWN_CHARACTERS = 2000
 
@@ -69,15 +67,13 @@ class EmbeddedModelServer:
 
     def start(self) -> Self:
         """Starts the process and returns at once."""
-        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), environment.get("PYTHONPATH")]))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.embedded", *self._flags],
+            module_command("pipeline.embedded", *self._flags),
             stdin=subprocess.PIPE,  # its end tells the child that we are gone
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env=module_environ() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
             start_new_session=True,  # Ctrl-C on the terminal is for the pipeline, which still needs answers to drain
         )
         threading.Thread(target=self._read, args=(self._process,), name="embedded-model-server", daemon=True).start()

@@ -8,11 +8,11 @@ import logging
 import pickle
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
 from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, Order
+from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
 
 log = logging.getLogger("pipeline")
@@ -131,7 +131,8 @@ class Workers:
 
 def _start(order: Order) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.worker"],
+        module_command("pipeline.worker"),
+        env=module_environ(),
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C must reach the parent only, which drains us; a second signal would end us at once
     )

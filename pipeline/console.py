@@ -1,0 +1,65 @@
+"""``kafka-model-scoring [COMMAND] [--flag=value …]``: the console script of an installed package.
+
+It works in any folder. ``python -m pipeline`` puts the current folder first on Python's path, so that it is for a checkout of
+this repository: in a folder with a ``transforms.py`` of somebody else that file would be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+from typing import NoReturn
+
+COMMANDS = {
+    "check": "pipeline.check",
+    "dataflow_job": "pipeline.dataflow_job",
+    "embedded": "pipeline.embedded.__main__",
+}
+"""Command to the module with its ``main``. Without a command, records are scored."""
+
+SCORE = "pipeline.score"
+
+NEEDED = ("rich", "yaml", "prometheus_client")
+"""What the program imports besides the library: the extra ``cli``."""
+
+
+def main() -> int:
+    """Runs the command line of ``sys.argv``; returns the exit status."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        cure = "pip install 'kafka-model-scoring[cli]'"
+        print(f"error: the program needs packages that are not here ({', '.join(missing)}): {cure}", file=sys.stderr)
+        return 2
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in COMMANDS:
+        del sys.argv[1]
+    elif name and not name.startswith("-"):
+        known = ", ".join(COMMANDS)
+        print(f"error: {name}: no such command; there are {known}, and flags alone to score records", file=sys.stderr)
+        return 2
+    status: int = importlib.import_module(COMMANDS.get(name, SCORE)).main()
+    return status
+
+
+def run() -> NoReturn:
+    """Runs the command line, then ends the process at once, without waiting for threads of libraries."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:  # the other commands end on signals by themselves
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)  # until the job runs; then these signals drain it
+    try:
+        status = main()
+    except SystemExit as ended:  # --help, and what argparse refuses
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    os.write(2, b"stopped before anything was read\n")
+    os._exit(0)

@@ -1,0 +1,86 @@
+"""The console script works in any folder, and says what is missing when only the library is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from transforms.child_process import module_command, module_environ
+
+SCRIPT = "import sys; from pipeline.console import run; run()"  # what an entry point's script does
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with modules of somebody else."""
+    for name in ("transforms", "pipeline"):
+        (tmp_path / f"{name}.py").write_text('raise SystemExit("somebody else\'s module was imported")\n')
+    return tmp_path
+
+
+def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs there; this repository is found by ``PYTHONPATH``, as an installed package is by the environment."""
+    environ = os.environ | module_environ()
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=120, check=False)
+
+
+def script(folder: Path, *argv: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    return run(folder, [sys.executable, "-P", "-c", before + SCRIPT, *argv])
+
+
+def test_python_m_takes_the_folders_own_modules(folder: Path) -> None:
+    """Why there is a script: so Python works, and this is said in the help."""
+    done = run(folder, [sys.executable, "-m", "pipeline", "--help"])
+    assert "somebody else's module was imported" in done.stderr
+    assert "kafka-model-scoring" in script(folder, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "prog"),
+    [
+        (("--help",), "python -m pipeline "),
+        (("check", "--help"), "python -m pipeline.check "),
+        (("embedded", "--help"), "python -m pipeline.embedded "),
+        (("dataflow_job", "--help"), "python -m pipeline.dataflow_job "),
+    ],
+)
+def test_every_command_works_in_any_folder(folder: Path, argv: tuple[str, ...], prog: str) -> None:
+    done = script(folder, *argv)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {prog}")
+
+
+@pytest.mark.parametrize("module", ["pipeline.worker", "pipeline.embedded"])
+def test_child_processes_work_in_any_folder(folder: Path, module: str) -> None:
+    """The workers of ``--workers`` and the embedded model server, given nothing to do."""
+    done = run(folder, module_command(module))
+    assert "somebody else's" not in done.stderr
+    assert ("EOFError" if module == "pipeline.worker" else "error: ") in done.stderr  # ours began
+
+
+def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
+    assert script(folder, "--no_such_flag").returncode == 2
+    done = script(folder, "chekc")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: chekc: no such command; there are check, dataflow_job, embedded, and flags alone to score records\n"
+    )
+
+
+def test_without_the_programs_packages_one_line_says_what_to_install(folder: Path) -> None:
+    hide = "import importlib.util as u; find = u.find_spec; u.find_spec = lambda n: None if n in ('rich', 'yaml') else find(n); "
+    done = script(folder, "--help", before=hide)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: the program needs packages that are not here (rich, yaml): pip install 'kafka-model-scoring[cli]'\n"
+    )
+
+
+def test_the_library_imports_none_of_them() -> None:
+    code = "import sys, transforms, transforms.handlers, transforms.kafka; print({'rich', 'prometheus_client'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "set()"
