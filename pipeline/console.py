@@ -1,7 +1,7 @@
 """``kafka-model-scoring [COMMAND] [--flag=value …]``: the console script of an installed package.
 
-It works in any folder. ``python -m pipeline`` puts the current folder first on Python's path, so that it is for a checkout of
-this repository: in a folder with a ``transforms.py`` of somebody else that file would be imported.
+It works in any folder. ``python -m pipeline`` is for a checkout of this repository: it puts the current folder first on
+Python's path, so that in a folder with somebody else's ``transforms.py`` that file would be imported.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ def given_flags(
         prog=prog,
         usage=f"{prog} [--flag=value …]",
         description=about,
-        epilog="Beam's own options (--project, --region, --temp_location, …) pass through. An installed package has the same "
-        "command in any folder as kafka-model-scoring [check | embedded | dataflow_job]; python -m pipeline is for a checkout.",
+        epilog="Beam's own options (--project, --region, --temp_location, …) pass through. An installed package has the "
+        "same commands in any folder: kafka-model-scoring [check | embedded | dataflow_job]. python -m pipeline is for a "
+        "checkout.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=_Formatter,

@@ -54,12 +54,14 @@ def test_every_command_works_in_any_folder(folder: Path, argv: tuple[str, ...], 
     assert done.stdout.startswith(f"usage: {prog}")
 
 
-@pytest.mark.parametrize("module", ["pipeline.worker", "pipeline.embedded"])
-def test_child_processes_work_in_any_folder(folder: Path, module: str) -> None:
-    """The workers of ``--workers`` and the embedded model server, given nothing to do."""
-    done = run(folder, module_command(module))
+@pytest.mark.parametrize(
+    ("module", "argv", "said"), [("pipeline.worker", (), "EOFError"), ("pipeline.embedded", ("--grpc_port=x",), "error: ")]
+)
+def test_child_processes_work_in_any_folder(folder: Path, module: str, argv: tuple[str, ...], said: str) -> None:
+    """The workers of ``--workers`` and the embedded model server, given nothing to do: ours begin, and end at once."""
+    done = run(folder, module_command(module, *argv))
     assert "somebody else's" not in done.stderr
-    assert ("EOFError" if module == "pipeline.worker" else "error: ") in done.stderr  # ours began
+    assert said in done.stderr
 
 
 def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
@@ -72,7 +74,10 @@ def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
 
 
 def test_without_the_programs_packages_one_line_says_what_to_install(folder: Path) -> None:
-    hide = "import importlib.util as u; find = u.find_spec; u.find_spec = lambda n: None if n in ('rich', 'yaml') else find(n); "
+    hide = (
+        "import importlib.util as u; find = u.find_spec; "
+        "u.find_spec = lambda name: None if name in ('rich', 'yaml') else find(name); "
+    )
     done = script(folder, "--help", before=hide)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -81,6 +86,9 @@ def test_without_the_programs_packages_one_line_says_what_to_install(folder: Pat
 
 
 def test_the_library_imports_none_of_them() -> None:
-    code = "import sys, transforms, transforms.handlers, transforms.kafka; print({'rich', 'prometheus_client'} & set(sys.modules))"
+    code = (
+        "import sys, transforms, transforms.handlers, transforms.kafka; "
+        "print({'rich', 'prometheus_client'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "set()"
