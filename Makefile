@@ -7,6 +7,7 @@ VENV := .venv
 DOCS := .venv-docs
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
+UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit coverage test-versions test-newest wheel-check lint mutants format docs reference bench memory kafka flink image requirements clean
@@ -21,14 +22,11 @@ test: $(VENV)/.installed-dev  ## the whole suite; wants Java 17 and Maven (PYTES
 	$(BIN)/python -m tests.suite $(SUITE_ARGS) $(PYTEST_ARGS)
 
 unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
-	$(BIN)/python -m pytest --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(UNIT) $(PYTEST_ARGS)
 
 coverage: $(VENV)/.installed-dev  ## of the unit tests; fails below the floor in pyproject.toml
-	$(BIN)/python -m pytest --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope \
-	  --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(UNIT) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-# What depends on Python or Beam: all but the real servers (in environments of their own), the images and the real broker.
-PORTABLE := --part=unit
 PYTHONS ?= $(SUPPORTED)
 
 test-versions:  ## the unit tests on each Python that is here, in environments of their own (PYTHONS="3.13 3.11")
@@ -44,11 +42,11 @@ test-newest:  ## the unit tests with the newest Beam, confluent-kafka and Tensor
 	grep -v '^-c' requirements-dev.in | .venv-newest/bin/python -m uv pip install --quiet --upgrade -r - \
 	  -e '.[cli,embedded,schemaregistry,vertex,gcp]'
 	.venv-newest/bin/python -m uv pip list --quiet | grep -iE '^(apache-beam|confluent-kafka|tensorflow) '
-	.venv-newest/bin/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
+	.venv-newest/bin/python -m pytest $(UNIT) $(PYTEST_ARGS)
 
 .PHONY: .portable
 .portable: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PORTABLE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(UNIT) $(PYTEST_ARGS)
 
 wheel-check:  ## build the release, check it, and run the demo from the wheel in a clean environment
 	.ci/wheel-check
