@@ -58,7 +58,7 @@ def test_broker(new_job_there: NewJob, own_kafka: KafkaBroker, stubs: list[TfSer
         stub.faults.hold_after(2000)
     processes = [job.start() for job in jobs]
     for job, process, stub in zip(jobs, processes, stubs, strict=True):
-        job.wait_for_commit(500, process)
+        job.wait_for_commit(500, process, stub=stub)
         job.wait_for_held(stub, process)
     own_kafka.kill()
     for stub in stubs:
@@ -125,12 +125,13 @@ def test_model_server_policies(new_job: NewJob, stubs: list[TfServingGrpcStub]) 
     its, other = stubs[:2]
     dead_letter = new_job(its.uri(), flags=(*flags, "--on_unavailable=dead_letter"))
     fail = new_job(other.uri(), flags=(*flags, "--on_unavailable=fail"))
-    for job, stub in ((dead_letter, its), (fail, other)):
-        job.produce(range(12_000))
-        stub.faults.hold_after(2000)
-    writing, failing = dead_letter.start("--until_end"), fail.start("--until_end")
+    for job in (dead_letter, fail):
+        job.produce(range(1000))
+    writing, failing = dead_letter.start("--max_records=12000"), fail.start("--max_records=12000")
     for job, process, stub in ((dead_letter, writing, its), (fail, failing, other)):
-        job.wait_for_commit(300, process)
+        job.wait_for_commit(1000, process)  # a first bundle may be larger than what a stub answers until it holds
+        stub.faults.hold_after(500)
+        job.produce(range(1000, 12_000))
         job.wait_for_held(stub, process)
     for stub in (its, other):
         stub.down()
@@ -181,7 +182,7 @@ def test_suspended_process(new_job: NewJob, stubs: list[TfServingGrpcStub]) -> N
 
 def stop_in_a_transaction(job: Job, stub: TfServingGrpcStub, process: Scoring) -> None:
     """Suspends a process whose stub holds its requests, when it has written outputs that are not committed."""
-    job.wait_for_commit(300, process)
+    job.wait_for_commit(300, process, stub=stub)
     job.hold_in_a_transaction(stub, process)
     os.kill(process.pid, signal.SIGSTOP)
 

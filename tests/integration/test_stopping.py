@@ -107,7 +107,7 @@ def test_drain(new_job: NewJob, stub: TfServingGrpcStub, how: str) -> None:
     else:
         stub.faults.hold_after(2000)
         process = job.start()
-        job.wait_for_commit(500, process)
+        job.wait_for_commit(500, process, stub=stub)
         job.wait_for_held(stub, process)
         process.interrupt() if how == "SIGINT" else process.terminate()
         process.wait_for_output("draining")

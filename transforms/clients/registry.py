@@ -122,9 +122,10 @@ def unregister_client(scheme: str) -> None:
     Raises:
         KeyError: The scheme is not registered.
     """
-    del _entries[scheme]
     if scheme in _BUILT_IN:
-        _entries[scheme] = _BUILT_IN[scheme]
+        _entries[scheme] = _BUILT_IN[scheme]  # in its old place: lists of schemes have an order
+    else:
+        del _entries[scheme]
 
 
 def schemes() -> dict[str, Entry]:
