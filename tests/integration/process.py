@@ -252,8 +252,8 @@ class Job:
     ) -> None:
         """Waits until the group has committed ``records`` of the first input topic.
 
-        A ``stub`` that holds its answers gives some more meanwhile: on a fast machine the first bundle has more rows than any
-        number that a test could choose for ``hold_after``.
+        A ``stub`` that holds its answers gives some more meanwhile: on a fast machine the first bundle has more rows than
+        any number that a test could choose for ``hold_after``.
         """
 
         def committed() -> bool:
