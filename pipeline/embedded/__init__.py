@@ -1,1 +1,1 @@
-"""A broker, a model server and a generator for trying out and testing, with nothing installed beside pip packages."""
+"""A broker, a model server and a generator for demos and tests; they need only pip packages."""

@@ -15,16 +15,16 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the rest is imported where it is used: a wrong flag is told at once
+if TYPE_CHECKING:  # the rest is imported where it is used, so that a wrong flag is reported at once
     from pipeline.embedded.options import EmbeddedConfig
 
 _PARENT_CHECK_S = 1.0
 
 
 def _silence_tensorflow() -> None:
-    """Keeps what TensorFlow's C++ writes to file descriptor 2 off the terminal; Python's stderr goes on as before.
+    """Keeps TensorFlow's C++ log (file descriptor 2) off the terminal. Python's stderr still goes there.
 
-    ``TF_CPP_MIN_LOG_LEVEL`` does not reach the lines written before its log is set up.
+    ``TF_CPP_MIN_LOG_LEVEL`` has no effect on the lines written before TensorFlow's log is set up.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -55,7 +55,7 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what the flags ask for; returns the exit status."""
+    """Runs the command with the given flags; returns the exit status."""
     from pipeline.embedded.options import parse
     from transforms.errors import ConfigError
 
@@ -124,7 +124,7 @@ def _announce(config: EmbeddedConfig, ready: dict[str, object]) -> None:
     if config.ready_file is not None:
         part = config.ready_file.with_name(config.ready_file.name + ".part")
         part.write_text(text + "\n")
-        part.replace(config.ready_file)  # who sees the file sees all of it
+        part.replace(config.ready_file)  # atomic: a reader never sees half a file
     if config.json_ready:
         print(text, flush=True)
         return

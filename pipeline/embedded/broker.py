@@ -1,12 +1,12 @@
-"""A Kafka broker in this process, for trying out and for tests: librdkafka's mock cluster.
+"""A Kafka broker in this process, for demos and tests: librdkafka's mock cluster.
 
 It speaks the Kafka protocol on a TCP port of 127.0.0.1, to any client. Topics, headers, timestamps, consumer groups,
-committed offsets and transactions work. It is no Kafka:
+committed offsets and transactions work. It differs from Kafka:
 
-* Everything is in memory and gone when it closes.
+* Everything is in memory, and lost when the broker closes.
 * A partition keeps its newest 5 MiB and 100,000 records; older ones are dropped (rdkafka_mock.c).
-* CreateTopics is not implemented. A producer, or a consumer with ``allow.auto.create.topics``, that asks for an unknown
-  topic makes it, with four partitions. ``create_topic`` makes one with as many as wanted.
+* CreateTopics is not implemented. An unknown topic is created, with four partitions, when a producer asks for it, or a
+  consumer with ``allow.auto.create.topics``. ``create_topic`` creates one with any number of partitions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pipeline.embedded.mock_library import PRODUCER, library
 from transforms.errors import KafkaError
 
 _REBALANCE_DELAY_MS = 50
-"""How long the first rebalance of a group waits for more members; librdkafka's own 3,000 would be most of the demo."""
+"""How long the first rebalance of a group waits for more members. librdkafka's default of 3,000 would be most of the demo's
+time."""
 
 
 class EmbeddedBroker:
@@ -32,9 +33,9 @@ class EmbeddedBroker:
             producer = confluent_kafka.Producer({"bootstrap.servers": broker.address})
 
     Args:
-        topics: Topic to its number of partitions.
-        port: A fixed port to be reached by. The mock cluster chooses its port itself, so a forwarder listens on this
-            one; clients learn the broker's own address from it, as from any bootstrap server. 0: the broker's own.
+        topics: Topic name to number of partitions.
+        port: A fixed port for bootstrap. The mock cluster chooses its own port, so a forwarder listens on the fixed one;
+            clients learn the broker's own address through it, as from any bootstrap server. 0: no forwarder.
     """
 
     def __init__(self, topics: Mapping[str, int] | None = None, port: int = 0):
@@ -51,7 +52,7 @@ class EmbeddedBroker:
         return self._address
 
     def start(self) -> str:
-        """Starts the broker, makes the topics and returns the address; takes a few milliseconds.
+        """Starts the broker, creates the topics and returns the address; takes a few milliseconds.
 
         Raises:
             KafkaError: librdkafka refuses, or the fixed port is in use.
@@ -82,10 +83,10 @@ class EmbeddedBroker:
         return self._address
 
     def create_topic(self, topic: str, partitions: int) -> None:
-        """Makes a topic.
+        """Creates a topic.
 
         Raises:
-            KafkaError: It exists already, or librdkafka refuses the number of partitions.
+            KafkaError: The topic exists already, or librdkafka refuses the number of partitions.
         """
         code = library().rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
         if code:

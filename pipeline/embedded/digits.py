@@ -1,4 +1,4 @@
-"""Where the digits are: scikit-learn's 1,797 handwritten digits as PNG files, and the model trained on them.
+"""The demo's data: scikit-learn's 1,797 handwritten digits as PNG files, and the model trained on them.
 
 Both are data of this package, made by ``python -m examples.digits.make_images`` and ``python -m examples.digits.train``,
 so that neither scikit-learn nor Pillow is needed to run the demo.
@@ -14,7 +14,7 @@ from pathlib import Path
 DIGITS_DIR = Path(__file__).parent / "data" / "digits"
 IMAGES_PATH = DIGITS_DIR / "images.zip"
 MODEL_DIR = DIGITS_DIR / "model"
-"""The model's base folder, with the version folder ``1`` in it, as TensorFlow Serving wants it."""
+"""The model's base folder, with the version folder ``1`` in it, the layout that TensorFlow Serving expects."""
 
 MODEL_NAME = "digits"
 LABELS_MEMBER = "labels.json"
@@ -27,10 +27,10 @@ class Digit:
     """One handwritten digit.
 
     Attributes:
-        name: Its stable id, such as ``digit-0042``: scikit-learn's index.
+        name: A stable id with scikit-learn's index, such as ``digit-0042``.
         png: The image, 8 by 8 pixels, 8 bit grey, encoded as PNG.
-        label: What was written, 0 to 9.
-        held_out: Whether the training never saw it.
+        label: The true digit, 0 to 9.
+        held_out: Whether the digit was held out of the training.
     """
 
     name: str
@@ -43,7 +43,7 @@ def load_digits(path: Path = IMAGES_PATH) -> list[Digit]:
     """Reads all digits, in scikit-learn's order.
 
     Raises:
-        FileNotFoundError: The package's data is not there; the message says how to make it.
+        FileNotFoundError: The package's data is missing; the message says how to make it.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,8 +1,8 @@
 """Publishes the handwritten digits to a topic: 1,797 images and, among them, 20 records that are broken on purpose.
 
 Each good record has the image's id as key (``digit-0042``), a PNG as value, and the headers ``label`` (the true label, as
-text) and ``split`` (``train`` or ``held-out``). A broken one has the key ``broken-…`` and the header ``broken`` with its
-kind; there are four each of five kinds.
+text) and ``split`` (``train`` or ``held-out``). A broken record has the key ``broken-…`` and its kind in the header
+``broken``. There are five kinds, four records each.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _FLUSH_S = 30.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Published:
-    """What was published.
+    """The counts of one run of the generator.
 
     Attributes:
-        good: Images that are as they should be.
+        good: Valid images.
         broken: Records that are broken on purpose.
-        held_out: How many of the good images the model's training never saw.
-        duration_s: How long it took.
+        held_out: How many of the good images were held out of the model's training.
+        duration_s: The duration of the run.
     """
 
     good: int
@@ -48,7 +48,7 @@ class Published:
 
     @property
     def records(self) -> int:
-        """All records."""
+        """The number of all records."""
         return self.good + self.broken
 
 
@@ -99,19 +99,19 @@ def publish_digits(
     stop: threading.Event | None = None,
     kafka_config: dict[str, Any] | None = None,
 ) -> Published:
-    """Publishes all records and waits until the broker has them; meant for a thread of its own.
+    """Publishes all records and waits until the broker has acknowledged them. Blocks: run it in its own thread.
 
     Args:
         bootstrap: ``HOST:PORT`` of a broker.
-        topic: Where to; it has to exist unless the broker makes topics on its own.
-        rate: Records a second; ``None`` is as fast as it goes.
-        on_progress: Called now and then with how many records are sent and how many there are.
+        topic: The topic; it must exist, unless the broker creates topics automatically.
+        rate: Records a second; ``None`` for no limit.
+        on_progress: Called from time to time with the number of records sent and the number of all records.
         seed: Fixes the order, and which images are broken.
         stop: When set, publishing ends early.
         kafka_config: More librdkafka properties, such as TLS.
 
     Raises:
-        KafkaError: The broker did not take them all; the message has librdkafka's reason.
+        KafkaError: The broker did not accept every record; the message has librdkafka's reason.
     """
     failed: list[confluent_kafka.KafkaError] = []
 

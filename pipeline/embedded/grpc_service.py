@@ -1,6 +1,6 @@
 """TensorFlow Serving's gRPC services, ``PredictionService`` and ``ModelService``, over the loaded models.
 
-``MultiInference`` and ``HandleReloadConfigRequest`` are not served: UNIMPLEMENTED, which is gRPC's own answer.
+``MultiInference`` and ``HandleReloadConfigRequest`` are not served: gRPC itself answers UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ async def start_grpc(models: Models, executor: Executor, port: int, as_content: 
     """Starts the gRPC server on 127.0.0.1.
 
     Args:
-        models: What to serve.
-        executor: Where the models run.
-        port: 0 for a free one.
+        models: The models to serve.
+        executor: The thread pool in which the models run.
+        port: The port; 0 for a free one.
         as_content: Send outputs as ``tensor_content`` rather than as typed values.
 
     Returns:

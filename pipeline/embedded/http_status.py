@@ -1,4 +1,4 @@
-"""A failed request, as each protocol tells it to its client (``grpc_status_util.cc``, ``ToHTTPStatusCode``)."""
+"""The form of a failed request in each protocol. Sources: ``grpc_status_util.cc``, ``ToHTTPStatusCode``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HTTP_STATUS = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-"""Code to HTTP status, as TensorFlow Serving maps them."""
+"""Status code to HTTP status, as TensorFlow Serving maps them."""
 
 
 def grpc_message(error: ServingError) -> str:
-    """The message as gRPC carries it: cut, because it travels in a header."""
+    """Returns the error's message, cut to the length that gRPC can send in a header."""
     if len(error.message) > MESSAGE_LIMIT:
         return error.message[:MESSAGE_LIMIT] + "...TRUNCATED"
     return error.message

@@ -1,7 +1,7 @@
-"""What the model server answers, whichever protocol asked: Predict, Classify, Regress, metadata and status.
+"""The model server's calls, independent of the protocol: Predict, Classify, Regress, metadata and status.
 
 Each function follows one of TensorFlow Serving's sources, named in its docstring, check by check, with the same codes and
-messages. They block while the model runs: call them from a worker thread.
+messages. The functions block while the model runs: call them in a worker thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def find_servable(models: Models, request: Any) -> Servable:
     """Returns the servable a request asks for.
 
     Raises:
-        ServingError: There is none, or the request has no model_spec.
+        ServingError: There is no such servable, or the request has no model_spec.
     """
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
@@ -48,7 +48,7 @@ def predict(models: Models, request: Any, as_content: bool = False) -> Any:
     """``PredictRequest`` to ``PredictResponse``. Source: predict_impl.cc."""
     servable = find_servable(models, request)
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    if name not in servable.signatures:  # before the inputs are read, as there
+    if name not in servable.signatures:  # before the inputs are read, as TensorFlow Serving does
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     given = {alias: from_proto(request.inputs[alias], alias) for alias in request.inputs}
     response = PredictResponse()

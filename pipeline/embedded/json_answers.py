@@ -1,8 +1,8 @@
-"""A REST answer's body: Predict's rows or columns, classifications, regressions, status, metadata, errors.
+"""Bodies of REST answers: Predict's rows or columns, classifications, regressions, status, metadata, errors.
 
-Source: ``MakeJsonFromTensors`` and its neighbours in json_tensor.cc, ``ToJsonString`` in http_rest_api_util.cc. Floats
-are written as there (``3.0``, ``9e+06``, bare ``NaN``); strings are written byte by byte, whatever their encoding, and as
-``{"b64": …}`` if the output's name ends in ``_bytes``.
+Source: ``MakeJsonFromTensors`` and its neighbours in json_tensor.cc, ``ToJsonString`` in http_rest_api_util.cc. Floats are
+written as TensorFlow Serving writes them (``3.0``, ``9e+06``, bare ``NaN``). Strings are written byte by byte, in any
+encoding; as ``{"b64": …}`` if the output's name ends in ``_bytes``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNWRITABLE = {np.dtype(name) for name in ("float16", "uint16", "complex64", "co
 
 
 def format_floats(values: np.ndarray) -> list[str]:
-    """Writes floats, float32 or float64 [n], with six digits where that is exact, else with as many as it takes."""
+    """Formats floats, float32 or float64 [n], with six digits where that is exact, else with as many as are needed."""
     digits = 9 if values.dtype == np.float32 else 17
     texts = [f"{value:.6g}" for value in values.tolist()]
     exact = np.array([float(text) for text in texts]).astype(values.dtype) == values
@@ -59,7 +59,7 @@ def _encode_bytes(value: bytes) -> str:
 
 
 def _encode_string(value: bytes) -> str:
-    # Bytes that are no UTF-8 survive as lone surrogates until the body is encoded.
+    # Bytes that are not valid UTF-8 are kept as lone surrogates until the body is encoded.
     return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
 
 
@@ -77,7 +77,8 @@ def rows(outputs: Mapping[str, np.ndarray]) -> bytes:
     """Predict's answer in row form.
 
     Raises:
-        ServingError: INVALID_ARGUMENT: an output has no rows, or not as many as another, or can't be written.
+        ServingError: INVALID_ARGUMENT: an output has no rows, has another number of rows than the others, or can't be
+            written.
     """
     count = -1
     for name, array in outputs.items():

@@ -19,7 +19,7 @@ _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64", N
 
 
 def read_examples(document: Mapping[str, Any]) -> list[bytes]:
-    """Returns the serialized ``tf.Example`` of each element of ``examples``, the ``context`` before each of them.
+    """Returns a serialized ``tf.Example`` for each element of ``examples``, each preceded by the ``context``.
 
     Raises:
         ServingError: INVALID_ARGUMENT.

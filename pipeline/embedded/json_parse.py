@@ -1,6 +1,6 @@
-"""JSON as TensorFlow Serving's parser (rapidjson, ``ParseJson`` in json_tensor.cc) takes it.
+"""A JSON parser that accepts what TensorFlow Serving's accepts (rapidjson, ``ParseJson`` in json_tensor.cc).
 
-Bare ``NaN`` and ``Infinity`` are numbers, text behind the document is ignored, and integers beyond 64 bits are floats.
+Bare ``NaN`` and ``Infinity`` are numbers, text after the document is ignored, and integers beyond 64 bits are floats.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8").lstrip(" \t\r\n")
         document, _ = _decoder.raw_decode(text)
-    except RecursionError as error:  # CPython's parser; rapidjson's takes any depth, but no tensor has such a rank
+    except RecursionError as error:  # rapidjson's parser accepts any depth, but no tensor has such a rank
         raise invalid_argument("JSON Parse error: nested too deeply") from error
     except ValueError as error:
         where = f" at offset: {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
@@ -51,7 +51,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def is_base64_object(value: Any) -> bool:
-    """Whether ``value`` is data in the form ``{"b64": text}``: then it is never a named input."""
+    """Whether ``value`` is bytes in the form ``{"b64": text}``, and so not an object of named inputs."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 

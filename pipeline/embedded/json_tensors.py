@@ -1,7 +1,7 @@
-"""The inputs of a REST Predict request as arrays, as ``FillPredictRequestFromJson`` in json_tensor.cc reads them.
+"""The inputs of a REST Predict request as arrays. Source: ``FillPredictRequestFromJson`` in json_tensor.cc.
 
-Row form: ``{"instances": [...]}``, one element a row, a value or an object by input name. Columnar form: ``{"inputs":
-...}``, whole tensors, one value or an object by input name.
+Row form: ``{"instances": [...]}`` with one element for each row, which is a value or an object by input name. Columnar form:
+``{"inputs": ...}`` with whole tensors, which is one value or an object by input name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CHECKS: dict[int, Callable[[Any], bool]] = {
     22: lambda v: type(v) is int and 0 <= v < 2**32,
     23: lambda v: type(v) is int and v >= 0,
 }
-"""DataType number to what JSON value it takes; the other types can't be sent over REST."""
+"""DataType number to the check of its JSON values; the other types can't be sent over REST."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
@@ -62,7 +62,7 @@ def decode_base64(value: Mapping[str, Any]) -> bytes:
 
 
 class _Dense:
-    """One dense tensor being read from nested lists; its shape is that of the first elements at each level."""
+    """One dense tensor, read from nested lists. The first elements at each level give its shape."""
 
     def __init__(self, value: Any, dtype: int):
         self.dtype = dtype
@@ -77,7 +77,10 @@ class _Dense:
         self._fill(value, 0)
 
     def array(self) -> np.ndarray:
-        """Returns the tensor; a float beyond float32 becomes infinite, an int beyond the dtype wraps, as there."""
+        """Returns the tensor.
+
+        As in TensorFlow Serving, a float beyond float32 becomes infinite, and an int beyond the dtype wraps.
+        """
         return _to_array(self.values, self.dtype).reshape(self.shape)
 
     def _fill(self, value: Any, level: int) -> None:
@@ -91,7 +94,7 @@ class _Dense:
                 f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {self.shape[level]}"
             )
         check = _CHECKS.get(self.dtype)
-        if level == len(self.shape) - 1 and check is not None and all(map(check, value)):  # the common case, quickly
+        if level == len(self.shape) - 1 and check is not None and all(map(check, value)):  # fast path for the common case
             self.values.extend([v.encode("utf-8", "surrogatepass") for v in value] if self.dtype == 7 else value)
             return
         for element in value:
@@ -137,14 +140,15 @@ def read_inputs(
 
     Args:
         document: The request.
-        signature_name: As the request gave it, for a message.
+        signature_name: The name in the request, for error messages.
         infos: Input name to ``tensorflow.TensorInfo``.
 
     Returns:
         Input name to array, and whether the request came in row form.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a dtype that REST can't carry (columnar form only, as there).
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a dtype that REST can't carry (only in columnar form, as in
+            TensorFlow Serving).
     """
     if not infos:
         raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
@@ -169,7 +173,7 @@ def _format_error(document: Mapping[str, Any], message: str) -> ServingError:
 
 
 class _Rows:
-    """The rows of one input: all of one shape."""
+    """The rows of one input, which must all have the same shape."""
 
     def __init__(self, dtype: int):
         self.dtype = dtype
@@ -227,7 +231,7 @@ def _read_rows(instances: list[Any], infos: Mapping[str, Any]) -> dict[str, np.n
 
 
 class _Where:
-    """Puts a place before the message of an error; the code becomes INVALID_ARGUMENT whatever it was, as there."""
+    """Adds a place to an error's message; the code becomes INVALID_ARGUMENT, as in TensorFlow Serving."""
 
     def __init__(self, place: str):
         self._place = place

@@ -1,7 +1,7 @@
-"""The few messages the server needs beyond the client's (``transforms/clients/tfserving/messages.py``).
+"""The protobuf messages that the server needs in addition to the client's (``transforms/clients/tfserving/messages.py``).
 
-Their nested messages are declared as ``bytes``, which is the same on the wire: so examples are passed on without being
-parsed, as TensorFlow Serving does with its ``SerializedInput`` (apis/internal/serialized_input.proto).
+Their nested messages are declared as ``bytes``, which is the same on the wire. So examples are passed on without parsing, as
+TensorFlow Serving does with its ``SerializedInput`` (apis/internal/serialized_input.proto).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Input = _message("Input")
 def serialized_examples(request_input: Any) -> list[bytes]:
     """Returns the serialized ``tf.Example`` records of an ``Input``; a context is put before each of them.
 
-    Concatenated serialized messages are the merged message, which is what the context means (input.proto).
+    Protobuf merges concatenated serialized messages, and merging is the meaning of the context (input.proto).
     """
     serialized = Input.FromString(request_input.SerializeToString())
     if serialized.HasField("example_list_with_context"):

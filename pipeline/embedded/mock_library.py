@@ -1,8 +1,8 @@
 """librdkafka's mock cluster, declared for ctypes from the library that confluent_kafka ships.
 
-confluent_kafka can start a mock cluster itself (``test.mock.num.brokers``), but then nothing about it can be set: topics
-have four partitions, they come only by a producer's asking (CreateTopics is not implemented), and every first rebalance of
-a consumer group waits three seconds. The functions are librdkafka's (``rdkafka.h``, ``rdkafka_mock.h``).
+confluent_kafka can start a mock cluster itself (``test.mock.num.brokers``), but that one can't be configured: topics have
+four partitions, only a producer's request creates them (CreateTopics is not implemented), and the first rebalance of every
+consumer group waits three seconds. The functions are librdkafka's (``rdkafka.h``, ``rdkafka_mock.h``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FUNCTIONS = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Loads librdkafka, once a process.
+    """Loads librdkafka, once in each process.
 
     Raises:
         ImportError: confluent_kafka is not installed, or no librdkafka with a mock cluster is found.

@@ -1,7 +1,7 @@
-"""Starts the embedded model server as a process of its own, beside the pipeline.
+"""Starts the embedded model server in its own process.
 
-Of its own, so that neither TensorFlow's threads nor its memory are in the pipeline's process, and so that starting (about
-a second) goes on while the pipeline imports Beam: ``start`` returns at once.
+So TensorFlow's threads and memory are not in the pipeline's process, and the server starts (about a second) while the
+pipeline imports Beam: ``start`` returns at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 2000
 
 
 class EmbeddedModelServer:
-    """A model server in a child process, which ends with this one.
+    """A model server in a child process, which ends when this process ends.
 
     Usage::
 
@@ -36,8 +36,8 @@ class EmbeddedModelServer:
         labels: ``(model, label)`` to version.
         all_versions: Serve every version, not only the newest and the labelled ones.
         tensor_content: Answer with ``tensor_content`` rather than typed values.
-        grpc_port: 0 for a free one.
-        rest_port: 0 for a free one.
+        grpc_port: The gRPC port; 0 for a free one.
+        rest_port: The REST port; 0 for a free one.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EmbeddedModelServer:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
         self._process = subprocess.Popen(
             module_command("pipeline.embedded", *self._flags),
-            stdin=subprocess.PIPE,  # its end tells the child that we are gone
+            stdin=subprocess.PIPE,  # the child ends when this pipe closes
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=module_environ() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -88,7 +88,7 @@ class EmbeddedModelServer:
         """Waits until every model is loaded and both ports answer; returns ``(grpc_port, rest_port)``.
 
         Raises:
-            ScoringError: It is not ready in time, or it ended; the message has what it said.
+            ScoringError: The server is not ready in time, or it ended; the message has its output.
         """
         if self._process is None:
             raise ScoringError("the embedded model server is not started")

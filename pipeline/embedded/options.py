@@ -1,4 +1,4 @@
-"""The flags of ``python -m pipeline.embedded``, checked all at once."""
+"""The flags of ``python -m pipeline.embedded``; all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Not for production: use Apache Kafka and TensorFlow Serving there."""
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EmbeddedConfig:
-    """What to run.
+    """The configuration of the command.
 
     Attributes:
         server: The model server, ``None`` for none.
         kafka_port: The broker's port, 0 for a free one, ``None`` for no broker.
-        topics: Topics to make on it, with their partitions.
+        topics: Topics to create on the broker, with their numbers of partitions.
         generate: The topic to publish the digits to, ``None`` for none.
-        rate: Records a second of the generator, ``None`` as fast as it goes.
-        bootstrap_servers: Where the generator publishes to; ``None`` for the embedded broker.
-        ready_file: File to write the addresses to, as JSON, when all is ready.
+        rate: Records a second of the generator, ``None`` for no limit.
+        bootstrap_servers: The broker that the generator publishes to; ``None`` for the embedded broker.
+        ready_file: File to write the addresses to, as JSON, when everything is ready.
         json_ready: Print that JSON on standard output instead of lines for people.
         exit_with_parent: Exit when standard input ends or the parent process is gone.
-        verbose: Let TensorFlow's log through.
+        verbose: Show TensorFlow's log.
     """
 
     server: ServerConfig | None
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str]) -> EmbeddedConfig:
     """Reads the flags.
 
     Raises:
-        ConfigError: With all mistakes.
+        ConfigError: A flag is wrong; the message lists every mistake.
         SystemExit: An unknown flag, or ``--help``.
     """
     args = _parser().parse_args(arguments)

@@ -1,7 +1,8 @@
 """TensorFlow Serving's REST API, version 1, over the loaded models.
 
-Source: http_rest_api_handler.cc, http_rest_api_util.cc and http_server.cc, whose quirks are kept: paths match whatever
-their case, a version number that overflows is a 400 without a body, and outside ``/v1/`` there is a 404 that is no JSON.
+Source: http_rest_api_handler.cc, http_rest_api_util.cc and http_server.cc. Their quirks are kept: paths are
+case-insensitive, a version number that overflows gets a 400 without a body, and a path outside ``/v1/`` gets a 404 that is
+not JSON.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ def answer(models: Models, method: str, path: str, body: bytes) -> tuple[int, by
     """Answers one request; blocks while the model runs.
 
     Args:
-        models: What is served.
+        models: The loaded models.
         method: The HTTP method.
-        path: The path as it was sent, still percent-encoded, without the query.
+        path: The path as sent, still percent-encoded, without the query.
         body: The request's body.
 
     Returns:
@@ -130,9 +131,9 @@ async def start_rest(models: Models, executor: Executor, port: int) -> tuple[web
     """Starts the REST server on 127.0.0.1.
 
     Args:
-        models: What to serve.
-        executor: Where the models run.
-        port: 0 for a free one.
+        models: The models to serve.
+        executor: The thread pool in which the models run.
+        port: The port; 0 for a free one.
 
     Returns:
         The running server and its port.

@@ -1,7 +1,7 @@
 """Models on disk, their loaded versions and their labels.
 
-A model is a folder of version folders with numeric names (``digits/1/saved_model.pb``), as TensorFlow Serving wants it. By
-default the newest version is served (its ``latest: 1`` policy); a label is a name for a version.
+A model is a folder of version folders with numeric names (``digits/1/saved_model.pb``), the layout of TensorFlow Serving. By
+default the newest version is served (TensorFlow Serving's ``latest: 1`` policy); a label is a name for a version.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Servable:
     Attributes:
         name: The model's name.
         version: Its version.
-        session: What runs it.
+        session: The TensorFlow session.
         signatures: Signature name to ``tensorflow.SignatureDef``.
     """
 
@@ -43,7 +43,7 @@ class Models:
 
         Raises:
             ValueError: A model has nothing to serve; see ``ModelConfig.version_folders``.
-            ServingError: TensorFlow can't load one; the message names it.
+            ServingError: TensorFlow can't load a model; the message names it.
         """
         self._versions: dict[str, dict[int, Servable]] = {}
         self._labels = {config.name: dict(config.labels) for config in configs}
@@ -62,7 +62,7 @@ class Models:
         return {name: sorted(versions) for name, versions in self._versions.items()}
 
     def find(self, model_spec: Any) -> Servable:
-        """Returns the version that a ``ModelSpec`` asks for, the newest if it asks for none.
+        """Returns the version that a ``ModelSpec`` asks for; the newest if it does not name one.
 
         Raises:
             ServingError: NOT_FOUND for an unknown model or version, INVALID_ARGUMENT for an unknown label or no name.

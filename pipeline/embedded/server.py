@@ -1,6 +1,6 @@
 """The model server: both protocols over the loaded models, on one asyncio loop.
 
-The models run in a small pool of threads; TensorFlow has its own threads besides, and the GIL is free while it runs.
+The models run in a small pool of threads. TensorFlow also has its own threads, and the GIL is free while a model runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Server:
         self.rest_port: int | None = None
 
     async def __aenter__(self) -> Self:
-        """Loads the models, then starts answering: who can connect gets answers.
+        """Loads the models, then opens the ports; so a client that can connect gets answers.
 
         Raises:
             ValueError: A model has nothing to serve.
@@ -62,7 +62,7 @@ class Server:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Stops; requests under way get a moment to finish."""
+        """Stops the server; requests in flight get a moment to finish."""
         if self._grpc is not None:
             await self._grpc.stop(STOP_GRACE_S)
         if self._rest is not None:

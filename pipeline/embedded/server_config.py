@@ -9,13 +9,13 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Which model to serve.
+    """The configuration of one model.
 
     Attributes:
         name: Its name in requests.
         path: The folder of its version folders.
-        labels: Label to version; labelled versions are loaded beside the newest.
-        all_versions: Load every version there is.
+        labels: Label to version; labelled versions are loaded in addition to the newest.
+        all_versions: Load every version.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ModelConfig:
         """Returns the versions to load, ascending.
 
         Raises:
-            ValueError: There is nothing to serve, or not the labelled version; the message says what to do.
+            ValueError: There is no version, or a labelled version is missing; the message says what to do.
         """
         if not self.path.is_dir():
             raise ValueError(f"model {self.name}: there is no folder {self.path}")
@@ -48,14 +48,14 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What the model server serves, and where.
+    """The configuration of the model server.
 
     Attributes:
         models: The models.
         grpc_port: 0 for a free one, ``None`` for no gRPC.
         rest_port: 0 for a free one, ``None`` for no REST.
-        tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values; both are what
-            TensorFlow Serving sends, the second by default.
+        tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values. TensorFlow Serving can send
+            both; its default is typed values.
     """
 
     models: Sequence[ModelConfig]

@@ -24,7 +24,7 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
     except ValueError as error:
         raise mistake(uri, f"not a URI ({error})", form) from error
     if parts.username is not None or parts.password is not None:
-        # Not echoed: it holds a secret.
+        # The message does not repeat the URI: it holds a secret.
         raise ConfigError(
             [f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"]
         )

@@ -22,7 +22,7 @@ def serve(flags: argparse.Namespace, make: Callable[[], StubServer]) -> None:
     """Prints the port and serves until SIGINT or SIGTERM."""
     stub = make()
     stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads start: they inherit it
     with stub:
         print(stub.port, flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -88,7 +88,7 @@ def serve(kind: type[StubServer], description: str | None) -> None:
     flags = parser.parse_args()
     stub = kind(StubModel(name=flags.model), flags.port)
     stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads start: they inherit it
     with stub:
         print(stub.port, flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

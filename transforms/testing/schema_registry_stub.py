@@ -60,7 +60,8 @@ class SchemaRegistryStub:
         self.requests: list[str] = []
         self._schemas: dict[int, dict[str, Any]] = {}
         self._subjects: dict[str, list[int]] = {}
-        # Bound but never listening: it keeps the port ours while the registry is down, and connections are refused then.
+        # This socket is bound but never listens. It reserves the port while the registry is down; connections are refused
+        # then.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reserved.bind(("127.0.0.1", 0))

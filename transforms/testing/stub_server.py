@@ -54,7 +54,8 @@ class StubServer(abc.ABC):
         self._tls = tls
         self.model = model or StubModel()
         self.faults = Faults()
-        # Bound but never listening: it keeps the port ours while the server is down, and connections are refused then.
+        # This socket is bound but never listens. It reserves the port while the server is down; connections are refused
+        # then.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reserved.bind(("127.0.0.1", port))

@@ -146,7 +146,7 @@ def serve(stub_class: type[VertexStub], about: str | None) -> None:
     flags = parser.parse_args()
     stub = stub_class(StubModel(name=flags.endpoint), flags.port)
     stub.faults.latency_s = flags.latency_ms / 1000
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads, which inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads start: they inherit it
     with stub:
         print(stub.uri(), flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

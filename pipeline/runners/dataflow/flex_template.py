@@ -1,9 +1,9 @@
-"""The flex template's metadata and its entry point, both made of the table of flags, so that neither can drift from it.
+"""The flex template's metadata and its entry point, both generated from the table of flags, so that all three agree.
 
     python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json
 
-A template's parameters are a map: each has one value. So a flag that may be repeated takes several values with ``|`` between
-them. Dataflow checks a value by the parameter's regular expressions before it starts a machine.
+A template's parameters are a map, so each has one value. For a flag that may be repeated, ``|`` separates the values.
+Dataflow checks a value with the parameter's regular expressions before it starts a machine.
 
 Sources: https://cloud.google.com/dataflow/docs/guides/templates/configuring-flex-templates (metadata parameters), and
 ``ParameterMetadata`` of the Dataflow API v1b3.
@@ -34,11 +34,11 @@ WORKER_IMAGE = {
     "paramType": "TEXT",
     "groupName": "Beam",
 }
-"""Beam's own option, without which the workers would not have this package."""
+"""Beam's own option; without it the workers would not have this package."""
 
 
 def metadata(flags: Sequence[Flag] = FLAGS) -> dict[str, Any]:
-    """Returns the template's metadata, with a parameter for every flag that has none against it (``Flag.no_parameter``)."""
+    """Returns the template's metadata, with a parameter for every flag except those with ``Flag.no_parameter``."""
     return {
         "name": "Kafka model scoring",
         "description": "Scores the records of Kafka topics with a model server: each is answered by a prediction in the "
@@ -71,7 +71,7 @@ def _parameter(flag: Flag) -> dict[str, Any]:
     }
     if kind.choices:
         parameter["enumOptions"] = [{"value": choice, "label": choice} for choice in kind.choices]
-    # A default that other flags may change is left out: the console would give it, and what is given is never changed.
+    # A default that other flags may change is left out: the console would pass it, and a passed value is never changed.
     changes = flag.settle is not None and flag.default != AUTO
     if flag.default not in (None, EMBEDDED) and not changes:
         parameter["defaultValue"] = flag.default
@@ -95,10 +95,10 @@ def _pattern(flag: Flag) -> str:
 
 
 def flags_of(argv: Sequence[str]) -> list[str]:
-    """Returns the flags of ``python -m pipeline`` for what Dataflow's launcher gives: ``--name=value``, Beam's among them.
+    """Returns the flags of ``python -m pipeline`` for the launcher's arguments: ``--name=value``, some of them Beam's.
 
-    A parameter left empty in the console comes as ``--name=``: that is one not given. The job's labels come from it as
-    ``--labels={…}``, which is Beam's flag; ours of that name holds a file.
+    A parameter left empty in the console arrives as ``--name=`` and counts as not given. The launcher passes the job's
+    labels as ``--labels={…}``, which is Beam's flag; this project's flag ``--labels`` names a file.
     """
     flags = [f"--runner={DATAFLOW}"]
     for argument in argv:
@@ -116,10 +116,10 @@ def flags_of(argv: Sequence[str]) -> list[str]:
 
 
 def with_local_files(flags: Sequence[str], folder: Path) -> list[str]:
-    """Copies the files that the launcher reads from where only Beam reads (``gs://…``) into ``folder``.
+    """Copies the files that flags name and only Beam can read (``gs://…``) into ``folder``; returns the changed flags.
 
     Raises:
-        ConfigError: One can't be read.
+        ConfigError: A file can't be read.
     """
     from apache_beam.io.filesystem import CompressionTypes
     from apache_beam.io.filesystems import FileSystems

@@ -1,7 +1,8 @@
-"""What ``--runner=DataflowRunner`` needs, and what can't go there: checked before anything is asked or staged.
+"""Checks the flags for ``--runner=DataflowRunner``, before any server is asked and any file is staged.
 
-Whoever may see a Dataflow job sees its options and its graph, and the staged files keep them for years. So no secret goes
-in: a property or a header that is one is given as ``${secret:projects/P/secrets/S/versions/V}``, which the worker resolves.
+Everyone who may see a Dataflow job sees its options and its graph, and the staged files keep them for years. So a job must
+hold no secret: a secret property or header is given as ``${secret:projects/P/secrets/S/versions/V}``, which the worker
+resolves.
 
 Source: https://cloud.google.com/dataflow/docs/reference/pipeline-options.
 """
@@ -34,11 +35,11 @@ def is_secret(name: str) -> bool:
 
 
 def dataflow_mistakes(config: Config, from_environment: Mapping[str, str]) -> Iterator[str]:
-    """Tells what keeps this job from Dataflow.
+    """Yields the mistakes that prevent this job from running on Dataflow.
 
     Args:
         config: All flags.
-        from_environment: Where ``${ENV}`` was replaced, to the variable's name: that is what secrets are passed by.
+        from_environment: The flags in which ``${ENV}`` was replaced, to the variable's name; such values are often secrets.
     """
     yield from missing_packages()
     yield from _places(config.beam_args)

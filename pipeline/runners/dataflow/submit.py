@@ -1,8 +1,8 @@
 """Submits a job to Dataflow: stages the graph and the files, creates the job, and ends this process.
 
-A streaming job has no end, so this process does not wait for it. The job runs until it is drained or cancelled, by
-``python -m pipeline.dataflow_job`` or ``gcloud``. Under a flex template no job is created here: ``--template_location``
-makes Beam write the job's description to that path, and Dataflow's launcher creates the job from it.
+A streaming job has no end, so this process does not wait for it. ``python -m pipeline.dataflow_job`` or ``gcloud`` drains or
+cancels the job; until then it runs. Under a flex template no job is created here: with ``--template_location`` Beam writes
+the job's description to that path, and Dataflow's launcher creates the job from it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Submitted:
 
 
 def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
-    """Returns Beam's options of a streaming job. They hold none of our flags, and so no secret.
+    """Returns Beam's options of a streaming job. They hold none of this project's flags, and so no secret.
 
     The main session is not saved: ``__main__`` is this command, which workers do not need.
     """
@@ -56,10 +56,10 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
 
 
 def submit(job: Job, beam_args: Sequence[str]) -> Submitted:
-    """Stages the job's files and creates the job. Does not wait until it runs.
+    """Stages the job's files and creates the job. Does not wait until the job runs.
 
     Raises:
-        Exception: Whatever Beam's runner raises, if staging or creating fails.
+        Exception: Staging or creating the job failed; Beam's runner raised the exception.
     """
     options = pipeline_options(beam_args)
     pipeline = beam.Pipeline(options=options)

@@ -41,7 +41,7 @@ MAX_ROWS = 1
 INFERENCE_PORT = "is it the inference port (8080) of one of the two?"
 
 
-def open(uri: str, options: ClientOptions) -> MmsClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> MmsClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:
@@ -54,10 +54,10 @@ class MmsClient(ModelClient):
     """A client of multi-model-server's or TorchServe's inference API for one model.
 
     Args:
-        address: Which model, and where.
+        address: The model and the server's address.
         options: TLS files, headers and the number of connections.
         version_refresh_s: Seconds after which the served version is looked up again.
-        clock: Seconds on a clock that only goes forward.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(

@@ -24,10 +24,10 @@ _PARAMETERS = ("management", "body")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MmsAddress:
-    """Where a model is served, as a URI named it.
+    """The address of a model on a server, parsed from a URI.
 
     Attributes:
-        secure: Whether TLS is asked for.
+        secure: Whether the URI asks for TLS.
         target: ``HOST:PORT`` of the inference API, an IPv6 address in brackets.
         model: The model's name.
         version: The version asked for, if one is.
@@ -75,7 +75,7 @@ def parse(uri: str) -> MmsAddress:
     """Parses an ``mms+http://`` or ``mms+https://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     parts, port = split(uri, FORM)
     if port is None:
@@ -88,7 +88,7 @@ def parse(uri: str) -> MmsAddress:
     asked = _parameters(uri, parts)
     management, body = asked.get("management"), asked.get("body")
     if management is not None and "@" in management:
-        # Not echoed: it holds a secret.
+        # The message does not repeat the URI: it holds a secret.
         raise ConfigError([f"--model: management must be HOST:PORT, without a user name or password; the form is {FORM}"])
     if management is not None and not _is_address(management):
         raise mistake(uri, f"management={management}: must be HOST:PORT", FORM)

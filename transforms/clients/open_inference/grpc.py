@@ -37,12 +37,12 @@ def parse(uri: str) -> OipAddress:
     """Parses an ``oip+grpc://`` or ``oip+grpcs://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_grpc(uri)
 
 
-def open(uri: str, options: ClientOptions) -> OipGrpcClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> OipGrpcClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:
@@ -55,7 +55,7 @@ class OipGrpcClient(ModelClient):
     """A client of the Open Inference Protocol's GRPCInferenceService for one model.
 
     Args:
-        address: Which model, and where.
+        address: The model and the server's address.
         options: See ``GrpcChannel``.
     """
 
@@ -111,12 +111,12 @@ class OipGrpcClient(ModelClient):
         except UnavailableError:
             raise
         except ModelError:
-            return  # what the server does not tell can't be waited for: the requests themselves will tell
+            return  # the server does not say whether it is ready: do not wait, requests fail if it is not
         if not answer.ready:
             raise UnavailableError(f"{self._where}: the model is not ready")
 
     async def _entries(self, timeout_s: float) -> list[Entry]:
-        """What the repository has; where that is closed, the versions in this model's metadata."""
+        """Returns the model repository's entries; if it can't be read, the versions in this model's metadata."""
         for method in (messages.REPOSITORY_INDEX, messages.MLSERVER_REPOSITORY_INDEX):
             try:
                 index = await self._ask(

@@ -49,12 +49,12 @@ def parse(uri: str) -> OipAddress:
     """Parses an ``oip+http://`` or ``oip+https://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_http(uri)
 
 
-def open(uri: str, options: ClientOptions) -> OipHttpClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> OipHttpClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:
@@ -67,7 +67,7 @@ class OipHttpClient(ModelClient):
     """A client of the Open Inference Protocol's REST API for one model.
 
     Args:
-        address: Which model, and where.
+        address: The model and the server's address.
         options: TLS files, headers and the number of connections.
     """
 
@@ -146,11 +146,11 @@ class OipHttpClient(ModelClient):
             if said not in (False, "false", "False"):  # KServe says it in the body; the others by the status alone
                 return
         elif answer.status in (401, 403, 404, 405, 501):
-            return  # what the server does not tell can't be waited for: the requests themselves will tell
+            return  # the server does not say whether it is ready: do not wait, requests fail if it is not
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 
     async def _entries(self, timeout_s: float) -> list[Entry]:
-        """What the repository has; where that is closed, the versions in this model's metadata."""
+        """Returns the model repository's entries; if it can't be read, the versions in this model's metadata."""
         url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
         try:
             answer = await self._connection.send("POST", url, timeout_s, b"{}")

@@ -5,7 +5,7 @@ of ``inference.*``, which can't be loaded together. ``tests/servers/test_oip_mes
 field and on the wire, to tritonclient's and mlserver's.
 
 Sources: https://github.com/kserve/open-inference-protocol, specification/protocol/open_inference_grpc.proto; Triton's
-grpc_service.proto and model_config.proto for its ModelConfig and repository extensions. Fields that a client has no use for
+grpc_service.proto and model_config.proto for its ModelConfig and repository extensions. Fields that a client does not use
 are left out; protobuf keeps them as unknown fields.
 """
 

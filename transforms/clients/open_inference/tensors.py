@@ -209,7 +209,7 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
         came = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in found))
         raise MalformedAnswerError(f"output {name}: {datatype} came with values of {came}")
     try:
-        with np.errstate(over="ignore"):  # a float64 beyond float32 is infinite there, as it was for the server
+        with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, as on the server
             return _sized(np.array(flat, wire), size, shape, name)
     except OverflowError as error:
         raise MalformedAnswerError(f"output {name}: a number is out of range for {datatype}") from error
@@ -270,5 +270,5 @@ def _sized(flat: np.ndarray, size: int, shape: Sequence[int], name: str) -> np.n
 def _shaped(flat: np.ndarray, shape: Sequence[int], name: str) -> np.ndarray:
     try:
         return flat.reshape(tuple(shape))
-    except ValueError as error:  # a dimension beyond what NumPy can count, beside one of 0
+    except ValueError as error:  # a dimension too large for NumPy, together with one of 0
         raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is too large") from error

@@ -24,15 +24,15 @@ _LONG = re.compile(r"(?P<prefix>/.*)?/v2/models/(?P<model>[^/]+)(/versions/(?P<v
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OipAddress:
-    """Where a model is served, as a URI named it.
+    """The address of a model on a server, parsed from a URI.
 
     Attributes:
-        secure: Whether TLS is asked for.
+        secure: Whether the URI asks for TLS.
         host: The host's name or address; an IPv6 one without brackets.
         port: The TCP port.
         model: The model's name.
         version: The version, if one is asked for.
-        prefix: What stands before ``/v2`` in the path (REST behind a gateway), or empty.
+        prefix: The path before ``/v2`` (REST behind a gateway), or empty.
     """
 
     secure: bool
@@ -66,7 +66,7 @@ def parse_grpc(uri: str) -> OipAddress:
     """Parses ``oip+grpc://`` and ``oip+grpcs://`` URIs.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     address = _parse(uri, GRPC_FORM, None)
     if address.prefix or _LONG.fullmatch(urlsplit(uri).path):
@@ -78,7 +78,7 @@ def parse_http(uri: str) -> OipAddress:
     """Parses ``oip+http://`` and ``oip+https://`` URIs.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return _parse(uri, HTTP_FORM, 443 if uri.startswith("oip+https:") else 80)
 

@@ -38,12 +38,12 @@ def parse(uri: str) -> SavedModelAddress:
     """Parses a ``saved_model://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_saved_model(uri)
 
 
-def open(uri: str, options: ClientOptions) -> SavedModelClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> SavedModelClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:

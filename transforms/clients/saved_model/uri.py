@@ -20,7 +20,7 @@ from transforms.errors import ConfigError
 FORM = "saved_model:///PATH[?signature=NAME][&version=N][&tags=TAG,…], or saved_model://gs://BUCKET/PATH"
 
 SERVE = "serve"
-"""The tag of the graph that is meant for serving."""
+"""The tag of the graph for serving."""
 
 MAX_VERSION = 2**63 - 1
 SCHEME = "saved_model"
@@ -65,13 +65,13 @@ def parse(uri: str) -> SavedModelAddress:
     """Parses a ``saved_model://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     text, _, query = uri.removeprefix(_PREFIX).partition("?")
     path = unquote(text)
     scheme, separator, rest = path.partition("://")
     if separator and "@" in rest.partition("/")[0]:
-        # Not echoed: it may hold a secret.
+        # The message does not repeat the URI: it may hold a secret.
         raise ConfigError([f"--model: a URI must not hold a user name or password; the form is {FORM}"])
     if is_local(path):
         if not path.startswith("/"):

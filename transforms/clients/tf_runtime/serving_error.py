@@ -36,7 +36,7 @@ class ServingError(Exception):
 
     Attributes:
         code: The canonical code.
-        message: What the client is told.
+        message: The text that the client gets.
     """
 
     def __init__(self, code: Code, message: str):

@@ -21,7 +21,7 @@ from transforms.clients.tf_runtime.library import TSTRING_BYTES, Buffer, Dealloc
 from transforms.clients.tf_runtime.serving_error import Code, ServingError
 
 SERVE = "serve"
-"""The tag of the graph that is meant for serving."""
+"""The tag of the graph for serving."""
 
 DT_STRING = 7
 DTYPES: Mapping[int, np.dtype] = {

@@ -39,12 +39,12 @@ def parse(uri: str) -> ModelAddress:
     """Parses a ``grpc://`` or ``grpcs://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_grpc(uri)
 
 
-def open(uri: str, options: ClientOptions) -> TfServingGrpcClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> TfServingGrpcClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:
@@ -57,7 +57,7 @@ class TfServingGrpcClient(ModelClient):
     """A client of TensorFlow Serving's PredictionService for one model.
 
     Args:
-        address: Which model, and where.
+        address: The model and the server's address.
         options: TLS files, headers (gRPC metadata, names in lower case) and channel options, which win over the defaults:
             messages of any size, keepalive, quick reconnecting.
     """

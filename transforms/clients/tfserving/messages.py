@@ -6,7 +6,7 @@ package can be imported in the same process without a clash. ``tests/clients/tfs
 field by field and byte by byte, to ``tensorflow-serving-api``.
 
 Sources: tensorflow_serving/apis/*.proto; tensors and signatures are in ``wire/tensorflow/messages.py``. Fields that a client
-has no use for are left out; protobuf keeps them as unknown fields.
+does not use are left out; protobuf keeps them as unknown fields.
 """
 
 from __future__ import annotations

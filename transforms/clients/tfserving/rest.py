@@ -48,12 +48,12 @@ def parse(uri: str) -> ModelAddress:
     """Parses an ``http://`` or ``https://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_rest(uri)
 
 
-def open(uri: str, options: ClientOptions) -> TfServingRestClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> TfServingRestClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Raises:
@@ -66,10 +66,10 @@ class TfServingRestClient(ModelClient):
     """A client of TensorFlow Serving's REST API, or of a KServe V1 server, for one model.
 
     Args:
-        address: Which model, and where.
+        address: The model and the server's address.
         options: TLS files, headers and the number of connections.
         version_refresh_s: Seconds after which the served version is looked up again.
-        clock: Seconds on a clock that only goes forward.
+        clock: Returns the seconds of a monotonic clock.
         now: Seconds since the epoch, for a Retry-After that is a date.
     """
 

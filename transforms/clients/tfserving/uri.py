@@ -25,17 +25,17 @@ _MAX_VERSION = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelAddress:
-    """Where a model is served, as a URI named it.
+    """The address of a model on a server, parsed from a URI.
 
     Attributes:
-        secure: Whether TLS is asked for.
+        secure: Whether the URI asks for TLS.
         host: The host's name or address; an IPv6 one without brackets.
         port: The TCP port.
         model: The model's name.
         version: The version's number, if one is asked for.
         label: The version label, if one is asked for.
         signature: The signature's name, if one is asked for.
-        prefix: What stands before ``/v1/models`` in the path (REST behind a gateway), or empty.
+        prefix: The path before ``/v1/models`` (REST behind a gateway), or empty.
     """
 
     secure: bool
@@ -75,7 +75,7 @@ def parse_grpc(uri: str) -> ModelAddress:
     """Parses ``grpc://`` and ``grpcs://`` URIs.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     parts, port = split(uri, GRPC_FORM)
     if port is None:
@@ -98,7 +98,7 @@ def parse_rest(uri: str) -> ModelAddress:
     """Parses ``http://`` and ``https://`` URIs.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     parts, port = split(uri, REST_FORM)
     matched = _REST_PATH.fullmatch(parts.path)

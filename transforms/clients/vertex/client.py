@@ -36,12 +36,12 @@ def parse(uri: str) -> VertexAddress:
     """Parses a ``vertex://`` URI.
 
     Raises:
-        ConfigError: It is wrong; the message says what and how it should be.
+        ConfigError: The URI is wrong; the message says why, and shows the correct form.
     """
     return parse_uri(uri)
 
 
-def open(uri: str, options: ClientOptions) -> VertexClient:  # the name every protocol's module gives
+def open(uri: str, options: ClientOptions) -> VertexClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Requests carry the application-default credentials, unless ``options.headers`` has an ``authorization`` of its own.

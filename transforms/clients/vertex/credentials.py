@@ -113,7 +113,7 @@ class GoogleTokens:
     Args:
         load: Returns the credentials; called in a thread.
         request: Returns the transport to refresh them with.
-        clock: Seconds on a clock that only goes forward.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(

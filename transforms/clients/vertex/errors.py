@@ -141,4 +141,4 @@ def _delay_of(detail: Mapping[str, Any]) -> float | None:
     if not str(detail.get("@type", "")).endswith("/google.rpc.RetryInfo"):
         return None
     matched = _DURATION.fullmatch(str(detail.get("retryDelay", "")))
-    return float(matched[1]) if matched else None  # advice that can't be read is no advice
+    return float(matched[1]) if matched else None  # a wait time that can't be read is ignored

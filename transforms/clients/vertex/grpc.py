@@ -89,7 +89,7 @@ class GrpcTransport(Transport):
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._client is not client and (task is None or not task.cancelling()):
-                # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
+                # gRPC cancels the requests in flight when a channel closes. The caller itself was not cancelled.
                 raise UnavailableError(f"{self._where}: the client was closed") from None
             raise
         if response is None:  # what gRPC gives for bytes that its deserializer did not take

@@ -71,7 +71,7 @@ class GrpcChannel:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
-                # gRPC cancels what is in flight when a channel closes; nobody has cancelled the caller.
+                # gRPC cancels the requests in flight when a channel closes. The caller itself was not cancelled.
                 raise UnavailableError(f"{self._where}: the client was closed") from None
             raise
         return body
@@ -136,5 +136,5 @@ def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
                 delay = RetryInfo.FromString(detail.value).retry_delay
                 return max(0.0, float(delay.seconds + delay.nanos / 1e9))
     except (ValueError, TypeError, DecodeError):
-        return None  # advice that can't be read is no advice
+        return None  # a wait time that can't be read is ignored
     return None

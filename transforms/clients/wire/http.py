@@ -156,7 +156,7 @@ class HttpConnection:
         try:
             return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._now())
         except ValueError:
-            return None  # advice that can't be read is no advice
+            return None  # a wait time that can't be read is ignored
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``. May be called twice."""

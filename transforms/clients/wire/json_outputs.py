@@ -106,7 +106,7 @@ def _cast(name: str, value: Any, values: np.ndarray, declared: str) -> np.ndarra
         if all(n is not None and limits.min <= n <= limits.max for n in whole):
             return np.array(whole, dtype).reshape(values.shape)
     elif values.dtype.kind in {"b": "b", "f": "iuf", "i": "iu", "u": "iu"}.get(dtype.kind, ""):
-        with np.errstate(all="ignore"):  # a float64 beyond float32 is infinite there, as it was for the server
+        with np.errstate(all="ignore"):  # a float64 beyond float32's range becomes infinite, as on the server
             cast = values.astype(dtype)
         if dtype.kind not in "iu" or (cast == values).all():
             return cast

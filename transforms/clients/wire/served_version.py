@@ -18,7 +18,7 @@ class ServedVersion:
         look: Asks the server, within so many seconds; ``None`` if it does not tell.
         fixed: The version that the URI asks for, which then is the one that answers.
         refresh_s: Seconds after which it is looked up again.
-        clock: Seconds on a clock that only goes forward.
+        clock: Returns the seconds of a monotonic clock.
 
     Attributes:
         name: The version as last seen; empty if it is not known.

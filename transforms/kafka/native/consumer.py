@@ -102,7 +102,7 @@ class Reader:
 
     def _records(self, messages: list[ck.Message]) -> list[KafkaRecord]:
         records: list[KafkaRecord] = []
-        append, new = records.append, tuple.__new__  # half the time of KafkaRecord(…), for every record
+        append, new = records.append, tuple.__new__  # takes half the time of KafkaRecord(…), which counts for every record
         only_topic = self.config.topics[0] if len(self.config.topics) == 1 else None
         for message in messages:
             error = message.error()

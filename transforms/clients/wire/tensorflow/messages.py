@@ -6,8 +6,8 @@ built on them; ``tests/clients/tfserving/test_messages.py`` proves all of them e
 ``tensorflow-serving-api``.
 
 Sources: tensorflow/core/framework/{types,tensor,tensor_shape}.proto, tensorflow/core/example/{feature,example}.proto,
-tensorflow/core/protobuf/meta_graph.proto, tensorflow_serving/apis/get_model_metadata.proto. Fields that a client has no use
-for are left out; protobuf keeps them as unknown fields.
+tensorflow/core/protobuf/meta_graph.proto, tensorflow_serving/apis/get_model_metadata.proto. Fields that a client does not
+use are left out; protobuf keeps them as unknown fields.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
 def _shaped(flat: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
     try:
         return flat.reshape(shape)
-    except ValueError as error:  # a dimension beyond what NumPy can count, beside one of 0
+    except ValueError as error:  # a dimension too large for NumPy, together with one of 0
         raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is too large") from error
 
 
