@@ -74,6 +74,11 @@ def _make(builder: Builder, targets: Sequence[str]) -> int:
         builder.build(target, image_of(target), ARGUMENTS, base.CACHE / f"{target}.log")
         weight = builder.weight(image_of(target), TARGETS[target])
         print(f"{target}: {described(weight)}; built in {time.monotonic() - started:.0f} s", flush=True)
+        if target == "service":
+            print(
+                f"service: {counted(weight) / 1e6:.0f} MB count, with a base of {BASE_AT_LEAST / 1e6:.0f} MB or more",
+                flush=True,
+            )
         if target == "service" and counted(weight) > LIMIT:
             print(
                 f"error: service counts {counted(weight) / 1e6:.0f} MB, the limit is {LIMIT / 1e6:.0f} MB", file=sys.stderr
@@ -98,10 +103,7 @@ def counted(weight: Weight) -> int:
 def described(weight: Weight) -> str:
     """Returns the figures for a person."""
     whole = weight.base + weight.ours
-    return (
-        f"{whole / 1e6:.0f} MB unpacked: the stand-in {weight.base / 1e6:.0f} MB, ours {weight.ours / 1e6:.0f} MB; "
-        f"on a base of {BASE_AT_LEAST / 1e6:.0f} MB it would be {(weight.ours + BASE_AT_LEAST) / 1e6:.0f} MB"
-    )
+    return f"{whole / 1e6:.0f} MB unpacked: the stand-in {weight.base / 1e6:.0f} MB, ours {weight.ours / 1e6:.0f} MB"
 
 
 def run_service(builder: Builder, image: str) -> None:
