@@ -61,7 +61,8 @@ def test_a_jar_that_is_not_the_locked_one_is_not_used(repository: Path) -> None:
     (repository / jars()[1].path).write_bytes(b"wicked")
     with pytest.raises(ContractError, match="is not the file that was locked"):
         install(jars(), print)
-    assert [path.name for path in (repository.parent / "cache" / "jars").iterdir()] == ["one-1.0.jar"], "no halves"
+    left = {path.name for path in (repository.parent / "cache" / "jars").iterdir()}
+    assert left <= {"one-1.0.jar"}, "no halves; the other one is there if its download had begun"
 
 
 def test_without_the_repository_the_cures_are_named(repository: Path) -> None:
