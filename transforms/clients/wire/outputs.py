@@ -9,12 +9,14 @@ Which rows an output belongs to is never guessed:
 | none (no signature, an undeclared output, unknown rank), or one that the answer contradicts | see below |
 
 Where the declaration does not say, the number of rows must follow the request's at two different request sizes. Until then
-the output is *unproven*: the client says so in ``Answer.unproven_outputs``, and the caller asks again with one row. The same
-number of rows at two sizes is one value for the whole request. A request of one row proves itself: its answer has no other.
+the output is *unproven*: the client says so in ``Answer.unproven_outputs``, and the caller asks again at other sizes. An
+undeclared output is one value for the whole request only if answers prove it (``_is_one_for_all``). An answer of one row to
+a request of one row is that row's.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -96,59 +98,80 @@ class OutputMatcher:
             count = _row_count(values)
             if rows == 1 and isinstance(values, np.ndarray) and (scalar_inputs or count is None):
                 matched[name] = values[np.newaxis]
-            elif self._is_of_request(name, spec, count, rows):
-                matched[name] = _repeated(values, rows)
+                continue
+            kind = self._kind(name, spec, count, rows)
+            if kind is _Kind.MISTAKE:
+                mistakes.append(_mistake(name, spec, count, rows))
+                continue
+            matched[name] = _repeated(values, rows) if kind is _Kind.ONE_FOR_ALL else values
+            if kind is _Kind.ONE_FOR_ALL:
                 repeated.append(name)
-            elif count == rows:
-                matched[name] = values
-                if rows > 1 and not self._is_per_row(name, spec):
-                    unproven.append(name)
-            else:
-                mistakes.append(self._mistake(name, spec, count, rows))
+            elif kind is _Kind.UNPROVEN:
+                unproven.append(name)
         if mistakes:
             raise MalformedAnswerError(f"{self._where}: {mistakes[0]}")
         return Matched(matched, tuple(unproven), tuple(repeated))
 
-    def _is_of_request(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> bool:
-        """Whether an output is one value for the whole request: by its declared shape, or by what was answered so far."""
+    def _kind(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> _Kind:
+        """What an output of ``count`` rows is, for a request of ``rows``: by its declaration, or by all answers so far."""
         shape = spec.shape if spec is not None else None
-        if shape is not None and self._has_no_batch(shape):
-            if count == (shape[0] if shape else None):
-                return True
+        has_no_batch = shape is not None and self._has_no_batch(shape)
+        if has_no_batch and count == (shape[0] if shape else None):
+            return _Kind.ONE_FOR_ALL
+        declared_per_row = shape is not None and not has_no_batch
+        if declared_per_row and name not in self._contradicted:
+            if count == rows:
+                return _Kind.PER_ROW
             self._contradicted.add(name)
-        elif shape is not None and name not in self._contradicted:
-            if count != rows:
-                self._contradicted.add(name)
-                self._row_counts.pop(name, None)
-            return False
+            return _Kind.MISTAKE
         counts = self._row_counts.setdefault(name, {})
         counts[rows] = count
-        return len(counts) > 1 and len(set(counts.values())) == 1
-
-    def _is_per_row(self, name: str, spec: TensorSpec | None) -> bool:
-        """Whether an output that has as many rows as its request has them for sure."""
-        declared = spec is not None and spec.shape is not None and not self._has_no_batch(spec.shape)
-        if declared and name not in self._contradicted:
-            return True
-        counts = self._row_counts.get(name, {})
-        proven = len(counts) > 1 and all(sent == came for sent, came in counts.items())
-        if proven and declared:
-            self._contradicted.discard(name)  # the answer that did not fit was a fault of the server
-        return proven
+        follows_rows = all(sent == came for sent, came in counts.items())
+        if follows_rows and len(counts) > 1:
+            if declared_per_row:  # the answer that did not fit was a fault of the server
+                self._contradicted.discard(name)
+                del self._row_counts[name]
+            return _Kind.PER_ROW
+        if not declared_per_row and _is_one_for_all(counts):
+            return _Kind.ONE_FOR_ALL
+        if rows == count == 1 and not has_no_batch:
+            return _Kind.PER_ROW
+        if rows == count and rows > 1 and follows_rows:
+            return _Kind.UNPROVEN
+        if not follows_rows and len(set(counts.values())) > 1:
+            self._row_counts[name] = {rows: count}  # answers contradict each other: what was learnt is worth nothing
+        return _Kind.MISTAKE
 
     def _has_no_batch(self, shape: tuple[int, ...]) -> bool:
         batch = self.signature.rows_per_request if self.signature is not None else None
         return not shape or (shape[0] >= 0 and shape[0] != batch)
 
-    def _mistake(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> str:
-        """The message; forgets what was learnt of the output where answers contradict each other."""
-        counts = self._row_counts.get(name, {})
-        if len(counts) > 1:
-            self._row_counts[name] = {rows: count}
-        if count is None:
-            return f"output {name} is a scalar, without a batch dimension, for {rows} rows"
-        shape = f", declared {spec}," if spec is not None else ""
-        return f"output {name}{shape} has {count} rows for a request of {rows}"
+
+class _Kind(enum.Enum):
+    PER_ROW = enum.auto()
+    UNPROVEN = enum.auto()
+    ONE_FOR_ALL = enum.auto()
+    MISTAKE = enum.auto()
+
+
+def _is_one_for_all(counts: Mapping[int, int | None]) -> bool:
+    """Whether answers prove an undeclared output to be one value for the whole request.
+
+    It has the same number of rows at two sizes at least that have another number, and more rows than one of the requests:
+    a server that cuts answers off never has that.
+    """
+    [count, *others] = set(counts.values())
+    misfits = [rows for rows in counts if rows != count]
+    if others or len(misfits) < 2:
+        return False
+    return count is None or min(misfits) < count
+
+
+def _mistake(name: str, spec: TensorSpec | None, count: int | None, rows: int) -> str:
+    if count is None:
+        return f"output {name} is a scalar, without a batch dimension, for {rows} rows"
+    shape = f", declared {spec}," if spec is not None else ""
+    return f"output {name}{shape} has {count} rows for a request of {rows}"
 
 
 def _row_count(values: Sequence[Any] | np.ndarray) -> int | None:
