@@ -6,7 +6,8 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 
 * ``unit``: tests that share nothing run on several processes, side by side. Meanwhile ``tests/prepare.py`` gets in the
   background what the others will need, unless only some tests are asked for.
-* ``system``: tests with real brokers, engines and servers, one at a time: they want the machine for themselves.
+* ``system``: tests with real brokers, engines and servers, one at a time: they want the machine for themselves. They, too,
+  run in a process of their own, so that a crash in a C extension fails one test and names it, instead of ending all.
 
 With ``--coverage`` the unit tests must reach what ``pyproject.toml`` demands of ``pipeline`` and ``transforms``.
 """
@@ -28,6 +29,7 @@ from tests.kafka_broker import ROOT
 LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
 SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
+ONE_AT_A_TIME = ("--numprocesses=1", "--max-worker-restart=3")
 COVERAGE = ("--cov", "--cov-report=")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -56,7 +58,7 @@ def both(
         unit = part("unit", *SIDE_BY_SIDE, *coverage, *given)
         if unit not in (*GOOD, pytest.ExitCode.TESTS_FAILED):
             return unit  # interrupted, or called wrongly
-        system = part("system", *given)
+        system = part("system", *ONE_AT_A_TIME, *given)
     bad = [status for status in (unit, system) if status not in GOOD]
     return bad[0] if bad else min(unit, system)  # no tests at all only if neither part has one
 
