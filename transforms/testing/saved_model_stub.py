@@ -1,7 +1,7 @@
-"""A stub of a model in the worker: a folder of versions and a TensorFlow, neither of which there is. See ``StubServer``.
+"""``SavedModelStub``: replaces the model's files and TensorFlow under a ``saved_model://`` client. See ``StubServer``.
 
-It stands where TensorFlow and the disk do, so that everything above them is what is tested: versions, signatures, errors,
-time limits. It knows Predict only.
+Everything above the file system and TensorFlow is real: versions, signatures, errors and time-outs. Only Predict is
+supported.
 
     with SavedModelStub() as stub:
         client = stub.client()
@@ -34,19 +34,19 @@ _NO_OUTPUTS = ("no_outputs", "malformed")
 
 
 class SavedModelStub(StubServer):
-    """One model in the worker with programmable faults. ``down`` makes its files unreadable; what is loaded stays loaded.
+    """A SavedModel with programmable faults. ``down`` makes its files unreadable; a loaded version stays loaded.
 
     Attributes:
-        store: The models in memory; its ``poll`` looks for another version at once.
-        loads: Versions that were loaded, in order.
-        copies: Local folders that they were copied to.
-        closed: Versions whose session was closed, in order.
-        broken: Versions that can't be loaded.
-        load_error: Raised instead of loading.
-        hold_loading: While it is cleared, loading waits.
-        loading: Set once something waits so.
-        bytes_of_a_file: How large each file in the folder is.
-        warm_up: Whether clients made from now on warm the model up.
+        store: The store of its clients. ``store.poll()`` looks for another version at once.
+        loads: The versions that were loaded, in order.
+        copies: The local folders into which versions were copied.
+        closed: The versions whose session was closed, in order.
+        broken: The versions that fail to load.
+        load_error: If set, loading raises it.
+        hold_loading: While this event is cleared, loading blocks.
+        loading: Set when a load blocks on ``hold_loading``.
+        bytes_of_a_file: The size of each file in the listing, in bytes.
+        warm_up: Whether clients that are made from now on warm the model up.
     """
 
     _all: ClassVar[dict[int, SavedModelStub]] = {}
@@ -72,25 +72,34 @@ class SavedModelStub(StubServer):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """See ``StubServer``. There are no labels."""
+        """See ``StubServer``. ``label`` is ignored: a SavedModel has no labels."""
         asked = {"version": version, "signature": signature}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         return f"saved_model://stub://{self.address}/{model or self.model.name}{query and '?'}{query}"
 
     @classmethod
     def of(cls, uri: str) -> SavedModelStub:
-        """Returns the stub that a URI is of, by its port: whether or not it is up, or its host is a real one."""
+        """Returns the stub with the port of ``uri``, up or down. The host of the URI is ignored.
+
+        Raises:
+            KeyError: No stub has that port.
+        """
         return cls._all[int(uri.partition("stub://")[2].partition("/")[0].rpartition(":")[2])]
 
     def client(self, uri: str | None = None, poll_s: float = 3600.0) -> SavedModelClient:
-        """Makes a client of it."""
+        """Returns a client of this stub.
+
+        Args:
+            uri: The model URI; the stub's own if ``None``.
+            poll_s: Seconds between two looks for another version.
+        """
         loader = Loader(parse(uri or self.uri()), self, self.load, self.warm_up)
         return SavedModelClient(loader, poll_s, self.store)
 
     # ------------------------------------------------------------------ ModelFiles
 
     def listing(self, folder: str) -> Mapping[str, int]:
-        """See ``ModelFiles``. A version that is loading has no model in its folder yet."""
+        """See ``ModelFiles``. The folder of a version in the state LOADING has no ``saved_model.pb`` yet."""
         if not self._readable:
             raise OSError("injected fault: the folder can't be read")
         if folder.rpartition("/")[2] != self.model.name:
@@ -107,7 +116,7 @@ class SavedModelStub(StubServer):
     # ------------------------------------------------------------------ TensorFlow
 
     def load(self, folder: Path, tags: Sequence[str]) -> StubSession:
-        """Loads a version; as ``saved_model_loading.load_session``."""
+        """Loads a version from a copied folder; stands for ``saved_model.loading.load_session``."""
         version = int((folder / _FILE).read_text())
         if not self.hold_loading.is_set():
             self.loading.set()
@@ -126,14 +135,23 @@ class SavedModelStub(StubServer):
         self._readable = False
 
     def close(self) -> None:
-        """See ``StubServer``. What still runs ends."""
+        """See ``StubServer``. Cancels the runs in progress."""
         for run in list(self._runs):
             run.cancel()
         self._all.pop(self._key, None)
         super().close()
 
     def respond(self, function: Any, inputs: Mapping[str, np.ndarray], rows: int) -> concurrent.futures.Future[Any]:
-        """Starts a run, with the faults programmed."""
+        """Starts a run with the programmed faults.
+
+        Args:
+            function: The signature's function.
+            inputs: Input name to array.
+            rows: The number of rows.
+
+        Returns:
+            A future of the outputs and of the fault that applied, if any; it raises ``StubError`` for an error status.
+        """
         work = self._respond(function, inputs, rows, (), lambda: None)
         run = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._runs.add(run)
@@ -142,10 +160,14 @@ class SavedModelStub(StubServer):
 
 
 class StubSession:
-    """What the stub loads: the signatures that its model has now.
+    """A loaded version of the stub, with the signatures that the model had when it was loaded.
+
+    Args:
+        stub: The stub.
+        version: The version.
 
     Attributes:
-        meta_graph_def: As TensorFlow's.
+        meta_graph_def: The serialized ``tensorflow.MetaGraphDef``.
     """
 
     def __init__(self, stub: SavedModelStub, version: int):
@@ -162,7 +184,7 @@ class StubSession:
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
     ) -> list[np.ndarray]:
-        """As ``tf_runtime.session.TensorFlowSession``."""
+        """See ``tf_runtime.session.TensorFlowSession.run``."""
         assert not self._closed, "a session was closed under a run"
         signature, function = self._signatures[fetches[0].partition("/")[0]]
         inputs = {_alias(name): array for name, array in feeds.items()}
@@ -184,7 +206,7 @@ class StubSession:
         return [np.asarray(outputs[_alias(name)]) for name in fetches]
 
     def close(self) -> None:
-        """As ``tf_runtime.session.TensorFlowSession``."""
+        """See ``tf_runtime.session.TensorFlowSession.close``."""
         self._closed = True
         self._stub.closed.append(self._version)
 

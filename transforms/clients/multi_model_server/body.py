@@ -1,18 +1,18 @@
-"""One example as the body of a request to multi-model-server or TorchServe, and the body of its answer as outputs.
+"""Request and response bodies of multi-model-server and TorchServe. One request carries one row.
 
-Neither server says what a model takes: a handler gets, for each request, a dict of what came. A body that is no form is its
-entry ``body``, and the parts of a multipart form are entries by their names. Before a handler sees them, multi-model-server
-parses what comes as ``application/json`` and decodes what comes as ``text/…``; TorchServe the first.
+The servers do not publish what a model takes. For each request, the model's handler gets a dict. A multipart form gives one
+entry per part, under the part's name; any other body is the entry ``body``. Both servers parse a body of type
+``application/json`` first; multi-model-server also decodes one of type ``text/…``.
 
-| body | a record read as JSON | a record read as bytes |
+| ``body`` parameter | a record read as JSON is sent as | a record read as bytes is sent as |
 |---|---|---|
-| not asked for | the document, as ``application/json`` | the bytes, as ``application/octet-stream`` |
-| ``json`` | the document | ``{"b64": …}`` |
-| ``bytes`` | a text's characters, as ``application/octet-stream`` | the bytes, as ``application/octet-stream`` |
-| ``multipart`` | an object: a part for each field; anything else: the part ``data`` | the part ``data`` |
+| none | the document, ``application/json`` | the bytes, ``application/octet-stream`` |
+| ``json`` | the document, ``application/json`` | ``{"b64": …}``, ``application/json`` |
+| ``bytes`` | a text in UTF-8, ``application/octet-stream``; nothing else | the bytes, ``application/octet-stream`` |
+| ``multipart`` | one part per field of an object; anything else is the part ``data`` | the part ``data`` |
 
-So a record ``[1, 2]`` reaches the handler as the list, and ``{"x": [1, 2]}`` as the dict: nothing is wrapped or unwrapped.
-Arrays by name (from a caller with names of its own) are sent as an object of one example's values.
+Documents are never wrapped: the handler gets the record ``[1, 2]`` as a list, and ``{"x": [1, 2]}`` as a dict. Inputs with
+names other than ``instances`` are sent as one JSON object with the row's value of each input.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ MULTIPART = "multipart"
 BODIES = (JSON, BYTES, MULTIPART)
 
 RAW_INPUT = "body"
-"""The one input of a model that is sent bytes: the name under which a handler finds them."""
+"""The input of a model with ``body=bytes``, and the entry under which its handler finds the bytes."""
 
 DATA_PART = "data"
-"""The name of a multipart form's only part: what TorchServe's own handlers look for first."""
+"""The name of the part in a multipart form of one part. TorchServe's own handlers look for this name first."""
 
 BYTES_TYPE = "application/octet-stream"
 TEXT_TYPE = "text/plain"
@@ -51,8 +51,8 @@ class Body(NamedTuple):
     """A request's body.
 
     Attributes:
-        content: Its bytes.
-        content_type: What they are.
+        content: The bytes.
+        content_type: The ``Content-Type`` header.
     """
 
     content: bytes
@@ -60,16 +60,16 @@ class Body(NamedTuple):
 
 
 def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
-    """Returns the body that carries the one example of ``inputs``.
+    """Returns the body of a request with one row.
 
     Args:
-        inputs: Input name to an array of shape ``[1, …]``, or ``[]`` for a scalar. A sole input called ``instances`` holds
-            whole documents, and ``{"b64": …}`` for bytes.
-        body: ``json``, ``bytes``, ``multipart``, or ``None`` for what suits the example.
+        inputs: Input name to an array of shape ``[1, …]``, or ``[]`` for a scalar. A sole input called ``instances`` holds a
+            whole document, or ``{"b64": …}`` for bytes.
+        body: ``json``, ``bytes`` or ``multipart``; with ``None``, the value decides (see the table above).
 
     Raises:
-        TypeError: Something in it has no JSON form.
-        ValueError: It can't be sent as ``body`` asks.
+        TypeError: A value has no JSON form.
+        ValueError: The value can't be sent in the form that ``body`` names.
     """
     example = _example(inputs, bare=body == BYTES)
     raw = _raw(example)
@@ -85,7 +85,7 @@ def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
 
 
 def _example(inputs: Mapping[str, np.ndarray], bare: bool) -> Any:
-    """The one row of all inputs as an object, or the value itself where it has no name of its own, or needs none."""
+    """The row's values by input name, or the sole value alone if it is a whole document or ``bare`` is set."""
     row = {name: array[0] if array.ndim else array[()] for name, array in inputs.items()}
     if len(row) == 1 and (bare or INSTANCES in row):
         return next(iter(row.values()))
@@ -93,14 +93,14 @@ def _example(inputs: Mapping[str, np.ndarray], bare: bool) -> Any:
 
 
 def _raw(value: Any) -> bytes | None:
-    """The bytes that a value stands for, if it is nothing else."""
+    """The bytes of a value that is ``bytes`` or ``{"b64": …}``; ``None`` for any other value."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
         try:
             return base64.b64decode(value["b64"], validate=True)
         except ValueError:
-            return None  # a document, after all
+            return None  # not base64: an ordinary document
     return None
 
 
@@ -117,7 +117,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def _multipart(example: Any, raw: bytes | None) -> Body:
-    """A form; every part is a file, because the servers keep the content type of files only."""
+    """A multipart form. Every part has a file name, because the servers keep the content type of files only."""
     fields = example if isinstance(example, dict) and raw is None else {DATA_PART: example}
     if not fields:
         raise ValueError("an object without fields makes no multipart form")
@@ -141,14 +141,18 @@ def _part(value: Any) -> Body:
 
 
 def read_answer(content: bytes, content_type: str) -> Outputs:
-    """Returns an answer's outputs, each with the one row of the request.
+    """Returns the outputs of an answer; each has one row.
 
-    A handler's dict gives an output for each name; any other JSON value, text or bytes the output ``predictions``. Without
-    a content type, which is how both servers send what is not told otherwise, a body counts as JSON if it is, else as text
-    if it is UTF-8, else as bytes.
+    A JSON object gives one output per name. Any other JSON value, text or bytes is the output ``predictions``. Both servers
+    leave the content type out unless the handler sets one; such a body is read as JSON if it parses, otherwise it is kept as
+    bytes.
+
+    Args:
+        content: The body.
+        content_type: The ``Content-Type`` header; empty if there was none.
 
     Raises:
-        MalformedAnswerError: It is empty, or no JSON though it says so.
+        MalformedAnswerError: The body is empty, or is not JSON although its content type says so.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if not content:

@@ -1,15 +1,16 @@
-"""Failures of Open Inference Protocol servers, by status and text, to this project's errors.
+"""Translates errors of Open Inference Protocol servers into the errors of this project, by status code and text.
 
-The protocol leaves statuses to the servers, and they do not always tell the truth (seen with MLServer 1.7.1, Triton 2.51
-and KServe 0.21):
+The protocol does not define status codes, and servers use them in different and misleading ways. Seen with MLServer 1.7.1,
+Triton 2.51 and KServe 0.21:
 
-* INTERNAL and 500 are whatever went wrong in the model's own code: a row it can't take, or no memory left. Nothing tells the
-  two apart, and refusing records because a server is ill would lose them: they are transient (``ModelFailedError`` where the
-  text says that it was the model). The caller finds guilty rows after its deadline, by a probe (``predict/dispatch.py``).
-* Triton answers 500 for a request that it can't parse, MLServer INTERNAL for values that its codecs can't take: refused, for
-  the text says so.
-* MLServer answers 400 and INVALID_ARGUMENT while a model is not ready, Triton NOT_FOUND: not available yet.
-* MLServer's 422 is FAILED_PRECONDITION over gRPC: refused.
+* INTERNAL and 500 mean that something failed in the model's code: a row that it can't take, or a lack of memory. The code
+  does not say which. They are transient, because records must not be rejected for a fault of the server. If the text says
+  that the model failed, the error is ``ModelFailedError``: the caller finds guilty rows by bisection after its retries
+  (``predict/dispatch.py``).
+* Triton answers 500 to a request that it can't parse, and MLServer answers INTERNAL to values that its codecs can't take.
+  The text shows it, so these requests are rejected.
+* While a model is not ready, MLServer answers 400 and INVALID_ARGUMENT, and Triton NOT_FOUND. The model is unavailable.
+* MLServer's 422 is FAILED_PRECONDITION over gRPC. The request is rejected.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status, speaks_http1, text_rule
 from transforms.errors import ModelError, ModelFailedError, RejectedError, TransientError, UnavailableError
 
-# What Python's own exceptions quote of a value that a model could not take: record contents, which must not be told on.
+# Python's exceptions quote the value that a model could not take. That is content of a record: no message may repeat it.
 _QUOTED = re.compile(
     r"(could not convert string to (?:float|int|complex)|invalid literal for \w+\(\) with base \d+|not supported between).*",
     re.DOTALL,
@@ -29,26 +30,26 @@ _QUOTED = re.compile(
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\).*", re.DOTALL)
 _EXCEPTION = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception))\b", re.MULTILINE)
 
-# The first that fits counts.
+# The first rule that matches is used.
 _REFUSED = "INVALID_ARGUMENT FAILED_PRECONDITION NOT_FOUND UNAVAILABLE 400 404 503"
 _RULES = (
     speaks_http1("for the REST port use oip+http://"),
-    # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): it only has too much to do.
+    # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): the server is overloaded.
     text_rule(_REFUSED, r"(?i)exceeds maximum queue size|request timeout expired", TransientError),
     text_rule(
         _REFUSED, r"(?i)is not ready|not at ready state|has no available versions|model version not ready", UnavailableError
     ),
     text_rule("FAILED_PRECONDITION", "", RejectedError),  # MLServer's 422
-    # About the values of this very request, although the status says "internal": Triton's HTTP front end (http_server.cc),
-    # before any model sees it; MLServer's codecs, for text that is not UTF-8, and for a NaN, which it can't answer raw.
+    # The fault is in the values of this request, although the code is "internal". Triton's HTTP front end (http_server.cc)
+    # finds it before the model runs. MLServer's codecs raise it for text that is not UTF-8, and for an output with NaN.
     text_rule(
         "INTERNAL UNKNOWN 500",
         r"(?i)unable to parse '|failed to parse the request json|unexpected additional input data"
         r"|codec can't decode byte|required argument is not a float",
         RejectedError,
     ),
-    # Triton (infer_response, python_be.cc); MLServer's and KServe's answers to an exception that nobody caught: Starlette's
-    # text, or the exception as "ValueError : …". (MLServer over gRPC has only the exception's own text: anybody's.)
+    # Triton (infer_response, python_be.cc). MLServer and KServe answer an uncaught exception with Starlette's text, or with
+    # the exception as "ValueError : …". MLServer over gRPC sends the exception's text alone, which no pattern can recognise.
     text_rule(
         "INTERNAL 500",
         r"Failed to process the request\(s\) for model|^(?i:internal server error)$|^\w+(Error|Exception) : ",
@@ -58,7 +59,7 @@ _RULES = (
 
 
 def readable(text: str) -> str:
-    """Returns a server's error text as one line: of a traceback its exception's name, nothing that could be of a record."""
+    """Returns a server's error text as one line without record contents; a traceback is cut to the exception's name."""
     matched = _TRACEBACK.search(text)
     if matched:
         named = _EXCEPTION.findall(matched[0])
@@ -77,10 +78,13 @@ def from_http(where: str, status: int, body: bytes, retry_after_s: float | None 
 
 
 def error_text(body: bytes) -> str:
-    """Returns the text of an error's body.
+    """Returns the error text of a response body.
 
-    ``{"error": …}`` is the protocol's, ``{"detail": …}`` FastAPI's: text, or what failed validation, with a place and a
-    message each and also the *input*, which is left out. Anything else is text as it is.
+    The protocol's form is ``{"error": …}``. FastAPI's form is ``{"detail": …}``: a text, or a list of validation errors, of
+    which the place and the message are kept and the *input* is left out. A body that is not JSON is returned as text.
+
+    Args:
+        body: The body; at most 1,000 bytes of it are returned.
     """
     try:
         document = json.loads(body)

@@ -1,4 +1,7 @@
-"""What an Open Inference Protocol server says of a model, to ``ModelMetadata``; and what to send where it says nothing.
+"""Metadata of a model on an Open Inference Protocol server.
+
+``describe`` makes ``ModelMetadata`` of a server's answer. ``columns_of`` makes tensors of JSON records for a model without
+declared inputs.
 
 Source: https://github.com/kserve/open-inference-protocol (model metadata); Triton's extensions model_configuration
 (``max_batch_size``, optional inputs) and model_repository (states of versions).
@@ -19,14 +22,17 @@ from transforms.errors import ModelError, NotServedError, UnavailableError
 from transforms.types import METHOD_PREDICT, ModelMetadata, Signature, TensorSpec
 
 SIGNATURE = "infer"
-"""The protocol has one signature a model, without a name; this is the name of its call."""
+"""The name of every model's signature: the protocol has one nameless signature per model, and its call is ``infer``."""
 
 UNKNOWN_INPUT = "instances"
-"""The sole input under which whole JSON records come where the server tells of no inputs (``formats/codecs.py``)."""
+"""The input that holds whole JSON records, for a model without declared inputs (``formats/codecs.py``)."""
 
 BARE_INPUT = "input-0"
-"""The name given to the values of records that are no objects, where the server tells of no inputs: KServe's and MLServer's
-documentation call a sole input so, and their runtimes for scikit-learn, XGBoost and LightGBM take the first, by any name."""
+"""The input name for records that are not JSON objects, for a model without declared inputs.
+
+The documentation of KServe and MLServer uses this name for a sole input. Their runtimes for scikit-learn, XGBoost and
+LightGBM take the first input, whatever its name.
+"""
 
 MODEL_CONFIGURATION = "model_configuration"
 BINARY_TENSOR_DATA = "binary_tensor_data"
@@ -57,7 +63,7 @@ class Config:
     """What Triton's model configuration adds to the metadata.
 
     Attributes:
-        max_batch_size: Rows of a request at most; 0 if the model has no batch dimension of Triton's making.
+        max_batch_size: The highest number of rows in a request; 0 if Triton adds no batch dimension to the model's shapes.
         optional: Names of the inputs that may be left out.
     """
 
@@ -74,15 +80,15 @@ def describe(
 ) -> ModelMetadata:
     """Returns a model's metadata.
 
-    The first dimension declared is the batch: Triton puts its own before what the configuration declares where
-    ``max_batch_size`` is not 0; where it is 0, and with other servers, whoever declared the model has to have it there. A
-    model without declared inputs (MLServer and KServe, where nobody declared any) has no known signature.
+    The first dimension of every shape is the batch dimension. Triton adds it to the shapes of the model configuration if
+    ``max_batch_size`` is not 0. Otherwise, and on other servers, the model's author must declare it. A model without
+    declared inputs, which MLServer and KServe allow, has no known signature.
 
     Args:
-        address: What was asked for.
+        address: The address of the model, with the version asked for.
         versions: The versions that the server lists.
-        inputs: The inputs.
-        outputs: The outputs.
+        inputs: The declared inputs.
+        outputs: The declared outputs.
         config: The model's configuration.
     """
     takes = {
@@ -96,19 +102,27 @@ def describe(
 
 
 def newest(versions: Iterable[str]) -> str:
-    """Returns the version that answers when none is asked for: the highest number, as Triton does, else the last one."""
+    """Returns the version that answers a request without a version.
+
+    That is the highest number, which is Triton's rule; without any number, the last version listed; empty without any
+    version.
+    """
     listed = list(versions)
     numbers = [version for version in listed if version.isdecimal()]
     return max(numbers, key=int) if numbers else listed[-1] if listed else ""
 
 
 def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) -> ModelError:
-    """Returns "not found" with the versions or models there are, or that the model is only not available yet.
+    """Returns a more helpful error for a model or version that was not found.
 
     Args:
-        error: What the server said.
-        address: What was asked for.
-        entries: What the repository has, as far as it is known.
+        error: The server's error.
+        address: The address of the model, with the version asked for.
+        entries: The entries of the model repository; empty if it can't be read.
+
+    Returns:
+        ``UnavailableError`` if the model is still loading. Otherwise ``NotServedError`` with the versions of the model, or
+        with the models of the server, as far as they are known.
     """
     versions = sorted((entry.version, entry.state) for entry in entries if entry.model == address.model)
     asked = [state for version, state in versions if address.version in (None, version)]
@@ -125,13 +139,19 @@ def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) ->
 
 
 def columns_of(documents: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Returns the tensors of whole JSON records, for a server that tells of no inputs.
+    """Returns the tensors of whole JSON records, for a model without declared inputs.
 
-    An object's fields are inputs by name; any other record is the value of ``BARE_INPUT``. Numbers are FP64, which holds
-    them as JSON has them, unless all are integers: INT64; strings and ``{"b64": …}`` are BYTES; true and false are BOOL.
+    If all records are objects, each field is an input. Otherwise each record is a value of ``BARE_INPUT``. Integers become
+    int64; numbers of which any is a float become float64; strings and ``{"b64": …}`` become bytes; booleans become bool.
+
+    Args:
+        documents: One parsed JSON value per row; at least one.
+
+    Returns:
+        Input name to an array of shape ``[rows, …]``.
 
     Raises:
-        ValueError: The records differ in their fields or shapes, or hold what is no tensor.
+        ValueError: The records differ in their fields or shapes, or hold values that no tensor can hold.
     """
     if all(isinstance(document, dict) and not _is_b64(document) for document in documents):
         names = list(documents[0])
@@ -169,7 +189,11 @@ def _is_b64(value: Any) -> bool:
 
 
 def unknown_columns(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Returns the tensors of a request to a model without a known signature: from whole records, unless they are that yet.
+    """Returns the tensors of a request to a model without a known signature.
+
+    Args:
+        inputs: Either whole records under ``UNKNOWN_INPUT``, which are converted by ``columns_of``, or arrays by input name,
+            which are returned as they are.
 
     Raises:
         ValueError: As ``columns_of``.

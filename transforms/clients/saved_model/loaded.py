@@ -1,4 +1,4 @@
-"""One loaded version of a model in the worker: its signatures, its requests, and how it is let go after the last of them."""
+"""``LoadedVersion``: one version of a SavedModel in memory. It counts its requests, and is freed after the last one."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ WARM_UP_TIMEOUT_S = 120.0
 
 
 class LoadedSession(Runner, Protocol):
-    """What a loader returns; ``tf_runtime.session.TensorFlowSession``."""
+    """A loaded graph, such as ``tf_runtime.session.TensorFlowSession``."""
 
     @property
     def meta_graph_def(self) -> bytes:
         """The serialized ``tensorflow.MetaGraphDef``."""
 
     def close(self) -> None:
-        """Frees it; no run may be under way."""
+        """Frees the graph. No run may be in progress."""
 
 
 class LoadedVersion:
     """A version in memory. Safe to use from any thread.
 
     Args:
-        number: The version; ``None`` if it has none.
-        session: What runs it.
-        on_freed: Called once the session is closed, to remove the local copy.
+        number: The version; ``None`` for a SavedModel outside a version folder.
+        session: The loaded graph.
+        on_freed: Called after the session was closed; removes the local copy of the files.
 
     Attributes:
-        version: The version as text, empty if it has none.
-        signatures: Signature name to the definition that TensorFlow has, for ``tf_runtime.inference``.
-        published: Signature name to the signature.
+        number: As the argument.
+        version: The version as text; empty if ``number`` is ``None``.
+        session: As the argument.
+        signatures: Signature name to ``tensorflow.SignatureDef``, for ``tf_runtime.inference``.
+        published: Signature name to ``Signature``, for clients.
     """
 
     def __init__(self, number: int | None, session: LoadedSession, on_freed: Callable[[], None] | None = None):
@@ -59,7 +61,11 @@ class LoadedVersion:
         self._warm: set[str] = set()
 
     def enter(self) -> bool:
-        """Starts a request; ``leave`` must follow. Returns whether this version still takes any."""
+        """Starts a request. If it returns True, ``leave`` must follow.
+
+        Returns:
+            Whether this version takes requests. A retired one does not.
+        """
         with self._lock:
             if self._retired:
                 return False
@@ -73,7 +79,7 @@ class LoadedVersion:
         self._free_if_unused()
 
     def retire(self) -> None:
-        """Takes no more requests; the memory is freed after the last one that is under way."""
+        """Takes no more requests, and frees the memory after the last request in progress."""
         with self._lock:
             self._retired = True
         self._free_if_unused()
@@ -88,11 +94,20 @@ class LoadedVersion:
             self._on_freed()
 
     def run(self, signature: Signature, inputs: Mapping[str, np.ndarray], timeout_s: float) -> Outputs:
-        """Answers one request, as TensorFlow Serving would: a classification ``classes`` and ``scores``, a regression
-        ``value``.
+        """Runs one request as TensorFlow Serving would.
+
+        Args:
+            signature: One of ``published``.
+            inputs: Input name to an array of shape ``[rows, …]``. For Classify and Regress, one entry with the serialized
+                ``tf.Example`` records.
+            timeout_s: Seconds after which the run is stopped.
+
+        Returns:
+            Output name to its values. Classify returns ``classes`` and ``scores``, Regress returns ``value``.
 
         Raises:
-            ServingError: With the code and message that TensorFlow Serving would answer.
+            ServingError: The run failed; code and message are those of TensorFlow Serving.
+            TypeError: A string input holds an element that is neither ``bytes`` nor ``str``.
         """
         name = signature.name
         if signature.method in (METHOD_CLASSIFY, METHOD_REGRESS):
@@ -107,11 +122,16 @@ class LoadedVersion:
         return {alias: from_tensor(array) for alias, array in outputs.items()}
 
     def warm_up(self, signature: Signature) -> None:
-        """Runs one row of zeros, once a signature, where its shape is known: the first record must not wait for what
-        TensorFlow sets up at a first run. A model that refuses zeros is none the worse for it.
+        """Runs one row of zeros, so that the first record does not wait for the set-up that TensorFlow does in a first run.
+
+        It runs once per signature, and only if the shapes of a row are known. A model that rejects zeros counts as warmed
+        up.
+
+        Args:
+            signature: One of ``published``.
 
         Raises:
-            ServingError: It can't be run at all.
+            ServingError: The model can't be run at all.
         """
         if signature.name in self._warm:
             return

@@ -1,4 +1,4 @@
-"""One model in the worker: the version that answers now, for all clients of this process, and the watch for newer ones."""
+"""``SharedModel``: a SavedModel in memory, shared by all clients of this process, and the polling for newer versions."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ from transforms.types import Signature
 _log = logging.getLogger(__name__)
 
 THREADS = 2 * (os.cpu_count() or 1) + 2
-"""Requests at a time: TensorFlow has its own threads within each, and these only wait for it, without the interpreter."""
+"""Concurrent requests per model. TensorFlow computes in threads of its own; these threads only wait, without the GIL."""
 
 
 class SharedModel:
-    """A model in this process. ``prepare``, ``answer`` and ``poll`` block: call them in ``pool``.
+    """A model in this process. Safe to use from any thread.
+
+    ``prepare``, ``answer`` and ``poll`` block: call them in ``pool``.
 
     Args:
-        loader: What finds and loads its versions.
-        poll_s: How often to look for another version, in seconds.
+        loader: Finds and loads the versions of the model.
+        poll_s: Seconds between two looks for another version.
 
     Attributes:
-        pool: The threads that wait for it.
+        pool: The threads in which the blocking methods are called.
     """
 
     def __init__(self, loader: Loader, poll_s: float):
         self._loader, self._poll_s = loader, poll_s
         self._where = str(loader.address)
         self._state = threading.Lock()
-        self._loading = threading.Lock()  # held while a version is looked for and loaded, which may take minutes
+        self._loading = threading.Lock()  # held while a version is found and loaded, which may take minutes
         self._current: LoadedVersion | None = None
         self._promised: dict[str, Signature] = {}
         self._refused: dict[int | None, tuple[Mapping[str, int], ModelError]] = {}
@@ -53,22 +55,25 @@ class SharedModel:
         self.pool = concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="saved_model")
 
     def prepare(self, address: SavedModelAddress) -> tuple[str, Signature]:
-        """Loads the model unless it is there, chooses the signature that ``address`` asks for, and warms it up.
+        """Loads the model if it is not loaded, chooses the signature that ``address`` names, and warms the model up.
 
-        From now on no version takes over whose signature of that name is another.
+        From then on, a newer version is used only if its signature of that name is the same.
+
+        Args:
+            address: The model's address, with the signature asked for.
 
         Returns:
-            The version that answers now, and the signature.
+            The version in use (empty if it has no number), and the signature.
 
         Raises:
-            NotServedError: There is no such model, version or signature, or it can't be loaded.
-            UnavailableError: Its files can't be read now, or are not complete yet.
-            ConfigError: TensorFlow, or the path's file system, is not installed here.
+            NotServedError: The model, version or signature does not exist, or the model can't be loaded.
+            UnavailableError: The files can't be read now, or are not complete yet.
+            ConfigError: TensorFlow, or the file system of the path, is not installed.
         """
         version = self._current
         if version is not None:
             signature = choose(version.published, address)
-            if signature.name in self._promised:  # all is ready; a newer version may be loading meanwhile, for minutes
+            if signature.name in self._promised:  # ready: do not wait for a newer version that may be loading for minutes
                 return version.version, signature
         with self._loading:
             version = self._current
@@ -84,16 +89,19 @@ class SharedModel:
             return version.version, signature
 
     def answer(self, signature: Signature, inputs: Mapping[str, np.ndarray], give_up_at: float) -> tuple[Outputs, str]:
-        """Answers one request; returns the outputs and the version that they come from.
+        """Runs one request.
 
         Args:
-            signature: As ``prepare`` returned it.
-            inputs: Input name to array.
-            give_up_at: When the run is stopped, on the clock of ``time.monotonic``.
+            signature: The signature that ``prepare`` returned.
+            inputs: Input name to an array of shape ``[rows, …]``.
+            give_up_at: When the run is stopped, in seconds of ``time.monotonic``.
+
+        Returns:
+            The outputs, and the version that computed them.
 
         Raises:
-            ServingError: As TensorFlow Serving would answer.
-            UnavailableError: The model was let go.
+            ServingError: The run failed; code and message are those of TensorFlow Serving.
+            UnavailableError: The model was closed.
         """
         version = self._entered()
         try:
@@ -105,7 +113,11 @@ class SharedModel:
             version.leave()
 
     def poll(self) -> None:
-        """Looks once for another version: a newer one, or the newest that is left where the current one was removed."""
+        """Looks once for another version, and switches to it if it can be loaded.
+
+        That is a newer version, or, if the folder of the current version was removed, the newest one left. If the folder
+        can't be read, the current version stays in use, and a warning is logged.
+        """
         with self._loading:
             current = self._current
             if current is None:
@@ -124,7 +136,7 @@ class SharedModel:
                 self._take(taken)
 
     def close(self) -> None:
-        """Lets the model go, after its last request. May be called twice."""
+        """Unloads the model after its last request. May be called twice."""
         with self._state:
             self._closed.set()
             current, self._current = self._current, None
@@ -136,7 +148,7 @@ class SharedModel:
         while not self._closed.wait(self._poll_s):
             try:
                 self.poll()
-            except Exception:  # noqa: BLE001  # a watch that ended without a word would never see a new version
+            except Exception:  # noqa: BLE001  # a thread that ended silently would never find a new version
                 _log.exception("%s: looking for another version failed; it is tried again", self._where)
 
     def _entered(self) -> LoadedVersion:
@@ -148,7 +160,10 @@ class SharedModel:
                 return version
 
     def _first(self) -> LoadedVersion:
-        """Loads the newest version that can be; an older one if need be, as is what a process goes on with that had it."""
+        """Loads the newest version that can be loaded.
+
+        It may be an older one: a process that had loaded it before would also stay with it.
+        """
         asked = self._loader.address.version
         folders = self._loader.folders()
         complete = [f for f in folders if f.complete and asked in (None, f.number)]
@@ -167,7 +182,10 @@ class SharedModel:
         return explain_versions(error, address, states_of(folders))
 
     def _newest(self, folders: Iterable[VersionFolder]) -> LoadedVersion | None:
-        """Loads the first that can take over. Those that can't are told of, once, and tried again when they have changed."""
+        """Loads the first version that can be used; ``None`` if there is none.
+
+        Each error is logged once. A version that can't be loaded for good is tried again only after its files have changed.
+        """
         refused = []
         taken = None
         for folder in folders:
@@ -202,7 +220,7 @@ class SharedModel:
         return version
 
     def _take(self, version: LoadedVersion) -> None:
-        """Lets ``version`` answer from now on.
+        """Makes ``version`` the current one, and retires the one before it.
 
         Raises:
             UnavailableError: The model was closed meanwhile.

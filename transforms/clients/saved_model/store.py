@@ -1,4 +1,4 @@
-"""The models that this process has in memory: each once, however many clients use it."""
+"""``ModelStore``: the SavedModels in the memory of this process. Clients of the same model share it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable, Hashable
 from transforms.clients.saved_model.shared import SharedModel
 
 LINGER_S = 30.0
-"""How long a model stays after its last client: the next often comes soon, such as the job's after its start-up check."""
+"""Seconds that a model stays in memory after its last client has closed.
+
+The next client often follows soon: the job's client opens after the start-up check has closed its own.
+"""
 
 
 @dataclasses.dataclass(slots=True)
@@ -20,10 +23,10 @@ class _Entry:
 
 
 class ModelStore:
-    """Models by key, counted by their users. Safe to use from any thread.
+    """Models by key, with a count of the clients of each. Safe to use from any thread.
 
     Args:
-        linger_s: How long an unused model stays, in seconds.
+        linger_s: Seconds that a model without clients stays in memory.
     """
 
     def __init__(self, linger_s: float = LINGER_S):
@@ -32,7 +35,12 @@ class ModelStore:
         self._entries: dict[Hashable, _Entry] = {}
 
     def acquire(self, key: Hashable, make: Callable[[], SharedModel]) -> SharedModel:
-        """Returns the model of ``key``, made by ``make`` if it is not there; ``release`` must follow. Loads nothing."""
+        """Returns the model of ``key`` and counts one more client. ``release`` must follow.
+
+        Args:
+            key: What identifies the model: path, version, tags and file system.
+            make: Makes the model if the store has none for ``key``. It must not load anything yet.
+        """
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -44,7 +52,11 @@ class ModelStore:
             return entry.model
 
     def release(self, key: Hashable) -> None:
-        """One client fewer; the last one's model is let go after ``linger_s``."""
+        """Counts one client less. After the last client, the model is closed once ``linger_s`` have passed.
+
+        Raises:
+            KeyError: The store has no such model.
+        """
         with self._lock:
             entry = self._entries[key]
             entry.clients -= 1
@@ -58,14 +70,14 @@ class ModelStore:
         self._let_go(key, entry)
 
     def poll(self) -> None:
-        """Looks for other versions of all models, now."""
+        """Looks for newer versions of all models at once. Blocks."""
         with self._lock:
             models = [entry.model for entry in self._entries.values()]
         for model in models:
             model.poll()
 
     def close(self) -> None:
-        """Lets every model go that has no client, at once."""
+        """Closes all models without clients at once."""
         with self._lock:
             unused = [(key, entry) for key, entry in self._entries.items() if not entry.clients]
         for key, entry in unused:
@@ -82,4 +94,4 @@ class ModelStore:
 
 
 STORE = ModelStore()
-"""This process's models."""
+"""The store of this process."""

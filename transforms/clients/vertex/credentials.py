@@ -1,7 +1,9 @@
-"""Access tokens for Google's APIs: application-default credentials, fetched and renewed in a thread beside the event loop.
+"""Access tokens for Google's APIs, from the application-default credentials.
 
-Neither of google-cloud-aiplatform's ways fits an asyncio client that must not stand still: ``google.auth.default()`` may ask
-the metadata server or start ``gcloud``, a refresh is a blocking request, and ``google.auth.aio`` has static tokens only.
+Tokens are fetched and refreshed in a thread, so that the event loop is never blocked. google-auth offers nothing of that
+kind: ``google.auth.default()`` may call the metadata server or start ``gcloud``, a refresh is a blocking request, and
+``google.auth.aio`` has static tokens only.
+
 Source: https://cloud.google.com/docs/authentication/application-default-credentials.
 """
 
@@ -19,7 +21,7 @@ from transforms.clients.wire.status_codes import clean
 from transforms.errors import ModelError, NotServedError, TransientError, UnavailableError
 
 AGAIN_S = 5.0
-"""Seconds between two attempts to renew a token that still serves."""
+"""Seconds between two attempts to refresh a token that is still valid."""
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -27,59 +29,62 @@ _State = google_credentials.TokenState
 
 
 class Tokens(Protocol):
-    """Whoever can say which headers prove that we may ask."""
+    """A source of access tokens for one client."""
 
     async def headers(self) -> dict[str, str]:
-        """Returns the headers of one request, names in lower case.
+        """Returns the headers that authenticate one request; names in lower case.
 
         Raises:
-            UnavailableError: Nobody gives out tokens now.
-            NotServedError: There are no credentials, or they are refused.
+            UnavailableError: No token can be had now; a retry may succeed.
+            NotServedError: There are no credentials, or Google refuses them.
         """
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """Takes note that a server did not accept these headers."""
+        """Reports that the server refused these headers; the token in them is not used again."""
 
     async def close(self) -> None:
-        """Ends what runs in the background."""
+        """Cancels a refresh in progress."""
 
 
 class NoTokens:
-    """For servers that ask for none."""
+    """No tokens, for servers without authentication."""
 
     async def headers(self) -> dict[str, str]:
-        """Returns none."""
+        """Returns no headers."""
         return {}
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """Has nothing to renew."""
+        """Does nothing: there is no token to refresh."""
 
     async def close(self) -> None:
-        """Has nothing to end."""
+        """Does nothing: no refresh ever runs."""
 
 
 def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> Tokens:
-    """Returns where a client's tokens come from: nowhere if it needs none, or was given an ``authorization`` of its own.
+    """Returns the token source of a client.
 
     Args:
-        anonymous: Whether the server is asked without credentials.
-        headers: The headers that go with every request.
+        anonymous: Whether requests are sent without credentials.
+        headers: The headers of every request. With an ``authorization`` among them, no token is needed.
     """
     given = any(name.lower() == "authorization" for name, _ in headers)
     return NoTokens() if anonymous or given else GoogleTokens()
 
 
 async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[dict[str, str], float]:
-    """Returns the headers of one request, and how much of its time is left.
+    """Waits for the authentication headers of one request.
 
     Args:
-        tokens: Where they come from.
-        timeout_s: How long the request may take, this wait included.
-        where: The endpoint and its address, for the message.
+        tokens: The token source.
+        timeout_s: The time-out of the request in seconds, including this wait.
+        where: The endpoint and its address, for error messages.
+
+    Returns:
+        The headers, and how many seconds of ``timeout_s`` are left.
 
     Raises:
-        TransientError: There was no token in time.
-        ModelError: There is none.
+        TransientError: No token came within ``timeout_s``.
+        ModelError: As ``Tokens.headers``.
     """
     until = time.monotonic() + timeout_s
     try:
@@ -91,28 +96,28 @@ async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[d
 
 
 def load_default() -> Any:
-    """Returns the application-default credentials. Blocks, and may ask the metadata server."""
+    """Returns the application-default credentials. Blocks, and may call the metadata server."""
     import google.auth
 
     return google.auth.default(scopes=SCOPES)[0]
 
 
 def new_request() -> Any:
-    """Returns what google-auth makes its own requests with."""
+    """Returns the HTTP transport of google-auth, for token refreshes."""
     from google.auth.transport.requests import Request
 
     return Request()
 
 
 class GoogleTokens:
-    """Tokens of google-auth credentials. For one asyncio loop; asks nobody before the first request.
+    """Tokens of google-auth credentials. For one asyncio loop; does no I/O before the first request.
 
-    A token that soon expires is renewed in the background while it still serves; one that has expired, or that a server did
-    not accept, before the next request.
+    A token that expires soon is refreshed in the background, and requests use it meanwhile. A token that has expired, or
+    that a server refused, is refreshed before the next request is sent.
 
     Args:
         load: Returns the credentials; called in a thread.
-        request: Returns the transport to refresh them with.
+        request: Returns the transport that refreshes them.
         clock: Returns the seconds of a monotonic clock.
     """
 
@@ -132,7 +137,7 @@ class GoogleTokens:
         """See ``Tokens``."""
         if self._void or self._credentials.token_state is _State.INVALID:
             renewal = self._renew()
-            # Not awaited itself: many requests wait for it, and one of them giving up must not stop it for the others.
+            # asyncio.wait, not await: many requests wait for this task, and the cancellation of one must not cancel it.
             await asyncio.wait([renewal])
             if renewal.cancelled():
                 raise UnavailableError("the client was closed while it waited for an access token")
@@ -142,7 +147,7 @@ class GoogleTokens:
         return self._current()
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """See ``Tokens``. A late answer to a token renewed meanwhile counts for nothing."""
+        """See ``Tokens``. Headers with an older token than the current one are ignored."""
         self._void = self._void or self._current() == headers
 
     def _current(self) -> dict[str, str]:
@@ -154,7 +159,8 @@ class GoogleTokens:
         if self._renewal is None or self._renewal.done():
             self._again_at = self._clock() + AGAIN_S
             self._renewal = asyncio.create_task(self._renewed())
-            # If nobody waits for it, a later request tries again, and tells once the token is of no use any more.
+            # Retrieves the exception, or asyncio warns. A failed background refresh is retried; once the token is invalid,
+            # the request that waits for the refresh raises its error.
             self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._renewal
 

@@ -1,13 +1,15 @@
-"""Whose partitions are, where no group says so: the name of whoever reads them stands beside the committed offset.
+"""Claims: the owner of each partition under static assignment, stored in the metadata of the committed offset.
 
-Shards that an engine places have no generation by which Kafka could refuse the commit of one that was thought dead. A
-shard's ``transactional.id`` fences its own former self; but a job that is started again in more or fewer shards divides the
-partitions anew, and what is left of the former one goes by names that nobody takes over. So each shard commits its name with
-every offset (the offset's metadata), first of all before it reads; and whoever takes a partition over fences the name that
-it finds there.
+A consumer group has a generation, and Kafka refuses a commit of an older one. Shards that a runner places have no group
+membership, so Kafka can't refuse the commit of a shard that was thought dead. The ``transactional.id`` fences an earlier
+process of the same shard. It does not help when a job restarts with another number of shards: partitions move to shards with
+other names, and no new shard takes over an old name.
 
-Two jobs in different numbers of shards that both start within the same few milliseconds, and so both find the same third
-name, are not told apart; ``python -m pipeline`` refuses the second one if it sees the first.
+So a shard commits its ``transactional.id`` in the metadata of every offset, and for the first time before it reads. A shard
+that takes over a partition reads that name and fences the producer of that name.
+
+Limit: two jobs with different numbers of shards that start within the same few milliseconds both find the name of a third
+job, and do not fence each other. ``python -m pipeline`` refuses to start the second job if it sees the first.
 """
 
 from __future__ import annotations
@@ -28,22 +30,25 @@ _PREFIX = "read by "
 
 
 def mark(config: KafkaConfig) -> str:
-    """What is committed beside every offset."""
+    """Returns the claim of this shard: the metadata that is committed with every offset."""
     return _PREFIX + config.transactional_id
 
 
 def marked(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
-    """The offsets, to be committed with the mark."""
+    """Returns ``offsets`` with the claim of this shard as their metadata."""
     return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, mark(config)) for tp in offsets]
 
 
 def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
-    """Fences all who are named beside the committed offsets, and returns where reading starts after that.
+    """Fences every other producer that has claimed a partition.
 
     Args:
-        config: Ours.
-        reader: Asks for the committed offsets.
-        starts: What it has said of the partitions that we are about to read.
+        config: The configuration of this shard.
+        reader: The reader of this shard; it fetches committed offsets.
+        starts: The start offsets of the partitions that this shard takes over, with their metadata.
+
+    Returns:
+        The start offsets after the fencing. A fenced producer may have committed since ``starts`` was fetched.
 
     Raises:
         KafkaError: Kafka does not answer.
@@ -53,9 +58,9 @@ def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicParti
         for name in sorted(others):
             log.warning("%s takes over from %s, which is fenced", config.transactional_id, name)
             instance_id = name.removeprefix(f"{config.group_id}-")
-            open_writer(dataclasses.replace(config, instance_id=instance_id)).close()  # opened is fenced
+            open_writer(dataclasses.replace(config, instance_id=instance_id)).close()  # opening it fences the other one
         fenced |= others
-        starts = reader.start_offsets((tp.topic, tp.partition) for tp in starts)  # one that was fenced may have committed
+        starts = reader.start_offsets((tp.topic, tp.partition) for tp in starts)  # a fenced producer may have committed
     return starts
 
 
