@@ -13,7 +13,15 @@ from itertools import repeat
 from typing import Any, Literal, TypeVar
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 from transforms.kafka.vendor import is_transient
 from transforms.types import Headers, KafkaRecord
@@ -42,6 +50,14 @@ def add_partitions(bootstrap: str, name: str, total: int) -> None:
     admin = AdminClient(_client(bootstrap))
     admin.create_partitions([NewPartitions(name, total)])[name].result(TIMEOUT_S)
     _wait_for_partitions(admin, name, total)
+
+
+def set_config(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
+    """Sets properties of a topic; the others stay."""
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+    admin = AdminClient(_client(bootstrap))
+    admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
 
 
 def delete_records(bootstrap: str, name: str, before: Mapping[int, int]) -> None:

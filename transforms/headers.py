@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from transforms.types import KafkaRecord
+from transforms.types import Headers, KafkaRecord
 
 PREDICTION = "prediction"
 DEAD_LETTER = "dead letter"
@@ -43,6 +43,12 @@ VERSION = _header("inference.version", (PREDICTION,), "The version that answered
 SOURCE = _header("inference.source", (PREDICTION, DEAD_LETTER), "The input record, as `topic/partition/offset`.")
 LATENCY = _header("inference.latency_ms", (PREDICTION,), "Milliseconds that the successful request took.")
 ATTEMPTS = _header("inference.attempts", (PREDICTION,), "How many requests it took; 1 if the first one succeeded.")
+TIMESTAMP = _header(
+    "inference.timestamp_ms",
+    (PREDICTION, DEAD_LETTER),
+    "The input's timestamp, only where the written record could not be given it: `0` (written as 1 ms), and with "
+    "`--kafka_io=beam` `-1` for none and other negative ones (written as now).",
+)
 DEPLOYED_MODEL = _header(
     "inference.deployed_model", (PREDICTION,), "The id of the deployed model that answered (Vertex AI only)."
 )
@@ -62,6 +68,11 @@ ERROR_ATTEMPTS = _header(
 
 ON_PREDICTIONS = frozenset(row.name for row in HEADERS if PREDICTION in row.on)
 """Names of which a prediction has one value at most: what a pipeline before this one wrote is replaced."""
+
+
+def with_timestamp(headers: Headers, timestamp_ms: int) -> Headers:
+    """Returns the headers of a record that can't be given the timestamp ``timestamp_ms``, and says so in a header."""
+    return [*(header for header in headers if header[0] != TIMESTAMP), (TIMESTAMP, b"%d" % timestamp_ms)]
 
 
 def source_of(record: KafkaRecord) -> bytes:

@@ -32,7 +32,7 @@ class KafkaRecord(NamedTuple):
         topic: The topic it was read from.
         partition: Its partition.
         offset: Its offset.
-        timestamp_ms: Milliseconds since the epoch; ``None`` where the broker gave none.
+        timestamp_ms: Milliseconds since the epoch, possibly 0 or negative; ``None`` where the record has none.
         key: The key; ``None`` is a null key, which is not the same as an empty one.
         value: The value; ``None`` is a tombstone, which is not the same as an empty value.
         headers: The headers in their order; names may repeat.

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests import topics
+from tests import raw_produce, topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from tests.integration.same_records import DEAD, RECORDS, comparable, is_poison, produce
@@ -64,6 +64,25 @@ def test_prism_writes_what_the_direct_runner_writes(new_job: NewJob, stub: TfSer
         for ours, theirs in ((job.predictions(), direct.predictions()), (job.dead_letters(), direct.dead_letters())):
             null = b"" if job is java else None  # the one difference: Java's sink knows no null header
             assert comparable(ours) == comparable(theirs, null)
+
+
+def test_java_carries_0_and_says_what_it_can_not_carry(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Java's producer refuses negative timestamps, -1 for none among them: one such record would end the job."""
+    job = new_job(stub.uri())
+    for name in (*job.inputs, job.output):
+        topics.set_config(job.bootstrap, name, {"retention.ms": "-1"})  # 1970 is past every other
+    sent = [0, -1, -5, 7]
+    raw_produce.produce(job.bootstrap, job.inputs[0], [(b'{"x": [1]}', at) for at in sent])
+    job.start(PRISM, JAVA, "--until_end").done()
+    found = {topics.source_of(record): record for record in job.predictions()}
+    records = [found[job.inputs[0], 0, offset] for offset in range(len(sent))]
+    told = [dict(record.headers).get("inference.timestamp_ms") for record in records]
+    assert told == [None, b"-1", b"-5", None]
+    first, none, negative, last = (record.timestamp_ms for record in records)
+    assert (first, last) == (0, 7)
+    assert none is not None
+    assert negative is not None
+    assert min(none, negative) > 1_700_000_000_000, "written now"
 
 
 def test_java_drains_commits_and_goes_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:

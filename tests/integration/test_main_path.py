@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.embedded.digits import load_digits
-from tests import topics
+from tests import raw_produce, topics
 from tests.embedded.servers import Served, needs_testdata
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
@@ -89,6 +89,19 @@ def test_records(new_job: NewJob, protocol: type[StubServer]) -> None:
         assert not letters
     nulls = [record for record in predictions + dead if record.key is None]
     assert {record.partition for record in nulls} == {1}, "a null key stays in its input's partition, where there is one"
+
+
+def test_timestamps_that_clients_treat_specially(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """0 is not now: neither in a prediction nor in a dead letter; no timestamp and negative ones stay what they are."""
+    job = new_job(stub.uri())
+    for name in (*job.inputs, job.output, f"{job.output}.dead-letter"):
+        topics.set_config(job.bootstrap, name, {"retention.ms": "-1"})  # 1970 is past every other
+    sent = [0, -1, -5, 7]
+    raw_produce.produce(job.bootstrap, job.inputs[0], [(b'{"x": [1]}', at) for at in sent] + [(b"{", at) for at in sent])
+    job.run("--until_end")
+    for records in (job.predictions(), job.dead_letters()):
+        assert [record.timestamp_ms for record in records] == [1, -1, -5, 7]
+        assert [dict(record.headers).get("inference.timestamp_ms") for record in records] == [b"0", None, None, None]
 
 
 def _by_offset(topic: str, records: list[KafkaRecord]) -> dict[int, KafkaRecord]:

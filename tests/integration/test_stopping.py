@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests import topics
 from tests.integration.conftest import NewJob
@@ -90,10 +89,7 @@ def _write_gaps(job: Job) -> None:
         return len(found[job.inputs[0], 2]) == 7 + 1  # one of each key: nothing is left to compact
 
     wait_until(compacted, "compaction", START_S)
-    admin = AdminClient({"bootstrap.servers": job.bootstrap})
-    entry = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, job.inputs[0], incremental_configs=[entry])
-    admin.incremental_alter_configs([resource])[resource].result(START_S)  # nor does it begin anew
+    topics.set_config(job.bootstrap, job.inputs[0], {"cleanup.policy": "delete"})  # nor does it begin anew
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "duration"])

@@ -1,4 +1,4 @@
-"""Translates confluent_kafka's errors, in this one place: which are transient, and a message with the cure for each."""
+"""Translates what confluent_kafka gives: errors (which are transient, and a message with the cure for each), timestamps."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ _CURES = {
     E.INCONSISTENT_GROUP_PROTOCOL: "another member of the group uses another partition.assignment.strategy: stop it, or "
     "use another --group_id",
 }
+
+
+NO_TIMESTAMP = -1
+"""Kafka's value for a record without a timestamp."""
+
+
+def timestamp_of(kind: int, timestamp_ms: int) -> int | None:
+    """A record's timestamp as ``KafkaRecord`` has it.
+
+    Args:
+        kind: Kafka's type of timestamp, as confluent_kafka gives it: 0 for a message format that has none.
+        timestamp_ms: What stands in the record.
+    """
+    return None if kind == ck.TIMESTAMP_NOT_AVAILABLE or timestamp_ms == NO_TIMESTAMP else timestamp_ms
 
 
 def is_transient(error: ck.KafkaError) -> bool:

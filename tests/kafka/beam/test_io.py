@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from apache_beam import coders
 
+from transforms.headers import TIMESTAMP
 from transforms.kafka.beam.io import ChunksByPartition, SingleRecords, Ticks, record_of, row_of
 from transforms.kafka.beam.rows import JavaRecord
 from transforms.types import KafkaRecord, OutputRecord
@@ -26,6 +27,8 @@ def test_a_row_of_java_is_a_record() -> None:
     assert found == KafkaRecord("t", 1, 7, 5, b"", b"v", [("a", b"1"), ("a", None)])
     assert record_of(row()) == KafkaRecord("t", 1, 7, 5, None, None, [])
     assert record_of(row(timestampTypeId=-1, timestamp=-1)).timestamp_ms is None
+    assert record_of(row(timestamp=-1)).timestamp_ms is None, "what Kafka stores for none"
+    assert record_of(row(timestamp=0)).timestamp_ms == 0
 
 
 def output(key: bytes | None, value: bytes | None = b"v", partition: int = 5) -> OutputRecord:
@@ -41,6 +44,18 @@ def test_an_output_is_a_row_that_java_can_read(key: bytes | None, partition: int
     assert (found.key, found.value, found.topic, found.timestamp) == (key, b"v", "out", 9)
     assert found.partition == (None if partition is None else np.int32(partition))
     assert [tuple(header) for header in found.headers] == [("h", b"1"), ("null", b"")], "Java's sink has no null there"
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "written", "told"), [(0, 0, None), (9, 9, None), (-5, None, b"-5"), (None, None, b"-1")]
+)
+def test_a_timestamp_that_java_can_not_write_stands_in_a_header(
+    timestamp_ms: int | None, written: int | None, told: bytes | None
+) -> None:
+    """``ProducerRecord`` throws on a negative one, which would end the job; it writes 0 as it is."""
+    found = row_of(output(b"k")._replace(timestamp_ms=timestamp_ms), {})
+    assert found.timestamp == written
+    assert dict(found.headers).get(TIMESTAMP) == told
 
 
 def test_a_tombstone_stays_null() -> None:

@@ -11,7 +11,7 @@ import confluent_kafka as ck
 from transforms.errors import ContractError
 from transforms.kafka.admin.checks import Position
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.vendor import describe, is_transient
+from transforms.kafka.vendor import describe, is_transient, timestamp_of
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
@@ -87,12 +87,11 @@ def read_sample(
 
 
 def _record(message: Any) -> KafkaRecord:
-    kind, timestamp_ms = message.timestamp()  # kind 0: no timestamp
     return KafkaRecord(
         message.topic(),
         message.partition(),
         message.offset(),
-        timestamp_ms if kind else None,
+        timestamp_of(*message.timestamp()),
         message.key(),
         message.value(),
         message.headers() or [],

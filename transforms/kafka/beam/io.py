@@ -19,9 +19,11 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.coders import RecordChunk
+from transforms.headers import with_timestamp
 from transforms.kafka.beam.properties import java_consumer, java_producer
 from transforms.kafka.beam.rows import JavaHeader, JavaRecord
 from transforms.kafka.config import JavaKafka, KafkaConfig
+from transforms.kafka.vendor import NO_TIMESTAMP
 from transforms.types import KafkaRecord, OutputRecord
 
 POLLING_S = 1
@@ -65,7 +67,7 @@ def record_of(row: Any) -> KafkaRecord:
         row.topic,
         row.partition,
         row.offset,
-        None if row.timestampTypeId == NO_TIMESTAMP_TYPE else row.timestamp,
+        None if row.timestampTypeId == NO_TIMESTAMP_TYPE or row.timestamp == NO_TIMESTAMP else row.timestamp,
         row.key,
         row.value,
         [(header.key, header.value) for header in row.headers or ()],
@@ -172,9 +174,14 @@ def row_of(record: OutputRecord, partitions: Mapping[str, int]) -> JavaRecord:
 
     A record with a null key goes to the partition with the number of its source partition (modulo the count), as in the
     native sink. A header's null value becomes an empty one: Java's sink, and with it the job, would fail on null
-    (``ProducerRecordCoder`` of Beam 2.73 encodes headers with a coder that takes no null).
+    (``ProducerRecordCoder`` of Beam 2.73 encodes headers with a coder that takes no null). Java writes no negative
+    timestamp either, and none at all is the current time: a header says what the timestamp was.
     """
+    timestamp_ms, headers = record.timestamp_ms, record.headers
+    if timestamp_ms is None or timestamp_ms < 0:
+        headers = with_timestamp(headers, NO_TIMESTAMP if timestamp_ms is None else timestamp_ms)
+        timestamp_ms = None
     count = partitions.get(record.topic)
     partition = None if record.key is not None or not count else np.int32(record.source[1] % count)
-    headers = [JavaHeader(name, value or b"") for name, value in record.headers]
-    return JavaRecord(record.key, record.value, headers, record.topic, partition, record.timestamp_ms)
+    java_headers = [JavaHeader(name, value or b"") for name, value in headers]
+    return JavaRecord(record.key, record.value, java_headers, record.topic, partition, timestamp_ms)

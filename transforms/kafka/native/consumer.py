@@ -18,7 +18,7 @@ from transforms.errors import KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
 from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.offset_commits import OffsetCommits
-from transforms.kafka.vendor import describe, is_transient
+from transforms.kafka.vendor import describe, is_transient, timestamp_of
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
@@ -107,12 +107,11 @@ class Reader:
         for message in messages:
             error = message.error()
             if error is None:
-                kind, timestamp_ms = message.timestamp()  # kind 0: there is none
                 fields = (
                     only_topic or message.topic(),
                     message.partition(),
                     message.offset(),
-                    timestamp_ms if kind else None,
+                    timestamp_of(*message.timestamp()),
                     message.key(),
                     message.value(),
                     message.headers() or [],

@@ -18,11 +18,12 @@ import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
+from transforms.headers import with_timestamp
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition, is_common
 from transforms.kafka.native.consumer import Reader
-from transforms.kafka.vendor import FENCED, describe, is_transient
+from transforms.kafka.vendor import FENCED, NO_TIMESTAMP, describe, is_transient
 from transforms.retry import Deadline
-from transforms.types import OutputRecord
+from transforms.types import Headers, OutputRecord
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +101,13 @@ class Writer:
         """
         produce = self.producer.produce
         for topic, key, value, headers, timestamp_ms, source, _ in records:
+            if not timestamp_ms:
+                timestamp_ms, headers = _for_librdkafka(timestamp_ms, headers)
             while True:
                 try:
                     partition = -1 if key is not None else source[1] % self._partitions(topic)
                     try:
-                        produce(topic, value, key, partition, None, None, timestamp_ms or 0, headers)
+                        produce(topic, value, key, partition, None, None, timestamp_ms, headers)
                         break
                     except BufferError:  # the queue is full: let it drain
                         self.producer.poll(0.01)
@@ -328,6 +331,15 @@ class AcknowledgedWriter(Writer):
                 reader.consumer.commit(offsets=last, asynchronous=False)
             except ck.KafkaException as error:
                 log.warning("the last offsets were not committed, their records will be read again: %s", error)
+
+
+def _for_librdkafka(timestamp_ms: int | None, headers: Headers) -> tuple[int, Headers]:
+    """The timestamp and the headers to write where librdkafka can't be given the timestamp as it is.
+
+    It takes 0 for the current time (``rd_kafka_msg_new0``): such a record gets the next timestamp there is, so that it stays
+    in its place in time, and a header with the true one. No timestamp is -1, which Kafka stores as none.
+    """
+    return (NO_TIMESTAMP, headers) if timestamp_ms is None else (1, with_timestamp(headers, timestamp_ms))
 
 
 def open_writer(config: KafkaConfig) -> Writer:
