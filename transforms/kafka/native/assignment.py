@@ -1,4 +1,4 @@
-"""``AssignmentChange``: what a rebalance did to the partitions of a reader, as one value."""
+"""``AssignmentChange``: the change that a rebalance made to the partitions of a reader."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class AssignmentChange:
     removed: frozenset[Partition] = frozenset()
 
     def after(self, earlier: AssignmentChange | None) -> AssignmentChange:
-        """This change and the one before it, as one."""
+        """Returns one change that combines ``earlier`` and this one; this one alone if ``earlier`` is ``None``."""
         return self if earlier is None else AssignmentChange(self.owned, self.removed | earlier.removed)

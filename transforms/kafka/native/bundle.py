@@ -1,4 +1,4 @@
-"""``Bundle``: the records between source and sink. ``Commit``: the commit of a bundle, under way."""
+"""``Bundle``: the records between source and sink. ``Commit``: the commit of a bundle in progress."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _OFFSET_OF = operator.itemgetter(2)
 
 @dataclasses.dataclass(slots=True)
 class Bundle:
-    """Records on their way from source to sink, and what of them is to be committed.
+    """The records between source and sink, and the offsets that their commit or rollback needs.
 
     Attributes:
-        first: Partition to the first offset read: a rollback seeks to it.
-        next: Partition to the offset after the last one read: a commit commits it.
-        reads: When records came and how many, a pair a poll.
-        read: How many records in all.
-        group: The group metadata at the first poll; ``None`` before it.
-        rebalanced: Whether the group rebalanced since then.
-        void_because: Why this bundle can't be committed, in the state ``VOID``.
-        outcome_unknown: Whether the commit of the bundle before may have gone through or not.
-        buffered: Outputs not yet handed to the producer.
-        written: How many outcomes came back.
-        dead: Error class to how many of them are dead letters.
+        first: Partition to the first offset read. A rollback seeks to it.
+        next: Partition to the offset after the last one read. A commit commits it.
+        reads: For each poll, when it returned (seconds of the session's clock) and how many records.
+        read: The number of records read.
+        group: The consumer group's metadata at the first poll; ``None`` before it.
+        rebalanced: Whether the group has rebalanced since the first poll.
+        void_because: In the state ``VOID``, why the bundle can't be committed.
+        outcome_unknown: Whether the commit of the previous bundle was lost before its result was known.
+        buffered: Outputs that were not handed to the producer yet.
+        written: The number of outcomes written: predictions and dead letters.
+        dead: Dead-letter class to the number of dead letters.
     """
 
     first: dict[Partition, int] = dataclasses.field(default_factory=dict)
@@ -47,19 +47,19 @@ class Bundle:
     dead: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def note(self, records: Sequence[KafkaRecord]) -> None:
-        """Notes the offsets of records just read, of a partition in their order."""
+        """Adds the offsets of records just read; the records of a partition must be in offset order."""
         last = dict(zip(map(_PARTITION_OF, records), map(_OFFSET_OF, records), strict=True))
         for partition, offset in last.items():
             if partition not in self.next:
                 first = next(record[2] for record in records if (record[0], record[1]) == partition)
-                self.first.setdefault(partition, first)  # after a failed commit it may be lower already
+                self.first.setdefault(partition, first)  # after a failed commit it may already hold a lower offset
             self.next[partition] = offset + 1
 
     def drop(self, records: Sequence[KafkaRecord]) -> dict[Partition, int]:
-        """Takes the last records of some partitions out again.
+        """Removes records from the bundle. They must be the last ones read of their partitions.
 
         Returns:
-            Partition to the first offset dropped.
+            Partition to the first offset removed.
         """
         dropped: dict[Partition, int] = {}
         for record in records:
@@ -72,30 +72,40 @@ class Bundle:
         return dropped
 
     def forget(self, partition: Partition) -> None:
-        """Neither commits nor rewinds a partition that was taken away."""
+        """Removes a partition that was revoked or lost: its offsets are neither committed nor used for a rollback."""
         self.first.pop(partition, None)
         self.next.pop(partition, None)
 
 
 @dataclasses.dataclass(slots=True)
 class Commit:
-    """A commit under way; its result is when it was done."""
+    """A commit in progress.
+
+    Attributes:
+        bundle: The bundle that is committed.
+        offsets: Partition to the offset that is committed.
+        done_at: The time when the commit ended, in seconds of the session's clock; or the error that it raised.
+    """
 
     bundle: Bundle
     offsets: dict[Partition, int]
     done_at: concurrent.futures.Future[float]
 
     def forget(self, partition: Partition) -> None:
-        """Another member may have gone on from this commit: neither count it as ours, nor rewind to before it."""
+        """Removes a partition that was revoked or lost.
+
+        Another member may have continued from this commit. So the offset no longer counts as this session's position, and a
+        rollback must not seek to before it.
+        """
         self.bundle.forget(partition)
         self.offsets.pop(partition, None)
 
 
 def at_once(call: Callable[[], float]) -> concurrent.futures.Future[float]:
-    """Runs a commit here and now, as an executor would elsewhere."""
+    """Calls ``call`` in this thread, and returns its result or exception as a finished future."""
     done: concurrent.futures.Future[float] = concurrent.futures.Future()
     try:
         done.set_result(call())
-    except Exception as error:  # noqa: BLE001  # it is raised again by result(), as if it had run elsewhere
+    except Exception as error:  # noqa: BLE001  # result() raises it, as with an executor
         done.set_exception(error)
     return done

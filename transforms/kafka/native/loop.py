@@ -1,13 +1,13 @@
-"""The source on engines that place shards themselves (Flink): a timer of each shard's key that polls and sets itself anew.
+"""The native source on Flink: each shard has a key and a timer; the timer reads one bundle and is set again.
 
-    EmitShardKeys  a key for each shard, once; keeps the watermark back
+    EmitShardKeys  emits a key for each shard, once; holds back the watermark
         │ by key: each shard to a subtask of its own
-    PollShards     the loop of each shard, fused with everything behind it
+    PollShards     the timer loop of each shard, fused with all stages after it
 
-Why not the splittable DoFn of ``source.py``: Flink's runner keeps one restriction for every bundle of such a source, and
-never clears it (https://github.com/apache/beam/issues/27648, open), so memory and checkpoints grow with every poll. A timer
-that is set again is one entry, however long the job runs. Flink's checkpoints hold only that timer. The positions are in
-Kafka: from whichever checkpoint Flink restores, a shard reads from the committed offsets.
+Why not the splittable DoFn of ``source.py``: for every bundle of such a source, Beam's Flink runner keeps a restriction that
+it never clears (https://github.com/apache/beam/issues/27648, open). Memory and checkpoints grow with every poll. A timer
+that is set again is one entry, however long the job runs, and Flink's checkpoints hold only that entry. The positions are in
+Kafka: whichever checkpoint Flink restores, a shard reads from the committed offsets.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from transforms.kafka.stop import StopConditions
 from transforms.observe import reporting_failures
 
 WAKE_S = 24 * 3600
-"""How often ``EmitShardKeys`` wakes up, so that it never ends."""
+"""Seconds between two wake-ups of ``EmitShardKeys``. It defers its remainder for so long each time, and never ends."""
 
 
 class EmitShardKeys(beam.DoFn):
-    """Emits the shards' keys once, and never ends.
+    """Emits the keys of the shards once, and never ends.
 
-    A timer of the global window is dropped once the watermark has passed the window's end. Behind an ``Impulse`` it passes
-    at once; an unbounded source that has not ended keeps it back. Cost: one leaked restriction a day (Beam 27648).
+    Beam drops a timer of the global window once the watermark has passed the end of the window. After an ``Impulse`` the
+    watermark passes it at once. An unbounded source that has not ended holds the watermark back, so this DoFn is one. Cost:
+    one leaked restriction a day (Beam 27648).
 
     Args:
-        keys: Of the shards, in order.
+        keys: The keys of the shards, in order.
     """
 
     def __init__(self, keys: list[int]):
@@ -61,15 +62,15 @@ AGAIN = TimerSpec("again", TimeDomain.REAL_TIME)
 
 
 class PollShards(beam.DoFn):
-    """``(key of a shard, its index)`` in, its records out, for as long as the job runs.
+    """Reads the records of shards, until it is time to stop. Takes one element ``(key, index)`` per shard; emits chunks.
 
     Args:
-        config: The job's.
-        stop: When to stop.
-        shards: How the job is divided.
+        config: The job's Kafka configuration.
+        stop: The stop conditions.
+        shards: The division of the job into shards.
         prepare: Called once in every worker process, before anything is read.
-        enter: Gives a shard's session to the bundle that begins.
-        abandon: Gives up the sessions of a bundle that has failed.
+        enter: As ``sessions.enter``.
+        abandon: As ``sessions.abandon``.
     """
 
     def __init__(
@@ -86,18 +87,18 @@ class PollShards(beam.DoFn):
         self._shard_of = {key: index for index, key in enumerate(shards.keys())}
 
     def setup(self) -> None:
-        """Prepares the process, and starts with no memory of former bundles."""
+        """Prepares the process and forgets the state of earlier bundles."""
         self._polling: dict[int, Polling] = {}
         if self._prepare is not None:
             self._prepare()
 
     def process(self, element: tuple[int, int], again: Any = beam.DoFn.TimerParam(AGAIN)) -> None:
-        """Starts a shard."""
+        """Starts the timer loop of a shard."""
         again.set(Timestamp.now())
 
     @on_timer(AGAIN)
     def poll(self, key: Any = beam.DoFn.KeyParam, again: Any = beam.DoFn.TimerParam(AGAIN)) -> Iterator[RecordChunk]:
-        """Reads one bundle of a shard, and asks to be called again unless it is time to stop."""
+        """Reads one bundle of a shard, and sets the timer again unless it is time to stop."""
         shard = self._shard_of[key]
         with reporting_failures():
             kafka = self._enter(SessionKey(self._config, shard, self._count))
@@ -112,5 +113,5 @@ class PollShards(beam.DoFn):
             again.set(Timestamp.now())
 
     def teardown(self) -> None:
-        """After a bundle that failed, in its thread: gives its sessions up."""
+        """Abandons the sessions of this thread's bundle. Beam calls it after a bundle that failed."""
         self._abandon(self._config)

@@ -1,8 +1,9 @@
-"""``OffsetCommits``: committing offsets without waiting for it, one request at a time.
+"""``OffsetCommits``: commits offsets in the background, with one request in flight at most.
 
-Kafka 4.0 and 4.1 answer a commit after 5 ms (the coordinator waits for company: KIP-1224), and the requests of a connection
-one by one; heartbeats travel on the same connection. A commit after every bundle, 250 a second at low load, would queue up
-before them: measured, they were 11 s behind after 35 s, the member was given up for dead, and nothing was read for 28 s.
+Kafka 4.0 and 4.1 answer a commit after 5 ms, because the coordinator waits for more writes to batch (KIP-1224). They answer
+the requests of a connection one after the other, and heartbeats use the same connection. With a commit after every bundle,
+which is 250 a second at low load, commits would queue up in front of the heartbeats. Measured: after 35 s the heartbeats
+were 11 s late, the member was removed from the group, and nothing was read for 28 s.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from transforms.kafka.vendor import describe
 log = logging.getLogger(__name__)
 
 SAY_S = 10.0
-"""How often a person is told that commits fail."""
+"""Seconds between two warnings that commits fail."""
 
 
 class OffsetCommits:
-    """Offsets on their way to Kafka: what comes while a commit is under way goes together with the next.
+    """Sends offset commits. Offsets that arrive while a request is in flight are sent together in the next one.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -37,18 +38,24 @@ class OffsetCommits:
         self._say_at = 0.0
 
     def commit(self, consumer: ck.Consumer, offsets: Iterable[ck.TopicPartition]) -> None:
-        """Commits ``offsets`` soon; raises nothing: a commit that is lost only means reading again.
+        """Commits ``offsets`` in the background. It raises nothing: after a lost commit, records are read again.
 
         Args:
-            consumer: Whose ``on_commit`` is ``answered``, which has to be polled for it.
-            offsets: Next offsets to read.
+            consumer: The consumer to commit with. Its ``on_commit`` must be ``answered``, which runs inside
+                ``consumer.poll``.
+            offsets: For each partition, the next offset to read.
         """
         self._consumer = consumer
         self._next.update(((tp.topic, tp.partition), tp.offset) for tp in offsets)
         self._send()
 
     def answered(self, error: ck.KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
-        """The consumer's ``on_commit``."""
+        """Takes the result of a commit, and sends the offsets that arrived meanwhile. It is the consumer's ``on_commit``.
+
+        Args:
+            error: The error of the request, if it failed.
+            partitions: The partitions of the request, each with its error, if any.
+        """
         self._under_way = False
         failed = error or next((tp.error for tp in partitions if tp.error is not None), None)
         if failed is not None and self._clock() >= self._say_at:
@@ -57,7 +64,7 @@ class OffsetCommits:
         self._send()
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Commits nothing more of these: they are no longer ours."""
+        """Drops the offsets of partitions that were revoked or lost and that were not sent yet."""
         for partition in partitions:
             self._next.pop(partition, None)
 
@@ -70,4 +77,4 @@ class OffsetCommits:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=True)
         except ck.KafkaException as raised:
-            self.answered(raised.args[0], [])  # what was to be sent is gone from here: it does not send again
+            self.answered(raised.args[0], [])  # _next is empty by now, so this does not call _send for ever

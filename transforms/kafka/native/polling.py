@@ -1,8 +1,11 @@
-"""How much a bundle reads, and when reading ends; the part of the sources that knows nothing of Beam.
+"""``Polling``: decides how much a bundle reads, and when reading ends. It does not depend on Beam.
 
-How much follows the load. Little to read: what is there, at once. A backlog: on and on, up to ``max_bundle_records``, so
-that the barrier at the bundle's end (every request answered, one commit) costs little. In between, when a batch is about to
-fill within ``batch_max_wait_ms`` at the present rate, the poll waits for it.
+The size of a bundle follows the load:
+
+* Few records: the bundle is what one poll returns, without waiting.
+* A backlog: the bundle reads on, up to ``max_bundle_records``. At its end all requests must be answered and one commit is
+  made; a large bundle makes that cost small per record.
+* In between: if a batch would fill within ``batch_max_wait_ms`` at the present rate, the poll waits for the rest of it.
 """
 
 from __future__ import annotations
@@ -17,23 +20,23 @@ from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditi
 from transforms.types import KafkaRecord
 
 IDLE_POLL_S = 0.1
-"""How long a poll waits for a first record; also how soon a drain is noticed when there is nothing to read."""
+"""Seconds that a poll waits for a first record. With nothing to read, a drain is noticed after this time at the latest."""
 
 FIRST_READ = 2048
-"""Records asked for at a time. As many as that at once mean that there is a backlog."""
+"""Records asked for in one poll. A poll that returns so many means that there is a backlog."""
 
 CHECK_COMMITTED_S = 0.2
-"""How often, at our ends, we ask whether the rest of the group has come to theirs."""
+"""Seconds between two checks whether the other members of the group have committed their end offsets."""
 
 
 class Polling:
-    """Decides how much to read and when to stop.
+    """Decides how much to read and when to stop, for one session.
 
     Args:
-        config: The job's.
-        stop: When to stop.
-        clock: Seconds, monotonic.
-        first_read: Records asked for at a time.
+        config: The job's Kafka configuration.
+        stop: The stop conditions.
+        clock: Returns the seconds of a monotonic clock.
+        first_read: Records asked for in one poll.
     """
 
     def __init__(
@@ -52,7 +55,11 @@ class Polling:
         self._checked_at = 0.0
 
     def finished(self, kafka: Session) -> bool:
-        """Whether to stop; called between bundles, when ``kafka`` has at most a commit in flight."""
+        """Returns whether to stop reading. Called between bundles; waits for the session's commit in progress if need be.
+
+        Raises:
+            KafkaError: The commit failed for good.
+        """
         if self._budget is not None:
             kafka.finish_commit()
             self._budget.release(kafka.take_committed_count())
@@ -64,7 +71,14 @@ class Polling:
         return self._ends_reached(kafka)
 
     def chunks(self, kafka: Session) -> Iterator[RecordChunk]:
-        """Reads one bundle, in chunks, each in the order of every partition."""
+        """Reads one bundle.
+
+        Yields:
+            Chunks of at most ``config.chunk_records`` records; the records of a partition are in offset order.
+
+        Raises:
+            KafkaError: Reading failed for good.
+        """
         began = self._clock()
         read = 0
         while read < self.config.max_bundle_records:
@@ -72,7 +86,7 @@ class Polling:
             granted = wanted if self._budget is None else self._budget.reserve(wanted)
             if not granted:
                 if not read:
-                    kafka.poll_nothing(IDLE_POLL_S)  # others use up the budget; stay in the group meanwhile
+                    kafka.poll_nothing(IDLE_POLL_S)  # other workers have reserved the rest of the budget: stay in the group
                 break
             records = kafka.poll(granted, IDLE_POLL_S if not read else 0.0)
             if not read:
@@ -87,7 +101,7 @@ class Polling:
                 break
 
     def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
-        """Waits for the rest of a batch if it will be there in time, and only then."""
+        """Waits for the rest of a batch if, at the present rate, it arrives within ``batch_max_wait_ms``."""
         missing = min(self.config.batch_max_size, granted) - have
         wait_s = self.config.batch_max_wait_ms / 1000
         if have and 0 < missing <= self._rate * wait_s:

@@ -1,7 +1,7 @@
-"""The source's restriction: a count of polls.
+"""The restriction of the native source: a count of polls.
 
-Positions live in Kafka, as the group's committed offsets, so there is nothing else to remember: a bundle is one poll, and
-its residual is "poll again". A restriction that held offsets would be a second checkpoint, free to disagree with the first.
+Kafka holds the positions, as the group's committed offsets. So one bundle is one poll, and its residual is the next poll. A
+restriction with offsets would be a second checkpoint, which could contradict the first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from apache_beam.transforms.core import RestrictionProvider
 
 
 class PollTracker(RestrictionTracker):
-    """Lets one poll be claimed, then checkpoints; unbounded."""
+    """Tracks one poll. It can be claimed once; then the restriction is checkpointed.
+
+    Args:
+        polls: How many polls were made before.
+    """
 
     def __init__(self, polls: int):
         self._polls = polls
@@ -32,19 +36,19 @@ class PollTracker(RestrictionTracker):
         return True
 
     def check_done(self) -> bool:
-        """Nothing is ever left undone: what was not committed is read again."""
+        """Returns True: records that were not committed are read again, so no work is ever lost."""
         return True
 
     def current_progress(self) -> RestrictionProgress:
-        """An unbounded source knows no end."""
+        """Returns a constant: an unbounded source has no measure of the work that remains."""
         return RestrictionProgress(completed=0, remaining=1)
 
     def is_bounded(self) -> bool:
-        """Kafka does not end."""
+        """Returns False: a topic has no end."""
         return False
 
     def try_split(self, fraction_of_remainder: float) -> tuple[int, int] | None:
-        """Checkpoints (fraction 0); a poll can't be divided otherwise."""
+        """Checkpoints if the fraction is 0; otherwise returns ``None``, because a poll can't be divided."""
         if self._checkpointed or fraction_of_remainder != 0:
             return None
         self._checkpointed = True
@@ -55,17 +59,17 @@ class Polls(RestrictionProvider):
     """The restriction provider of the source."""
 
     def initial_restriction(self, element: object) -> int:
-        """Starts at no polls."""
+        """Returns 0: no poll was made yet."""
         return 0
 
     def create_tracker(self, restriction: int) -> PollTracker:
-        """Tracks one poll."""
+        """Returns the tracker of the next poll."""
         return PollTracker(restriction)
 
     def restriction_size(self, element: object, restriction: int) -> int:
-        """All polls weigh the same."""
+        """Returns 1: all polls count the same."""
         return 1
 
     def restriction_coder(self) -> coders.Coder:
-        """A number."""
+        """Returns the coder of an integer."""
         return coders.VarIntCoder()

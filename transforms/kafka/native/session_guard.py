@@ -1,4 +1,4 @@
-"""``SessionGuard``: what a stage that waits for the model server owes the consumer group meanwhile."""
+"""``SessionGuard``: keeps a session in its consumer group while a stage waits for the model server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from transforms.kafka.stop import draining
 
 
 class SessionGuard:
-    """Keeps this process's place in the consumer group while a bundle waits for the model server.
+    """Keeps the session of this thread's bundle in its consumer group. Implements ``BundleGuard``.
 
     Args:
-        config: Whose session.
-        drain_deadline_s: After a request to drain, how long a bundle may go on waiting, in seconds.
+        config: The job's Kafka configuration, which identifies the session.
+        drain_deadline_s: Seconds that a bundle may still wait for the model server after a request to drain. Then the bundle
+            is made void, and the next run reads its records again.
     """
 
     def __init__(self, config: KafkaConfig, drain_deadline_s: float):
@@ -22,7 +23,7 @@ class SessionGuard:
         self._draining_since: float | None = None
 
     def keep_alive(self) -> bool:
-        """As ``BundleGuard.keep_alive``."""
+        """See ``BundleGuard.keep_alive``."""
         kafka = bundle_session(self._config)
         if draining():
             self._draining_since = self._draining_since or time.monotonic()

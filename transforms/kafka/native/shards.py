@@ -1,9 +1,9 @@
-"""Shards of a static assignment for an engine that places work by key, so that each is worked on by a subtask of its own.
+"""``Shards``: the shards of a static assignment on Flink, and a key for each that places it on a subtask of its own.
 
-Flink sends an element with the key *k* to the subtask ``group(k) * parallelism // max_parallelism``, where ``group(k)`` is
-``murmur(hash(k)) % max_parallelism`` (Flink's documentation calls it the key group; ``KeyGroupRangeAssignment``), and Beam's
-runner hashes the key's encoded bytes, as Java's ``ByteBuffer.hashCode`` does. Keys that are just 0, 1, 2 … would leave
-some subtasks with several shards and others with none. So we look for one key for each subtask.
+Flink sends an element with the key *k* to the subtask ``group(k) * parallelism // max_parallelism``. ``group(k)`` is
+``murmur(hash(k)) % max_parallelism``, which Flink calls the key group (``KeyGroupRangeAssignment``). Beam's Flink runner
+hashes the encoded bytes of the key, as Java's ``ByteBuffer.hashCode`` does. With the keys 0, 1, 2 …, some subtasks would get
+several shards and others none. So ``Shards.keys`` searches one key for each subtask.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ _FEWEST_KEY_GROUPS, _MOST_KEY_GROUPS = 128, 1 << 15
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shards:
-    """How a job is divided.
+    """The division of a job into shards.
 
     Attributes:
-        count: How many shards; shard *i* reads the partitions whose number modulo ``count`` is *i*.
-        max_parallelism: Flink's number of key groups.
+        count: The number of shards, which is the job's parallelism. Shard *i* reads the partitions whose number modulo
+            ``count`` is *i*.
+        max_parallelism: Flink's maximum parallelism, which is its number of key groups.
     """
 
     count: int
     max_parallelism: int
 
     def keys(self) -> list[int]:
-        """A key for each shard; the engine runs that of shard *i* in its subtask *i*."""
+        """Returns one key per shard, in order; Flink processes the key of shard *i* in its subtask *i*."""
         found: dict[int, int] = {}
         key = 0
         while len(found) < self.count:
@@ -37,13 +38,18 @@ class Shards:
 
 
 def default_max_parallelism(parallelism: int) -> int:
-    """What Flink takes when none is set: 1.5 times the parallelism, rounded up to a power of two, within bounds."""
+    """Returns Flink's default: 1.5 times the parallelism, rounded up to a power of two, within 128 and 32,768."""
     wanted = 1 << (parallelism + parallelism // 2 - 1).bit_length()
     return min(max(wanted, _FEWEST_KEY_GROUPS), _MOST_KEY_GROUPS)
 
 
 def key_group(key: int, max_parallelism: int) -> int:
-    """The key group of a number, not negative, that is encoded as Beam's ``VarIntCoder`` does."""
+    """Returns the key group of a key that Beam's ``VarIntCoder`` encodes.
+
+    Args:
+        key: The key; 0 or more.
+        max_parallelism: Flink's number of key groups.
+    """
     encoded = []
     while key > 127:
         encoded.append(key & 127 | 128)

@@ -1,4 +1,4 @@
-"""``WriteToKafka``: predictions and dead letters of a bundle, committed together with the source's offsets."""
+"""``WriteToKafka``: writes predictions and dead letters, and commits them together with the offsets of the source."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class _Write(beam.DoFn):
         self._config = config
 
     def process(self, records: list[OutputRecord]) -> None:
-        """Adds records to the bundle's transaction."""
+        """Writes records in the bundle's transaction."""
         with reporting_failures():
             bundle_session(self._config).write(records)
 
     def finish_bundle(self) -> None:
-        """Commits outputs and offsets; what can't be committed is rolled back and read again."""
+        """Commits outputs and offsets. A bundle that can't be committed is rolled back, and its records are read again."""
         with reporting_failures():
             bundle_session(self._config).commit()
         leave(self._config)
 
 
 class WriteToKafka(beam.PTransform):
-    """Writes ``OutputRecord`` elements (or lists of them) and commits the offsets of what was read for them.
+    """Writes ``OutputRecord`` elements, or lists of them, and commits the offsets of the records that they answer.
 
-    It rests on every outcome of a bundle reaching it in that bundle, so there may be no GroupByKey or Reshuffle between
-    ``ReadFromKafka`` and here.
+    All outcomes of a bundle must arrive in that same bundle. So there must be no GroupByKey, Reshuffle or Flatten between
+    ``ReadFromKafka`` and this transform.
 
     Args:
-        config: The same value that ``ReadFromKafka`` was given.
-        chunks: Whether the elements are lists of records; far cheaper.
+        config: The value that ``ReadFromKafka`` was given.
+        chunks: Whether the elements are lists of records, which costs Beam far less per record.
     """
 
     def __init__(self, config: KafkaConfig, *, chunks: bool = False):

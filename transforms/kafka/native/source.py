@@ -1,6 +1,6 @@
-"""``ReadFromKafka``: a splittable DoFn on librdkafka. One poll, one bundle, one transaction; ``polling.py`` says how much.
+"""``ReadFromKafka``: the native source, a splittable DoFn on librdkafka. One bundle is one Kafka transaction.
 
-In shards, for engines that place them, it is a loop of timers instead: ``loop.py``.
+``polling.py`` decides how much a bundle reads. On Flink the source is a loop of timers instead: ``loop.py``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class _Read(beam.DoFn):
             key = self._config, self._stop
             polling = _polling.get(key) or _polling.setdefault(key, Polling(*key))
             if polling.finished(kafka):
-                del _polling[key]  # a next job in this process starts with a budget of its own
-                return  # nothing deferred: the source has ended, and so the job does
+                del _polling[key]  # the next job in this process must start with a new budget
+                return  # without a deferred remainder the source ends, and the job with it
             yield from polling.chunks(kafka)
             tracker.defer_remainder()
 
@@ -47,18 +47,22 @@ class _Read(beam.DoFn):
 class ReadFromKafka(beam.PTransform):
     """Reads topics as ``KafkaRecord`` elements, streaming, from the group's committed offsets.
 
-    Without Java: it streams on Beam's own DirectRunner. The argument names are those of ``apache_beam.io.kafka`` where they
-    mean the same. Offsets are committed by ``WriteToKafka`` with the same ``config``, in the transaction of the outputs.
+    It needs no Java, and it streams on Beam's DirectRunner. The argument names are those of ``apache_beam.io.kafka`` where
+    the meaning is the same. ``WriteToKafka`` with the same ``config`` commits the offsets, in the transaction of the
+    outputs.
 
     Args:
         consumer_config: ``bootstrap.servers``, ``group.id`` and any other librdkafka property.
         topics: The topics to read.
         max_num_records: Stop after so many records.
-        config: Instead of the above: what source and sink share.
-        stop: Instead of ``max_num_records``: all stop conditions.
-        chunks: Give lists of records, as they were polled, instead of single records; far cheaper.
-        shards: For an engine that places shards itself (Flink): how the topics are divided among its subtasks.
+        config: The configuration that source and sink share; replaces ``consumer_config`` and ``topics``.
+        stop: All stop conditions; replaces ``max_num_records``.
+        chunks: Emit lists of records instead of single records, which costs Beam far less per record.
+        shards: The division of the topics among the subtasks of a runner that places shards itself (Flink).
         prepare: With ``shards``: called once in every worker process, before anything is read.
+
+    Raises:
+        ValueError: ``consumer_config`` lacks ``bootstrap.servers`` or ``group.id``.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class ReadFromKafka(beam.PTransform):
         self._chunks, self._shards, self._prepare = chunks, shards, prepare
 
     def expand(self, pbegin: Any) -> Any:
-        """Builds the source."""
+        """Returns the PCollection of records, or of lists of records with ``chunks``."""
         if self._shards is None:
             chunks = (
                 pbegin
@@ -98,7 +102,11 @@ class ReadFromKafka(beam.PTransform):
 
 
 def config_from_properties(properties: Mapping[str, str], topics: Sequence[str]) -> KafkaConfig:
-    """Makes a ``KafkaConfig`` from a consumer's properties.
+    """Makes a ``KafkaConfig`` from librdkafka properties.
+
+    Args:
+        properties: ``bootstrap.servers``, ``group.id`` and any other property.
+        topics: The topics to read.
 
     Raises:
         ValueError: ``bootstrap.servers`` or ``group.id`` is missing.

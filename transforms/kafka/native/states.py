@@ -44,10 +44,10 @@ class StateMachine:
         self.state = State.READING
 
     def enter(self, state: State) -> None:
-        """Changes the state; to stay in the same one is allowed.
+        """Changes the state. To enter the current state again is allowed.
 
         Raises:
-            IllegalTransitionError: ``TRANSITIONS`` does not have it.
+            IllegalTransitionError: ``TRANSITIONS`` does not allow the change.
         """
         if state is not self.state:
             if state not in TRANSITIONS[self.state]:
@@ -62,7 +62,7 @@ class CommitResult(enum.Enum):
     """Outputs and offsets are committed."""
 
     BEGUN = "begun"
-    """The commit is under way in the background. ``Session.finish_commit`` tells how it ended."""
+    """The commit runs in the background. ``Session.finish_commit`` returns how it ended."""
 
     ROLLED_BACK = "rolled back"
     """Nothing was committed. The records are read again."""
