@@ -1,8 +1,8 @@
-"""The reading half of a session: which partitions are ours, from where, and what a rebalance takes away.
+"""``Reader``: the consumer of a session. It knows the owned partitions, their start offsets, and changes by a rebalance.
 
-Two ways to share partitions, one class each: ``GroupReader`` (the consumer-group protocol) and ``StaticReader`` (a fixed
-share of every topic, for engines that place shards themselves). Both start a partition from the group's committed offset,
-which is the only checkpoint there is.
+There is one class for each assignment: ``GroupReader`` uses the consumer-group protocol, ``StaticReader`` reads a fixed
+share of every topic, for runners that place shards themselves. Both read a partition from the group's committed offset,
+which is the only checkpoint.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from transforms.types import KafkaRecord
 log = logging.getLogger(__name__)
 
 SAY_DOWN_S = 10.0
-"""How often a person is told that Kafka is down."""
+"""Seconds between two warnings that no broker answers."""
 
 _ANSWER_TIMEOUT_S = 30.0
 _SEEKABLE_S = 10.0
 
 Claim = Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]]
-"""Called with the offsets where partitions would start, before they are read; returns the offsets where they do."""
+"""Called with the start offsets of new partitions before they are read; returns the start offsets to use."""
 _Answer = TypeVar("_Answer")
 
 
@@ -39,12 +39,12 @@ class Reader:
     """A consumer whose partitions are set by a subclass.
 
     Args:
-        config: The job's.
+        config: The job's Kafka configuration.
         open_consumer: Makes the consumer.
 
     Attributes:
-        owned: The partitions read now.
-        ends: Partition to the position (next offset) at which reading last met the partition's end.
+        owned: The partitions that are assigned now.
+        ends: Partition to the position (next offset) where the consumer last reached the end of the partition.
         commits: Commits offsets outside of transactions.
     """
 
@@ -65,7 +65,7 @@ class Reader:
         )
 
     def take_change(self) -> AssignmentChange | None:
-        """How the assignment changed since the last call; ``None`` if it did not."""
+        """Returns the change of the assignment since the last call; ``None`` if there was none."""
         change, self._change = self._change, None
         return change
 
@@ -73,12 +73,12 @@ class Reader:
         """Reads up to ``most`` records. Rebalances happen inside.
 
         Args:
-            most: How many records at most.
-            timeout_s: How long to wait for a first record; what else is already here then comes with it.
-            fill: Wait the whole time for ``most`` records instead.
+            most: The highest number of records to return.
+            timeout_s: Seconds to wait for a first record. Records that were already fetched are returned with it.
+            fill: Wait up to ``timeout_s`` for ``most`` records instead.
 
         Raises:
-            KafkaError: Retention ran past our position, access was refused, or the like.
+            KafkaError: Retention deleted records that were not read yet, Kafka refuses access, or the like.
         """
         if fill or timeout_s == 0:
             messages = self.consumer.consume(most, timeout_s)
@@ -91,7 +91,7 @@ class Reader:
             raise self._failure
         records = self._records(messages)
         if self._removed_in_call:
-            # What was read of a partition before it was removed belongs to its new owner, even if that is us again.
+            # Records read of a partition before it was removed belong to its new owner, even if that is this consumer again.
             removed, self._removed_in_call = self._removed_in_call, set()
             records = [record for record in records if (record.topic, record.partition) not in removed]
             for partition in removed:
@@ -124,7 +124,7 @@ class Reader:
         return records
 
     def rewind(self, offsets: dict[Partition, int]) -> None:
-        """Seeks the partitions that are still owned back to these offsets."""
+        """Seeks back to these offsets, in the partitions that are still owned, and resumes those that were stopped."""
         for partition, offset in offsets.items():
             if partition in self.owned:
                 self._seek(ck.TopicPartition(*partition, offset))
@@ -134,20 +134,20 @@ class Reader:
                     self._set_fetching([partition])
 
     def stop(self, partition: Partition, position: int) -> None:
-        """Reads no more of ``partition`` from ``position`` on, until it is rewound."""
+        """Seeks ``partition`` to ``position``, and reads no more of it until it is rewound."""
         self._seek(ck.TopicPartition(*partition, position))
         self.consumer.pause([ck.TopicPartition(*partition)])
         self._stopped.add(partition)
         self.ends[partition] = position
 
     def pause(self) -> None:
-        """Stops fetching, also of partitions assigned later. ``consume`` is still to be called, to stay in the group."""
+        """Pauses all partitions, also those assigned later. ``consume`` must still be called, to stay in the group."""
         if not self._paused:
             self._paused = True
             self._set_fetching(self.owned)
 
     def resume(self) -> None:
-        """Fetches again, except partitions that are stopped."""
+        """Resumes all partitions that are not stopped."""
         if self._paused:
             self._paused = False
             self._set_fetching(self.owned - self._stopped)
@@ -157,7 +157,7 @@ class Reader:
         if self._paused:
             self.consumer.pause(found)
         else:
-            self.consumer.resume(found)  # a partition that was paused when it was taken away is still paused when it returns
+            self.consumer.resume(found)  # librdkafka keeps a revoked partition paused when it comes back
 
     def _assign(self, starts: list[ck.TopicPartition]) -> None:
         self.consumer.incremental_assign(starts)
@@ -170,11 +170,11 @@ class Reader:
         self._change = AssignmentChange(frozenset(self.owned), frozenset(removed)).after(self._change)
 
     def close(self) -> None:
-        """Leaves the group at once, so that others need not wait for a time-out."""
+        """Leaves the group at once, so that the other members do not wait for the session time-out."""
         self.consumer.close()
 
     def start_offsets(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
-        """The committed offset of each partition; its earliest record where the group has none.
+        """Returns the start offset of each partition: the committed offset, or the earliest one if there is none.
 
         Raises:
             KafkaError: Retention has deleted records that the group had not read, or Kafka does not answer.
@@ -187,12 +187,12 @@ class Reader:
         return committed
 
     def committed_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """What the group has committed; a partition without a commit is left out."""
+        """Returns the committed offsets of the group, by partition; a partition without one is left out."""
         found = self._committed([ck.TopicPartition(topic, partition) for topic, partition in partitions])
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def group_has_passed(self, end_offsets: Mapping[Partition, int]) -> bool:
-        """Whether the group, all its members together, has committed everything before ``end_offsets``."""
+        """Returns whether the members of the group together have committed all offsets before ``end_offsets``."""
         found = self.committed_offsets(end_offsets)
         return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())
 
@@ -218,7 +218,7 @@ class Reader:
         return offset
 
     def _committed(self, wanted: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
-        # A transaction that is still open keeps its offsets unstable (KIP-447); librdkafka asks again until the time-out.
+        # The offsets of an open transaction are unstable (KIP-447); librdkafka retries until the time-out.
         def ask() -> list[ck.TopicPartition]:
             found: list[ck.TopicPartition] = self.consumer.committed(wanted, timeout=10)
             for tp in found:
@@ -229,7 +229,7 @@ class Reader:
         return _ask_until_answered(ask, f"committed offsets of group {self.config.group_id!r}")
 
     def _seek(self, target: ck.TopicPartition) -> None:
-        # Just assigned, a partition may not be seekable for a moment ("Erroneous state").
+        # Right after its assignment, a partition may refuse a seek for a moment ("Erroneous state").
         deadline = Deadline(_SEEKABLE_S)
         while True:
             try:
@@ -250,7 +250,7 @@ class Reader:
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 
     def _on_error(self, error: ck.KafkaError) -> None:
-        # Background problems: librdkafka goes on trying, and we say so; only what trying can't cure stops the job.
+        # Errors of librdkafka's background threads. It retries by itself; only an error that no retry can cure ends the job.
         if error.code() == ck.KafkaError._ALL_BROKERS_DOWN and time.monotonic() >= self._say_down_at:
             self._say_down_at = time.monotonic() + SAY_DOWN_S
             log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
@@ -259,10 +259,10 @@ class Reader:
 
 
 def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
-    """Calls ``ask`` again while its failures may pass by themselves.
+    """Calls ``ask`` until it succeeds, while its errors are transient.
 
     Raises:
-        KafkaError: They do not, or not in time.
+        KafkaError: The error is not transient, or the deadline has passed.
     """
     deadline = Deadline(_ANSWER_TIMEOUT_S)
     while True:
@@ -275,7 +275,7 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
 
 
 class GroupReader(Reader):
-    """Partitions shared among all members of the group by Kafka's consumer-group protocol."""
+    """A reader whose partitions the consumer-group protocol assigns."""
 
     def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
         super().__init__(config, open_consumer)
@@ -293,7 +293,7 @@ class GroupReader(Reader):
 
     def _on_assign(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         if self._closing:
-            # Another member has left just before us. Asking from where to read is not answered any more, and is of no use.
+            # Another member left just before this one. Kafka no longer answers requests for offsets, and none are needed.
             consumer.incremental_assign(partitions)
             return
         try:
@@ -316,14 +316,14 @@ class GroupReader(Reader):
 
 
 class StaticReader(Reader):
-    """This shard's share of every topic: the partitions whose number modulo the shard count is the shard's index.
+    """A reader of a fixed share of every topic: the partitions whose number modulo ``shards`` is ``shard``.
 
     Args:
-        config: The job's.
-        shard: Its index.
-        shards: How many there are.
+        config: The job's Kafka configuration.
+        shard: The index of the shard.
+        shards: The number of shards.
         open_consumer: Makes the consumer.
-        claim: As ``Claim``.
+        claim: Claims new partitions before they are read; ``None`` for no claims.
     """
 
     def __init__(
@@ -337,11 +337,11 @@ class StaticReader(Reader):
         super().__init__(config, open_consumer)
         self._shard, self._shards, self._claim = shard, shards, claim
         self._discover_at = 0.0
-        # How often a group's member looks for added partitions; here it is we who look.
+        # As often as a group member looks for new partitions. Without a group, the reader must look for them itself.
         self._discovery_s = float(config.consumer_properties()["topic.metadata.refresh.interval.ms"]) / 1000
 
     def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
-        """As ``Reader.consume``; looks for added partitions first, now and then."""
+        """See ``Reader.consume``. At intervals, it looks for new partitions first."""
         if time.monotonic() >= self._discover_at:
             self._discover_at = time.monotonic() + self._discovery_s
             self._discover()
@@ -354,7 +354,7 @@ class StaticReader(Reader):
                 partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
             except ck.KafkaException as error:
                 if is_transient(error.args[0]):
-                    return  # looked for again soon
+                    return  # the next call tries again
                 raise KafkaError(f"{topic}: {describe(error.args[0])}") from error
             found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
         if new := found - self.owned:
@@ -370,9 +370,9 @@ def open_reader(config: KafkaConfig, shard: int, shards: int, claim: Claim | Non
     """Makes the reader for ``config.assignment``.
 
     Args:
-        config: The job's.
+        config: The job's Kafka configuration.
         shard: The index of this shard in a static assignment.
-        shards: How many shards there are.
-        claim: Claims partitions before they are read, in a static assignment; ``None``: nothing to claim.
+        shards: The number of shards.
+        claim: Claims partitions before they are read, in a static assignment; ``None`` for no claims.
     """
     return GroupReader(config) if config.assignment == ASSIGN_GROUP else StaticReader(config, shard, shards, claim=claim)

@@ -1,9 +1,9 @@
-"""``Session``: one process's reader and writer for one job, and the bundle between them.
+"""``Session``: the reader and the writer of one job in one process, and the bundle between them.
 
 The source polls and the sink commits, in the same bundle. Both find the session in module state (``sessions.py``), because
-consumers and producers can't be pickled. Kafka is the checkpoint: a bundle that is not committed is rolled back, whatever
-the reason (a rebalance, an exception in a DoFn, a model server that is down). The transaction is aborted, the reader seeks
-to the bundle's first offsets, and the records are read again.
+consumers and producers can't be pickled. Kafka holds the checkpoint. A bundle that is not committed is rolled back, whatever
+the reason: a rebalance, an exception in a DoFn, a model server that is down. Then the transaction is aborted, the reader
+seeks to the first offsets of the bundle, and its records are read again.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord
 
 KEEP_ALIVE_S = 1.0
-"""How long after the last poll a waiting bundle starts to poll with its partitions paused."""
+"""Seconds after the last poll when a waiting bundle begins to poll with paused partitions."""
 
 MAX_ROLLBACKS = 20
-"""Rollbacks in a row, with no rebalance among them, after which the job fails: another try would not help."""
+"""Rollbacks in a row, not counting those after a rebalance, after which the job fails: another attempt would not help."""
 
 OVERLAP_FROM = 2048
-"""Bundles of so many records commit while the next one is read. Smaller ones don't: it would only make more transactions."""
+"""The commit of a bundle of so many records overlaps with reading the next. Smaller bundles would make more transactions."""
 
 CAUTIOUS_BUNDLES = 10
-"""For how many bundles outputs are buffered until all are there, after a transaction grew too old to stay open."""
+"""The number of bundles whose outputs are buffered until all are known, after a transaction was open for too long."""
 
 
 class Session:
@@ -55,23 +55,23 @@ class Session:
                       │
                       └── final, or begun in the background ──► READING, the next records
 
-        (1) a rebalance, ``give_up``, a write or a background commit that failed, a transaction that grew too old
+        (1) a rebalance, ``give_up``, a failed write or background commit, a transaction that was open for too long
 
-    A large bundle's commit runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is one such
-    commit at most. ``finish_commit`` waits for it; if Kafka refused it, the open bundle becomes void, and the rollback goes
-    back to the first offsets of both. A commit that failed for good raises its error again at every further call.
+    The commit of a large bundle runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is at
+    most one such commit. ``finish_commit`` waits for it. If Kafka refused it, the open bundle becomes void, and the rollback
+    seeks to the first offsets of both bundles. A commit that failed for good raises its error at every later call.
 
     Args:
-        config: The job's.
+        config: The job's Kafka configuration.
         shard: The index of this shard in a static assignment.
-        shards: How many shards there are.
-        clock: Seconds, monotonic.
-        sleep: Waits so many seconds.
+        shards: The number of shards.
+        clock: Returns the seconds of a monotonic clock.
+        sleep: Waits a number of seconds.
         open_writer: Makes the writer.
         open_reader: Makes the reader.
         background: Runs commits that overlap with reading, one at a time.
-        overlap_from: From how many records on a bundle's commit overlaps.
-        claim: Whether to claim partitions before reading them (``claims.py``), where no group says whose they are.
+        overlap_from: The number of records from which on a bundle's commit overlaps.
+        claim: Whether to claim partitions before reading them (``claims.py``); for a static assignment.
 
     Attributes:
         committed: Partition to the offset that this session last committed, of partitions that are still owned.
@@ -92,7 +92,7 @@ class Session:
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
-        self.writer: Writer = open_writer(config)  # first: it fences a former self before we read what that may commit
+        self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
         self._mark = mark(config) if claim else ""
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -113,20 +113,20 @@ class Session:
         return self._states.state
 
     def _make_void(self, reason: str) -> None:
-        if self.state is not State.VOID:  # the first reason explains the others
+        if self.state is not State.VOID:  # keep the first reason: later ones follow from it
             self._states.enter(State.VOID)
             self._bundle.void_because = reason
 
     def _check_open(self) -> None:
-        """Refuses to go on after a commit that failed for good: its records would be skipped."""
+        """Raises the error of a commit that failed for good. To continue would skip its records."""
         if self.state is State.COMMITTING:
-            self.finish_commit()  # raises what it failed with
+            self.finish_commit()  # raises the commit's error
             raise IllegalTransitionError(State.COMMITTING, State.READING)
 
     # ------------------------------------------------------------------ reading
 
     def begin(self) -> None:
-        """Starts a bundle. One that was begun and never committed has failed: its records are read again."""
+        """Starts a bundle. If the bundle before was never committed, it is rolled back and its records are read again."""
         self._check_open()
         if self._bundle.first or self.state is State.VOID:
             self._make_void("the bundle failed")
@@ -135,7 +135,7 @@ class Session:
         self._states.enter(State.READING)
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
-        """Reads records into the bundle, as ``Reader.consume``. An empty list: nothing came in time."""
+        """Reads records into the bundle; see ``Reader.consume``. Empty if none came in time, or if the bundle is void."""
         self._check_open()
         if self.state is State.WAITING:
             self._states.enter(State.READING)
@@ -146,9 +146,9 @@ class Session:
         self._follow_rebalances()
         bundle = self._bundle
         if bundle.group is None:
-            # The generation that these records are read under: a commit after a rebalance is refused by the broker.
+            # The generation under which these records are read: the broker refuses their commit after a rebalance.
             bundle.group = self.reader.consumer.consumer_group_metadata()
-        bundle.note(records)  # of a void bundle, too: reading has moved past them, and the rollback takes it back
+        bundle.note(records)  # also in a void bundle: the position has moved past these records, and the rollback resets it
         if self.state is State.VOID:
             return []
         if records:
@@ -157,11 +157,11 @@ class Session:
         return records
 
     def has_read_beyond(self, end_offsets: Mapping[Partition, int]) -> bool:
-        """Whether this bundle has read a record at or beyond the end offset of its partition."""
+        """Returns whether this bundle has read a record at or after the end offset of its partition."""
         return any(offset > end_offsets.get(partition, 0) for partition, offset in self._bundle.next.items())
 
     def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
-        """Takes ``records`` out of the bundle, and reads no more of their partitions: they lie beyond the end offset."""
+        """Removes ``records``, which lie at or after the end offsets, and stops reading their partitions."""
         for partition, offset in self._bundle.drop(records).items():
             self.reader.stop(partition, offset)
 
@@ -173,7 +173,7 @@ class Session:
 
     def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
         if self._commit is not None or self.writer.open_s:
-            return starts  # in the middle of something: partitions that were added just now, and that nobody can have had
+            return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
         starts = fence_others(self.config, self.reader, starts)
         self.writer.commit(marked(self.config, starts), self.reader, self.reader.consumer.consumer_group_metadata())
         return starts
@@ -186,14 +186,14 @@ class Session:
             self._known = change.owned
             observer().assigned([f"{topic}/{number}" for topic, number in sorted(change.owned)])
         if self._bundle.first:
-            # The generation moved on under this bundle: its commit would be refused (ILLEGAL_GENERATION).
+            # The bundle was read under the old generation: Kafka would refuse its commit (ILLEGAL_GENERATION).
             self._bundle.rebalanced = True
             self._make_void("the group rebalanced")
         else:
             self._bundle.group = None
         for partition in change.removed:
-            # Another member may have gone on from the committed offset. If the partition comes back, it is read from the
-            # offset that is committed then, and a rollback must not seek to before it.
+            # Another member may have continued from the committed offset. If the partition comes back, it is read from the
+            # offset committed by then, and a rollback must not seek to before that.
             self._bundle.forget(partition)
             self.committed.pop(partition, None)
             if self._commit is not None:
@@ -202,17 +202,17 @@ class Session:
     # ------------------------------------------------------------------ progress
 
     def take_committed_count(self) -> int:
-        """How many records were committed since the last call."""
+        """Returns the number of records that were committed since the last call."""
         count, self._committed_count = self._committed_count, 0
         return count
 
     def position(self, partition: Partition) -> int:
-        """The committed offset of ``partition``, counting the commit under way; -1 if not known."""
+        """Returns the committed offset of ``partition``, or the offset of the commit in progress; -1 if neither is known."""
         underway = self._commit.offsets.get(partition, -1) if self._commit is not None else -1
         return max(underway, self.committed.get(partition, -1))
 
     def positions_past_markers(self) -> dict[Partition, int]:
-        """Partition to an end offset beyond its last record: transaction markers, aborted or compacted records."""
+        """Returns the end offsets after the last record with only markers, aborted or compacted records in between."""
         return {
             partition: end
             for partition, end in self.reader.ends.items()
@@ -222,7 +222,7 @@ class Session:
     # ------------------------------------------------------------------ waiting
 
     def keep_alive(self) -> bool:
-        """Stays in the group. Called again and again while a bundle waits for the model server.
+        """Stays in the group. The stages call it at short intervals while a bundle waits for the model server.
 
         Returns:
             Whether the bundle can still be committed. If not, drop its outcomes: its records are read again.
@@ -235,13 +235,13 @@ class Session:
                 self.finish_commit()
             return self.state is not State.VOID
         if self.writer.transaction_too_old:
-            # Outputs in a transaction that nobody ends would block every read_committed reader, then be aborted anyway.
+            # An open transaction blocks every read_committed reader, and Kafka would abort it in the end.
             self._make_void("the model server was too slow for one transaction")
             self._cautious = CAUTIOUS_BUNDLES
         return self.state is not State.VOID
 
     def give_up(self, reason: str) -> None:
-        """Makes the open bundle void; it is rolled back when it ends."""
+        """Makes the open bundle void, with ``reason`` for the log. It is rolled back when it ends."""
         self._make_void(reason)
 
     def _poll_paused(self) -> None:
@@ -252,28 +252,28 @@ class Session:
         self._polled_at = self._clock()
         observer().polled()
         self._follow_rebalances()
-        # A record that had been fetched before the partitions were paused is not part of this bundle.
+        # A record that was fetched before the partitions were paused is not part of this bundle: seek back to it.
         self.reader.rewind({(record.topic, record.partition): record.offset for record in stray})
 
     # ------------------------------------------------------------------ writing
 
     def write(self, records: list[OutputRecord]) -> None:
-        """Adds outcomes to the bundle: predictions and dead letters alike."""
+        """Adds predictions and dead letters to the bundle. A void bundle drops them."""
         self._check_open()
         if self.state is State.VOID or not records:
             return
         if self._commit is not None and self._commit.done_at.done() and not self.finish_commit():
             return
         self._bundle.buffered.extend(records)
-        # Buffered until all are there where a transaction has grown too old before, and during the commit of the one before.
+        # Buffered during the commit of the bundle before, or, if a transaction was open for too long, until all are known.
         if not self._cautious and self._commit is None and not self._write_buffered():
             return
         self._bundle.written += len(records)
-        for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
+        for record in [record for record in records if record[6] is not None]:  # failed_stage; an index takes half the time
             self._bundle.dead[dict(record.headers)[ERROR_CLASS].decode()] += 1  # type: ignore[union-attr]
 
     def _write_buffered(self) -> bool:
-        """Hands buffered outputs to the producer; returns whether the bundle can still be committed."""
+        """Hands the buffered outputs to the producer. Returns whether the bundle can still be committed."""
         try:
             self.writer.write(self._bundle.buffered)
         except NotCommittedError as error:
@@ -295,12 +295,12 @@ class Session:
             return self._rollback()
         if not bundle.next and not past_markers:
             return CommitResult.FINAL
-        # Written here, not in the background: there, it would fight the next bundle for the interpreter.
+        # In this thread: in the background, it would compete with the next bundle for the GIL.
         if not self._write_buffered():
             return self._rollback()
         if self.config.one_outcome_each and bundle.written != bundle.read:
             raise KafkaError(f"{bundle.read} records were read, but {bundle.written} outcomes came to be written")
-        if bundle.group is None:  # nothing was polled: the end of a partition was met while waiting
+        if bundle.group is None:  # no poll returned: the end of a partition was reached while the bundle waited
             bundle.group = self.reader.consumer.consumer_group_metadata()
         offsets = {**bundle.next, **past_markers}
         self._states.enter(State.COMMITTING)
@@ -321,14 +321,14 @@ class Session:
         return self._clock()
 
     def finish_commit(self) -> bool:
-        """Waits for the commit under way, if there is one.
+        """Waits for the commit in progress, if there is one.
 
         Returns:
-            Whether it is final. If not, the open bundle is void, and its rollback undoes both.
+            Whether it is final. If not, the open bundle is void, and its rollback includes the bundle of the failed commit.
 
         Raises:
             FencedError: A newer process of this instance has taken over.
-            KafkaError: Trying again would not help. Raised again at the next call.
+            KafkaError: The commit failed for good. It is raised again at the next call.
         """
         commit = self._commit
         if commit is None:
@@ -357,7 +357,7 @@ class Session:
         return True
 
     def _rollback(self) -> CommitResult:
-        """Undoes the void bundle. Raises ``KafkaError`` if that happened too often in a row."""
+        """Aborts the void bundle's transaction, and seeks back. Raises ``KafkaError`` after too many rollbacks in a row."""
         self.finish_commit()
         bundle = self._bundle
         self.writer.abort()
@@ -379,7 +379,7 @@ class Session:
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Finishes the commit under way, then leaves the group. Raises what that commit failed with for good."""
+        """Finishes the commit in progress, then leaves the group. Raises the error of a commit that failed for good."""
         try:
             self.finish_commit()
             if self._bundle.first or self.state is State.VOID:
@@ -393,7 +393,7 @@ class Session:
             self.writer.close()
 
     def discard(self) -> None:
-        """Ends the session as it is: Kafka aborts the open transaction for the next session of this name."""
+        """Ends the session without a commit. The next session of the same name makes Kafka abort the open transaction."""
         self._background.shutdown(wait=False, cancel_futures=True)
         self.reader.close()
         self.writer.close()

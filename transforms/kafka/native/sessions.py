@@ -1,12 +1,12 @@
-"""The sessions of this process, in module state: source and sink find theirs by the job's config.
+"""The sessions of this process, in module state. Source and sink find their session by the job's configuration.
 
 Consumers and producers can't be pickled into DoFns, and source and sink must share them.
 
-* One process for the whole job: one session.
-* An engine that places shards (Flink): a session for each shard placed here. A bundle runs in one thread from its start to
-  its end, so the thread identifies the sessions of the bundle.
-* A task that the engine cancelled may still run here when the engine starts its shard again. The newer bundle gets a new
-  session. Its producer fences the older one, so the older bundle fails at its commit.
+* On a runner without shards, a job has one session in a process.
+* On a runner that places shards (Flink), each shard that is placed in this process has a session. A bundle runs in one
+  thread from its start to its end, so the thread identifies the sessions of the bundle.
+* A task that Flink cancelled may still run here when Flink starts its shard again. The newer bundle gets a new session,
+  whose producer fences the older one. The older bundle then fails at its commit.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ from transforms.types import OutputRecord
 log = logging.getLogger(__name__)
 
 IDLE_S = 60.0
-"""A shard's session that no bundle has used for so long is closed: the engine has placed the shard elsewhere."""
+"""Seconds after which the unused session of a shard is closed: the runner has placed the shard on another worker."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionKey:
-    """What identifies a session in this process: the job's config, and the shard where the job is in shards."""
+    """Identifies a session in this process.
+
+    Attributes:
+        config: The job's Kafka configuration.
+        shard: The index of the shard; 0 in a job without shards.
+        shards: The number of shards; 1 in a job without shards.
+    """
 
     config: KafkaConfig
     shard: int = 0
@@ -47,23 +53,23 @@ class _Entry:
 
 
 class BundleSession(Protocol):
-    """What the stages of a bundle call; a ``Session``, or several of them."""
+    """The part of ``Session`` that the stages of a bundle use: one session, or several that act as one."""
 
     def write(self, records: list[OutputRecord]) -> None:
-        """As ``Session.write``."""
+        """See ``Session.write``."""
 
     def commit(self) -> CommitResult:
-        """As ``Session.commit``."""
+        """See ``Session.commit``. With several sessions, the worst result of all."""
 
     def keep_alive(self) -> bool:
-        """As ``Session.keep_alive``."""
+        """See ``Session.keep_alive``. With several sessions, whether all of them can still be committed."""
 
     def give_up(self, reason: str) -> None:
-        """As ``Session.give_up``."""
+        """See ``Session.give_up``."""
 
 
 class _Several:
-    """The sessions of a bundle in which the engine has put several shards."""
+    """The sessions of a bundle with records of several shards."""
 
     def __init__(self, sessions: dict[int, Session], shards: int):
         self._sessions, self._shards = sessions, shards
@@ -73,7 +79,7 @@ class _Several:
             session.write([record for record in records if record.source[1] % self._shards == shard])
 
     def commit(self) -> CommitResult:
-        results = {session.commit() for session in self._sessions.values()}  # each by itself, whatever becomes of the others
+        results = {session.commit() for session in self._sessions.values()}  # independent of each other
         for result in (CommitResult.ROLLED_BACK, CommitResult.BEGUN):
             if result in results:
                 return result
@@ -96,11 +102,11 @@ class _Here(threading.local):
 
 
 class Sessions:
-    """The sessions of a process. The module's functions are those of the one instance that a process has.
+    """The sessions of a process. The functions of this module call the one instance that a process has.
 
     Args:
-        open_session: Makes one.
-        clock: For tests.
+        open_session: Makes a session.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(self, open_session: Callable[..., Session] = Session, clock: Callable[[], float] = time.monotonic):
@@ -110,7 +116,7 @@ class Sessions:
         self._here = _Here()
 
     def session(self, config: KafkaConfig) -> Session:
-        """As the function of the module."""
+        """See the module's ``session``."""
         with self._lock:
             key = SessionKey(config)
             if key not in self._entries:
@@ -118,7 +124,7 @@ class Sessions:
             return self._entries[key].session
 
     def of_bundle(self, config: KafkaConfig) -> BundleSession:
-        """As ``bundle_session``."""
+        """See the module's ``bundle_session``."""
         entered = {key: kafka for key, kafka in self._here.entered.items() if key.config == config}
         if not entered:
             return self.session(config)
@@ -128,7 +134,7 @@ class Sessions:
         return _Several({key.shard: kafka for key, kafka in entered.items()}, shards)
 
     def enter(self, key: SessionKey) -> Session:
-        """As the function of the module."""
+        """See the module's ``enter``."""
         me, now = threading.get_ident(), self._clock()
         with self._lock:
             entry = self._entries.get(key)
@@ -141,8 +147,8 @@ class Sessions:
             gone = [self._entries.pop(it) for it in idle]
         for old in gone:
             _discard(old.session)
-        if entry is None:  # outside of the lock: other shards need not wait for Kafka's answers
-            exactly_once = key.config.delivery == EXACTLY_ONCE  # else nobody can be fenced
+        if entry is None:  # outside the lock, so that other shards do not wait for Kafka's answers
+            exactly_once = key.config.delivery == EXACTLY_ONCE  # only a transactional producer can be fenced
             kafka = self._open(key.config.of_shard(key.shard), key.shard, key.shards, claim=exactly_once)
             entry = _Entry(kafka, me, self._clock())
             with self._lock:
@@ -151,7 +157,7 @@ class Sessions:
         return entry.session
 
     def leave(self, config: KafkaConfig) -> None:
-        """As the function of the module."""
+        """See the module's ``leave``."""
         for key in [key for key in self._here.entered if key.config == config]:
             kafka = self._here.entered.pop(key)
             with self._lock:
@@ -160,7 +166,7 @@ class Sessions:
                     entry.thread, entry.used_at = None, self._clock()
 
     def abandon(self, config: KafkaConfig) -> None:
-        """As the function of the module."""
+        """See the module's ``abandon``."""
         for key in [key for key in self._here.entered if key.config == config]:
             kafka = self._here.entered.pop(key)
             with self._lock:
@@ -169,7 +175,7 @@ class Sessions:
             _discard(kafka)
 
     def close(self) -> None:
-        """As ``close_sessions``."""
+        """See ``close_sessions``."""
         with self._lock:
             while self._entries:
                 self._entries.popitem()[1].session.close()
@@ -180,48 +186,54 @@ def _is_idle(entry: _Entry, now: float) -> bool:
 
 
 def _discard(kafka: Session) -> None:
-    with contextlib.suppress(Exception):  # it is of no more use, whatever is wrong with it
+    with contextlib.suppress(Exception):  # the session is not used again, so its errors do not matter
         kafka.discard()
 
 
 _sessions = Sessions()
 
 
-# Functions, not the bound methods themselves: DoFns hold some of them, and are pickled.
+# Functions, not bound methods of _sessions: DoFns hold some of them and are pickled.
 
 
 def session(config: KafkaConfig) -> Session:
-    """The session of this process for ``config``, which is not in shards; made at the first call.
+    """Returns the session of a job without shards in this process, and opens it at the first call.
 
     Raises:
-        FencedError: A newer process of the same instance is there.
-        KafkaError: Kafka does not answer, or refuses us.
+        FencedError: A newer process of the same instance has taken over.
+        KafkaError: Kafka does not answer, or refuses access.
     """
     return _sessions.session(config)
 
 
 def bundle_session(config: KafkaConfig) -> BundleSession:
-    """The session of the bundle that runs in this thread."""
+    """Returns the session of the bundle that runs in this thread: the shards' sessions, if it has entered any.
+
+    Raises:
+        FencedError, KafkaError: As ``session``.
+    """
     return _sessions.of_bundle(config)
 
 
 def enter(key: SessionKey) -> Session:
-    """The session of a shard, for the bundle that runs in this thread until ``leave`` or ``abandon``.
+    """Returns the session of a shard, for the bundle that runs in this thread until ``leave`` or ``abandon``.
+
+    It opens the session if there is none, or if another thread's bundle still uses it.
 
     Raises:
-        FencedError: A newer process works on this shard.
-        KafkaError: Kafka does not answer, or refuses us.
+        FencedError: A newer process has taken over this shard.
+        KafkaError: Kafka does not answer, or refuses access.
     """
     return _sessions.enter(key)
 
 
 def leave(config: KafkaConfig) -> None:
-    """The bundle in this thread has ended well; its shards' sessions wait for the next one."""
+    """Ends the bundle of this thread, which succeeded. The sessions of its shards stay open for the next bundle."""
     _sessions.leave(config)
 
 
 def abandon(config: KafkaConfig) -> None:
-    """The bundle in this thread has failed: its shards' sessions are given up, and the next bundles have new ones."""
+    """Ends the bundle of this thread, which failed. Its shards' sessions are closed; the next bundles open new ones."""
     _sessions.abandon(config)
 
 
