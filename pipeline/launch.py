@@ -111,11 +111,11 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
         else:
             checker.reset(topics.partitions, config.start_from)
             status.say(f"group {config.group_id}: offsets set to {config.start_from}")
-        until, behind = checker.ends(topics.partitions) if config.until_end else (None, ())
+        end_offsets, pending = checker.ends(topics.partitions) if config.until_end else (None, ())
     finally:
         checker.close()
-    stop_at = time.time() + config.duration_s if config.duration_s is not None else None
-    return topics, StopConditions(config.max_records, until, behind, stop_at)
+    drain_at_s = time.time() + config.duration_s if config.duration_s is not None else None
+    return topics, StopConditions(config.max_records, end_offsets, pending, drain_at_s)
 
 
 def _job(

@@ -1,6 +1,6 @@
-"""When reading ends: after a number of records, at end offsets, at a time, or by a request to drain.
+"""``StopConditions``: when reading ends: after a number of records, at end offsets, at a time, or by a request to drain.
 
-Every condition is checked between bundles only, when all records read are committed. Stopping never cuts a bundle.
+The conditions are checked between bundles only, when all records read are committed. So stopping never cuts a bundle.
 """
 
 from __future__ import annotations
@@ -20,46 +20,62 @@ from transforms.kafka.config import Partition
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StopConditions:
-    """What ends the job; with none of them it runs until it is drained.
+    """What ends a job. A job without conditions runs until a drain is requested.
 
     Attributes:
-        max_records: Answer so many records, then stop.
-        end_offsets: Partition to its end offset, before which reading stops (``--until_end``: the ends at the start).
-            Nothing is read of other partitions.
-        pending: Partitions of ``end_offsets`` whose end the group has not committed yet. When it has, the job ends.
-        deadline_s: Seconds since the epoch.
-        budget_file: Where the workers of one job share ``max_records``; ``None`` for a single worker.
-        worker: This worker's index in that file.
+        max_records: The number of records to answer (``--max_records``).
+        end_offsets: Each partition with the offset before which reading stops (``--until_end``: the partition's end offset
+            at the start of the job). Other partitions are not read.
+        pending: The partitions with pending offsets: the group had not committed their end offset when the job started. The
+            job ends when it has committed them all.
+        drain_at_s: When the job is drained, in seconds since the epoch (``--duration_s``).
+        budget_file: The file in which the workers of a job share ``max_records``; ``None`` for a single worker.
+        worker: The index of this worker in that file.
     """
 
     max_records: int | None = None
     end_offsets: tuple[tuple[Partition, int], ...] | None = None
     pending: tuple[Partition, ...] = ()
-    deadline_s: float | None = None
+    drain_at_s: float | None = None
     budget_file: str | None = None
     worker: int = 0
 
     def of_shard(self, shard: int, shards: int) -> StopConditions:
-        """The same for one shard of a static assignment, which ends at its own partitions' ends."""
+        """Returns the conditions of one shard in a static assignment: ``pending`` has only the partitions of the shard."""
         ours = tuple(partition for partition in self.pending if partition[1] % shards == shard)
         return dataclasses.replace(self, pending=ours)
 
 
 class Budget(Protocol):
-    """How many records may still be read."""
+    """The number of records that may still be read, of ``max_records``."""
 
     def reserve(self, wanted: int) -> int:
-        """Reserves up to ``wanted`` records; returns how many."""
+        """Reserves records before they are read.
+
+        Args:
+            wanted: The number of records to reserve.
+
+        Returns:
+            The number of records reserved: ``wanted``, or fewer if the budget has fewer left.
+        """
 
     def release(self, used: int) -> None:
-        """The bundle is over: ``used`` of what was reserved are committed, the rest is free again."""
+        """Ends all reservations of this process; called when its last bundle was committed or rolled back.
+
+        Args:
+            used: The number of records committed since the last call. They are spent; the rest is free again.
+        """
 
     def spent(self) -> bool:
-        """Whether all of it is committed, by whichever worker."""
+        """Returns whether the whole budget is committed, by all workers together."""
 
 
 class LocalBudget:
-    """A budget of one process."""
+    """The budget of a job with one worker.
+
+    Args:
+        records: The number of records of the whole budget.
+    """
 
     def __init__(self, records: int):
         self._left, self._reserved = records, 0
@@ -82,45 +98,52 @@ class LocalBudget:
 
 
 class SharedBudget:
-    """A budget of several processes: a mapped file with two numbers a worker (reserved, used), under a file lock.
+    """The budget of a job with several workers: a mapped file with two counts per worker (reserved, used) and a file lock.
 
-    A worker that is killed leaves its reservation behind; its successor, of the same index, clears it on opening the file.
-    A commit that was made but not yet counted before a kill is not counted: up to one bundle more is then answered.
+    A worker that is killed leaves its reservation in the file. The next worker of the same index clears it when it opens the
+    file. If a worker is killed after a commit and before it counts the records, they are not counted, and the job may answer
+    up to one bundle more.
+
+    Args:
+        path: The file.
+        records: The number of records of the whole budget.
+        worker: The index of this worker in the file.
+        workers: The number of workers, to create the file; ``None`` opens an existing file.
     """
 
-    _SLOT = struct.Struct("<qq")
+    _COUNTS = struct.Struct("<qq")
 
     def __init__(self, path: str | Path, records: int, worker: int, workers: int | None = None):
         self._records, self._worker = records, worker
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if workers is not None:
-            os.ftruncate(self._file, self._SLOT.size * workers)
+            os.ftruncate(self._file, self._COUNTS.size * workers)
         self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
-        self._workers = len(self._map) // self._SLOT.size
+        self._workers = len(self._map) // self._COUNTS.size
         self.release(0)
 
     def reserve(self, wanted: int) -> int:
         """As ``Budget.reserve``."""
         with self._locked():
-            free = self._records - sum(sum(self._slot(index)) for index in range(self._workers))
+            free = self._records - sum(sum(self._counts(index)) for index in range(self._workers))
             granted = max(0, min(wanted, free))
-            reserved, used = self._slot(self._worker)
-            self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, reserved + granted, used)
+            reserved, used = self._counts(self._worker)
+            self._COUNTS.pack_into(self._map, self._worker * self._COUNTS.size, reserved + granted, used)
         return granted
 
     def release(self, used: int) -> None:
         """As ``Budget.release``."""
         with self._locked():
-            before = self._slot(self._worker)[1]
-            self._SLOT.pack_into(self._map, self._worker * self._SLOT.size, 0, before + used)
+            before = self._counts(self._worker)[1]
+            self._COUNTS.pack_into(self._map, self._worker * self._COUNTS.size, 0, before + used)
 
     def spent(self) -> bool:
         """As ``Budget.spent``."""
         with self._locked():
-            return sum(self._slot(index)[1] for index in range(self._workers)) >= self._records
+            return sum(self._counts(index)[1] for index in range(self._workers)) >= self._records
 
-    def _slot(self, index: int) -> tuple[int, int]:
-        reserved, used = self._SLOT.unpack_from(self._map, index * self._SLOT.size)
+    def _counts(self, index: int) -> tuple[int, int]:
+        reserved, used = self._COUNTS.unpack_from(self._map, index * self._COUNTS.size)
         return reserved, used
 
     def _locked(self) -> _Locked:
@@ -142,20 +165,20 @@ _draining = threading.Event()
 
 
 def request_drain() -> None:
-    """Asks every source of this process to stop reading; what is in flight is finished and committed."""
+    """Requests a drain: every source of this process stops reading, and records in flight are answered and committed."""
     _draining.set()
 
 
 def draining() -> bool:
-    """Whether a drain was asked for."""
+    """Returns whether a drain was requested."""
     return _draining.is_set()
 
 
 def reset_drain() -> None:
-    """Forgets a request to drain, for the next job in the same process."""
+    """Clears the request to drain, for the next job in the same process."""
     _draining.clear()
 
 
 def time_is_up(conditions: StopConditions) -> bool:
-    """Whether ``deadline_s`` has passed."""
-    return conditions.deadline_s is not None and time.time() >= conditions.deadline_s
+    """Returns whether the time to drain, ``drain_at_s``, has come."""
+    return conditions.drain_at_s is not None and time.time() >= conditions.drain_at_s

@@ -218,9 +218,9 @@ def watch(
         if draining.is_set():
             status.say("cancelling the job (a second signal leaves it running)")
             break
-        if stop.end_offsets is not None and progress.passed(dict(stop.end_offsets), stop.pending):
+        if stop.end_offsets is not None and progress.has_committed(dict(stop.end_offsets), stop.pending):
             break
-        over_s = time.time() - stop.deadline_s if stop.deadline_s is not None else -1.0
+        over_s = time.time() - stop.drain_at_s if stop.drain_at_s is not None else -1.0
         if over_s >= STILL_AT_MOST_S or (over_s >= 0 and progress.still_s >= STILL_S):
             break
         since_s = clock() - said_at

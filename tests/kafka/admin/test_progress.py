@@ -65,15 +65,15 @@ def test_what_was_committed_since_the_start_and_what_is_left() -> None:
     assert progress.left() == 150 + 175
 
 
-def test_when_the_group_has_passed_its_ends() -> None:
+def test_when_the_group_has_committed_its_end_offsets() -> None:
     kafka, clock = FakeKafka({A: 40}), Clock()
     progress = watch(kafka, clock)
     ends = {A: 50, B: 0}
-    assert not progress.passed(ends, [A])
+    assert not progress.has_committed(ends, [A])
     kafka.committed_offsets[A] = 50
     progress.look()
-    assert progress.passed(ends, [A])
-    assert progress.passed(ends, [])
+    assert progress.has_committed(ends, [A])
+    assert progress.has_committed(ends, [])
 
 
 def test_for_how_long_nothing_has_moved() -> None:

@@ -32,7 +32,7 @@ class FakeSession:
         self.available = list(available)
         self.polls: list[tuple[int, float, bool]] = []
         self.nothing: list[float] = []
-        self.reader = SimpleNamespace(owned={A, B}, group_has_passed=self._group_has_passed)
+        self.reader = SimpleNamespace(owned={A, B}, group_has_committed=self._group_has_committed)
         self.committed: dict[Partition, int] = {}
         self.group: dict[Partition, int] = {}
         self.asked_group = 0
@@ -71,7 +71,7 @@ class FakeSession:
     def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
         return True  # the real one only spares the looking: test_session.py
 
-    def _group_has_passed(self, ends: dict[Partition, int]) -> bool:
+    def _group_has_committed(self, ends: dict[Partition, int]) -> bool:
         self.asked_group += 1
         return all(self.group.get(partition, -1) >= end for partition, end in ends.items())
 
@@ -320,7 +320,7 @@ def test_it_ends_when_all_ends_are_committed() -> None:
 def test_with_nothing_to_read_it_ends_at_once() -> None:
     kafka = FakeSession()
     assert finished(make(kafka, StopConditions(end_offsets=())), kafka)
-    assert finished(make(kafka, StopConditions(end_offsets=((A, 5),), pending=())), kafka), "the group has passed it already"
+    assert finished(make(kafka, StopConditions(end_offsets=((A, 5),), pending=())), kafka), "the group has committed the end"
 
 
 def test_the_shares_of_others_are_asked_for_now_and_then() -> None:
@@ -348,8 +348,8 @@ def test_a_member_that_owns_nothing_waits_for_the_others() -> None:
 
 def test_a_deadline() -> None:
     kafka = FakeSession()
-    assert finished(make(kafka, StopConditions(deadline_s=1.0)), kafka)
-    assert not finished(make(kafka, StopConditions(deadline_s=1e12)), kafka)
+    assert finished(make(kafka, StopConditions(drain_at_s=1.0)), kafka)
+    assert not finished(make(kafka, StopConditions(drain_at_s=1e12)), kafka)
 
 
 def test_without_any_condition_it_goes_on_until_it_is_drained() -> None:

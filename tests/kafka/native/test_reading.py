@@ -60,14 +60,14 @@ def test_a_stopped_partition_that_is_rolled_back_is_read_again() -> None:
     assert job.kafka.committed == {A: 3}
 
 
-def test_what_the_whole_group_has_passed() -> None:
+def test_what_the_whole_group_has_committed() -> None:
     job = Job([True] * 3, [True] * 3, assign=False)
     job.steps = [lambda: job.consumer.assign({A})]
     job.kafka.others.add(B)
     job.bundle()
-    assert not job.session.reader.group_has_passed({A: 3, B: 3})
+    assert not job.session.reader.group_has_committed({A: 3, B: 3})
     job.kafka.others_work(B, 3)
-    assert job.session.reader.group_has_passed({A: 3, B: 3})
+    assert job.session.reader.group_has_committed({A: 3, B: 3})
 
 
 # ---------------------------------------------------------------------- starting

@@ -3,11 +3,11 @@
 Source: https://github.com/awslabs/multi-model-server/blob/master/docs/inference_api.md and management_api.md;
 https://pytorch.org/serve/inference_api.html and management_api.html.
 
-A request carries ONE example: the server puts the requests that wait together into the batches its model was registered
-with. So what makes it fast is many requests in flight, not large ones, and ``ModelMetadata.max_rows`` is 1.
+A request carries one row: the server makes batches of the requests that wait, as its model was registered. So the throughput
+comes from many requests in flight, not from large ones, and ``ModelMetadata.max_rows`` is 1.
 
-Nothing says what a model takes or gives, so its signature is not known, unless the URI says that it takes bytes. An answer
-does not name the version either: the management API does, where it can be reached, and is asked anew every few seconds.
+The servers publish no signature, so it is not known, unless the URI says that the model takes bytes (``body=bytes``). An
+answer does not name the version. The management API does, if it can be reached; it is asked again every few seconds.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MmsClient(ModelClient):
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. The version is empty where the management API can't be reached and the URI names none."""
+        """See ``ModelClient``. The version is empty if the management API can't be reached and the URI names no version."""
         with as_metadata_errors(INFERENCE_PORT):
             await self._check_ping(timeout_s)
             served = await self._served(timeout_s)
@@ -92,25 +92,25 @@ class MmsClient(ModelClient):
 
     async def _check_ping(self, timeout_s: float) -> None:
         answer = await self._http.send("GET", self._address.ping_url, timeout_s)
-        if answer.status != 404 and answer.status >= 300:  # a gateway may pass nothing but predictions on
+        if answer.status != 404 and answer.status >= 300:  # 404: a gateway may forward predictions only
             raise from_answer(self._where, answer)
 
     async def _served(self, timeout_s: float) -> Served | None:
-        """What the management API says; ``None`` where it says nothing."""
+        """Returns the management API's description of the model; ``None`` if there is none."""
         try:
             answer = await self._http.send("GET", self._address.model_url, timeout_s)
             if description.is_of_several(answer) and self._address.version is not None:
                 answer = await self._http.send("GET", self._address.versions_url, timeout_s)
         except ModelError:
             if self._address.management is None:
-                raise  # it was the inference API's address
+                raise  # no other address was named: the inference API does not answer either
             return None
         if error_text(answer)[0] == "ModelNotFoundException":
             raise from_answer(self._where, answer)
         return description.read(answer, self._address.version)
 
     async def _check_described(self, timeout_s: float) -> None:
-        """Asks for the model's description, which the inference API has for every model it serves."""
+        """Checks that the inference API serves the model: it answers OPTIONS with a description of every model it serves."""
         answer = await self._http.send("OPTIONS", self._predictions_url, timeout_s)
         if answer.status == 404:
             kind, _ = error_text(answer)
@@ -120,9 +120,9 @@ class MmsClient(ModelClient):
             raise from_answer(self._where, answer)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. More rows than one are ``RejectedError``."""
+        """See ``ModelClient``. Raises ``RejectedError`` for more than one row."""
         if rows != MAX_ROWS or any(len(array) != MAX_ROWS for array in inputs.values() if array.ndim):
-            raise RejectedError(f"{self._where}: a request takes one example, not {rows} rows")
+            raise RejectedError(f"{self._where}: a request takes one row, not {rows} rows")
         body = self._body(inputs)
         self._version.refresh_soon(timeout_s)
         answer = await self._http.send("POST", self._predictions_url, timeout_s, body.content, body.content_type)

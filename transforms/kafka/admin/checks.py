@@ -133,14 +133,14 @@ class Checker:
             )
 
     def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
-        """Returns the end offset of each partition, and the partitions whose end the group has not reached."""
-        ends, behind = [], []
+        """Returns the end offset of each partition, and the partitions whose end the group has not committed."""
+        end_offsets, pending = [], []
         for tp in self._committed(partitions):
             low, high = self._watermarks(tp)
-            ends.append(((tp.topic, tp.partition), high))
+            end_offsets.append(((tp.topic, tp.partition), high))
             if max(tp.offset, low) < high:
-                behind.append((tp.topic, tp.partition))
-        return tuple(ends), tuple(behind)
+                pending.append((tp.topic, tp.partition))
+        return tuple(end_offsets), tuple(pending)
 
     def positions(self, partitions: Sequence[Partition], start_from: str) -> dict[Partition, Position]:
         """Returns where a run would start to read. Changes nothing.

@@ -75,9 +75,9 @@ class Progress:
             self._ends |= {partition: high for partition in self._partitions if (high := self._high(partition)) is not None}
         return sum(max(0, end - self._position(partition)) for partition, end in self._ends.items())
 
-    def passed(self, ends: Mapping[Partition, int], behind: Sequence[Partition]) -> bool:
-        """Whether the group has committed all records before the offsets ``ends`` in the partitions ``behind``."""
-        return all(self._offsets.get(partition, -1) >= ends[partition] for partition in behind)
+    def has_committed(self, end_offsets: Mapping[Partition, int], pending: Sequence[Partition]) -> bool:
+        """Returns whether the group has committed the end offset of every partition in ``pending``."""
+        return all(self._offsets.get(partition, -1) >= end_offsets[partition] for partition in pending)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -29,14 +29,14 @@ log = logging.getLogger(__name__)
 _PREFIX = "read by "
 
 
-def mark(config: KafkaConfig) -> str:
+def claim_of(config: KafkaConfig) -> str:
     """Returns the claim of this shard: the metadata that is committed with every offset."""
     return _PREFIX + config.transactional_id
 
 
-def marked(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
+def with_claim(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
     """Returns ``offsets`` with the claim of this shard as their metadata."""
-    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, mark(config)) for tp in offsets]
+    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, claim_of(config)) for tp in offsets]
 
 
 def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:

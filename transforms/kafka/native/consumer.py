@@ -191,7 +191,7 @@ class Reader:
         found = self._committed([ck.TopicPartition(topic, partition) for topic, partition in partitions])
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
-    def group_has_passed(self, end_offsets: Mapping[Partition, int]) -> bool:
+    def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether the members of the group together have committed all offsets before ``end_offsets``."""
         found = self.committed_offsets(end_offsets)
         return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())

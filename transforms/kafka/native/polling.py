@@ -133,7 +133,7 @@ class Polling:
         if self._clock() - self._checked_at < CHECK_COMMITTED_S:
             return False
         self._checked_at = self._clock()
-        return kafka.reader.group_has_passed(self._pending)
+        return kafka.reader.group_has_committed(self._pending)
 
     def _open_budget(self) -> Budget | None:
         if self.stop.max_records is None:

@@ -18,7 +18,7 @@ from transforms.errors import KafkaError
 from transforms.headers import ERROR_CLASS
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
-from transforms.kafka.native.claims import fence_others, mark, marked
+from transforms.kafka.native.claims import claim_of, fence_others, with_claim
 from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
@@ -94,7 +94,7 @@ class Session:
         self._clock, self._sleep = clock, sleep
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
-        self._mark = mark(config) if claim else ""
+        self._claim_metadata = claim_of(config) if claim else ""
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
         self._states = StateMachine()
@@ -175,7 +175,7 @@ class Session:
         if self._commit is not None or self.writer.open_s:
             return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
         starts = fence_others(self.config, self.reader, starts)
-        self.writer.commit(marked(self.config, starts), self.reader, self.reader.consumer.consumer_group_metadata())
+        self.writer.commit(with_claim(self.config, starts), self.reader, self.reader.consumer.consumer_group_metadata())
         return starts
 
     def _follow_rebalances(self) -> None:
@@ -314,7 +314,7 @@ class Session:
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
         self.writer.commit(
-            [ck.TopicPartition(topic, number, offset, self._mark) for (topic, number), offset in offsets.items()],
+            [ck.TopicPartition(topic, number, offset, self._claim_metadata) for (topic, number), offset in offsets.items()],
             self.reader,
             bundle.group,
         )

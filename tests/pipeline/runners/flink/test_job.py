@@ -50,7 +50,7 @@ class FakeProgress:
     def left(self) -> int:
         return 7
 
-    def passed(self, ends: object, behind: object) -> bool:
+    def has_committed(self, end_offsets: object, pending: object) -> bool:
         return self.committed >= 300
 
 
@@ -100,7 +100,7 @@ def test_a_signal_cancels_it() -> None:
     assert "cancelling" in said.lines[-1]
 
 
-def test_until_end_cancels_it_once_the_group_has_passed_the_ends() -> None:
+def test_until_end_cancels_it_once_the_group_has_committed_the_end_offsets() -> None:
     job = FakeJob(RUNNING)
     _, said = watched(job, StopConditions(end_offsets=((A, 5),), pending=(A,)))
     assert job.cancelled
@@ -109,12 +109,12 @@ def test_until_end_cancels_it_once_the_group_has_passed_the_ends() -> None:
 
 def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
     job = FakeJob(*[RUNNING] * 3, JobState("FAILED", 0))
-    assert watched(job, StopConditions(deadline_s=time.time() - 1), still_s=0.0)[0] == "FAILED", "it moves still"
+    assert watched(job, StopConditions(drain_at_s=time.time() - 1), still_s=0.0)[0] == "FAILED", "it moves still"
     job = FakeJob(RUNNING)
-    watched(job, StopConditions(deadline_s=time.time() - 1), still_s=remote.STILL_S)
+    watched(job, StopConditions(drain_at_s=time.time() - 1), still_s=remote.STILL_S)
     assert job.cancelled
     job = FakeJob(RUNNING)
-    watched(job, StopConditions(deadline_s=time.time() - remote.STILL_AT_MOST_S), still_s=0.0)
+    watched(job, StopConditions(drain_at_s=time.time() - remote.STILL_AT_MOST_S), still_s=0.0)
     assert job.cancelled, "it does not wait for ever"
 
 
