@@ -28,17 +28,17 @@ from transforms.types import Answer, ModelMetadata
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """What a client needs besides its URI.
+    """The connection options of a client, which do not depend on its protocol; a client ignores those of other protocols.
 
     Attributes:
-        tls_ca_file: PEM file of the authorities to trust, for ``grpcs://`` and ``https://``; system roots if ``None``.
+        tls_ca_file: PEM file of the authorities to trust, for URIs with TLS; the system's authorities if ``None``.
         tls_cert_file: PEM file of the client's certificate, for mutual TLS.
         tls_key_file: PEM file of the client's key.
         headers: gRPC metadata or HTTP headers sent with every request, such as ``authorization``.
-        channel_options: gRPC channel options, ``(name, value)``.
-        max_connections: HTTP connections at most.
-        model_poll_s: How often a model in the worker is looked at for another version, in seconds.
-        model_files: The file system that a model in the worker is read from where its path has a scheme (``gs://``).
+        channel_options: gRPC channel options, ``(name, value)``. They override the defaults of ``wire/grpc.py``.
+        max_connections: The highest number of HTTP connections.
+        model_poll_s: For a model in the worker: seconds between two looks for another version.
+        model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
     """
 
     tls_ca_file: str | None = None
@@ -53,13 +53,13 @@ class ClientOptions:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RequestPreview:
-    """What one request would be, for people to look at.
+    """A description of one request, to show to a user.
 
     Attributes:
         protocol: ``gRPC`` or ``HTTP``.
         method: The full name of the gRPC method, or the HTTP method.
         address: ``HOST:PORT``, or the URL.
-        body_bytes: Bytes of the message or of the body; of headers and framing there are some more.
+        body_bytes: The size of the message or body in bytes, without headers and framing.
     """
 
     protocol: str
@@ -76,8 +76,9 @@ class ModelClient(abc.ABC):
         """Returns the model's name, served version and chosen signature.
 
         Raises:
-            UnavailableError: Nobody answers, or not in time.
-            NotServedError: The model, version, label or signature is not there; the message lists what is, if known.
+            UnavailableError: No server answers, or none within ``timeout_s``.
+            NotServedError: The server has no such model, version, label or signature; the message lists those it has, if
+                known.
         """
 
     @abc.abstractmethod
@@ -89,23 +90,26 @@ class ModelClient(abc.ABC):
                 the signature's dtype; strings as dtype object, of bytes. For a signature that takes examples, one entry
                 with the serialized ``tf.Example`` records.
             rows: How many rows the answer must have.
-            timeout_s: After this, ``TransientError``.
+            timeout_s: The time-out of the request in seconds.
+
+        Returns:
+            The outputs by name, one value per row, and the version that served them.
 
         Raises:
-            TransientError: Try again, perhaps after ``retry_after_s``.
-            RejectedError: Refused for its content.
-            MalformedAnswerError: The answer does not fit the request.
-            NotServedError: The model is no longer there, or we may not call it.
+            TransientError: A retry may succeed, after ``retry_after_s`` if it is set; also when ``timeout_s`` has passed.
+            RejectedError: The server refuses the content of the request.
+            MalformedAnswerError: The answer can't be matched to the rows of the request.
+            NotServedError: The server no longer has the model, or denies access.
         """
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview | None:
-        """What ``predict`` would send, without sending it; ``metadata`` was called before.
+        """Describes the request that ``predict`` would send, without sending it. ``metadata`` must have been called.
 
         Returns:
-            ``None`` where a protocol does not tell.
+            The description; ``None`` if the protocol has none, such as a model in the worker.
 
         Raises:
-            RejectedError: As ``predict``, where it can't be written.
+            RejectedError: The inputs can't be written as a request.
         """
         return None
 

@@ -1,7 +1,7 @@
-"""Where the files of a model in the worker are: this machine's disk, or a file system that the caller brings along.
+"""``ModelFiles``: the file system that a ``saved_model://`` client reads. ``LocalFiles``: the disk of this machine.
 
-Clients never import Beam, so Beam's file systems (``gs://``, ``hdfs://`` …) come in through ``ClientOptions.model_files``:
-``transforms.beam_files.BeamFiles``.
+Clients never import Beam. The caller passes Beam's file systems (``gs://``, ``hdfs://`` …) in ``ClientOptions.model_files``,
+as ``transforms.beam_files.BeamFiles``.
 """
 
 from __future__ import annotations
@@ -12,33 +12,36 @@ from pathlib import Path
 from typing import Protocol
 
 MOST_FILES = 100_000
-"""Files below a model's folder at most: whoever names ``/`` is told so, instead of having the whole disk walked."""
+"""The highest number of files below a model's folder. A path such as ``/`` is an error, and the disk is not searched."""
 
 
 class ModelFiles(Protocol):
-    """A file system that models are read from. Hashable and picklable; called from any thread; may block."""
+    """A file system that models are read from: hashable, picklable, and safe to use from any thread. Its methods may block."""
 
     def listing(self, folder: str) -> Mapping[str, int]:
-        """Returns the size in bytes of every file below ``folder``, by its path relative to it; empty if there is none.
+        """Lists every file below ``folder``.
+
+        Returns:
+            The path relative to ``folder`` to the size in bytes; empty if there is no such folder.
 
         Raises:
-            OSError: It can't be read; the message says why.
-            ConfigError: There is no file system of that kind here.
+            OSError: The folder can't be read; the message says why.
+            ConfigError: The file system of the path is not installed.
         """
 
     def copy(self, folder: str, target: Path) -> None:
         """Copies every file below ``folder`` into the existing local folder ``target``.
 
         Raises:
-            OSError: It can't be read, or not be written.
+            OSError: A file can't be read or written.
         """
 
 
 class LocalFiles:
-    """This machine's disk. Models on it are loaded where they are, never copied."""
+    """The disk of this machine. Models on it are loaded in place and never copied."""
 
     def listing(self, folder: str) -> dict[str, int]:
-        """See ``ModelFiles``. Follows links, since a version folder often is one."""
+        """See ``ModelFiles``. Follows symbolic links, because a version folder often is one."""
         base = Path(folder)
         found: dict[str, int] = {}
         for here, _, names in os.walk(base, onerror=_unless_absent, followlinks=True):
@@ -46,7 +49,7 @@ class LocalFiles:
                 path = Path(here, name)
                 try:
                     found[path.relative_to(base).as_posix()] = path.stat().st_size
-                except FileNotFoundError:  # it is being moved or deleted
+                except FileNotFoundError:  # the file was moved or deleted meanwhile
                     continue
             if len(found) > MOST_FILES:
                 raise OSError(f"more than {MOST_FILES:,} files below {folder}: is it the folder of one model?")
@@ -54,7 +57,7 @@ class LocalFiles:
 
 
 def is_local(path: str) -> bool:
-    """Whether a path is one of this machine's disk, and not of a file system with a scheme."""
+    """Returns whether a path is on the disk of this machine: it has no scheme."""
     return "://" not in path
 
 

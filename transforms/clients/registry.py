@@ -95,7 +95,7 @@ _entries: dict[str, Entry] = dict(_BUILT_IN)
 def register_client(
     scheme: str, client: str | ClientFactory, *, form: str = "", install: str = DISTRIBUTION, replace: bool = False
 ) -> None:
-    """Adds a protocol, in this process only; the entry-point group adds it in all of them.
+    """Adds a protocol in this process. To add it in all processes, use the entry-point group.
 
     Args:
         scheme: The scheme of its URIs, in lower case.
@@ -105,7 +105,7 @@ def register_client(
         replace: Whether the scheme may have a client already.
 
     Raises:
-        ValueError: The scheme is none, or it has another client already.
+        ValueError: It is not a URI scheme, or it has another client already and ``replace`` is not set.
     """
     if not _SCHEME.fullmatch(scheme):
         raise ValueError(f"{scheme!r} is no URI scheme: use lower-case letters, digits and + . _ -")
@@ -117,7 +117,7 @@ def register_client(
 
 
 def unregister_client(scheme: str) -> None:
-    """Takes back ``register_client``; a scheme of this package gets its own client again.
+    """Undoes ``register_client``. A scheme of this package gets its original client back.
 
     Raises:
         KeyError: The scheme is not registered.
@@ -129,12 +129,12 @@ def unregister_client(scheme: str) -> None:
 
 
 def schemes() -> dict[str, Entry]:
-    """Returns every scheme that this process knows. A registered one wins over an installed package's."""
+    """Returns every scheme that this process knows. A registered client overrides that of an installed package."""
     return {**_entries, **_installed(), **_entries}
 
 
 def parse(uri: str) -> object:
-    """Checks a URI by its client's ``parse``, without any I/O, and returns what that returns.
+    """Checks a URI with the ``parse`` function of its client, without I/O, and returns the result.
 
     Raises:
         ConfigError: The URI can't be used, or a package that its client imports is missing.
@@ -156,15 +156,15 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
 
 
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:
-    """Returns the error that says what to install, for a client that could not import a package.
+    """Returns the error for a client that could not import a package; it says what to install.
 
-    ``open`` needs no call of this: an ``ImportError`` of it is turned into this error. A client that imports a package only
-    when it is used, in ``metadata``, raises it itself.
+    An ``ImportError`` in ``open`` becomes this error by itself. A client that imports a package later, in ``metadata``,
+    raises this error.
 
     Args:
-        model: The model's URI, or how messages name the model.
+        model: The model's URI, or the name of the model in messages.
         scheme: The scheme of the client.
-        error: What was raised.
+        error: The import error.
     """
     install = schemes()[scheme].install
     needs = f"{scheme}:// needs packages that are not here ({error.name or error})"
@@ -211,5 +211,5 @@ def _packages_of(uri: str) -> Iterator[None]:
         yield
     except ImportError as error:
         if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
-            raise  # a mistake of this package, which installing something would not cure
+            raise  # a fault of this package: no installation would cure it
         raise missing_packages(uri, _scheme(uri), error) from error

@@ -1,4 +1,4 @@
-"""What every protocol's model URI has in common: a host, a port, and mistakes that name the flag, the cure and the form."""
+"""What the model URIs of all protocols share: host and port, and errors that name the flag, the cure and the form."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from transforms.errors import ConfigError
 
 
 def mistake(uri: str, problem: str, form: str) -> ConfigError:
-    """Returns the error for a URI that can't be used."""
+    """Returns the error for a URI that can't be used.
+
+    Args:
+        uri: The URI. Do not pass one that holds a secret: the message repeats it.
+        problem: What is wrong, and what to do.
+        form: The correct form.
+    """
     return ConfigError([f"--model={uri}: {problem}; the form is {form}"])
 
 
 def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
-    """Splits a URI; returns its parts and its port, if it names one.
+    """Splits a URI.
+
+    Args:
+        uri: The URI.
+        form: The correct form, for error messages.
+
+    Returns:
+        The parts, and the port; ``None`` if the URI names no port.
 
     Raises:
-        ConfigError: It is none, has no host, port 0, a password or a fragment.
+        ConfigError: It is not a URI, or it has no host, port 0, a user name, a password or a fragment.
     """
     try:
         parts = urlsplit(uri)

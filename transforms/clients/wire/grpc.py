@@ -1,4 +1,4 @@
-"""One gRPC connection: bytes in, bytes out, and every failure one of ``transforms.errors``."""
+"""``GrpcChannel``: calls with serialized messages, for all gRPC clients. It translates gRPC's errors."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from transforms.errors import ConfigError, ModelError, UnavailableError
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # The caller retries, and knows when; reconnecting must keep up with it (gRPC's default grows to two minutes).
+    # The caller retries, so gRPC must not. Reconnecting must be as quick as its retries; gRPC's backoff grows to two
+    # minutes.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # In spite of its name: how long one attempt to connect may take, with its TLS handshake, to a far or busy server.
+    # The time-out of one attempt to connect, TLS handshake included, in spite of its name. A far or busy server needs some
+    # time.
     ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 2000),
-    # A peer that vanished without a word is noticed within half a minute while requests wait for it. TensorFlow Serving
-    # takes pings at this rate only with requests in flight, so none are sent without.
+    # A server that vanished without closing the connection is noticed within half a minute while requests wait for it.
+    # TensorFlow Serving allows pings at this rate only with requests in flight, which is when gRPC sends them.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # One connection per client: without it, clients of one address in one process share theirs, and its limits.
+    # One connection per client. Without it, all clients of an address in a process share one connection and its limits.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 Translate = Callable[[str, str, str, float | None], ModelError]
-"""Where, the name of the status code, the server's details, and how long it asked to wait, to the error of this project."""
+"""Makes the error for a status: ``(where, name of the code, the server's details, retry_after_s)`` to a ``ModelError``."""
 
 
 class GrpcChannel:
@@ -40,11 +42,11 @@ class GrpcChannel:
 
     Args:
         target: ``HOST:PORT``.
-        secure: Whether to speak TLS.
-        options: TLS files, headers (gRPC metadata, names in lower case) and channel options, which win over the defaults:
-            messages of any size, keepalive, quick reconnecting.
-        where: The model and its address, for messages.
-        translate: Makes an error of a status.
+        secure: Whether to use TLS.
+        options: TLS files, headers (sent as gRPC metadata) and channel options. They override the defaults: messages of any
+            size, keepalive, quick reconnecting.
+        where: The model and its address, for error messages.
+        translate: Makes the error for a status.
     """
 
     def __init__(self, target: str, secure: bool, options: ClientOptions, where: str, translate: Translate):
@@ -57,10 +59,16 @@ class GrpcChannel:
         self._calls: dict[str, Any] = {}
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        """Sends one request, ``/service/Method`` with a serialized message, and returns the serialized answer.
+        """Sends one request and returns the serialized answer.
+
+        Args:
+            method: ``/package.Service/Method``.
+            request: The serialized message.
+            timeout_s: The time-out in seconds.
 
         Raises:
-            ModelError: It failed.
+            ModelError: The call failed; the error is that of ``translate``.
+            UnavailableError: The client was closed.
             ConfigError: A TLS file can't be read.
         """
         call = self._calls.get(method) or self._open_call(method)
@@ -98,14 +106,14 @@ def open_channel(target: str, secure: bool, options: ClientOptions, more: Sequen
 
     Args:
         target: ``HOST:PORT``.
-        secure: Whether to speak TLS.
-        options: TLS files and channel options, which win over the defaults.
-        more: Channel options that the protocol needs besides.
+        secure: Whether to use TLS.
+        options: TLS files and channel options, which override all defaults.
+        more: Further default channel options, of the protocol.
 
     Raises:
         ConfigError: A TLS file can't be read.
     """
-    # The first of two equal options would win, so ours go only where the user has none.
+    # gRPC uses the first of two options with one name, so a default is added only if the user has not set the option.
     given = {name for name, _ in options.channel_options}
     channel_options = [*options.channel_options, *(o for o in (*more, *_CHANNEL_OPTIONS) if o[0] not in given)]
     if secure:
@@ -125,7 +133,7 @@ def _credentials(options: ClientOptions) -> Any:
 
 
 def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
-    """Reads how long the server asks to wait: gRFC A6's pushback, or google.rpc.RetryInfo."""
+    """Returns the seconds that the server asks to wait (gRFC A6's pushback, or google.rpc.RetryInfo); ``None`` for none."""
     trailers = dict(error.trailing_metadata() or ())
     try:
         if "grpc-retry-pushback-ms" in trailers:

@@ -1,4 +1,4 @@
-"""HTTP for the clients that speak it: one request at a time or many, and aiohttp's failures translated once."""
+"""``HttpConnection``: HTTP requests for all REST clients. It translates aiohttp's errors into those of this project."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from transforms.clients.wire.status_codes import clean
 from transforms.errors import ConfigError, MalformedAnswerError, TransientError, UnavailableError
 
 JSON_TYPE = "application/json"
-"""Without a charset: KServe takes a body for JSON only under exactly this name."""
+"""The content type of JSON, without a charset: KServe reads a body as JSON only if it has exactly this type."""
 
 _CONNECT_S = 10.0
-_LARGE_BYTES = 1 << 20  # aiohttp would write more than that in one go, which it warns of: the loop's other requests wait
-_NO_TIME_S = 1e-6  # aiohttp takes a time limit of 0 for none
+_LARGE_BYTES = 1 << 20  # aiohttp writes larger bytes at once, which blocks the loop's other requests, and warns of it
+_NO_TIME_S = 1e-6  # aiohttp takes a time-out of 0 for no time-out
 
 
 class HttpResponse(NamedTuple):
-    """What a server answered, whatever its status.
+    """A response, whatever its status.
 
     Attributes:
         status: The HTTP status.
-        body: The body, whole.
-        retry_after_s: How long the server asked to wait, if it did.
-        reason: The status line's text.
-        content_type: The Content-Type header, empty if there was none.
-        headers: All headers; names in any case.
+        body: The whole body.
+        retry_after_s: The wait that the server asks for in seconds (Retry-After); ``None`` if it asks for none.
+        reason: The text of the status line.
+        content_type: The Content-Type header; empty if there was none.
+        headers: All headers; a look-up ignores the case of names.
     """
 
     status: int
@@ -46,19 +46,19 @@ class HttpResponse(NamedTuple):
 
 
 class _LastOnFailure(aiohttp.ClientResponse):
-    """A 5xx is the last answer of its connection.
+    """A response that closes its connection if its status is 5xx.
 
-    Servers on uvicorn (MLServer, KServe) close the connection behind one, without saying so. The next request on it would
-    be cut, and that is most likely the caller's probe of whether the server still answers others: a row that the server
-    fails on would look like an outage for ever.
+    Servers on uvicorn (MLServer, KServe) close the connection after a 5xx answer without announcing it. The next request on
+    that connection would be cut. Most likely it is the probe by which the caller checks whether the server answers other
+    rows, so a row that the model fails on would look like a server that is down.
     """
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         protocol = connection.protocol
         await super().start(connection)
         if self.status >= 500 and protocol is not None:
-            protocol.force_close()  # once all of the body is read
-            if connection.protocol is None:  # it came with the headers, and the connection is back in the pool
+            protocol.force_close()  # takes effect when the whole body is read
+            if connection.protocol is None:  # the body came with the headers, so the connection is back in the pool already
                 protocol.close()
         return self
 
@@ -67,10 +67,10 @@ class HttpConnection:
     """Connections to one server, opened with the first request. For one asyncio loop.
 
     Args:
-        where: The model and its address, for messages.
-        secure: Whether to speak TLS.
+        where: The model and its address, for error messages.
+        secure: Whether to use TLS.
         options: TLS files, headers and the number of connections.
-        now: Seconds since the epoch, for a Retry-After that is a date.
+        now: Returns the seconds since the epoch, for a Retry-After that is a date.
     """
 
     def __init__(self, where: str, secure: bool, options: ClientOptions, now: Callable[[], float] = time.time):
@@ -91,16 +91,19 @@ class HttpConnection:
 
         Args:
             method: The HTTP method.
-            url: Where to; redirects are not followed.
-            timeout_s: How long everything may take.
-            body: The body, if it has one.
+            url: The URL. Redirects are not followed.
+            timeout_s: The time-out in seconds, from the connection to the last byte of the answer.
+            body: The body; ``None`` for none.
             content_type: The Content-Type header.
-            headers: Other headers of this request, beside those of every request.
+            headers: Headers of this request, in addition to those of every request.
+
+        Returns:
+            The response, whatever its status.
 
         Raises:
-            UnavailableError: No connection, or it was cut; or the client is closed.
-            TransientError: No answer in time.
-            MalformedAnswerError: The answer is no HTTP.
+            UnavailableError: No connection could be made, or it was cut, or the client is closed.
+            TransientError: No answer came within ``timeout_s``.
+            MalformedAnswerError: The answer is not HTTP.
             ConfigError: A TLS file can't be read.
         """
         session = self._session or self._open()

@@ -1,4 +1,4 @@
-"""JSON as model servers write it: bare NaN, Infinity and -Infinity, and strings that need not be UTF-8."""
+"""JSON as model servers write it: with bare NaN, Infinity and -Infinity, and with strings that may not be UTF-8."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import orjson
 
 
 def loads(body: bytes) -> Any:
-    """Parses a body.
+    """Parses a JSON body.
 
     Raises:
-        ValueError: It is not JSON, not even with bare NaN and Infinity, or too deeply nested.
+        ValueError: It is not JSON, even if bare NaN and Infinity are allowed, or it is too deeply nested.
     """
     try:
         return orjson.loads(body)
@@ -26,13 +26,16 @@ def loads(body: bytes) -> Any:
 
 
 def dumps(document: Any) -> bytes:
-    """Serializes a document, which may hold C-contiguous arrays of numbers; NaN and infinities stand bare.
+    """Serializes a document. NaN and infinities are written bare.
+
+    Args:
+        document: Any JSON value; lists of numbers may be C-contiguous NumPy arrays.
 
     Raises:
-        TypeError: Something in it has no JSON form.
+        TypeError: A value has no JSON form.
     """
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes what JSON lacks as null. Without a null there was none, and nulls are rare enough to look again.
+    # orjson writes NaN and infinities as null. A body without null has none of them; the others are written again by json.
     return json.dumps(document, default=_plain).encode() if b"null" in body else body
 
 

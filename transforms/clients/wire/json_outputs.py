@@ -1,6 +1,6 @@
-"""Answers in the JSON forms that TensorFlow Serving has made common, as outputs by name.
+"""Reads answers in the JSON forms of TensorFlow Serving's REST API.
 
-``{"outputs": …}`` is columnar, ``{"predictions": […]}`` has one entry a row; KServe V1 and Vertex AI answer the second.
+``{"outputs": …}`` is columnar; ``{"predictions": […]}`` has one entry per row. KServe V1 and Vertex AI use the second.
 Source: https://www.tensorflow.org/tfx/serving/api_rest; tensorflow_serving/util/json_tensor.cc.
 """
 
@@ -16,20 +16,26 @@ from transforms.errors import MalformedAnswerError
 from transforms.types import Signature
 
 INSTANCES = "instances"
-"""The name of the sole input where the server publishes no signature: each row is a whole instance, as it came."""
+"""The name of the only input if the server publishes no signature. Each row of it is one whole JSON instance."""
 
 PREDICTIONS = "predictions"
-"""The name of an output whose name the server does not tell: KServe V1's bare values."""
+"""The name of an output that has no name in the answer, such as KServe V1's bare values."""
 
 
 def read_outputs(document: Any, signature: Signature | None) -> Outputs:
-    """Returns the outputs of an answer to ``:predict``, in either form, with the signature's dtypes where it is known.
+    """Returns the outputs of an answer to ``:predict``, in either form.
 
-    Without a signature, values stay as JSON has them: ``predictions`` of objects with the same names become outputs of these
-    names, anything else one output called ``predictions``.
+    Args:
+        document: The parsed body.
+        signature: The signature; ``None`` if it is not known.
+
+    Returns:
+        Output name to its values: arrays of the signature's dtypes. Without a signature, the rows of ``predictions`` stay
+            JSON
+        values: objects that all have the same names become one output per name, anything else is the output ``predictions``.
 
     Raises:
-        MalformedAnswerError: It has neither form, or values of another kind than the signature's.
+        MalformedAnswerError: The answer has neither form, or its values do not fit the signature's dtypes.
     """
     if not isinstance(document, dict):
         raise MalformedAnswerError("the answer is no JSON object")
@@ -99,7 +105,7 @@ def _cast(name: str, value: Any, values: np.ndarray, declared: str) -> np.ndarra
     if not values.size or values.dtype == dtype:
         return values.astype(dtype)
     if dtype.kind in "iu" and values.dtype.kind == "f":
-        # NumPy turns ints of which some are beyond int64 into floats: go back to the numbers as they came.
+        # If an integer does not fit int64, NumPy has made floats of all of them: use the original numbers.
         numbers = np.array(value, dtype=object)
         whole = [int(n) if isinstance(n, int) or n.is_integer() else None for n in numbers.ravel().tolist()]
         limits = np.iinfo(dtype)

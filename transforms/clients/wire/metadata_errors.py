@@ -1,4 +1,4 @@
-"""What may go wrong while a client reads its metadata, as ``ModelClient.metadata`` has to tell it."""
+"""Translates the errors of requests for metadata into those that ``ModelClient.metadata`` may raise."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from transforms.errors import ModelError, NotServedError, RejectedError, Transie
 
 @contextlib.contextmanager
 def as_metadata_errors(other_port: str, refusals_too: bool = True) -> Iterator[None]:
-    """Turns any ``ModelError`` of the block into the two of ``ModelClient.metadata``.
+    """Turns any ``ModelError`` of the block into one of the two errors of ``ModelClient.metadata``.
 
     Args:
-        other_port: The question to ask where the answer is of another kind than the protocol's: the wrong port, mostly.
-        refusals_too: Whether a refusal is of another kind, too. If not, it is the protocol's own way to say no.
+        other_port: A hint for the message if the answer is not one of this protocol, which mostly means a wrong port.
+        refusals_too: Whether to add the hint to a ``RejectedError`` too. Pass False if the protocol's servers answer a
+            request for metadata with such an error themselves.
 
     Raises:
-        UnavailableError: Nobody answers, or not now.
-        NotServedError: Whatever else it was.
+        UnavailableError: The error was transient.
+        NotServedError: It was any other error.
     """
     try:
         yield

@@ -1,6 +1,7 @@
-"""Protobuf messages described in a few lines of Python, in a descriptor pool of their own.
+"""``PrivatePool``: protobuf messages that are described in Python, in a descriptor pool of their own.
 
-Generated code would go into the process-wide pool, where the same messages of an official package clash with it.
+Generated code registers its messages in the pool of the process. There they would clash with the same messages of an
+official package.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _FIELD = re.compile(r"(repeated )?(?:map<string, ([\w.]+)>|([\w.]+)) (\w+) = (\d+)(?: \((\w+)\))?")
-"""One field as in a .proto file, with the name of its oneof in parentheses behind it."""
+"""One field as in a .proto file, followed by the name of its oneof in parentheses."""
 
 
 class PrivatePool:
     """Messages of proto3, by their full names.
 
     Args:
-        name: What the pool's files are named by; of pools that stand on one another, each its own.
-        messages: Full name to the fields, as in a .proto file, separated by semicolons; the name of a field's oneof
-            follows it in parentheses.
-        enums: Full name to the values' numbers.
-        packages: Every package of these names, with those it uses, in an order in which they can be added.
-        on: A pool whose messages may be used as well.
+        name: The prefix of the pool's file names. Pools that are built on each other must have different names.
+        messages: Full name to the fields, as in a .proto file, separated by semicolons. The name of a field's oneof follows
+            it in parentheses.
+        enums: Full name to the names and numbers of its values.
+        packages: Each package of these messages to the packages that it uses, which must come before it.
+        on: A pool whose messages the new ones may use as well.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class PrivatePool:
         """Returns the message class of a full name, such as ``tensorflow.TensorProto``.
 
         Raises:
-            KeyError: No such message is described here.
+            KeyError: The pool has no such message.
         """
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(full_name))
 

@@ -1,4 +1,4 @@
-"""``google.rpc.Status`` and its ``RetryInfo``: what a gRPC server may send in its trailers beside a status code.
+"""``google.rpc.Status`` and ``RetryInfo``: the details that a gRPC server may send in its trailers.
 
 Sources: google/rpc/{status,error_details}.proto.
 """

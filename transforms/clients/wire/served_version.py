@@ -1,4 +1,4 @@
-"""``ServedVersion``: which version answers, for protocols whose answers do not say so."""
+"""``ServedVersion``: the version that answers, for protocols whose answers do not name it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ VERSION_REFRESH_S = 5.0
 
 
 class ServedVersion:
-    """A version that is looked up again now and then, beside the requests, which never wait for it.
+    """The version that answers. It is looked up again at intervals, in the background; requests never wait for it.
 
     Args:
-        look: Asks the server, within so many seconds; ``None`` if it does not tell.
-        fixed: The version that the URI asks for, which then is the one that answers.
-        refresh_s: Seconds after which it is looked up again.
+        look: Asks the server with a time-out in seconds; returns ``None`` if the server does not say.
+        fixed: The version that the URI names. It is then the one that answers, and is never looked up.
+        refresh_s: Seconds between two look-ups.
         clock: Returns the seconds of a monotonic clock.
 
     Attributes:
-        name: The version as last seen; empty if it is not known.
-        known: Whether the server tells, so that it is worth asking again.
+        name: The version at the last look-up; empty if it is not known.
+        known: Whether the server says which version answers. If not, it is not asked again.
     """
 
     def __init__(
@@ -39,20 +39,20 @@ class ServedVersion:
         self._refresh: asyncio.Task[None] | None = None
 
     def read(self, name: str | None) -> None:
-        """Takes over what the metadata said; ``None``: nothing."""
+        """Sets the version that the metadata named; ``None`` if they named none."""
         self.known, self._read_at = name is not None, self._clock()
         if name is not None:
             self.name = name
 
     def refresh_soon(self, timeout_s: float) -> None:
-        """Looks again in the background, if it is time to."""
+        """Starts a look-up in the background if the last one is older than ``refresh_s``."""
         if not self.known or self._fixed is not None or self._refresh is not None:
             return
         if self._clock() - self._read_at >= self._refresh_s:
             self._refresh = asyncio.create_task(self._look_again(timeout_s))
 
     async def close(self) -> None:
-        """Ends a look under way."""
+        """Cancels a look-up in progress."""
         refresh, self._refresh = self._refresh, None
         if refresh is not None:
             refresh.cancel()
@@ -62,7 +62,7 @@ class ServedVersion:
         try:
             self.name = await self._look(timeout_s) or self.name
         except ModelError:
-            pass  # the requests themselves will tell
+            pass  # if the server has a fault, the requests themselves fail
         finally:
             self._read_at = self._clock()
             self._refresh = None

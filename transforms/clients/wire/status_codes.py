@@ -1,7 +1,7 @@
-"""Status code to error class, for HTTP and gRPC: the one table of all protocols.
+"""Status codes of HTTP and gRPC to error classes: the table of all protocols.
 
-A rule that holds for all of them is a line here: to retry on HTTP 423, ``423: TransientError`` in ``HTTP_ERRORS``. A text by
-which one protocol's servers contradict their code is a ``TextRule`` of that protocol, passed to the two functions.
+A rule for all protocols is one line here: to retry on HTTP 423, add ``423: TransientError`` to ``HTTP_ERRORS``. Where the
+error text of one protocol's servers contradicts their status code, the protocol passes a ``TextRule`` to the two functions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from transforms.errors import (
 
 _MOST_TEXT = 300
 
-# What TensorFlow, TensorFlow Serving, its JSON reader and Python (in KServe's models) quote of a request: record contents,
-# which must not be told on.
+# TensorFlow, TensorFlow Serving, its JSON reader and Python (in KServe's models) quote parts of the request in error texts.
+# That is content of records, which no message may repeat.
 _QUOTED = (
     (re.compile(r"JSON Value: .*?(?= Type: | is not | not formatted |$)", re.DOTALL), "JSON Value: (left out)"),
     (re.compile(r"(?i)\b(value|string)s?: (['\"]).*", re.DOTALL), r"\1: (left out)"),
@@ -35,7 +35,7 @@ _QUOTED = (
 
 
 def clean(text: str) -> str:
-    """Returns a server's error text as one short printable line, without what it quotes of the request."""
+    """Returns a server's error text as one printable line of at most 300 characters, without quotes from the request."""
     for pattern, replacement in _QUOTED:
         text = pattern.sub(replacement, text)
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -49,13 +49,13 @@ GRPC_ERRORS: dict[str, type[ModelError]] = {
     "ABORTED": TransientError,
     "CANCELLED": TransientError,
     "DATA_LOSS": TransientError,
-    "INTERNAL": TransientError,  # the server's own trouble; errors of a model's graph are INVALID_ARGUMENT
+    "INTERNAL": TransientError,  # a fault of the server; errors of a model's graph are INVALID_ARGUMENT
     "UNKNOWN": TransientError,
     "INVALID_ARGUMENT": RejectedError,
     "OUT_OF_RANGE": RejectedError,
     "ALREADY_EXISTS": RejectedError,
 }
-"""gRPC status code to error; any other is ``NotServedError``, FAILED_PRECONDITION among them."""
+"""gRPC status code to error class. Any other code is ``NotServedError``, also FAILED_PRECONDITION."""
 
 HTTP_ERRORS: dict[int, type[ModelError]] = {
     400: RejectedError,
@@ -69,7 +69,7 @@ HTTP_ERRORS: dict[int, type[ModelError]] = {
     502: UnavailableError,  # a gateway without a backend
     503: UnavailableError,  # TensorFlow Serving's UNAVAILABLE, or a gateway without a backend
 }
-"""HTTP status to error; of the others, one from 500 up is ``TransientError``, and any other ``NotServedError``."""
+"""HTTP status to error class. Any other status is ``TransientError`` from 500 on, and ``NotServedError`` below."""
 
 
 def http_error(status: int) -> type[ModelError]:
@@ -79,14 +79,14 @@ def http_error(status: int) -> type[ModelError]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TextRule:
-    """A text by which a server says something else than its status code; it wins over the table.
+    """An error text that contradicts the status code. The rule overrides the table.
 
     Attributes:
-        codes: The gRPC codes and HTTP statuses that it corrects.
-        pattern: What the text holds.
-        error: What the failure is.
-        cure: What is added to the message.
-        message: The whole message instead of the server's text, if that misleads.
+        codes: The gRPC codes and HTTP statuses that the rule applies to.
+        pattern: Searched in the error text.
+        error: The error class.
+        cure: Added to the message: what the user can do.
+        message: Replaces the server's text in the message, if that text is misleading.
     """
 
     codes: frozenset[str | int]
@@ -97,23 +97,35 @@ class TextRule:
 
 
 def text_rule(codes: str, pattern: str, error: type[ModelError], cure: str = "", message: str = "") -> TextRule:
-    """Makes a rule of codes in one string, such as ``"INVALID_ARGUMENT 400"``, and the source of its pattern."""
+    """Returns a ``TextRule``.
+
+    Args:
+        codes: The codes, separated by spaces, such as ``"INVALID_ARGUMENT 400"``.
+        pattern: A regular expression.
+        error: As ``TextRule.error``.
+        cure: As ``TextRule.cure``.
+        message: As ``TextRule.message``.
+    """
     parsed = frozenset(int(code) if code.isdecimal() else code for code in codes.split())
     return TextRule(parsed, re.compile(pattern), error, cure, message)
 
 
 def speaks_http1(cure: str) -> TextRule:
-    """The rule for gRPC's own finding, "Trying to connect an http1.x server": the port is the REST one."""
+    """Returns the rule for gRPC's error "Trying to connect an http1.x server": the port is the REST port.
+
+    Args:
+        cure: What the user can do.
+    """
     message = f"it speaks HTTP/1, not gRPC; {cure}"
     return text_rule("UNAVAILABLE", "http1", NotServedError, message=message)
 
 
 COMMON_RULES = (
-    # basic_batch_scheduler.h: the server is there, it only has too much to do.
+    # basic_batch_scheduler.h: the server is up, but overloaded.
     text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", TransientError),
-    # "Received message larger than max (…)", "CLIENT: Sent message larger than max": the same message never gets through.
+    # "Received message larger than max (…)", "CLIENT: Sent message larger than max": a retry would fail the same way.
     text_rule("RESOURCE_EXHAUSTED", r"(?i)message larger than max", RejectedError, cure="lower --batch_max_size"),
-    # Servers in Python (KServe's generic_exception_handler): the name of what the model raised, and its text.
+    # Servers in Python (KServe's generic_exception_handler) answer with the name and text of the model's exception.
     text_rule("500", r"^[A-Za-z_]\w* : ", ModelFailedError),
 )
 """Rules of every protocol."""
@@ -128,8 +140,8 @@ def from_grpc_code(
         where: The model and its address, for the message.
         code: The status code's name.
         text: The server's details.
-        retry_after_s: How long the server asked to wait, if it did.
-        rules: The protocol's own, which win.
+        retry_after_s: The wait that the server asks for in seconds; ``None`` if it asks for none.
+        rules: The protocol's rules, which are tried first.
     """
     message = f"{where}: {code}: {clean(text) or 'no details'}"
     return _error(where, code, text, message, retry_after_s, rules) or _new(
@@ -146,8 +158,8 @@ def from_http_status(
         where: The model and its address, for the message.
         status: The HTTP status.
         text: The server's error text, empty if there was none.
-        retry_after_s: How long the server asked to wait, if it did.
-        rules: The protocol's own, which win.
+        retry_after_s: The wait that the server asks for in seconds; ``None`` if it asks for none.
+        rules: The protocol's rules, which are tried first.
     """
     message = f"{where}: HTTP {status}: {clean(text) or 'no error text'}"
     return _error(where, status, text, message, retry_after_s, rules) or _new(http_error(status), message, retry_after_s)
