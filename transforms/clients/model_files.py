@@ -16,7 +16,7 @@ MOST_FILES = 100_000
 
 
 class ModelFiles(Protocol):
-    """A file system that models are read from: hashable, picklable, and safe to use from any thread. Its methods may block."""
+    """A file system that models are read from: hashable, picklable, safe to use from any thread. Its methods may block."""
 
     def listing(self, folder: str) -> Mapping[str, int]:
         """Lists every file below ``folder``.

@@ -1,8 +1,8 @@
-"""Bodies of the Open Inference Protocol's REST API: requests from arrays, answers to arrays.
+"""Request and response bodies of the Open Inference Protocol's REST API.
 
-Two forms: plain JSON, and Triton's extension binary_tensor_data, where a JSON header (its length in the HTTP header
-``Inference-Header-Content-Length``) is followed by the tensors' raw bytes, in the order of the header's tensors with a
-``binary_data_size``. An answer may mix the two.
+There are two forms: plain JSON, and Triton's extension binary_tensor_data. With the extension, the body is a JSON header and
+then the raw bytes of the tensors that have a ``binary_data_size``, in the header's order. The HTTP header
+``Inference-Header-Content-Length`` holds the length of the JSON header. An answer may mix JSON tensors and raw ones.
 
 Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md;
 https://github.com/triton-inference-server/server, docs/protocol/extension_binary_data.md.
@@ -25,17 +25,21 @@ BINARY_TYPE = "application/octet-stream"
 
 
 def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binary: bool) -> tuple[bytes, int | None]:
-    """Returns the body of an ``infer`` request, and how much of it is the JSON header; ``None`` where all of it is JSON.
+    """Returns the body of an ``infer`` request.
 
-    In JSON, NaN and infinities stand bare, as Triton reads and writes them. Servers that read standard JSON refuse them.
+    In JSON, NaN and infinities are written bare, as Triton reads and writes them. Servers that read standard JSON refuse
+    them.
 
     Args:
-        inputs: Input name to array.
-        bfloat16: Names of the inputs that are bfloat16.
+        inputs: Input name to an array of shape ``[rows, …]``.
+        bfloat16: The names of the inputs that are bfloat16.
         binary: Whether the server takes binary tensors.
 
+    Returns:
+        The body, and the length of its JSON header in bytes; ``None`` if the whole body is JSON.
+
     Raises:
-        TypeError, ValueError: Something in it has no form in this protocol.
+        TypeError, ValueError: A value has no form in this protocol.
     """
     tensors: list[dict[str, Any]] = []
     blobs: list[bytes] = []
@@ -55,14 +59,17 @@ def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binar
 
 
 def read_answer(body: bytes, header_length: str | None) -> tuple[dict[str, np.ndarray], str]:
-    """Returns the outputs of an answer to ``infer``, sorted by name, and the version that answered (empty: not told).
+    """Reads an answer to ``infer``.
 
     Args:
         body: The body.
-        header_length: The HTTP header ``Inference-Header-Content-Length``; ``None`` where all of the body is JSON.
+        header_length: The HTTP header ``Inference-Header-Content-Length``; ``None`` if the whole body is JSON.
+
+    Returns:
+        The outputs, sorted by name, and the version that answered; the version is empty if the answer does not name it.
 
     Raises:
-        MalformedAnswerError: It is no such answer.
+        MalformedAnswerError: The body is not a valid answer.
     """
     length = len(body)
     if header_length is not None:
@@ -103,7 +110,7 @@ def _described(tensor: Any) -> tuple[str, str, list[int], dict[str, Any]]:
 
 
 def _from_base64(values: np.ndarray, name: str) -> np.ndarray:
-    """MLServer's way to answer bytes that are no text: BYTES with the content type base64."""
+    """Decodes BYTES with the content type base64: MLServer answers bytes that are not text in this way."""
     if values.dtype != object:
         return values
     try:

@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC: ``oip+grpc://HOST:PORT/MODEL[/VERSION]``, ``oip+grpcs://`` for TLS.
 
-Triton, MLServer, KServe. Tensors are sent raw (``raw_input_contents``), straight from the array's memory, which every one of
-them takes; answers are read raw or typed.
+Triton, MLServer and KServe speak it. Tensors are sent as raw bytes of the arrays (``raw_input_contents``), which all three
+take. Answers are read raw or typed.
 
 Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_grpc.md.
 """
@@ -64,7 +64,7 @@ class OipGrpcClient(ModelClient):
         self._where = str(address)
         self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc)
         self._named = {"name": address.model, "version": address.version or ""}
-        # Serialized messages can be concatenated: this one and then the tensors make a request.
+        # Concatenated serialized messages are one message: this one and the message with the tensors make a request.
         self._request_head = messages.ModelInferRequest(
             model_name=address.model, model_version=address.version or ""
         ).SerializeToString()
@@ -111,7 +111,7 @@ class OipGrpcClient(ModelClient):
         except UnavailableError:
             raise
         except ModelError:
-            return  # the server does not say whether it is ready: do not wait, requests fail if it is not
+            return  # the server does not answer the call: do not wait for readiness, requests fail if the model is not ready
         if not answer.ready:
             raise UnavailableError(f"{self._where}: the model is not ready")
 
@@ -124,7 +124,7 @@ class OipGrpcClient(ModelClient):
                 )
             except ModelError:
                 continue
-            # MLServer writes State.READY.
+            # MLServer writes the state as "State.READY".
             return [Entry(model.name, model.version, model.state.rpartition(".")[2]) for model in index.models]
         if self._address.version is None:
             return []
@@ -144,7 +144,7 @@ class OipGrpcClient(ModelClient):
             raise MalformedAnswerError(f"{self._where}: the answer to {name} can't be read ({len(body)} bytes)") from error
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``model.columns_of``."""
+        """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""
         inputs, request = self._request(inputs)
         body = await self._channel.call(messages.MODEL_INFER, request, timeout_s)
         try:
@@ -159,7 +159,7 @@ class OipGrpcClient(ModelClient):
         return RequestPreview("gRPC", messages.MODEL_INFER, self._address.target, len(self._request(inputs)[1]))
 
     def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes]:
-        """The tensors that are sent, and the message."""
+        """Returns the arrays that are sent, by input name, and the serialized message."""
         request = messages.ModelInferRequest()
         try:
             if self._signature is not None and not self._signature.known:

@@ -1,7 +1,7 @@
 """The Open Inference Protocol over REST: ``oip+http://HOST:PORT/MODEL[/VERSION]``, ``oip+https://`` for TLS.
 
-Triton, MLServer, KServe. Tensors travel as raw bytes where the server lists the extension binary_tensor_data (Triton), else
-as JSON.
+Triton, MLServer and KServe speak it. Tensors are raw bytes if the server lists the extension binary_tensor_data (Triton),
+otherwise JSON.
 
 Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md.
 """
@@ -42,7 +42,7 @@ from transforms.errors import (
 from transforms.types import Answer, ModelMetadata, Signature
 
 _BINARY_ONLY = ("float16", "bfloat16")
-"""The protocol has no JSON form for them: tensor data types, inference_rest.md."""
+"""Dtypes without a JSON form in the protocol (inference_rest.md, tensor data types)."""
 
 
 def parse(uri: str) -> OipAddress:
@@ -112,7 +112,7 @@ class OipHttpClient(ModelClient):
         if answer.status in (401, 403) or answer.status >= 500:
             raise from_http(self._where, answer.status, answer.body, answer.retry_after_s)
         extensions = document.get("extensions") if isinstance(document, dict) else None
-        # Gateways may pass on nothing but the model's own paths: then JSON it is.
+        # A gateway may forward the model's own paths only. Then the extensions are not known, and JSON is used.
         return [str(name) for name in extensions] if isinstance(extensions, list) else []
 
     async def _model(self, timeout_s: float) -> Any:
@@ -143,10 +143,10 @@ class OipHttpClient(ModelClient):
             except ValueError:
                 document = {}
             said = document.get("ready", True) if isinstance(document, dict) else document
-            if said not in (False, "false", "False"):  # KServe says it in the body; the others by the status alone
+            if said not in (False, "false", "False"):  # KServe answers in the body, the others by the status alone
                 return
         elif answer.status in (401, 403, 404, 405, 501):
-            return  # the server does not say whether it is ready: do not wait, requests fail if it is not
+            return  # the server does not answer the call: do not wait for readiness, requests fail if the model is not ready
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 
     async def _entries(self, timeout_s: float) -> list[Entry]:
@@ -175,7 +175,7 @@ class OipHttpClient(ModelClient):
         return await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. Without a known signature, whole JSON records make the tensors: ``model.columns_of``."""
+        """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""
         inputs, body, header_length = self._request(inputs)
         if header_length is None:
             answer = await self._connection.send("POST", self._infer_url, timeout_s, body)
@@ -196,7 +196,7 @@ class OipHttpClient(ModelClient):
         return RequestPreview("HTTP", "POST", str(self._infer_url), len(self._request(inputs)[1]))
 
     def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes, int | None]:
-        """The tensors that are sent, the body, and how much of it is JSON if the rest is binary."""
+        """Returns the arrays that are sent, and the body and header length as ``infer_body`` does."""
         try:
             if self._signature is not None and not self._signature.known:
                 inputs = unknown_columns(inputs)

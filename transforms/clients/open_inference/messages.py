@@ -1,8 +1,8 @@
-"""The Open Inference Protocol's protobuf messages, without anybody's generated code.
+"""The protobuf messages of the Open Inference Protocol, described in Python instead of generated code.
 
-Described as in ``wire/tensorflow/messages.py``, in a pool of their own: tritonclient, kserve and mlserver each bring a copy
-of ``inference.*``, which can't be loaded together. ``tests/servers/test_oip_messages.py`` proves them equal, field by
-field and on the wire, to tritonclient's and mlserver's.
+They are in a private pool, as in ``wire/tensorflow/messages.py``. tritonclient, kserve and mlserver each have a copy of
+``inference.*``, and no two of these can be loaded in one process. ``tests/servers/test_oip_messages.py`` proves them equal,
+field by field and on the wire, to tritonclient's and mlserver's.
 
 Sources: https://github.com/kserve/open-inference-protocol, specification/protocol/open_inference_grpc.proto; Triton's
 grpc_service.proto and model_config.proto for its ModelConfig and repository extensions. Fields that a client does not use
@@ -76,4 +76,4 @@ MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 MODEL_CONFIG = "/inference.GRPCInferenceService/ModelConfig"
 REPOSITORY_INDEX = "/inference.GRPCInferenceService/RepositoryIndex"
 MLSERVER_REPOSITORY_INDEX = "/inference.model_repository.ModelRepositoryService/RepositoryIndex"
-"""MLServer has the same call, with the same messages on the wire, in a service of its own."""
+"""The same call of MLServer, in another service with the same messages on the wire."""

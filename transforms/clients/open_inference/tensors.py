@@ -1,8 +1,9 @@
 """NumPy arrays to the Open Inference Protocol's tensors and back: raw bytes, typed contents (gRPC) and JSON data (REST).
 
-Source: https://github.com/kserve/open-inference-protocol (tensor data types, raw_input_contents); Triton's extension
-binary_tensor_data for BYTES: each element is its length, 4 bytes little-endian, and then the element. In arrays, strings are
-dtype object, of bytes; bfloat16 is float32, which holds it exactly.
+In arrays, strings have dtype object and are ``bytes``; bfloat16 is float32, which holds it exactly. In raw BYTES, each
+element is its length, 4 bytes little-endian, and then its bytes (Triton's extension binary_tensor_data).
+
+Source: https://github.com/kserve/open-inference-protocol (tensor data types, raw_input_contents).
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ DTYPE_NAMES = {
 
 _DATATYPES = {dtype: datatype for datatype, dtype in DTYPE_NAMES.items()}
 
-# Little-endian on the wire whatever the machine; bfloat16 as its 16 bits.
+# The wire is little-endian on every machine. bfloat16 is sent as its 16 bits.
 _WIRE = {
     datatype: np.dtype(np.uint16 if datatype == "BF16" else dtype).newbyteorder("<")
     for datatype, dtype in DTYPE_NAMES.items()
     if datatype != "BYTES"
 }
 
-# The field of InferTensorContents and its dtype; FP16 and BF16 have none, they always travel raw.
+# Datatype to its field of InferTensorContents and the dtype of that field. FP16 and BF16 have no field: they are always raw.
 _CONTENTS: dict[str, tuple[str, Any]] = {
     "BOOL": ("bool_contents", np.bool_),
     **dict.fromkeys(("UINT8", "UINT16", "UINT32"), ("uint_contents", np.uint32)),
@@ -58,26 +59,30 @@ _CONTENTS: dict[str, tuple[str, Any]] = {
 }
 
 _JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}}
-"""By the kind of the dtype, what ``data`` may hold; for floats, see ``from_data``."""
+"""Kind of dtype to the Python types that JSON ``data`` may hold. For floats, see ``from_data``."""
 
 _LENGTH = struct.Struct("<I")
 
 
 def dtype_name(datatype: str) -> str:
-    """Returns the ``TensorSpec`` name of a datatype; a made-up one for those that can't be sent."""
+    """Returns the ``TensorSpec`` name of a datatype. An unknown datatype is returned in lower case."""
     return DTYPE_NAMES.get(datatype, datatype.lower())
 
 
 def datatype_of(dtype: str) -> str:
-    """Returns the protocol's datatype of a ``TensorSpec`` dtype name; made up, in capitals, where there is none."""
+    """Returns the protocol's datatype for a ``TensorSpec`` dtype name. An unknown name is returned in upper case."""
     return _DATATYPES.get(dtype, dtype.upper())
 
 
 def datatype_of_array(array: np.ndarray, as_bfloat16: bool = False) -> str:
-    """Returns the datatype that an array is sent as.
+    """Returns the datatype as which an array is sent.
+
+    Args:
+        array: Any array.
+        as_bfloat16: Whether the model's input is bfloat16; numbers are then sent as BF16.
 
     Raises:
-        TypeError: The protocol has none for it.
+        TypeError: The protocol has no datatype for the array.
     """
     if array.dtype.kind in "OSU":
         return "BYTES"
@@ -129,10 +134,10 @@ def from_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], name:
         raw: The bytes.
         datatype: The protocol's datatype.
         shape: The shape.
-        name: The output's, for an error.
+        name: The name of the output, for error messages.
 
     Raises:
-        MalformedAnswerError: The sizes do not fit, or the datatype is not known.
+        MalformedAnswerError: The sizes do not match, or the datatype is unknown.
     """
     size = _size(shape, name)
     if datatype == "BYTES":
@@ -146,10 +151,10 @@ def from_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], name:
 
 
 def from_contents(contents: Any, datatype: str, shape: Sequence[int], name: str) -> np.ndarray:
-    """Returns the array of an ``InferTensorContents`` message.
+    """Returns the array of an ``InferTensorContents`` message; for the arguments, see ``from_raw``.
 
     Raises:
-        MalformedAnswerError: The values' number does not fit the shape, or the datatype has no typed form.
+        MalformedAnswerError: The number of values does not match the shape, or the datatype has no typed form.
     """
     if datatype not in _CONTENTS:
         raise MalformedAnswerError(f"output {name}: {datatype or 'no datatype'} came neither raw nor in a typed form")
@@ -188,13 +193,20 @@ def to_data(array: np.ndarray, datatype: str) -> Any:
 
 
 def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.ndarray:
-    """Returns the array of a JSON tensor, whose ``data`` is flat or nested.
+    """Returns the array of a JSON tensor.
 
-    null stands for a number that JSON lacks: servers that write standard JSON (MLServer, KServe) send it for NaN and for
-    both infinities, so it is read as NaN in a tensor of floats, and is no value anywhere else.
+    In a tensor of floats, null is read as NaN: servers that write standard JSON (MLServer, KServe) send null for NaN and for
+        both
+    infinities. In other tensors, null is an error.
+
+    Args:
+        data: A flat or nested list of values.
+        datatype: The protocol's datatype.
+        shape: The shape.
+        name: The name of the output, for error messages.
 
     Raises:
-        MalformedAnswerError: It is no list of such values, or their number does not fit the shape.
+        MalformedAnswerError: It is not a list of values of the datatype, or their number does not match the shape.
     """
     size = _size(shape, name)
     flat = _flattened(data, name)
@@ -203,7 +215,7 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     wire = _wire(datatype, name)
     if datatype == "BF16":
         wire = np.dtype("<f4")
-    # bool is an int to Python, but no number here.
+    # The types are compared exactly, because Python's bool is a subclass of int.
     found = set(map(type, flat)) - _JSON_TYPES.get(wire.kind, {int, float, type(None)})
     if found:
         came = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in found))

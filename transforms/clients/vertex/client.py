@@ -1,10 +1,12 @@
-"""Vertex AI's online prediction: ``vertex://PROJECT/REGION/ENDPOINT[?…]``; see ``uri.py`` for what may follow.
+"""Vertex AI's online prediction: ``vertex://PROJECT/REGION/ENDPOINT[?…]``; ``uri.py`` lists the parameters.
 
 Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict;
 google/cloud/aiplatform/v1/prediction_service.proto.
 
-An endpoint publishes no signature: instances go out as the records have them, and predictions come back as JSON has them.
-What is said about the service itself rests on its documents and API definitions; there was no account to try it with.
+An endpoint publishes no signature. Instances are sent as the records have them, and predictions are returned as JSON values.
+
+This package is written from Google's documents and API definitions. It was not run against the service, for lack of an
+account.
 """
 
 from __future__ import annotations
@@ -68,8 +70,8 @@ class VertexClient(ModelClient):
     """A client of one endpoint.
 
     Args:
-        address: Which endpoint, and where.
-        transport: How to get there.
+        address: The endpoint and its address.
+        transport: Sends the requests.
     """
 
     def __init__(self, address: VertexAddress, transport: Transport):
@@ -78,11 +80,11 @@ class VertexClient(ModelClient):
         self._matcher = OutputMatcher(self._where)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. There is no signature to ask for: ``known`` is False.
+        """See ``ModelClient``. An endpoint publishes no signature, so ``known`` is False.
 
-        Asks for the prediction of no instances, which the container answers, refuses or breaks on: all the same, as the
-        address, the credentials and the endpoint are right then. The endpoint's own description would need one more
-        permission, and dedicated and private endpoints don't give it.
+        It sends a request without instances. Whether the container answers it, refuses it or fails, the address, the
+        credentials and the endpoint are then right. The call that describes an endpoint would need one more permission, and
+        dedicated and private endpoints do not offer it.
         """
         with as_metadata_errors("is it Vertex AI's API?", refusals_too=False):
             answered = await self._transport.send(self._transport.body([]), timeout_s)
@@ -94,7 +96,7 @@ class VertexClient(ModelClient):
         return ModelMetadata(self._address.endpoint, version, Signature("", METHOD_PREDICT, {}, {}, known=False))
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. A request above the endpoint's limit is refused before it is sent."""
+        """See ``ModelClient``. A request above the endpoint's size limit raises ``RequestTooLargeError`` and is not sent."""
         body = self._body(inputs, rows)
         answered = await self._transport.send(body, timeout_s)
         if isinstance(answered, Refusal):

@@ -1,4 +1,4 @@
-"""What Vertex AI answers, as values both transports give, and its refusals as this project's errors.
+"""``Reply`` and ``Refusal``: the answers of Vertex AI. It translates refusals into the errors of this project.
 
 Source: https://cloud.google.com/apis/design/errors (google.rpc.Status, RetryInfo and their form in JSON).
 """
@@ -14,7 +14,7 @@ from transforms.clients.wire.status_codes import clean, from_grpc_code, http_err
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.errors import ModelError, NotServedError, RejectedError, TransientError
 
-# google.rpc.Code by HTTP status, for answers without a status of Google's form: a gateway's, or a private container's.
+# HTTP status to google.rpc.Code, for answers that are not in Google's form: from a gateway or a private container.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -37,7 +37,8 @@ _PERMISSION = (
     "check the credentials (gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS) and that they have "
     "the role roles/aiplatform.user in the project"
 )
-# FAILED_PRECONDITION is mostly a container's refusal of what an instance holds, but not where there is no container.
+# FAILED_PRECONDITION mostly means that the container refuses the content of an instance; with these texts, that no model is
+# deployed.
 _NOT_DEPLOYED = re.compile(
     r"(?i)not deployed|undeployed|no (deployed|model)|(has|have) (no|not any|0) deployed|traffic.?split"
 )
@@ -50,10 +51,10 @@ class Reply:
     """A prediction.
 
     Attributes:
-        predictions: What came for the instances; anything but a list is malformed.
+        predictions: The field ``predictions``, as JSON values; malformed if it is not a list.
         version: ``modelVersionId``.
-        deployed_model: ``deployedModelId``: which of the models deployed to the endpoint answered.
-        model_name: ``modelDisplayName`` of that one.
+        deployed_model: ``deployedModelId``: the model that answered, of those deployed to the endpoint.
+        model_name: ``modelDisplayName`` of that model.
     """
 
     predictions: Any
@@ -64,12 +65,12 @@ class Reply:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-    """A status other than OK.
+    """An answer with a status other than OK.
 
     Attributes:
-        code: The name of its ``google.rpc.Code``.
-        text: The service's or the container's text.
-        retry_after_s: How long it asks to wait.
+        code: The name of the ``google.rpc.Code``.
+        text: The error text of the service or the container.
+        retry_after_s: The wait that the service asks for in seconds; ``None`` if it asks for none.
         http_status: The HTTP status; 0 over gRPC.
     """
 
@@ -80,7 +81,7 @@ class Refusal:
 
     @property
     def is_of_content(self) -> bool:
-        """Whether it is about what an instance holds, or the container broke on it: the endpoint itself is there."""
+        """Whether the container refused or failed on the content. The endpoint is then reachable and serves a model."""
         if self.code == "FAILED_PRECONDITION":
             return not _NOT_DEPLOYED.search(self.text)
         return self.code in ("INVALID_ARGUMENT", "OUT_OF_RANGE", "INTERNAL", "UNKNOWN")
@@ -104,13 +105,13 @@ class Refusal:
 
 
 def from_body(http_status: int, document: Any, text: str, retry_after_s: float | None) -> Refusal:
-    """Returns the refusal that an HTTP answer is.
+    """Reads a refusal from an HTTP answer.
 
     Args:
-        http_status: Its status; 200 for an ``error`` in an answer that claims to be none: it is the batch's.
-        document: Its body as JSON; ``None`` if it is none.
-        text: Its body as text, which counts where it is no JSON.
-        retry_after_s: What its Retry-After header says.
+        http_status: The HTTP status. With 200, the body has an ``error``, which counts as a refusal of the batch's content.
+        document: The parsed body; ``None`` if it is not JSON.
+        text: The body as text; used if the body is not JSON.
+        retry_after_s: The Retry-After header in seconds; ``None`` if there was none. RetryInfo in the body overrides it.
     """
     error = document.get("error", document) if isinstance(document, dict) else document
     default = "INVALID_ARGUMENT" if http_status == 200 else _of_status(http_status)
@@ -126,13 +127,13 @@ def from_body(http_status: int, document: Any, text: str, retry_after_s: float |
 
 
 def _of_status(http_status: int) -> str:
-    """The code by its name where that is known, else one that the table of ``status_codes.py`` gives the same error."""
+    """Returns the code of an HTTP status; for an unknown status, a code with the same error class in ``status_codes.py``."""
     if code := _CODES.get(http_status):
         return code
     error = http_error(http_status)
     if issubclass(error, TransientError):
         return "INTERNAL" if http_status >= 500 else "ABORTED"
-    # A redirect, or a 4xx of another kind, is no answer of this service: wrong address, and nothing to do with the records.
+    # This service never answers a redirect or another 4xx. The address is wrong, and the records are not at fault.
     return "INVALID_ARGUMENT" if issubclass(error, RejectedError) else "UNIMPLEMENTED"
 
 

@@ -1,8 +1,8 @@
-"""Vertex AI over gRPC, by google-cloud-aiplatform's own ``PredictionServiceAsyncClient``.
+"""Vertex AI over gRPC, with ``PredictionServiceAsyncClient`` of google-cloud-aiplatform.
 
-Only its generated part is loaded (``google.cloud.aiplatform_v1``), not ``google.cloud.aiplatform``, which brings BigQuery
-and Cloud Storage along. Its retries are off, because the caller retries; its credentials are not used, because they would
-be looked up in the event loop (``credentials.py``).
+Only its generated part is imported (``google.cloud.aiplatform_v1``): ``google.cloud.aiplatform`` would import BigQuery and
+Cloud Storage. Its retries are off, because the caller retries. Its credentials are not used, because it would look them up
+in the event loop (``credentials.py``).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from transforms.clients.wire.grpc import open_channel, retry_after_s
 from transforms.errors import MalformedAnswerError, UnavailableError
 
 _ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2 and 3 of a PredictRequest, with a length
-# A refusal quotes the container's text twice, in its message and in its details. Above 8 kB of headers, gRPC's default,
-# refusals would come as RESOURCE_EXHAUSTED, and only sometimes.
+# A refusal has the container's text twice, in its message and in its details. Above gRPC's default limit of 8 kB of headers,
+# some refusals would become RESOURCE_EXHAUSTED.
 _LONG_REFUSALS = (("grpc.max_metadata_size", 128 * 1024), ("grpc.absolute_max_metadata_size", 256 * 1024))
 
 
@@ -38,16 +38,16 @@ class GrpcTransport(Transport):
     """Requests of one endpoint over gRPC.
 
     Args:
-        address: Which endpoint, and where.
-        options: TLS files, headers (gRPC metadata) and channel options, which win over the defaults.
-        tokens: Where the access tokens come from.
+        address: The endpoint and its address.
+        options: TLS files, headers (sent as gRPC metadata) and channel options, which override the defaults.
+        tokens: The source of access tokens.
     """
 
     def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):
         self._address, self._options, self._tokens = address, options, tokens
         self._where = str(address)
         self._headers = tuple((name.lower(), value) for name, value in options.headers)
-        if address.own_host:  # a dedicated host serves no other endpoint, but finds its own by this header
+        if address.own_host:  # a dedicated host serves one endpoint, and still needs its id in this header
             self._headers += (("x-vertex-ai-endpoint-id", address.endpoint),)
         self._head = _field(_ENDPOINT, address.name.encode())
         if address.parameters is not None:
@@ -75,10 +75,10 @@ class GrpcTransport(Transport):
                 timeout=left_s,
                 metadata=(*self._headers, *tokens.items()),
             )
-        except DecodeError as error:  # protobuf reads no message that is nested more than 100 deep
+        except DecodeError as error:  # protobuf does not read messages that are nested deeper than 100
             return Refusal("INVALID_ARGUMENT", f"the request is too deeply nested ({type(error).__name__})")
         except (GoogleAPICallError, ValueError) as error:
-            # ValueError is what google-api-core raises for details that contradict the status.
+            # google-api-core raises ValueError if the details contradict the status.
             failed = error.__cause__ or error.__context__
             if not isinstance(failed, grpc.aio.AioRpcError):
                 raise
@@ -92,7 +92,7 @@ class GrpcTransport(Transport):
                 # gRPC cancels the requests in flight when a channel closes. The caller itself was not cancelled.
                 raise UnavailableError(f"{self._where}: the client was closed") from None
             raise
-        if response is None:  # what gRPC gives for bytes that its deserializer did not take
+        if response is None:  # gRPC returns None if its deserializer fails
             raise MalformedAnswerError(f"{self._where}: the answer is no PredictResponse")
         message = type(response).pb(response)
         predictions = [decode(value) for value in message.predictions]

@@ -1,8 +1,9 @@
-"""A request's arrays to Vertex AI's ``instances``: one JSON-like value a row.
+"""Converts the arrays of a request to Vertex AI's ``instances``: one JSON value per row.
 
-Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict. An instance is a
-``google.protobuf.Value``: its numbers are doubles, which hold every float32 and float64 exactly, but neither NaN and
-infinities nor every integer beyond 2**53.
+An instance is a ``google.protobuf.Value``. Its numbers are doubles. They hold every float32 and float64 exactly, but not
+every integer beyond 2**53, and JSON has no NaN and no infinities.
+
+Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ _ALWAYS_FINE = {str, bool, type(None)}
 
 
 def instances_of(inputs: Mapping[str, np.ndarray]) -> list[Any]:
-    """Returns one instance a row.
+    """Returns one instance per row.
 
     Args:
-        inputs: Input name to an array of shape ``[rows, …]``, or of no dimension for one row. A sole input called
-            ``instances`` holds whole instances, bare values or objects; otherwise each is an object of the inputs by name.
+        inputs: Input name to an array of shape ``[rows, …]``, or ``[]`` for one row. The values of a sole input called
+            ``instances`` are whole instances. Otherwise each instance is an object of the row's values by input name.
     """
     columns = {name: _plain(array.tolist() if array.ndim else [array.item()]) for name, array in inputs.items()}
     if list(columns) in ([INSTANCES], ["b64"]):
-        # {"b64": …} would be taken for encoded bytes, not for the input of that name.
+        # An object {"b64": …} would be read as encoded bytes, so the sole input b64 is sent without its name.
         (rows,) = columns.values()
         return list(rows)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _plain(value: Any) -> Any:
-    """The value with bytes as ``{"b64": …}``, which is how containers take them (TensorFlow Serving's rule)."""
+    """Returns the value with bytes as ``{"b64": …}``, which is TensorFlow Serving's form, and that of most containers."""
     kind = type(value)
     if kind is bytes:
         return {"b64": base64.b64encode(value).decode()}
@@ -48,10 +49,11 @@ def _plain(value: Any) -> Any:
 
 
 def check(instances: list[Any]) -> None:
-    """Refuses what would not arrive as it is.
+    """Checks that Vertex AI receives every value unchanged.
 
     Raises:
-        ValueError: The message names the instance, the field and the reason, never the value.
+        ValueError: A number is NaN, infinite, or an integer that a double can't hold. The message names the instance, the
+            field and the reason, but not the value.
     """
     found = _find(instances)
     if found is not None:
@@ -59,7 +61,7 @@ def check(instances: list[Any]) -> None:
 
 
 def _find(value: Any) -> tuple[str, str] | None:
-    """Path and fault of the first value that can't be sent; lists of one kind, which are nearly all, are checked whole."""
+    """Returns the path and the fault of the first value that can't be sent. A list of one type is checked as a whole."""
     kind = type(value)
     if kind is list:
         kinds = set(map(type, value))

@@ -1,7 +1,7 @@
-"""Vertex AI over REST: ``POST …/endpoints/ENDPOINT:predict``, by aiohttp with google-auth's tokens.
+"""Vertex AI over REST: ``POST …/endpoints/ENDPOINT:predict``, with aiohttp and google-auth's tokens.
 
-google-cloud-aiplatform has an asyncio REST transport, but that one takes ``google.auth.aio`` credentials only, of which none
-can be refreshed, and its messages go through ``json_format``, 50 times slower than JSON.
+The asyncio REST transport of google-cloud-aiplatform is not used: it takes credentials of ``google.auth.aio`` only, which
+can't be refreshed, and it converts messages by ``json_format``, which is 50 times slower than JSON.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class RestTransport(Transport):
     """Requests of one endpoint over HTTP.
 
     Args:
-        address: Which endpoint, and where.
+        address: The endpoint and its address.
         options: TLS files, headers and the number of connections.
-        tokens: Where the access tokens come from.
+        tokens: The source of access tokens.
     """
 
     def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):

@@ -1,4 +1,4 @@
-"""``Transport``: how requests get to a Vertex AI endpoint, over REST or gRPC."""
+"""``Transport``: the interface of the REST and the gRPC transport to a Vertex AI endpoint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ PREDICT = "/google.cloud.aiplatform.v1.PredictionService/Predict"
 
 
 class Transport(abc.ABC):
-    """How requests get to an endpoint: REST or gRPC."""
+    """Sends the requests of one endpoint over REST or gRPC."""
 
     @abc.abstractmethod
     def body(self, instances: Sequence[Any]) -> bytes:
         """Returns a serialized request.
+
+        Args:
+            instances: One JSON value per row.
 
         Raises:
             TypeError, ValueError: An instance has no JSON form.
@@ -25,10 +28,17 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
-        """Sends a request and returns what was answered, whatever that is.
+        """Sends a request.
+
+        Args:
+            body: The serialized request, as ``body`` returned it.
+            timeout_s: The time-out in seconds, including the wait for an access token.
+
+        Returns:
+            The prediction, or the refusal if the status is not OK.
 
         Raises:
-            ModelError: There was no answer, or none that can be read.
+            ModelError: No answer came, or it can't be read.
         """
 
     @abc.abstractmethod

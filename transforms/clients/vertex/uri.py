@@ -6,12 +6,12 @@
 | parameter | means |
 |---|---|
 | ``transport`` | ``grpc`` (default) or ``rest`` |
-| ``dedicated`` | the endpoint's own host: its ``dedicatedEndpointDns``, or its address behind Private Service Connect |
+| ``dedicated`` | the endpoint's own host: its ``dedicatedEndpointDns``, or its Private Service Connect address |
 | ``private`` | ``predictHttpUri`` of a private endpoint (VPC peering): plain HTTP, REST, sent without credentials |
 | ``api_endpoint`` | another host for the regional API: Private Service Connect for Google APIs, a local server |
-| ``parameters`` | what goes into every request's ``parameters``; JSON, percent-encoded |
+| ``parameters`` | the field ``parameters`` of every request; JSON, percent-encoded |
 
-A host speaks TLS, except on the loopback interface, where ``https://HOST`` asks for it. Credentials are never sent there.
+Connections use TLS. To a loopback address they use it only with ``https://HOST``, and credentials are never sent there.
 Source: https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type.
 """
 
@@ -34,10 +34,10 @@ GRPC = "grpc"
 REST = "rest"
 
 PUBLIC_LIMIT_BYTES = 1_572_864
-"""A request's size at most on a shared public endpoint: 1.5 MB, which its error message states as this many bytes."""
+"""The size limit of a request to a shared public endpoint: 1.5 MB; the number is that of the service's error message."""
 
 OWN_LIMIT_BYTES = 10_000_000
-"""The same for dedicated, Private Service Connect and private endpoints: 10 MB."""
+"""The size limit of a request to a dedicated, Private Service Connect or private endpoint: 10 MB."""
 
 _PARAMETERS = ("transport", "dedicated", "private", "api_endpoint", "parameters")
 _NAME = {
@@ -49,19 +49,19 @@ _NAME = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VertexAddress:
-    """Where an endpoint is served, and how to ask it.
+    """The address of an endpoint, parsed from a URI.
 
     Attributes:
-        project: The project's id or number.
-        region: Such as ``europe-west4``.
-        endpoint: The endpoint's id.
+        project: The id or number of the project.
+        region: The region, such as ``europe-west4``.
+        endpoint: The id of the endpoint.
         transport: ``grpc`` or ``rest``.
-        host: Whom to call; an IPv6 address without brackets.
-        port: Its TCP port.
-        secure: Whether to speak TLS.
-        own_host: Whether the host serves this endpoint alone, and not the region's API.
-        private_url: The whole URL of a private endpoint's ``:predict``.
-        parameters: JSON text of the requests' ``parameters``.
+        host: The host's name or address; an IPv6 address without brackets.
+        port: The TCP port.
+        secure: Whether to use TLS.
+        own_host: Whether the host serves this endpoint alone, instead of the region's API.
+        private_url: The whole ``:predict`` URL of a private endpoint; ``None`` for others.
+        parameters: The JSON text of the requests' ``parameters``; ``None`` for none.
     """
 
     project: str
@@ -87,17 +87,17 @@ class VertexAddress:
 
     @property
     def predict_url(self) -> str:
-        """Where REST requests go."""
+        """The URL of REST requests."""
         return self.private_url or f"{'https' if self.secure else 'http'}://{self.target}/v1/{self.name}:predict"
 
     @property
     def anonymous(self) -> bool:
-        """Whether requests carry no credentials: in plain text anybody could read them, and a local server has no use."""
+        """Whether requests carry no credentials: without TLS they could be read, and a local server needs none."""
         return not self.secure or is_loopback(self.host)
 
     @property
     def max_request_bytes(self) -> int:
-        """A request's size at most."""
+        """The size limit of a request, in bytes."""
         return OWN_LIMIT_BYTES if self.own_host else PUBLIC_LIMIT_BYTES
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class VertexAddress:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its address, or by the name ``localhost``."""
+    """Returns whether a host is a loopback address or ``localhost``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -116,7 +116,7 @@ def parse(uri: str) -> VertexAddress:
     """Parses a ``vertex://`` URI.
 
     Raises:
-        ConfigError: It is wrong; every mistake is told, and how it should be.
+        ConfigError: The URI is wrong; the messages name all mistakes, and the correct form.
     """
     path, _, query = uri.removeprefix("vertex://").partition("?")
     mistakes: list[str] = []
@@ -166,7 +166,7 @@ def _given(query: str, mistakes: list[str]) -> dict[str, str]:
 
 
 def _host(name: str, text: str, mistakes: list[str]) -> tuple[str, int, bool]:
-    """Reads ``[http[s]://]HOST[:PORT]``; plain text goes no further than this machine."""
+    """Reads ``[http[s]://]HOST[:PORT]``. Connections without TLS are allowed to this machine only."""
     scheme, separator, rest = text.rpartition("://")
     try:
         split = urlsplit(f"//{rest}")
