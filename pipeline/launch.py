@@ -111,6 +111,8 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
         else:
             checker.reset(topics.partitions, config.start_from)
             status.say(f"group {config.group_id}: offsets set to {config.start_from}")
+        if config.with_java:
+            checker.commit_first(topics.partitions)
         end_offsets, pending = checker.ends(topics.partitions) if config.until_end else (None, ())
     finally:
         checker.close()

@@ -85,6 +85,22 @@ def test_java_carries_0_and_says_what_it_can_not_carry(new_job: NewJob, stub: Tf
     assert min(none, negative) > 1_700_000_000_000, "written now"
 
 
+def test_java_misses_what_is_deleted_before_the_first_commit(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Nothing was answered yet when the job was killed, and retention came by."""
+    job = new_job(stub.uri(), partitions=2)
+    job.produce(range(200))
+    stub.faults.hold_after(0)
+    process = job.start(PRISM, JAVA)
+    job.wait_for_held(stub, process)
+    assert job.committed() == {0: 0, 1: 0}
+    process.kill()
+    topics.delete_records(job.bootstrap, job.inputs[0], {0: 90, 1: 80})
+    stub.faults.clear()
+    again = job.start(PRISM, JAVA, "--until_end")
+    assert again.wait() == 2, again
+    assert "retention has deleted 170 records" in again.stderr
+
+
 def test_java_drains_commits_and_goes_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """SIGTERM finishes what is in flight; the next run begins where the offsets are, and ends at --max_records."""
     job = new_job(stub.uri(), partitions=2, outputs=2)

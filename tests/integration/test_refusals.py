@@ -9,7 +9,7 @@ import pytest
 
 from tests import topics
 from tests.integration.conftest import NewJob
-from tests.integration.process import Job, Scoring
+from tests.integration.process import START_S, Job, Scoring, wait_until
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
@@ -111,6 +111,25 @@ def test_credentials(new_job: NewJob, grpc_stub: TfServingGrpcStub, own_kafka: K
     assert right.done().summary["records"] == 10
     # The dead-letter topic was missing, and is made with the same credentials.
     assert job.dead_letters() == []
+
+
+@pytest.mark.parametrize(("delivery", "count"), [("exactly_once", 1), ("exactly_once", 2), ("at_least_once", 2)])
+def test_retention_before_the_first_commit(new_job: NewJob, stub: TfServingGrpcStub, delivery: str, count: int) -> None:
+    """The model server is down from the first bundle on; what retention deletes meanwhile is missed after a kill."""
+    job = new_job(stub.uri(), partitions=2, flags=(f"--delivery={delivery}",))
+    job.produce(range(2_000))
+    stub.faults.hold_after(0)
+    processes = [job.start(f"--instance_id={number}") for number in range(count)]
+    wait_until(lambda: job.committed() == {0: 0, 1: 0}, "the first offsets", START_S, processes[0])
+    job.wait_for_held(stub, processes[0])
+    for process in processes:
+        process.kill()
+    topics.delete_records(job.bootstrap, job.inputs[0], {0: 950, 1: 850})
+    stub.faults.clear()
+    again = job.start("--until_end")
+    refused(again, f"retention has deleted 1,800 records that group '{job.group}' had not answered", "--start_from=earliest")
+    assert job.predictions() == []
+    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 200
 
 
 def test_retention(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:

@@ -79,6 +79,8 @@ def test_when_the_group_has_committed_its_end_offsets() -> None:
 def test_for_how_long_nothing_has_moved() -> None:
     kafka, clock = FakeKafka({A: 40}), Clock()
     progress = watch(kafka, clock)
+    kafka.committed_offsets[B] = 0  # the job has begun, at its first record
+    progress.look()
     clock.now += 5
     progress.look()
     assert (progress.still_s, progress.moving_s) == (5, 0)

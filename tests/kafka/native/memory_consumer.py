@@ -211,17 +211,18 @@ class MemoryConsumer:
         partition = tp.topic, tp.partition
         return self._kafka.low.get(partition, 0), len(self._kafka.log[partition])
 
-    def commit(self, offsets: list[Any], asynchronous: bool) -> None:
+    def commit(self, offsets: list[Any], asynchronous: bool) -> list[Any]:
         self._check_open()
-        if self._generation != self._kafka.generation:
+        if self._callbacks and self._generation != self._kafka.generation:
             if not asynchronous:
                 raise refused(ck.KafkaError.ILLEGAL_GENERATION)
             self._unanswered.append(ck.KafkaError(ck.KafkaError.ILLEGAL_GENERATION))
-            return
+            return []
         self.commits.append({(tp.topic, tp.partition): tp.offset for tp in offsets})
         self._kafka.committed.update(self.commits[-1])
         if asynchronous:
             self._unanswered.append(None)
+        return [ck.TopicPartition(tp.topic, tp.partition, tp.offset) for tp in offsets]
 
     def list_topics(self, topic: str, timeout: float) -> Any:
         self._check_open()

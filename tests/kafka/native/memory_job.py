@@ -44,10 +44,11 @@ class Job:
         assign: bool = True,
         overlap_from: int = OVERLAP_FROM,
         background: concurrent.futures.Executor | None = None,
+        kafka: MemoryKafka | None = None,
         **options: object,
     ):
         self.now = 100.0
-        self.kafka = MemoryKafka(
+        self.kafka = kafka or MemoryKafka(
             {("in", number): log for number, log in enumerate(logs)}, clock=lambda: self.now, wait=self.wait
         )
         self.steps: list[Callable[[], None] | None] = []

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from transforms.errors import ContractError
 from transforms.kafka.config import KafkaConfig, Partition, is_common
+from transforms.kafka.retention import Deleted, message
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 
@@ -116,21 +117,38 @@ class Checker:
         return Topics(partitions, created, self._max_bytes(output_topic), outputs)
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
-        """Checks that retention has not deleted records which the group has not read.
+        """Checks that retention has not deleted records which the group has not answered.
 
         Raises:
             ContractError: Retention has deleted unread records.
         """
-        lost = []
+        deleted = []
         for tp in self._committed(partitions):
             low, _ = self._watermarks(tp)
             if 0 <= tp.offset < low:
-                lost.append(f"{tp.topic}/{tp.partition}: {low - tp.offset} records (committed {tp.offset}, earliest {low})")
-        if lost:
-            raise ContractError(
-                f"retention has deleted records that group {self._config.group_id!r} had not read: {'; '.join(lost)}; "
-                "to go on without them, run once with --start_from=earliest"
-            )
+                deleted.append(Deleted(tp.topic, tp.partition, tp.offset, low))
+        if deleted:
+            raise ContractError(message(deleted, self._config.group_id))
+
+    def commit_first(self, partitions: Sequence[Partition]) -> None:
+        """Commits where the group starts the partitions of which it has committed nothing.
+
+        For readers that don't do it by themselves (Beam's Java source), so that what retention deletes before their first
+        commit is known to be missing.
+
+        Raises:
+            ContractError: Kafka refuses it.
+        """
+        first = [tp for tp in self._committed(partitions) if tp.offset < 0]
+        for tp in first:
+            tp.offset, _ = self._watermarks(tp)
+        if first:
+            self._call(self._commit, first)
+
+    def _commit(self, offsets: list[ck.TopicPartition]) -> None:
+        for tp in self._consumer.commit(offsets=offsets, asynchronous=False):
+            if tp.error is not None:
+                raise ck.KafkaException(tp.error)
 
     def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
         """Returns the end offset of each partition, and the partitions whose end the group has not committed."""
@@ -169,9 +187,7 @@ class Checker:
         told = False
         while True:
             try:
-                for tp in self._consumer.commit(offsets=wanted, asynchronous=False):
-                    if tp.error is not None:
-                        raise ck.KafkaException(tp.error)
+                self._commit(wanted)
                 return
             except ck.KafkaException as error:
                 if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID or deadline.passed:

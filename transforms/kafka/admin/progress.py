@@ -64,9 +64,10 @@ class Progress:
         if self._offsets | offsets != self._offsets:
             self._offsets |= offsets
             self._moved_at = self._clock()
-            if self._first and self._began_at is None:
-                self._began_at = self._moved_at
-        return sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
+        advanced = sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
+        if advanced and self._began_at is None:  # the first offsets, which a job commits before it reads, are no move
+            self._began_at = self._moved_at
+        return advanced
 
     def left(self) -> int:
         """Returns the lag: how many records the topics have after the committed offsets."""

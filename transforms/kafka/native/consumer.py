@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import confluent_kafka as ck
 
@@ -18,6 +18,7 @@ from transforms.errors import KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
 from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.offset_commits import OffsetCommits
+from transforms.kafka.native.starts import StartOffsets
 from transforms.kafka.vendor import describe, is_transient, timestamp_of
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
@@ -27,12 +28,10 @@ log = logging.getLogger(__name__)
 SAY_DOWN_S = 10.0
 """Seconds between two warnings that no broker answers."""
 
-_ANSWER_TIMEOUT_S = 30.0
 _SEEKABLE_S = 10.0
 
 Claim = Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]]
 """Called with the start offsets of new partitions before they are read; returns the start offsets to use."""
-_Answer = TypeVar("_Answer")
 
 
 class Reader:
@@ -63,6 +62,7 @@ class Reader:
             {**config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
+        self._starts = StartOffsets(config, self.consumer)
 
     def take_change(self) -> AssignmentChange | None:
         """Returns the change of the assignment since the last call; ``None`` if there was none."""
@@ -174,59 +174,17 @@ class Reader:
         self.consumer.close()
 
     def start_offsets(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
-        """Returns the start offset of each partition: the committed offset, or the earliest one if there is none.
-
-        Raises:
-            KafkaError: Retention has deleted records that the group had not read, or Kafka does not answer.
-        """
-        wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
-        if not wanted:
-            return []
-        for found in (committed := self._committed(wanted)):
-            found.offset = self._checked_start(found.topic, found.partition, found.offset)
-        return committed
+        """Returns the start offset of each partition. See ``StartOffsets.of``."""
+        return self._starts.of(partitions)
 
     def committed_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Returns the committed offsets of the group, by partition; a partition without one is left out."""
-        found = self._committed([ck.TopicPartition(topic, partition) for topic, partition in partitions])
-        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+        return {(tp.topic, tp.partition): tp.offset for tp in self._starts.committed(partitions) if tp.offset >= 0}
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether the members of the group together have committed all offsets before ``end_offsets``."""
         found = self.committed_offsets(end_offsets)
         return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())
-
-    def _checked_start(self, topic: str, partition: int, offset: int) -> int:
-        low, high = _ask_until_answered(
-            lambda: self.consumer.get_watermark_offsets(ck.TopicPartition(topic, partition), timeout=10, cached=False),
-            f"{topic}/{partition}",
-        )
-        if offset < 0:
-            return int(low)
-        if offset < low:
-            raise KafkaError(
-                f"{topic}/{partition}: retention has deleted {low - offset} records that group "
-                f"{self.config.group_id!r} had not read (committed {offset}, earliest {low}); to go on without them, "
-                "run once with --start_from=earliest"
-            )
-        if offset > high:
-            raise KafkaError(
-                f"{topic}/{partition}: group {self.config.group_id!r} has committed offset {offset}, but the partition "
-                f"ends at {high}: was the topic deleted and made again? Use another --group_id, or run once with "
-                "--start_from=earliest"
-            )
-        return offset
-
-    def _committed(self, wanted: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
-        # The offsets of an open transaction are unstable (KIP-447); librdkafka retries until the time-out.
-        def ask() -> list[ck.TopicPartition]:
-            found: list[ck.TopicPartition] = self.consumer.committed(wanted, timeout=10)
-            for tp in found:
-                if tp.error is not None:
-                    raise ck.KafkaException(tp.error)
-            return found
-
-        return _ask_until_answered(ask, f"committed offsets of group {self.config.group_id!r}")
 
     def _seek(self, target: ck.TopicPartition) -> None:
         # Right after its assignment, a partition may refuse a seek for a moment ("Erroneous state").
@@ -243,9 +201,14 @@ class Reader:
     def _explain(self, message: ck.Message, error: ck.KafkaError) -> KafkaError:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if error.code() == ck.KafkaError._AUTO_OFFSET_RESET:
+            # What is missing counts from the committed offsets: a bundle that was read and not committed is read again.
+            try:
+                self.start_offsets(sorted(self.owned))
+            except KafkaError as why:
+                return why
             return KafkaError(
-                f"{topic}/{partition}: offset {offset} is no longer there: retention deleted records before they were "
-                f"read ({error.str()}). To go on without them, run once with --start_from=earliest"
+                f"{topic}/{partition}: offset {offset} is not there ({error.str()}). To go on without the records that are "
+                "gone, run once with --start_from=earliest"
             )
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 
@@ -256,22 +219,6 @@ class Reader:
             log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
         if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
             self._failure = KafkaError(describe(error))
-
-
-def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
-    """Calls ``ask`` until it succeeds, while its errors are transient.
-
-    Raises:
-        KafkaError: The error is not transient, or the deadline has passed.
-    """
-    deadline = Deadline(_ANSWER_TIMEOUT_S)
-    while True:
-        try:
-            return ask()
-        except ck.KafkaException as error:
-            if not is_transient(error.args[0]) or deadline.passed:
-                raise KafkaError(f"{what}: {describe(error.args[0])}") from error
-        time.sleep(0.05)
 
 
 class GroupReader(Reader):

@@ -1,0 +1,131 @@
+"""``StartOffsets``: the start offset of each partition: the group's committed offset, if its record is still there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import confluent_kafka as ck
+
+from transforms.errors import KafkaError
+from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.retention import Deleted, message
+from transforms.kafka.vendor import describe, is_transient
+from transforms.retry import Deadline
+
+MOVED_ON = {ck.KafkaError.ILLEGAL_GENERATION, ck.KafkaError.UNKNOWN_MEMBER_ID, ck.KafkaError.REBALANCE_IN_PROGRESS}
+"""The group has rebalanced, or is about to, without us: our commits are refused until we have joined again."""
+
+_ANSWER_TIMEOUT_S = 30.0
+
+_Answer = TypeVar("_Answer")
+
+
+class StartOffsets:
+    """Asks Kafka for the start offsets of a group, and commits those of partitions that it reads for the first time.
+
+    Args:
+        config: The job's.
+        consumer: The group's consumer.
+    """
+
+    def __init__(self, config: KafkaConfig, consumer: Any):
+        self._config, self._consumer = config, consumer
+
+    def of(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
+        """Returns the start offset of each partition: the committed offset, or the earliest one, which is then committed.
+
+        It is committed before anything is read, so that records which retention deletes before the first bundle is answered
+        are known to be missing.
+
+        Raises:
+            KafkaError: Retention has deleted records that the group had not answered, or Kafka does not answer.
+        """
+        partitions = list(partitions)
+        if not partitions:
+            return []
+        starts = self.committed(partitions)
+        lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}
+        self._raise_deleted(starts, lows)
+        first = [tp for tp in starts if tp.offset < 0]
+        for tp in first:
+            tp.offset = lows[tp.topic, tp.partition]
+        if first:
+            self._commit_first(first)
+        return starts
+
+    def committed(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
+        """Returns the committed offset of each partition, negative where there is none.
+
+        Raises:
+            KafkaError: Kafka does not answer.
+        """
+        wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
+
+        # The offsets of an open transaction are unstable (KIP-447); librdkafka retries until the time-out.
+        def ask() -> list[ck.TopicPartition]:
+            found: list[ck.TopicPartition] = self._consumer.committed(wanted, timeout=10)
+            for tp in found:
+                if tp.error is not None:
+                    raise ck.KafkaException(tp.error)
+            return found
+
+        return _ask_until_answered(ask, f"committed offsets of group {self._config.group_id!r}")
+
+    def _commit_first(self, starts: list[ck.TopicPartition]) -> None:
+        """Commits the start offsets of partitions that have no committed offset.
+
+        By the consumer, as a transaction of another bundle may be open. It can't undo a commit of another member: the broker
+        has just answered that there is none, also in no open transaction, and it refuses ours if the group has rebalanced
+        since. Then the partitions are no longer ours, and the member that gets them commits their start offsets.
+        """
+
+        def ask() -> None:
+            try:
+                for tp in self._consumer.commit(offsets=starts, asynchronous=False):
+                    if tp.error is not None:
+                        raise ck.KafkaException(tp.error)
+            except ck.KafkaException as error:
+                if error.args[0].code() not in MOVED_ON:
+                    raise
+
+        _ask_until_answered(ask, f"committing the first offsets of group {self._config.group_id!r}")
+
+    def _raise_deleted(self, committed: Iterable[ck.TopicPartition], lows: Mapping[Partition, int]) -> None:
+        deleted = [
+            Deleted(tp.topic, tp.partition, tp.offset, lows[tp.topic, tp.partition])
+            for tp in committed
+            if 0 <= tp.offset < lows[tp.topic, tp.partition]
+        ]
+        if deleted:
+            raise KafkaError(message(deleted, self._config.group_id))
+
+    def _checked_low(self, committed: ck.TopicPartition) -> int:
+        """The earliest offset of a partition, which must not end before its committed one."""
+        where = f"{committed.topic}/{committed.partition}"
+        asked = ck.TopicPartition(committed.topic, committed.partition)
+        low, high = _ask_until_answered(lambda: self._consumer.get_watermark_offsets(asked, timeout=10, cached=False), where)
+        if committed.offset > high:
+            raise KafkaError(
+                f"{where}: group {self._config.group_id!r} has committed offset {committed.offset}, but the partition "
+                f"ends at {high}: was the topic deleted and made again? Use another --group_id, or run once with "
+                "--start_from=earliest"
+            )
+        return int(low)
+
+
+def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
+    """Calls ``ask`` until it succeeds, while its errors are transient.
+
+    Raises:
+        KafkaError: The error is not transient, or the deadline has passed.
+    """
+    deadline = Deadline(_ANSWER_TIMEOUT_S)
+    while True:
+        try:
+            return ask()
+        except ck.KafkaException as error:
+            if not is_transient(error.args[0]) or deadline.passed:
+                raise KafkaError(f"{what}: {describe(error.args[0])}") from error
+        time.sleep(0.05)

@@ -1,0 +1,40 @@
+"""What retention has deleted before the group answered it: one message for the start and for a running job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Deleted(NamedTuple):
+    """Records of one partition that are gone.
+
+    Attributes:
+        topic: The topic.
+        partition: The partition.
+        committed: The group's committed offset: what lies before it was answered.
+        earliest: The earliest offset there is.
+    """
+
+    topic: str
+    partition: int
+    committed: int
+    earliest: int
+
+    @property
+    def records(self) -> int:
+        """How many are gone, by their offsets."""
+        return self.earliest - self.committed
+
+
+def message(deleted: Iterable[Deleted], group_id: str) -> str:
+    """Returns the message for a person: how many records in all, where, and how to go on without them."""
+    deleted = list(deleted)
+    where = "; ".join(
+        f"{each.topic}/{each.partition}: {each.records:,} (committed {each.committed}, earliest {each.earliest})"
+        for each in deleted
+    )
+    return (
+        f"retention has deleted {sum(each.records for each in deleted):,} records that group {group_id!r} had not answered: "
+        f"{where}; to go on without them, run once with --start_from=earliest"
+    )
