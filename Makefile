@@ -5,12 +5,13 @@ SUPPORTED := 3.13 3.12 3.11
 PYTHON ?= $(shell .ci/find-python $(SUPPORTED))
 VENV := .venv
 DOCS := .venv-docs
+MUTATION := .venv-mutants
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage test-versions test-newest wheel-check lint mutants format docs reference bench memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,11 @@ lint: $(VENV)/.installed-dev  ## ruff and mypy
 mutants: $(VENV)/.installed-dev  ## known mutations of the code, which the tests must notice
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
+N ?= 20
+
+mutants-sample: $(VENV)/.installed-dev $(MUTATION)/.installed  ## a random sample of generated mutations (N=20 SEED=1)
+	$(BIN)/python -m tests.mutants.sample --number=$(N) $(if $(SEED),--seed=$(SEED)) $(MUTANTS_ARGS)
+
 format: $(VENV)/.installed-dev  ## lets ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -89,7 +95,7 @@ image: $(VENV)/.installed-dev  ## the container images, built, weighed and the s
 UPGRADE ?= --upgrade
 
 requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
-	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs; do \
+	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs requirements-mutants; do \
 	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
 	done
@@ -114,10 +120,10 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(UV) install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(DOCS)/.installed: requirements-docs.txt $(VENV)/.uv
-	@echo "making $(DOCS) …"
-	$(PYTHON) -m venv --without-pip $(DOCS)
-	$(UV) install --quiet --python $(DOCS)/bin/python --require-hashes -r requirements-docs.txt
+$(DOCS)/.installed $(MUTATION)/.installed: .venv-%/.installed: requirements-%.txt $(VENV)/.uv
+	@echo "making .venv-$* …"
+	$(PYTHON) -m venv --without-pip .venv-$*
+	$(UV) install --quiet --python .venv-$*/bin/python --require-hashes -r $<
 	@touch $@
 
 clean:  ## removes what was installed, built or cached

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +53,10 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait(30)
     deadline = time.monotonic() + 60
-    while alive(server) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(server)
+    try:
+        while alive(server) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(server)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)  # it must not outlive a failed test either

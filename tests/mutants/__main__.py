@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from tests.mutants.copies import copied_tree, run_tests
 from tests.mutants.known import KNOWN, Mutation
 
-ROOT = Path(__file__).parent.parent.parent
-COPIED = ("transforms", "pipeline", "tests", "pyproject.toml")
 FAILED_TESTS = 1
 TIMEOUT_S = 300
+SIDE_BY_SIDE = 4
+"""How many run at a time: a test that fails by waiting in vain (``START_S``) needs no processor meanwhile."""
 
 
 def is_killed(mutation: Mutation, copy: Path) -> bool:
@@ -23,34 +21,36 @@ def is_killed(mutation: Mutation, copy: Path) -> bool:
     original = path.read_text()
     assert original.count(mutation.old) == 1, f"{mutation.name}: the text occurs {original.count(mutation.old)} times"
     path.write_text(original.replace(mutation.old, mutation.new))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutation.test.split()]
-    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+        status, output = run_tests(copy, mutation.test.split(), TIMEOUT_S)
+    except TimeoutError:
         return True
     finally:
         path.write_text(original)
-    assert done.returncode in (0, FAILED_TESTS), done.stdout + done.stderr  # else the test could not be run
-    return done.returncode == FAILED_TESTS
+    assert status in (0, FAILED_TESTS), output  # else the test could not be run
+    return status == FAILED_TESTS
+
+
+def run(mutation: Mutation) -> bool:
+    """Whether the mutation is killed, in a copy of the tree of its own."""
+    with copied_tree() as copy:
+        return is_killed(mutation, copy)
 
 
 def main(words: list[str]) -> int:
     """Checks the mutations whose names have one of the words; all of them without words. Returns the exit status."""
     chosen = [mutation for mutation in KNOWN if not words or any(word in mutation.name for word in words)]
-    survivors = []
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, Path(folder, name))
-        for number, mutation in enumerate(chosen, 1):
-            killed = is_killed(mutation, Path(folder))
+    survivors = 0
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
+        running = {threads.submit(run, mutation): mutation for mutation in chosen}
+        for number, done in enumerate(as_completed(running), 1):
+            mutation, killed = running[done], done.result()
+            survivors += not killed
             print(
                 f"{number}/{len(chosen)} {'killed' if killed else 'SURVIVED'}  {mutation.name}  ({mutation.test})",
                 flush=True,
             )
-            survivors += [] if killed else [mutation]
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutations killed")
+    print(f"{len(chosen) - survivors} of {len(chosen)} mutations killed")
     return 1 if survivors else 0
 
 

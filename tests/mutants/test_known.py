@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.__main__ import ROOT
+from tests.mutants.copies import ROOT
 from tests.mutants.known import KNOWN, Mutation
 
 

@@ -1,0 +1,55 @@
+"""A copy of the tree to mutate, and test runs in it: the working tree is never changed, whatever ends the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+COPIED = ("transforms", "pipeline", "tests", "pyproject.toml")
+
+
+@contextlib.contextmanager
+def copied_tree() -> Iterator[Path]:
+    """A folder with what the tests need; removed at the end, after Ctrl-C too."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, Path(folder, name))
+        yield Path(folder)
+
+
+def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, str]:
+    """Runs pytest on the copy until the first failure, and ends all that it started if it takes too long.
+
+    Returns:
+        The exit status and what pytest printed.
+
+    Raises:
+        TimeoutError: It took longer than ``timeout_s``.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a group of its own, which is ended with all its children
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"pytest ran longer than {timeout_s:.0f} s") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, output
