@@ -14,7 +14,7 @@ import sys
 from typing import NoReturn
 
 COMMANDS = {
-    "check": "pipeline.check",
+    "check": "pipeline.checking.command",
     "dataflow_job": "pipeline.dataflow_job",
     "embedded": "pipeline.embedded.__main__",
 }
@@ -28,17 +28,24 @@ NEEDED = ("rich", "yaml", "prometheus_client")
 
 def main() -> int:
     """Runs the command line of ``sys.argv``; returns the exit status."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        cure = "pip install 'kafka-model-scoring[cli]'"
-        print(f"error: the program needs packages that are not here ({', '.join(missing)}): {cure}", file=sys.stderr)
-        return 2
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
         del sys.argv[1]
     elif name and not name.startswith("-"):
         known = ", ".join(COMMANDS)
         print(f"error: {name}: no such command; there are {known}, and flags alone to score records", file=sys.stderr)
+        return 2
+    else:
+        name = ""
+    return command(name)
+
+
+def command(name: str = "") -> int:
+    """Runs one command with the flags of ``sys.argv``, if the program's packages are here; returns the exit status."""
+    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        cure = "pip install 'kafka-model-scoring[cli]'"
+        print(f"error: the program needs packages that are not here ({', '.join(missing)}): {cure}", file=sys.stderr)
         return 2
     status: int = importlib.import_module(COMMANDS.get(name, SCORE)).main()
     return status

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.cli.program import program
 from pipeline.runners.dataflow.options import missing_packages
 
 STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
@@ -19,7 +20,7 @@ STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0 done, 1 refused by Dataflow, 2 a wrong flag."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.dataflow_job",
+        prog=program("dataflow_job"),
         description="Drains or cancels a Dataflow job, or tells its state.",
         epilog="Beam's own options (--impersonate_service_account, --dataflow_endpoint, …) pass through.",
     )

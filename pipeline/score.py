@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.cli import options
+from pipeline.cli.program import program
 from transforms.errors import ConfigError
 
 
@@ -15,7 +16,7 @@ def main() -> int:
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"error: {mistake}", file=sys.stderr)
-        print("python -m pipeline --help lists the flags", file=sys.stderr)
+        print(f"{program()} --help lists the flags", file=sys.stderr)
         return 2
     from pipeline.launch import launch
 

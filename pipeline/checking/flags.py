@@ -10,12 +10,15 @@ from pipeline.cli.config import Config
 from pipeline.cli.flag import flag
 from pipeline.cli.kinds.plain import SWITCH, whole
 from pipeline.cli.options import parse_as
+from pipeline.cli.program import program
 
-PROG = "python -m pipeline.check"
+NAME = "check"
+"""The command's."""
+
 ABOUT = """\
 Says whether model, topics and flags fit, and what one request would look like. Reads the model's metadata and, with
 --sample, records of the input topics. Changes nothing: no group is joined, no offset committed, no topic made. Takes the
-flags of python -m pipeline. Exit status: 0 they fit, 2 they do not, with the field at fault."""
+flags of {run}. Exit status: 0 they fit, 2 they do not, with the field at fault."""
 
 CHECK = "Check"
 """The section of this command's own flags."""
@@ -39,4 +42,4 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Check
         ConfigError: With every mistake found.
         SystemExit: ``--help`` was asked for.
     """
-    return parse_as(CheckConfig, argv, environ, PROG, ABOUT)
+    return parse_as(CheckConfig, argv, environ, program(NAME), ABOUT.format(run=program()))

@@ -10,13 +10,10 @@ from pipeline.cli.flag import Flag
 from pipeline.cli.kinds.base import Switch
 from transforms.errors import ConfigError
 
-PROG = "python -m pipeline"
 ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
 
 
-def given_flags(
-    argv: Sequence[str], flags: Sequence[Flag], prog: str = PROG, about: str = ABOUT
-) -> tuple[dict[str, Any], list[str]]:
+def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: str) -> tuple[dict[str, Any], list[str]]:
     """Returns the values given by flag name, and the arguments that are not our flags.
 
     Args:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.cli.beam_arguments import argument_problems
-from pipeline.cli.command_line import ABOUT, NO_VALUE, PROG, given_flags
+from pipeline.cli.command_line import ABOUT, NO_VALUE, given_flags
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values, by_name, flags_of
 from pipeline.cli.kinds.base import Named
 from pipeline.cli.named_values import NamedValues
+from pipeline.cli.program import program
 from pipeline.cli.rules import broken_rules
 from pipeline.cli.yaml_file import CONFIG, flags_in
 from transforms.errors import ConfigError
@@ -36,10 +37,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
         ConfigError: With every mistake found.
         SystemExit: ``--help`` was asked for.
     """
-    return parse_as(Config, argv, environ)
+    return parse_as(Config, argv, environ, program(), ABOUT)
 
 
-def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], prog: str = PROG, about: str = ABOUT) -> C:
+def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], prog: str, about: str) -> C:
     """Parses the command line of a command that adds flags of its own.
 
     Args:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.cli.program import program
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
 from pipeline.embedded.server_config import ModelConfig, ServerConfig
 from transforms.errors import ConfigError
@@ -50,7 +51,7 @@ class EmbeddedConfig:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.embedded", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("embedded"), description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--kafka_port", metavar="PORT", help="run the broker; 0: a free port")

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.config import Config
+from pipeline.cli.program import program
 from pipeline.process.stats import Totals
 
 LIVE_S = 0.25
@@ -184,18 +185,18 @@ def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[i
     for name, value in rows:
         print(f"  {name:<16} {value}")
     if config.embedded_broker or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
-        print(NEXT)
+        print(NEXT.format(run=program(), check=program("check")))
     sys.stdout.flush()
 
 
 NEXT = """
 next
   your own Kafka and model:
-    python -m pipeline --runner=DirectRunner --bootstrap_servers=HOST:9092 --input_topic=IN --output_topic=OUT \\
+    {run} --runner=DirectRunner --bootstrap_servers=HOST:9092 --input_topic=IN --output_topic=OUT \\
       --model=grpc://HOST:8500/MODEL
-  whether yours would fit: python -m pipeline.check --sample=20, with the same flags
+  whether yours would fit: {check} --sample=20, with the same flags
   more workers:            add --workers=2
-  all flags:               python -m pipeline --help"""
+  all flags:               {run} --help"""
 
 
 def _reasons(totals: Totals) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,14 @@ def test_a_scheme_is_not_taken_over_by_accident(toy: str) -> None:
     assert next(iter(registry.schemes())) == "grpc"  # its old place in every list
     with pytest.raises(ConfigError, match="grpc://HOST:PORT"):
         check_uri("grpc://anything goes")
+
+
+@pytest.mark.parametrize("scheme", sorted(registry.schemes()))
+def test_the_pattern_fits_every_scheme_and_no_other(scheme: str) -> None:
+    assert re.fullmatch(registry.uri_pattern(), f"{scheme}://h:1/m")
+    assert not re.fullmatch(registry.uri_pattern(), f"{scheme}x://h:1/m")
+    assert not re.fullmatch(registry.uri_pattern(), f"{scheme}://")
+    assert not re.fullmatch(registry.uri_pattern(), "oipp+grpc://h:1/m")  # the + of a scheme is a plus sign
 
 
 @pytest.mark.parametrize("scheme", ["", "Toy", "1toy", "toy://", "to y"])

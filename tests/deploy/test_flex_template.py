@@ -16,6 +16,7 @@ from pipeline.cli.flag import Where
 from pipeline.runners.dataflow.flex_template import flags_of, metadata, with_local_files
 from tests.deploy.tools import DEPLOY, run_tool
 from tests.memory_file_system import MemoryFileSystem
+from transforms.clients import register_client, unregister_client
 from transforms.errors import ConfigError
 
 FILE = DEPLOY / "dataflow" / "metadata.json"
@@ -38,6 +39,22 @@ print(len(message.parameters))
 def test_the_file_is_what_the_flags_say() -> None:
     """Else: python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json."""
     assert json.loads(FILE.read_text(encoding="utf-8")) == metadata()
+
+
+def test_the_model_may_have_any_scheme_of_the_registry() -> None:
+    """Also one that another package adds: the template of an image with that package takes it."""
+
+    def fits(uri: str) -> bool:
+        (model,) = (parameter for parameter in metadata()["parameters"] if parameter["name"] == "model")
+        return all(re.fullmatch(regex, uri) for regex in model["regexes"])
+
+    assert fits("oip+grpcs://h:1/m")
+    assert not fits("toy+http://h:1/m")
+    register_client("toy+http", "kms_toy.client")
+    try:
+        assert fits("toy+http://h:1/m")
+    finally:
+        unregister_client("toy+http")
 
 
 def test_every_flag_is_a_parameter_or_left_out_for_a_reason() -> None:

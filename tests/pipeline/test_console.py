@@ -11,7 +11,24 @@ import pytest
 
 from transforms.child_process import module_command, module_environ
 
-SCRIPT = "import sys; from pipeline.console import run; run()"  # what an entry point's script does
+SCRIPT = "import sys; sys.argv[0] = '/venv/bin/kafka-model-scoring'; from pipeline.console import run; run()"
+"""What an entry point's script does."""
+
+WITHOUT = """
+import runpy, sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("rich", "yaml"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util as u; find = u.find_spec
+u.find_spec = lambda name: None if name in ("rich", "yaml") else find(name)
+module = sys.argv.pop(1)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Runs ``python -m MODULE`` as if some of the program's packages were not installed."""
+
+ENTRY_POINTS = ("pipeline", "pipeline.check", "pipeline.dataflow_job", "pipeline.embedded")
 
 
 @pytest.fixture
@@ -28,8 +45,8 @@ def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=120, check=False)
 
 
-def script(folder: Path, *argv: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    return run(folder, [sys.executable, "-P", "-c", before + SCRIPT, *argv])
+def script(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, [sys.executable, "-P", "-c", SCRIPT, *argv])
 
 
 def test_python_m_takes_the_folders_own_modules(folder: Path) -> None:
@@ -42,10 +59,10 @@ def test_python_m_takes_the_folders_own_modules(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "prog"),
     [
-        (("--help",), "python -m pipeline "),
-        (("check", "--help"), "python -m pipeline.check "),
-        (("embedded", "--help"), "python -m pipeline.embedded "),
-        (("dataflow_job", "--help"), "python -m pipeline.dataflow_job "),
+        (("--help",), "kafka-model-scoring "),
+        (("check", "--help"), "kafka-model-scoring check "),
+        (("embedded", "--help"), "kafka-model-scoring embedded "),
+        (("dataflow_job", "--help"), "kafka-model-scoring dataflow_job "),
     ],
 )
 def test_every_command_works_in_any_folder(folder: Path, argv: tuple[str, ...], prog: str) -> None:
@@ -64,6 +81,20 @@ def test_child_processes_work_in_any_folder(folder: Path, module: str, argv: tup
     assert said in done.stderr
 
 
+@pytest.mark.parametrize("module", ENTRY_POINTS)
+def test_help_of_a_checkouts_commands_names_the_module(tmp_path: Path, module: str) -> None:
+    done = run(tmp_path, [sys.executable, "-m", module, "--help"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: python -m {module} ")
+
+
+@pytest.mark.parametrize(("argv", "prog"), [((), "kafka-model-scoring"), (("check",), "kafka-model-scoring check")])
+def test_wrong_flags_name_the_command_whose_help_lists_them(folder: Path, argv: tuple[str, ...], prog: str) -> None:
+    done = script(folder, *argv, "--metrics_port=x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"{prog} --help lists the flags"
+
+
 def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
     assert script(folder, "--no_such_flag").returncode == 2
     done = script(folder, "chekc")
@@ -73,16 +104,20 @@ def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
     )
 
 
-def test_without_the_programs_packages_one_line_says_what_to_install(folder: Path) -> None:
-    hide = (
-        "import importlib.util as u; find = u.find_spec; "
-        "u.find_spec = lambda name: None if name in ('rich', 'yaml') else find(name); "
-    )
-    done = script(folder, "--help", before=hide)
+@pytest.mark.parametrize("argv", [("pipeline", "--help"), ("pipeline", "check", "--help"), ("pipeline.check", "--help")])
+def test_without_the_programs_packages_one_line_says_what_to_install(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    done = run(tmp_path, [sys.executable, "-c", WITHOUT, *argv])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error: the program needs packages that are not here (rich, yaml): pip install 'kafka-model-scoring[cli]'\n"
     )
+
+
+@pytest.mark.parametrize("module", ["pipeline.embedded", "pipeline.dataflow_job", "pipeline.runners.dataflow.flex_template"])
+def test_what_needs_none_of_them_runs_without(tmp_path: Path, module: str) -> None:
+    done = run(tmp_path, [sys.executable, "-c", WITHOUT, module, "--help"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
 
 
 def test_the_library_imports_none_of_them() -> None:

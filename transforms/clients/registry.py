@@ -133,6 +133,11 @@ def schemes() -> dict[str, Entry]:
     return {**_entries, **_installed(), **_entries}
 
 
+def uri_pattern() -> str:
+    """Returns a regular expression that fits the URIs of every scheme that this process knows."""
+    return f"({'|'.join(map(re.escape, schemes()))})://.+"
+
+
 def parse(uri: str) -> object:
     """Checks a URI with the ``parse`` function of its client, without I/O, and returns the result.
 

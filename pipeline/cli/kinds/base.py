@@ -41,6 +41,10 @@ class Kind(abc.ABC, Generic[T_co]):
         """Whether the flag may be given several times."""
         return False
 
+    def regex(self) -> str:
+        """Returns ``pattern``, or what a kind must look up, such as the protocols that are installed."""
+        return self.pattern
+
     @abc.abstractmethod
     def read(self, name: str, given: object) -> T_co:
         """Returns the typed value.

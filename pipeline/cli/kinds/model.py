@@ -8,11 +8,16 @@ from collections.abc import Iterator, Sequence
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
+from transforms.clients.registry import uri_pattern
 from transforms.decode.field_paths import PathError, parse_named_paths
 from transforms.errors import ConfigError
 from transforms.formats.options import Paths
 
-_SCHEMES = r"grpcs?|https?|oip\+grpcs?|oip\+https?|mms\+https?|vertex|saved_model"
+
+class _ModelUri(One[str]):
+    def regex(self) -> str:
+        """As ``Kind.regex``: looked up when it is asked for, as reading all packages' metadata takes time."""
+        return uri_pattern()
 
 
 def model_uri() -> One[str]:
@@ -23,7 +28,7 @@ def model_uri() -> One[str]:
             check_uri(value)
         return value
 
-    return One(check=check, metavar="URI", pattern=f"({_SCHEMES})://.+")
+    return _ModelUri(check=check, metavar="URI")
 
 
 def headers() -> Named[Pairs]:

@@ -90,7 +90,7 @@ def _help(flag: Flag) -> str:
 
 
 def _pattern(flag: Flag) -> str:
-    item = flag.kind.pattern
+    item = flag.kind.regex()
     return rf"{item}(\{SEPARATOR}{item})*" if flag.kind.repeatable else item
 
 

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipeline.build import build
 from pipeline.cli.names import DATAFLOW
+from pipeline.cli.program import program
 from pipeline.job import Job
 
 
@@ -42,7 +43,7 @@ class Submitted:
         return [
             f"submitted {self.name} to Dataflow: job {self.job_id}",
             f"  watch   https://console.cloud.google.com/dataflow/jobs/{self.region}/{self.job_id}?project={self.project}",
-            f"  drain   python -m pipeline.dataflow_job drain {self.job_id} {where}",
+            f"  drain   {program('dataflow_job')} drain {self.job_id} {where}",
             f"  update  the same command with --update --job_name={self.name}",
         ]
 

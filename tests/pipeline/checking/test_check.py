@@ -12,8 +12,8 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from pipeline.check import check
 from pipeline.checking import flags as check_flags
+from pipeline.checking.command import check
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics

@@ -37,7 +37,7 @@ ROWS = flags_of(Copy)
 
 
 def parse(*argv: str) -> Copy:
-    return options.parse_as(Copy, (*OWN, *argv), {})
+    return options.parse_as(Copy, (*OWN, *argv), {}, "program", "about")
 
 
 def mistakes(*argv: str) -> tuple[str, ...]:

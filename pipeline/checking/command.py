@@ -1,0 +1,204 @@
+"""``python -m pipeline.check``: whether model, topics and flags fit, and what one request would look like.
+
+What it checks is what ``python -m pipeline`` checks before every run (``contract.py``); with ``--sample N`` also up to N
+records of the topics, decoded as the run would. It changes nothing: no group is joined, no offset committed, no topic made.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from pipeline import worker
+from pipeline.checking import flags as check_flags
+from pipeline.checking.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
+from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
+from pipeline.checking.flags import CheckConfig
+from pipeline.checking.one_request import one_request
+from pipeline.checking.output import Output
+from pipeline.checking.registry import check_registry
+from pipeline.cli.config import Config
+from pipeline.cli.program import program
+from pipeline.demo import Demo
+from pipeline.embedded.generator import publish_digits
+from pipeline.reporting.status import Status
+from transforms.clients.saved_model.store import STORE
+from transforms.errors import ConfigError, ContractError, ScoringError
+from transforms.formats.codecs import JSON
+from transforms.guard import NoGuard
+from transforms.kafka.admin.checks import Checker, Position, Topics
+from transforms.kafka.admin.sample import read_sample
+from transforms.kafka.config import Partition
+from transforms.predict.dispatch import FAIL
+from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
+
+if TYPE_CHECKING:
+    from transforms.stages import DecodeConfig
+
+EXIT_FITS = 0
+EXIT_DOES_NOT_FIT = 2
+EXIT_INTERRUPTED = 130
+
+MAX_FAILURES = 5
+"""Classes of failures that are told, with the first record of each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        asked = check_flags.parse(sys.argv[1:] if argv is None else argv)
+    except ConfigError as error:
+        _tell(error)
+        print(f"{program(check_flags.NAME)} --help lists the flags", file=sys.stderr)
+        return EXIT_DOES_NOT_FIT
+    worker.quiet_logging()
+    try:
+        return check(asked, sys.stdout)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def check(asked: CheckConfig, out: TextIO) -> int:
+    """Checks, prints what was found to ``out`` and what does not fit to standard error.
+
+    Returns:
+        0 if model, topics and flags fit and, of the records read, at least one can be scored; else 2.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.callback(STORE.close)  # a model in the worker that was loaded for this check
+            config = _with_embedded(asked, stack)
+            _check(asked, config, Output(out))
+        except ScoringError as error:
+            out.flush()
+            _tell(error)
+            return EXIT_DOES_NOT_FIT
+    return EXIT_FITS
+
+
+def _tell(error: ScoringError) -> None:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+
+
+def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
+    """Starts what the flags leave to the demo, and returns the config with its addresses."""
+    if not (asked.embedded_broker or asked.embedded_model):
+        return asked
+    demo = stack.enter_context(Demo(asked, Status()))
+    if asked.embedded_broker and asked.sample:
+        publish_digits(demo.resolved.bootstrap_servers, asked.input_topics[0])
+    return demo.resolved
+
+
+def _check(asked: CheckConfig, config: Config, output: Output) -> None:
+    model, (topics, positions) = check_all(
+        lambda: served(config), lambda: _look_at_topics(config), lambda: check_registry(config)
+    )
+    _show_model(model, config, output)
+    _show_topics(topics, positions, config, output)
+    decode, _ = formats(config, model, topics.max_value_bytes)
+    decoder, features = decode.decoder(), config.formats.features
+    asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
+    output.lines("records", f"read as {decoder.input_format}{asked_for}")
+    records = read_sample(kafka_config(config, "check"), positions, asked.sample) if asked.sample else []
+    if not records:
+        output.table(expected_rows(model.signature, decoder.input_format, features))
+        if asked.sample:
+            output.lines("sample", "the topics have no records to look at")
+        output.request(one_request(config, model, None), _address(config))
+        return
+    decoded = _decode(decode, decoder.input_format, records)
+    rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values, features)
+    output.table(rows)
+    _show_sample(records, decoded, output)
+    if len(decoded.failures) == len(records):
+        raise ContractError(_nothing_fits(config, model, records, decoded, rows))
+    output.request(one_request(config, model, decoded), _address(config))
+
+
+def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord]) -> DecodedChunk:
+    """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
+    # With paths the documents are not looked at field by field: what the decoder says of an input has to do.
+    by_field = input_format == JSON and not decode.formats.features
+    retry = dataclasses.replace(decode.retry, deadline_s=min(CHECK_TIMEOUT_S, decode.retry.deadline_s))
+    decode = dataclasses.replace(decode, keep_documents=by_field, retry=retry, on_unavailable=FAIL)
+    decoder = decode.decoder()
+    if (lookup := decode.lookup(decoder, NoGuard())) is not None and decoder.schemas is not None:
+        with contextlib.closing(lookup):
+            lookup.teach(decoder.schemas, records)
+    return decoder.decode(records)
+
+
+def _address(config: Config) -> str:
+    """Where requests go, for protocols that tell no more of them."""
+    return f"none is sent: the model is in the worker ({config.model})" if config.model_in_worker else config.model
+
+
+def _look_at_topics(config: Config) -> tuple[Topics, dict[Partition, Position]]:
+    checker = Checker(kafka_config(config, "check"))
+    try:
+        topics = checker.topics(config.output_topic, config.dead_letter_topic, create=False)
+        if config.start_from == "committed":
+            checker.check_retention(topics.partitions)
+        return topics, checker.positions(topics.partitions, config.start_from)
+    finally:
+        checker.close()
+
+
+def _show_model(model: ModelMetadata, config: Config, output: Output) -> None:
+    signature = model.signature
+    lines = [f"{model.model} version {model.version or '?'} ({config.model})"]
+    if signature.known:
+        lines.append(f"signature {signature.name} ({signature.method})")
+        lines += [f"gives {name}: {spec}" for name, spec in signature.outputs.items()]
+    else:
+        lines.append("the server publishes no signature")
+    output.lines("model", *lines)
+
+
+def _show_topics(topics: Topics, positions: dict[Partition, Position], config: Config, output: Output) -> None:
+    lines = []
+    for topic in config.input_topics:
+        ours = [at for (name, _), at in positions.items() if name == topic]
+        there, unread = sum(at.high - at.low for at in ours), sum(at.high - at.start for at in ours)
+        lines.append(
+            f"{topic}: {len(ours)} partitions, {there:,} offsets, of which group {config.group_id} would read {unread:,}"
+        )
+    made = " (a run would make it)" if topics.created else ""
+    lines.append(f"predictions to {config.output_topic}, dead letters to {config.dead_letter_topic}{made}")
+    output.lines("topics", *lines)
+
+
+def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, output: Output) -> None:
+    failed = decoded.failures
+    dead = f"; {len(failed):,} would be dead letters:" if failed else ""
+    lines = [f"{len(records):,} records read, {len(records) - len(failed):,} fit{dead}"]
+    counts = collections.Counter(failure.error_class for failure in failed.values())
+    for error_class, count in counts.most_common(MAX_FAILURES):
+        row = min(row for row, failure in failed.items() if failure.error_class == error_class)
+        topic, partition, offset = records[row][:3]
+        lines.append(f"  {count:,} {error_class}, the first {topic}/{partition}/{offset}: {failed[row].message}")
+    output.lines("sample", *lines)
+
+
+def _nothing_fits(
+    config: Config,
+    model: ModelMetadata,
+    records: Sequence[KafkaRecord],
+    decoded: DecodedChunk,
+    rows: Sequence[FieldRow],
+) -> str:
+    """Names every field that fits in no record; or, if there is none, what is wrong with the first record."""
+    what = f"--input_topic={','.join(config.input_topics)}: none of the {len(records):,} records read fits {model.model}"
+    guilty = [row for row in rows if row.wrong]
+    if not guilty:
+        return f"{what}: {next(iter(decoded.failures.values())).message}"
+    most = max(row.wrong for row in guilty)
+    return "\n".join(
+        f"{what}: {row.field}: {row.verdict.removeprefix(f'{row.field}: ')}" for row in guilty if row.wrong == most
+    )
