@@ -1,8 +1,8 @@
-"""What the management APIs of multi-model-server and TorchServe say of a model.
+"""Reads the descriptions of models from the management APIs of multi-model-server and TorchServe.
 
-multi-model-server serves one version of a model and answers ``/models/MODEL`` with an object; asked for a version, its
-inference API answers with the one it has, whatever was asked. TorchServe answers with a list of one, the default version,
-and ``/models/MODEL/all`` with all of them.
+multi-model-server serves one version of a model, and describes it at ``/models/MODEL`` as an object. Its inference API
+answers with that version even if a request names another. TorchServe answers ``/models/MODEL`` with a list of one, the
+default version, and ``/models/MODEL/all`` with a list of all versions.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ READY = "READY"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Served:
-    """The version that answers, and what else there is.
+    """The served versions of a model.
 
     Attributes:
-        version: The one that answers; the one asked for, even if it is not there.
-        versions: Every version's name and the state of its workers.
+        version: The version that answers, or the version asked for, even if the server does not have it.
+        versions: Every version that the server has, to the state of its workers.
     """
 
     version: str
@@ -34,8 +34,8 @@ class Served:
         """Checks that the version can answer.
 
         Raises:
-            NotServedError: It is not there; the message lists what is.
-            UnavailableError: No worker of it is ready.
+            NotServedError: The server does not have the version; the message lists those it has.
+            UnavailableError: No worker of the version is ready.
         """
         state = self.versions.get(self.version)
         if state is None:
@@ -46,16 +46,19 @@ class Served:
 
 
 def is_of_several(answer: HttpResponse) -> bool:
-    """Whether a server that answers this keeps several versions of a model: TorchServe."""
+    """Returns whether the answer comes from a server with several versions of a model, which is TorchServe."""
     return answer.status == 200 and answer.body.lstrip().startswith(b"[")
 
 
 def read(answer: HttpResponse, version: str | None) -> Served | None:
-    """Reads a description of a model, of either server; ``None`` if it is none.
+    """Reads the description of a model from either server.
 
     Args:
-        answer: What ``/models/MODEL`` answered, or ``/models/MODEL/all``.
-        version: The version asked for; without one, the answer's first is the one that answers.
+        answer: The answer to ``/models/MODEL`` or ``/models/MODEL/all``.
+        version: The version asked for. If ``None``, the first version of the answer is the one that answers.
+
+    Returns:
+        The served versions; ``None`` if the answer is not a description.
     """
     if answer.status != 200:
         return None

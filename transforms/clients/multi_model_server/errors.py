@@ -1,7 +1,8 @@
-"""Failures of multi-model-server and TorchServe to this project's errors.
+"""Translates errors of multi-model-server and TorchServe into the errors of this project.
 
-Their front ends answer ``{"code", "type", "message"}``. What a model's handler answers with a status of its own is the
-handler's, in any form: it may repeat the example, so of that only the usual fields and the status line are told on.
+The servers' front ends answer ``{"code", "type", "message"}``. A model's handler may also answer with an error status, and a
+body of any form. That body may repeat the content of the request, so messages use its usual text fields or the status line
+only.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from transforms.clients.wire.json import loads
 from transforms.clients.wire.status_codes import clean, from_http_status
 from transforms.errors import ModelError, ModelFailedError
 
-# service.py and WorkerThread.java of both: the handler raised, answered what can't be used, or its process ended. The status
-# is 503, 500 or 507, as if nobody was there. It need not be this example's fault: the server puts several requests together,
-# and all of them get this answer when one makes the handler raise.
+# service.py and WorkerThread.java of both servers: the handler raised an exception, its output can't be used, or its process
+# ended. The status is 503, 500 or 507, as if the server was down. The row of this request may be innocent: the server makes
+# batches of requests, and if one makes the handler raise, all of them get this answer.
 _HANDLER_FAILED = re.compile(
     r"Prediction failed|Invalid model predict output|number of batch response mismatched"
     r"|Unsupported model output data type|Out of resources|Worker died"
@@ -29,7 +30,7 @@ def from_answer(where: str, answer: HttpResponse) -> ModelError:
 
     Args:
         where: The model and its address, for the message.
-        answer: What the server answered.
+        answer: The server's answer.
     """
     kind, text = error_text(answer)
     if kind == "InternalServerException" and _HANDLER_FAILED.match(text):
@@ -38,7 +39,7 @@ def from_answer(where: str, answer: HttpResponse) -> ModelError:
 
 
 def error_text(answer: HttpResponse) -> tuple[str, str]:
-    """Returns the name of the server's exception, empty if the front end gave none, and the error's text."""
+    """Returns the name of the server's exception (empty if the answer names none) and the error text."""
     try:
         document: Any = loads(answer.body)
     except ValueError:

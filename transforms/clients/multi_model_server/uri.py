@@ -2,8 +2,8 @@
 
     mms+http://HOST:PORT/MODEL[/VERSION][?management=HOST:PORT][&body=json|bytes|multipart]      mms+https:// for TLS
 
-VERSION is text, such as ``1.0``. ``management`` is where the management API listens (8081, unless it is told otherwise);
-left out, it is looked for at HOST:PORT itself. ``body`` says how an example is sent (``body.py``).
+VERSION is text, such as ``1.0``. ``management`` is the address of the management API, whose default port is 8081; without
+it, the management API is expected at HOST:PORT itself. ``body`` is the form in which a row is sent (``body.py``).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class MmsAddress:
         secure: Whether the URI asks for TLS.
         target: ``HOST:PORT`` of the inference API, an IPv6 address in brackets.
         model: The model's name.
-        version: The version asked for, if one is.
-        management: ``HOST:PORT`` of the management API, if it was named.
-        body: ``json``, ``bytes`` or ``multipart``, if one was asked for.
+        version: The version, if one is asked for.
+        management: ``HOST:PORT`` of the management API, if the URI names it.
+        body: ``json``, ``bytes`` or ``multipart``, if the URI names one.
     """
 
     secure: bool
@@ -44,23 +44,23 @@ class MmsAddress:
 
     @property
     def ping_url(self) -> yarl.URL:
-        """Whether the server is up."""
+        """The URL that says whether the server is up."""
         return self._url(self.target, "ping")
 
     @property
     def predictions_url(self) -> yarl.URL:
-        """Where examples go, to the version asked for."""
+        """The URL of predictions, in the version asked for."""
         version = () if self.version is None else (self.version,)
         return self._url(self.target, "predictions", self.model, *version)
 
     @property
     def model_url(self) -> yarl.URL:
-        """What the management API says of the model, in the version that answers if none is asked for."""
+        """The URL of the management API's description of the default version."""
         return self._url(self.management or self.target, "models", self.model)
 
     @property
     def versions_url(self) -> yarl.URL:
-        """What TorchServe's management API says of all the model's versions; multi-model-server knows no versions."""
+        """The URL of TorchServe's description of all versions; multi-model-server has no such URL."""
         return self._url(self.management or self.target, "models", self.model, "all")
 
     def _url(self, target: str, *path: str) -> yarl.URL:

@@ -1,7 +1,7 @@
-"""Arrays as the clients' callers have them, to arrays as TensorFlow takes them, and back.
+"""Converts the arrays of a client's caller to those that TensorFlow takes, and back.
 
-The two differ in little: strings may come as ``str``, numbers in another byte order; and bfloat16, which NumPy lacks, is
-float32 outside, as it is with a remote server (``tensors.py``).
+The caller may pass strings as ``str``, and numbers in another byte order. For the caller bfloat16, which NumPy lacks, is
+float32, as with a remote server.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from transforms.types import Signature
 
 
 def to_tensor(array: np.ndarray, declared: str) -> np.ndarray:
-    """Returns an array that can be fed: strings as dtype object, of bytes; numbers in the machine's byte order.
+    """Returns an array that TensorFlow can be fed with.
 
     Args:
-        array: Any shape.
-        declared: The dtype that the signature declares. Only bfloat16 is converted to; another dtype is for the model to
-            refuse.
+        array: An array of any shape.
+        declared: The dtype that the signature declares. Only bfloat16 is converted to; the model refuses any other wrong
+            dtype.
+
+    Returns:
+        An array of the same shape: strings with dtype object, of bytes; numbers in the machine's byte order.
 
     Raises:
         TypeError: An element of an array of objects is neither ``bytes`` nor ``str``.
@@ -25,7 +28,7 @@ def to_tensor(array: np.ndarray, declared: str) -> np.ndarray:
     if array.dtype.kind in "OSU":
         return _strings(array)
     if declared == "bfloat16":
-        import ml_dtypes  # it comes with TensorFlow
+        import ml_dtypes  # TensorFlow installs it
 
         return array.astype(ml_dtypes.bfloat16)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -44,15 +47,16 @@ def _strings(array: np.ndarray) -> np.ndarray:
 
 
 def from_tensor(array: np.ndarray) -> np.ndarray:
-    """Returns what TensorFlow answered; bfloat16 as float32, which holds it exactly."""
+    """Returns an array that TensorFlow answered; bfloat16 becomes float32, which holds it exactly."""
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def zero_rows(signature: Signature) -> dict[str, np.ndarray] | None:
-    """Returns the inputs of one row of zeros (empty strings), or of as many rows as the signature's fixed batch has.
+    """Returns inputs of zeros and empty strings: one row, or as many rows as the signature's fixed batch size.
 
-    ``None`` where there is nothing to make it from: a size within a row or a rank is not known, or it takes no inputs, and
-    then running it is all it does (a counter counts).
+    Returns:
+        Input name to array. ``None`` if the shape of a row or the dtype of an input is not known; and for a signature
+        without inputs, because a run of it is never without effect: a counter would count.
     """
     if signature.takes_examples:
         return {"inputs": np.array([b""], dtype=object)}
@@ -69,6 +73,6 @@ def zero_rows(signature: Signature) -> dict[str, np.ndarray] | None:
             continue
         try:
             zeros[name] = np.zeros(shape, np.float32 if spec.dtype == "bfloat16" else np.dtype(spec.dtype))
-        except TypeError:  # a dtype that no array has, such as a resource
+        except TypeError:  # NumPy has no such dtype: a resource, for example
             return None
     return zeros

@@ -1,11 +1,11 @@
-"""The model in the worker: a TensorFlow SavedModel run by this process, behind the interface of a model server.
+"""``SavedModelClient``: a TensorFlow SavedModel that runs in this process, with the interface of a model server's client.
 
-The URI: see ``uri.py``. TensorFlow is needed here, in the worker, and nowhere else; and of it the C library, not
-the Python package (``tf_runtime``).
+``uri.py`` describes the URI. TensorFlow is needed in the worker only, and only its C library, not the Python package
+(``tf_runtime``).
 
-Signatures, dtypes, errors and answers are those of TensorFlow Serving, whose checks run here;
-``tests/embedded/test_agreement.py`` holds the two against each other. What differs: a request that runs can't be cancelled,
-only stopped at its time limit, so a cancelled ``predict`` frees its caller at once, and the run's answer is dropped.
+Signatures, dtypes, errors and answers are those of TensorFlow Serving, because the same checks run here;
+``tests/embedded/test_agreement.py`` compares the two. One difference: a run can't be cancelled, it can only be stopped at
+its time-out. A cancelled ``predict`` returns to its caller at once, and the result of the run is dropped.
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ def open(uri: str, options: ClientOptions) -> SavedModelClient:  # every protoco
 
 
 class SavedModelClient(ModelClient):
-    """A client of a model in this process.
+    """A client of a SavedModel in this process.
 
     Args:
-        loader: Which model, and how it is loaded.
-        poll_s: How often to look for another version; of several clients of one model, the first one's counts.
+        loader: Finds and loads the versions of the model.
+        poll_s: Seconds between two looks for another version. If several clients share a model, the first client's value is
+            used.
         store: The models of this process.
     """
 
@@ -73,11 +74,12 @@ class SavedModelClient(ModelClient):
         self._closed = False
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. Loads the model, unless this process has it; what is loading at the time limit goes on, and
-        asking again waits for it.
+        """See ``ModelClient``. Loads the model, unless it is in memory.
+
+        If the time-out passes while the model is loading, the loading continues, and the next call waits for it.
 
         Raises:
-            ConfigError: TensorFlow, or the path's file system, is not installed here.
+            ConfigError: TensorFlow, or the file system of the path, is not installed.
         """
         model = self._shared()
         try:
@@ -88,7 +90,7 @@ class SavedModelClient(ModelClient):
         return ModelMetadata(self._address.model, version, signature)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. A signature that classifies answers ``classes`` and ``scores``, a regression ``value``."""
+        """See ``ModelClient``. Classify answers ``classes`` and ``scores``, Regress answers ``value``."""
         give_up_at = time.monotonic() + timeout_s
         model = self._shared()
         signature = self._signature or (await self.metadata(timeout_s)).signature
@@ -110,7 +112,7 @@ class SavedModelClient(ModelClient):
         return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version)
 
     async def close(self) -> None:
-        """Lets go of the model; requests in flight end with ``UnavailableError``."""
+        """Releases the model; requests in flight end with ``UnavailableError``."""
         self._closed = True
         for future in list(self._waiting):
             future.cancel()
@@ -126,10 +128,10 @@ class SavedModelClient(ModelClient):
         return self._model
 
     async def _in_pool(self, work: Callable[[], T], timeout_s: float) -> T:
-        """Runs ``work`` in a thread; the caller is free at the time limit, or when it is cancelled, whatever ``work`` does.
+        """Runs ``work`` in a thread of the pool. At the time-out or on cancellation it returns at once; ``work`` runs on.
 
         Raises:
-            TimeoutError: It takes longer.
+            TimeoutError: ``work`` takes longer than ``timeout_s``.
             UnavailableError: The client was closed meanwhile.
         """
         future = asyncio.get_running_loop().run_in_executor(self._shared().pool, work)
@@ -141,5 +143,5 @@ class SavedModelClient(ModelClient):
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
-                raise UnavailableError(f"{self._where}: the client was closed") from None  # nobody has cancelled the caller
+                raise UnavailableError(f"{self._where}: the client was closed") from None  # cancelled by close()
             raise

@@ -1,7 +1,8 @@
-"""Local copies of models from elsewhere: TensorFlow's C library reads this machine's disk alone.
+"""``LocalCopy``: a local copy of a remote model, because TensorFlow's C library reads the local disk only.
 
-A copy lives as long as its model, whose graph may read its assets at any time. What a process that was killed left behind is
-removed by the next one that makes a copy: a lock says whether somebody still needs it, and the operating system frees that.
+A copy is kept as long as its model is loaded, because the graph may read its assets at any time. A process that is killed
+leaves its copies on the disk. The next process that makes a copy removes them: each copy has a lock file, and the operating
+system frees the lock when its process ends.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ _LOCK = ".lock"
 
 
 def copies_folder() -> Path:
-    """The folder of this user's copies, below the system's for temporary files (``TMPDIR``)."""
+    """Returns the folder of this user's copies, below the system's temporary folder (``TMPDIR``)."""
     return Path(tempfile.gettempdir()) / f"kafka-model-scoring-{os.getuid()}" / "saved-models"
 
 
 class LocalCopy:
-    """A copy of one remote folder. ``remove`` it when the model is no longer used.
+    """A copy of one remote folder. Call ``remove`` when the model is no longer used.
+
+    Args:
+        files: The remote file system.
+        folder: The remote folder.
+        parent: The local folder of all copies; ``copies_folder()`` if ``None``.
 
     Attributes:
-        path: Where it is.
+        path: The local folder of the copy.
 
     Raises:
-        OSError: It can't be made.
+        OSError: A file can't be read or written.
     """
 
     def __init__(self, files: ModelFiles, folder: str, parent: Path | None = None):
@@ -61,7 +67,7 @@ def _remove_left_behind(parent: Path) -> None:
     for path in parent.glob(f"*{_LOCK}"):
         try:
             lock = path.open("r+b")
-        except OSError:  # somebody else has just removed it
+        except OSError:  # another process has just removed it
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

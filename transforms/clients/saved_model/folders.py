@@ -1,4 +1,4 @@
-"""Which versions of a model a folder holds, from the listing of its files. No I/O."""
+"""``version_folders``: the versions of a model, from the listing of its folder. No I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VersionFolder:
-    """One version's folder.
+    """The folder of one version.
 
     Attributes:
-        number: The version; ``None`` for a SavedModel in a folder whose name is no number.
+        number: The version; ``None`` for a SavedModel in a folder whose name is not a number.
         path: The folder.
-        files: Relative path to size of every file below it: what tells whether a broken one has changed.
+        files: Every file below it: relative path to size in bytes. A version that failed to load is tried again if they
+            change.
     """
 
     number: int | None
@@ -26,7 +27,7 @@ class VersionFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a model in it; one that is being written may have none yet."""
+        """Whether the folder has a ``saved_model.pb``; a version that is still being written may have none yet."""
         return any(name in self.files for name in _MODEL_FILES)
 
     def __str__(self) -> str:
@@ -34,7 +35,7 @@ class VersionFolder:
 
 
 def version_folders(path: str, listing: Mapping[str, int]) -> list[VersionFolder]:
-    """Returns the versions below ``path``, the newest first; a single one if ``path`` is itself a SavedModel.
+    """Returns the versions below ``path``, the newest first; or one version, if ``path`` is itself a SavedModel.
 
     Args:
         path: The model's folder.
@@ -52,5 +53,5 @@ def version_folders(path: str, listing: Mapping[str, int]) -> list[VersionFolder
 
 
 def states_of(folders: Iterable[VersionFolder]) -> dict[int, str]:
-    """Version to its state, in TensorFlow Serving's words: what is still being written counts as loading."""
+    """Returns version to TensorFlow Serving's name of its state: AVAILABLE, or LOADING if it is still being written."""
     return {f.number: "AVAILABLE" if f.complete else "LOADING" for f in folders if f.number is not None}

@@ -1,4 +1,4 @@
-"""From the folder of a model to a version in memory. What file systems and TensorFlow raise is translated here, once."""
+"""``Loader``: finds and loads the versions of a SavedModel. It translates the errors of file systems and of TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ from transforms.errors import ConfigError, ModelError, NotServedError, Unavailab
 from transforms.types import Signature
 
 Load = Callable[[Path, Sequence[str]], LoadedSession]
-"""Loads the graph with certain tags from a local folder. Raises ``ServingError``, or ``ImportError`` without TensorFlow."""
+"""Loads the graph with these tags from a local folder. Raises ``ServingError``, or ``ImportError`` without TensorFlow."""
 
 
 def load_session(folder: Path, tags: Sequence[str]) -> LoadedSession:
-    """Loads with TensorFlow's C library, which is looked for only now."""
+    """Loads a graph with TensorFlow's C library, which is imported at the first call.
+
+    Args:
+        folder: A local folder with a ``saved_model.pb``.
+        tags: The tags of the graph.
+
+    Raises:
+        ServingError: TensorFlow can't load it.
+        ImportError: TensorFlow is not installed.
+        ConfigError: The version of TensorFlow is not supported.
+    """
     from transforms.clients.tf_runtime.library import library
     from transforms.clients.tf_runtime.quiet import quiet_log
 
@@ -39,10 +49,10 @@ class Loader:
     """Finds and loads the versions of one model. Its methods block.
 
     Attributes:
-        address: Which model, and which graph of it.
-        files: The file system of a path with a scheme; ``None`` if there is none.
+        address: The model and the tags of its graph.
+        files: The file system for a path with a scheme; ``None`` for none.
         load: Loads a graph.
-        warm_up: Whether to run a row of zeros before a version answers.
+        warm_up: Whether to run a row of zeros before a version is used.
     """
 
     address: SavedModelAddress
@@ -51,11 +61,11 @@ class Loader:
     warm_up: bool = True
 
     def folders(self) -> list[VersionFolder]:
-        """Returns the versions that there are, the newest first.
+        """Returns the versions in the model's folder, the newest first.
 
         Raises:
             UnavailableError: The folder can't be read now.
-            ConfigError: There is no file system for it.
+            ConfigError: No file system for the path's scheme was given or is installed.
         """
         path = self.address.path
         try:
@@ -65,12 +75,15 @@ class Loader:
         return version_folders(path, listing)
 
     def loaded(self, folder: VersionFolder) -> LoadedVersion:
-        """Loads one version.
+        """Loads one version, from a local copy if its folder is remote.
+
+        Args:
+            folder: The folder of the version.
 
         Raises:
-            NotServedError: It can't be loaded.
-            UnavailableError: It can't be copied now, or there is not enough memory now.
-            ConfigError: There is no TensorFlow, or no file system for it.
+            NotServedError: The version can't be loaded.
+            UnavailableError: The version can't be copied now, or there is not enough memory now.
+            ConfigError: TensorFlow, or the file system of the path, is not installed.
         """
         copy = None
         try:
@@ -94,9 +107,13 @@ class Loader:
     def warmed(self, version: LoadedVersion, signature: Signature) -> None:
         """Warms a version up for one signature.
 
+        Args:
+            version: The loaded version.
+            signature: One of its signatures.
+
         Raises:
-            NotServedError: It can't be run.
-            UnavailableError: It can't be run now.
+            NotServedError: The version can't be run.
+            UnavailableError: The version can't be run now.
         """
         if not self.warm_up:
             return

@@ -3,9 +3,9 @@
     saved_model:///models/fraud[?signature=NAME][&version=N][&tags=TAG,…]     a folder of this machine
     saved_model://gs://bucket/models/fraud[?…]                                a folder of any file system that Beam reads
 
-What stands behind ``saved_model://`` is the path as it is everywhere else: an absolute local one, or one with a scheme of
-its own. The folder holds version folders (``fraud/7/saved_model.pb``, the layout of TensorFlow Serving), or is a SavedModel
-itself. As in every URI, a ``%``, ``?`` or space in the path is written ``%25``, ``%3F``, ``%20``.
+``saved_model://`` is followed by an absolute local path, or by a path with its own scheme. The folder holds version folders
+(``fraud/7/saved_model.pb``, the layout of TensorFlow Serving), or it is itself a SavedModel. As in every URI, a ``%``, ``?``
+or space in the path is written ``%25``, ``%3F`` or ``%20``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PARAMETERS = ("signature", "version", "tags")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SavedModelAddress:
-    """Which SavedModel, as a URI named it.
+    """The address of a SavedModel, parsed from a URI.
 
     Attributes:
-        path: The folder, absolute or with a scheme, without a slash at its end.
+        path: The folder, absolute or with a scheme, without a trailing slash.
         version: The version's number, if one is asked for.
         signature: The signature's name, if one is asked for.
         tags: The tags of the graph, sorted.
@@ -46,7 +46,7 @@ class SavedModelAddress:
 
     @property
     def model(self) -> str:
-        """The model's name: its folder's, above the version folder if ``path`` is one."""
+        """The model's name: the name of its folder. If ``path`` is a version folder, the folder above it."""
         *_, above, name = ("", *self.path.split("/"))
         return above if version_number(name) is not None and above else name
 
@@ -55,7 +55,7 @@ class SavedModelAddress:
 
 
 def version_number(name: str) -> int | None:
-    """Returns the version that a folder's name stands for (``00000123`` is 123), ``None`` if it is no version's."""
+    """Returns the version of a folder's name (``00000123`` is 123); ``None`` if the name is not a version."""
     if not re.fullmatch(r"[0-9]{1,30}", name) or int(name) > MAX_VERSION:
         return None
     return int(name)

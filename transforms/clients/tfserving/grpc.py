@@ -32,7 +32,7 @@ from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetad
 
 _RULES = (speaks_http1("for TensorFlow Serving's REST port use http://"), *SERVING_RULES)
 translate = functools.partial(from_grpc_code, rules=_RULES)
-"""Makes an error of a status: ``from_grpc_code`` with the rules of TensorFlow Serving."""
+"""Returns the error for a gRPC status: ``from_grpc_code`` with the rules of TensorFlow Serving."""
 
 
 def parse(uri: str) -> ModelAddress:
@@ -58,8 +58,7 @@ class TfServingGrpcClient(ModelClient):
 
     Args:
         address: The model and the server's address.
-        options: TLS files, headers (gRPC metadata, names in lower case) and channel options, which win over the defaults:
-            messages of any size, keepalive, quick reconnecting.
+        options: See ``GrpcChannel``.
     """
 
     def __init__(self, address: ModelAddress, options: ClientOptions):
@@ -71,10 +70,10 @@ class TfServingGrpcClient(ModelClient):
         self._use_signature(None)
 
     def _use_signature(self, signature: Signature | None) -> None:
-        """Prepares what every request repeats."""
+        """Prepares the parts that all requests share."""
         name = signature.name if signature else self._address.signature
         spec = messages.ModelSpec(signature_name=name, **self._version_choice())
-        # Serialized messages can be concatenated: this one and then the inputs make a request.
+        # Concatenated serialized messages are one message: this one and the message with the inputs make a request.
         self._request_head = messages.PredictRequest(model_spec=spec).SerializeToString()
         self._matcher.signature = signature
         if signature is not None:
@@ -123,7 +122,7 @@ class TfServingGrpcClient(ModelClient):
         return signatures.explain_versions(error, self._address, states)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. A signature that classifies answers ``classes`` and ``scores``, a regression ``value``."""
+        """See ``ModelClient``. Classify answers ``classes`` and ``scores``, Regress answers ``value``."""
         if self._method is not messages.PREDICT:
             return await self._answer_examples(inputs, rows, timeout_s)
         body = await self._channel.call(messages.PREDICT, self._predict_request(inputs), timeout_s)

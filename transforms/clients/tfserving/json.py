@@ -1,4 +1,4 @@
-"""Bodies of TensorFlow Serving's REST API: requests from arrays, answers to arrays.
+"""Request and response bodies of TensorFlow Serving's REST API.
 
 Source: https://www.tensorflow.org/tfx/serving/api_rest; tensorflow_serving/util/json_tensor.cc.
 """
@@ -20,15 +20,16 @@ from transforms.types import METHOD_CLASSIFY, Signature
 
 
 def predict_body(inputs: Mapping[str, np.ndarray], signature: Signature | None, name: str | None) -> bytes:
-    """Returns the body of a ``:predict`` request: columnar (``inputs``) for a known signature, else ``instances``.
+    """Returns the body of a ``:predict`` request: columnar ``inputs`` for a known signature, otherwise ``instances``.
 
     Args:
-        inputs: Input name to array. Without a known signature, a sole input called ``instances`` holds whole instances.
+        inputs: Input name to an array of shape ``[rows, …]``. Without a known signature, a sole input called ``instances``
+            holds whole instances.
         signature: The signature; ``None`` if the server publishes none.
-        name: The signature's name to ask for, if any.
+        name: The name of the signature to ask for; ``None`` for the default one.
 
     Raises:
-        TypeError: Something in it has no JSON form.
+        TypeError: A value has no JSON form.
     """
     document: dict[str, Any] = {"signature_name": name} if name else {}
     columns = {key: _column(array) for key, array in inputs.items()}
@@ -38,7 +39,7 @@ def predict_body(inputs: Mapping[str, np.ndarray], signature: Signature | None, 
         bare = keys == [INSTANCES]
         document["instances"] = lists[0] if bare else [dict(zip(keys, row, strict=True)) for row in zip(*lists, strict=True)]
     elif len(columns) == 1 and len(signature.inputs) == 1:
-        # Without its name: an input called b64 would be taken for an encoded string.
+        # Without its name, because {"b64": …} would be read as an encoded string.
         (document["inputs"],) = columns.values()
     else:
         document["inputs"] = columns
@@ -46,7 +47,7 @@ def predict_body(inputs: Mapping[str, np.ndarray], signature: Signature | None, 
 
 
 def _column(array: np.ndarray) -> Any:
-    """An array as orjson takes it; bytes as ``{"b64": …}``, which TensorFlow Serving reads for every string input."""
+    """Returns an array for orjson; bytes as ``{"b64": …}``, which TensorFlow Serving takes for every string input."""
     if array.dtype.kind in "OSU":
         return _encoded(array.tolist())
     return np.ascontiguousarray(array, array.dtype.newbyteorder("=")) if array.ndim else array.item()
@@ -64,7 +65,7 @@ def examples_body(records: Sequence[bytes], name: str | None) -> bytes:
     """Returns the body of a ``:classify`` or ``:regress`` request from serialized ``tf.Example`` records.
 
     Raises:
-        ValueError: A record is no ``tf.Example``.
+        ValueError: A record is not a ``tf.Example``.
     """
     document: dict[str, Any] = {"signature_name": name} if name else {}
     document["examples"] = [
@@ -77,7 +78,7 @@ def read_results(document: Any, method: str) -> Outputs:
     """Returns the outputs of an answer to ``:classify`` (``classes``, ``scores``) or ``:regress`` (``value``).
 
     Raises:
-        MalformedAnswerError: It has another form.
+        MalformedAnswerError: The answer has another form.
     """
     results = document.get("results") if isinstance(document, dict) else None
     try:

@@ -1,9 +1,9 @@
 """TensorFlow Serving's protobuf messages, without TensorFlow.
 
 ``tensorflow_serving.apis`` imports all of TensorFlow to send a tensor. The messages are small and public, so they are
-described here, with their real full names and field numbers, and loaded into a private ``DescriptorPool``: the official
-package can be imported in the same process without a clash. ``tests/clients/tfserving/test_messages.py`` proves them equal,
-field by field and byte by byte, to ``tensorflow-serving-api``.
+described here, with their real full names and field numbers, in a private ``DescriptorPool``. The official package can be
+imported in the same process without a clash. ``tests/clients/tfserving/test_messages.py`` checks that they equal those of
+``tensorflow-serving-api``, field by field and byte by byte.
 
 Sources: tensorflow_serving/apis/*.proto; tensors and signatures are in ``wire/tensorflow/messages.py``. Fields that a client
 does not use are left out; protobuf keeps them as unknown fields.
@@ -26,8 +26,8 @@ _MESSAGES = {
         repeated string output_filter = 3""",
     "tensorflow.serving.PredictResponse": """
         map<string, tensorflow.TensorProto> outputs = 1; tensorflow.serving.ModelSpec model_spec = 2""",
-    # The examples are messages (tensorflow.Example) in the official description: the same on the wire as bytes, and so
-    # serialized records go in without being parsed again.
+    # In the official description the examples are messages (tensorflow.Example). Bytes are the same on the wire, and so
+    # serialized records are sent without being parsed.
     "tensorflow.serving.ExampleList": "repeated bytes examples = 1",
     "tensorflow.serving.Input": "tensorflow.serving.ExampleList example_list = 1 (kind)",
     "tensorflow.serving.Class": "string label = 1; float score = 2",
@@ -69,7 +69,7 @@ _ENUMS = {
 }
 
 VERSION_STATES = {number: name for name, number in _ENUMS["tensorflow.serving.ModelVersionStatus.State"].items()}
-"""Numbers of ``ModelVersionStatus.State`` to their names."""
+"""Number of a ``ModelVersionStatus.State`` to its name."""
 
 _PACKAGES = {"google.protobuf": (), "tensorflow.serving": ("google.protobuf",)}
 

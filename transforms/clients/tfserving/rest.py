@@ -3,9 +3,9 @@
 Source: https://www.tensorflow.org/tfx/serving/api_rest;
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol.
 
-A prediction's answer does not name the version that served it. With no version in the URI, the model's status is read anew
-every few seconds while requests run, in the background: the version reported lags that much behind a change. Over gRPC it
-is exact.
+An answer does not name the version that served it. Without a version in the URI, the client reads the model's status again
+every few seconds, in the background, while requests run. So the reported version changes a few seconds late. Over gRPC it is
+exact.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from transforms.errors import (
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
 _METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
-# json_tensor.cc answers these with 501, after everything was consumed and decoded.
+# json_tensor.cc answers requests with these dtypes with 501; without a check here, the job would find out while it runs.
 _NOT_OVER_REST = ("float16", "bfloat16", "uint16", "complex64", "complex128")
 
 
@@ -70,7 +70,7 @@ class TfServingRestClient(ModelClient):
         options: TLS files, headers and the number of connections.
         version_refresh_s: Seconds after which the served version is looked up again.
         clock: Returns the seconds of a monotonic clock.
-        now: Seconds since the epoch, for a Retry-After that is a date.
+        now: Returns the seconds since the epoch, for a Retry-After that is a date.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class TfServingRestClient(ModelClient):
         return ModelMetadata(self._address.model, version, signature)
 
     async def _without_metadata(self, error: ModelError, timeout_s: float) -> ModelMetadata:
-        """Tells a server that publishes no metadata from one that has no such model, by the model's status."""
+        """Reads the model's status: a KServe V1 server has no metadata, any other server does not have the model."""
         status, _, document, _ = await self._get(self._base, timeout_s)
         if status == 200 and isinstance(document, dict) and "ready" in document:
             if str(document["ready"]).lower() != "true":
@@ -138,7 +138,7 @@ class TfServingRestClient(ModelClient):
         raise NotServedError(str(explained))
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        """See ``ModelClient``. Classification answers ``classes`` and ``scores``, a regression ``value``."""
+        """See ``ModelClient``. Classify answers ``classes`` and ``scores``, Regress answers ``value``."""
         signature = self._signature
         examples = signature is not None and signature.takes_examples
         body = self._body(inputs)
@@ -197,7 +197,7 @@ class TfServingRestClient(ModelClient):
 
 
 def _states(document: Any) -> dict[int, str]:
-    """Reads a model's status: version to the name of its state."""
+    """Returns the versions in a model's status: version to the name of its state."""
     try:
         return {int(status["version"]): str(status["state"]) for status in document["model_version_status"]}
     except (KeyError, TypeError, ValueError):
@@ -205,7 +205,7 @@ def _states(document: Any) -> dict[int, str]:
 
 
 def _error_text(body: bytes) -> str:
-    """Returns the text of an error's body: JSON of some form, anything else, or nothing."""
+    """Returns the error text of a body, which may be JSON of several forms, plain text, or empty."""
     try:
         document = loads(body)
     except ValueError:

@@ -32,7 +32,7 @@ class Matched(NamedTuple):
     """The outputs of one answer, matched to the rows of its request.
 
     Attributes:
-        outputs: Output name to one value a row.
+        outputs: Output name to one value per row.
         unproven: Names of outputs that have as many rows as the request, perhaps by chance.
         repeated: Names of outputs that have one value for the whole request, which stands in every row now.
     """
@@ -42,15 +42,20 @@ class Matched(NamedTuple):
     repeated: tuple[str, ...]
 
     def answer(self, version: str, headers: tuple[Header, ...] = ()) -> Answer:
-        """Returns the answer made of them."""
+        """Returns the answer with these outputs.
+
+        Args:
+            version: The version that served it; empty if it is not known.
+            headers: Headers for the predictions, beside the usual ones.
+        """
         return Answer(self.outputs, version, headers, self.unproven, self.repeated)
 
 
 class OutputMatcher:
-    """What is known of one model's outputs. Belongs to one client.
+    """Matches the outputs of one model, and learns from its answers. Belongs to one client.
 
     Args:
-        where: The model and its address, for messages.
+        where: The model and its address, for error messages.
 
     Attributes:
         signature: The signature, if it is known.

@@ -1,6 +1,7 @@
-"""What TensorFlow Serving says with a status code that means something else: rules for every protocol that reaches it.
+"""``SERVING_RULES``: error texts of TensorFlow Serving that contradict their status code.
 
-It answers over gRPC and REST, in the worker (``saved_model://``), and as the container of a Vertex AI endpoint.
+They are used by every protocol that reaches it: gRPC and REST, ``saved_model://``, and Vertex AI endpoints with its
+container.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from transforms.clients.wire.status_codes import text_rule
 from transforms.errors import NotServedError
 
 SERVING_RULES = (
-    # A signature or label which is not there is INVALID_ARGUMENT in some calls (predict_util.cc, classifier.cc,
-    # server_core.cc): nothing that leaving records out of the batch would cure.
+    # In some calls an unknown signature or label is INVALID_ARGUMENT (predict_util.cc, classifier.cc, server_core.cc). The
+    # records are not at fault, so bisection would not help.
     text_rule(
         "INVALID_ARGUMENT OUT_OF_RANGE ALREADY_EXISTS 400 413 422",
         r"(?i)serving signature|no signature was found with the name|unrecognized servable version label"

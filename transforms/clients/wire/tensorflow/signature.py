@@ -19,7 +19,7 @@ _INIT_OP = "__saved_model_init_op"  # listed by TensorFlow Serving like a signat
 
 
 class Address(Protocol):
-    """What a URI asked for: ``ModelAddress``, ``SavedModelAddress``."""
+    """The address of a model: ``ModelAddress`` or ``SavedModelAddress``."""
 
     @property
     def signature(self) -> str | None:
@@ -51,10 +51,12 @@ def _spec_of_proto(info: Any, has_default: bool) -> TensorSpec:
 
 
 def from_json(definitions: Mapping[str, Any]) -> dict[str, Signature]:
-    """Reads the JSON form of a ``SignatureDefMap``, in which int64 numbers are strings and defaults may be left out.
+    """Reads the JSON form of a ``SignatureDefMap``: signature name to signature.
+
+    In this form int64 numbers are strings, and fields with default values may be missing.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: It is not of that form.
+        AttributeError, KeyError, TypeError, ValueError: The document has another form.
     """
     signatures = {}
     for name, definition in definitions["signature_def"].items():
@@ -77,10 +79,10 @@ def _spec_of_json(info: Mapping[str, Any], has_default: bool) -> TensorSpec:
 
 
 def choose(signatures: Mapping[str, Signature], address: Address) -> Signature:
-    """Returns the signature asked for; else ``serving_default``; else the only one.
+    """Returns the signature that the address names. Without a name, ``serving_default``, or the only signature of the model.
 
     Raises:
-        NotServedError: There is no such signature; the message lists those there are.
+        NotServedError: The model has no such signature; the message lists those it has.
     """
     names = sorted(name for name in signatures if name != _INIT_OP)
     wanted = address.signature or DEFAULT
@@ -93,12 +95,16 @@ def choose(signatures: Mapping[str, Signature], address: Address) -> Signature:
 
 
 def explain_versions(error: ModelError, address: Address, states: Mapping[int, str]) -> ModelError:
-    """Returns "not found" with the versions there are, or that the model is only not available yet.
+    """Returns a more helpful error for a model or version that was not found.
 
     Args:
-        error: What the server said.
-        address: What was asked for.
-        states: Version number to its ``ModelVersionStatus.State`` name.
+        error: The server's error.
+        address: The address of the model.
+        states: Version number to the name of its ``ModelVersionStatus.State``; empty if not known.
+
+    Returns:
+        ``UnavailableError`` if the version is still loading; ``NotServedError`` with the versions of the model; or ``error``
+        itself if no versions are known.
     """
     asked = {address.version: states.get(address.version, "")} if address.version is not None else states
     if any(state in _LOADING for state in asked.values()) and "AVAILABLE" not in asked.values():
