@@ -1,4 +1,4 @@
-"""A failed record as a dead letter: the original untouched, and headers that say why."""
+"""``dead_letter``: makes the dead letter of a failed record: the original, and headers that name the failure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from transforms.headers import ERROR_ATTEMPTS, ERROR_CLASS, ERROR_MESSAGE, ERROR
 from transforms.types import Failure, KafkaRecord, OutputRecord
 
 MAX_MESSAGE_BYTES = 2000
-"""A broker counts headers into ``max.message.bytes``: a long message must not make a dead letter too large to write."""
+"""The size limit of the error message in bytes. Headers count towards ``max.message.bytes``; the dead letter must fit."""
 
 
 def dead_letter(record: KafkaRecord, failure: Failure, topic: str) -> OutputRecord:
     """Returns the dead letter of ``record``, to write to ``topic``.
 
-    Key, value, timestamp and all headers are the original's. Added behind them: ``inference.error.stage``, ``.class``,
-    ``.message`` (UTF-8, at most 2,000 bytes), ``.attempts`` and ``inference.source``. Where a record is a dead letter for
-    the second time its older headers stay, and the last of a name counts, as everywhere in Kafka.
+    Key, value, timestamp and all headers are those of the original. These headers are appended: ``inference.error.stage``,
+    ``.class``, ``.message`` (UTF-8, at most 2,000 bytes), ``.attempts`` and ``inference.source``. If a record becomes a dead
+    letter for a second time, its older headers stay, and consumers use the last one of a name.
+
+    Args:
+        record: The input record.
+        failure: Why it has no prediction.
+        topic: The dead-letter topic.
     """
     message = failure.message.encode("utf-8", "backslashreplace")
     if len(message) > MAX_MESSAGE_BYTES:

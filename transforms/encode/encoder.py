@@ -1,7 +1,7 @@
-"""Predictions → Kafka records: the model's outputs as JSON, the input's key, timestamp and headers, and where it came from.
+"""``Encoder``: makes output records of predicted chunks: the outputs as JSON, and the input's key, timestamp and headers.
 
-Every record of a chunk gives one output record, in the chunk's order: a prediction, or a dead letter. A row that can't be
-encoded never affects another.
+Every record of a chunk gives one output record, in the order of the chunk: a prediction or a dead letter. A row that can't
+be encoded does not affect other rows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BLANKS = b" \t\r\n"
 
 
 class Encoder:
-    """Encodes predicted chunks. Holds no I/O and may be pickled.
+    """Encodes predicted chunks. It does no I/O and can be pickled.
 
     A prediction's value is ``{"output": …, …}`` (see ``json_columns.py``), outputs sorted by name; with labels or
     ``top_k`` it is ``{"label", "score", "top"}`` (see ``labels.py``). With ``merge`` the original object is kept
@@ -59,22 +59,23 @@ class Encoder:
         pass_through: Sequence[str] = (),
         framed: bool = False,
     ):
-        """Checks what can be checked before the first record.
+        """Checks the flags against the signature.
 
         Args:
-            output_topic: Where predictions go.
-            dead_letter_topic: Where dead letters go.
+            output_topic: The topic of predictions.
+            dead_letter_topic: The topic of dead letters.
             model: The model's name, for the header ``inference.model``.
             output_mode: ``prediction`` or ``merge``.
-            labels: Class names by index, to rank the scores by.
-            top_k: How many classes to list.
-            signature: What the model gives, if known.
-            max_value_bytes: A prediction with a longer value is a dead letter.
-            pass_through: Names of the values that chunks carry through.
-            framed: The records' JSON stands behind a schema registry's frame, which ``merge`` leaves out.
+            labels: Class names by index, to rank scores.
+            top_k: The number of classes to list.
+            signature: The signature of the model, if it is known.
+            max_value_bytes: The size limit of a prediction's value in bytes; a larger one is a dead letter. ``None`` for no
+                limit.
+            pass_through: The names of the values that chunks carry from the input to the output.
+            framed: Whether the records' JSON follows a schema registry's frame, which ``merge`` leaves out.
 
         Raises:
-            ContractError: Flags and signature can't fit together; the message names the flag and the cure.
+            ContractError: Flags and signature do not fit together; the message names the flag and the cure.
         """
         if output_mode not in OUTPUT_MODES:
             raise ContractError(f"--output_mode={output_mode}: unknown; use one of {', '.join(OUTPUT_MODES)}")
@@ -103,11 +104,11 @@ class Encoder:
     def encode(self, chunk: PredictedChunk) -> list[OutputRecord]:
         """Returns one output record for each record of the chunk, in its order.
 
-        Failure classes: ``EncodeError`` (an output JSON has no form for), ``LabelError`` (scores that can't be ranked),
+        Dead-letter classes: ``EncodeError`` (an output has no JSON form), ``LabelError`` (scores can't be ranked),
         ``FieldCollision``, ``MergeError`` (the original is not JSON) and ``RecordTooLarge``.
 
         Raises:
-            ValueError: A row of the chunk has neither an answer nor a failure, or both: a mistake of the caller.
+            ValueError: A row of the chunk has neither an answer nor a failure, or both, which is a mistake of the caller.
         """
         records = chunk.records
         written: list[OutputRecord | None] = [None] * len(records)
@@ -148,7 +149,7 @@ class Encoder:
             source_topic, partition, offset, timestamp_ms, key, _, headers = records[row]
             source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
             added = [model, version, source, latency, attempts, *answer.headers]
-            if headers:  # of a chained pipeline the older ones go, so that there is one of each name
+            if headers:  # in a chain of pipelines, replace the headers of the pipeline before: one header of each name
                 added = [header for header in headers if header[0] not in ON_PREDICTIONS] + added
             written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))
         for i, failure in failures.items():
@@ -157,7 +158,7 @@ class Encoder:
     def _texts(self, outputs: Mapping[str, Sequence[Any] | np.ndarray], rows: int) -> Texts:
         if self._ranking is not None:
             return self._ranking.texts(outputs, rows)
-        names = tuple(sorted(outputs))  # a protobuf map has no order: one of ours, the same for every record
+        names = tuple(sorted(outputs))  # a protobuf map has no order, but every record must have the same
         columns, errors = [], {}
         for name in names:
             texts, column_errors = column_texts(name, outputs[name], self._dtypes.get(name))
@@ -174,7 +175,7 @@ class Encoder:
     def _merged(
         self, chunk: PredictedChunk, answer: AnsweredSegment, texts: list[bytes], failures: dict[int, Failure]
     ) -> list[bytes]:
-        """The originals with their predictions; the original's text is not touched, so its numbers keep their digits."""
+        """Returns the originals with their predictions. The original's text is kept, so its numbers keep all digits."""
         merged = []
         for i, (row, text) in enumerate(zip(answer.rows, texts, strict=True)):
             value = (chunk.records[row].value or b"")[self._frame_bytes :].strip(_BLANKS)
@@ -203,5 +204,5 @@ def _template(names: tuple[str, ...]) -> bytes:
 
 
 def _with_members(members: bytes, text: bytes) -> bytes:
-    """The JSON object ``text`` with ``members`` put before its own."""
+    """Returns the JSON object ``text`` with ``members`` inserted before its own members."""
     return b"{" + members + (b"," + text[1:] if len(text) > 2 else b"}")

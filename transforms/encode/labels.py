@@ -1,4 +1,4 @@
-"""Scores → the best labels: ``{"label": …, "score": …, "top": [{"label": …, "score": …}, …]}``."""
+"""``Ranking``: turns scores into the best labels: ``{"label": …, "score": …, "top": [{"label": …, "score": …}, …]}``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from transforms.types import METHOD_CLASSIFY, Signature, TensorSpec
 DEFAULT_TOP_K = 5
 
 RANKED = ("label", "score", "top")
-"""The fields of what is written."""
+"""The fields of a ranked prediction."""
 
 _PREFERRED = ("scores", "probabilities")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def parse_labels(path: str | Path) -> list[str]:
-    """Reads class names: one a line, or a JSON list of strings; label ``i`` is the class with index ``i``.
+    """Reads class names from a file: one per line, or a JSON list of strings. Label ``i`` is the class with index ``i``.
 
-    A line's surrounding blanks and a final newline do not count. An empty line is refused: it would shift the labels.
+    Blanks around a line and a final newline are ignored. An empty line is an error, because it would shift the labels.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConfigError: The file can't be read or has something else in it; the message names the line.
+        ConfigError: The file can't be read, or has another content; the message names the line.
     """
     flag = f"--labels={path}"
     try:
@@ -57,18 +60,18 @@ def parse_labels(path: str | Path) -> list[str]:
 class Ranking:
     """Ranks the scores of each row.
 
-    With ``labels``, the scores are the float output with one value a label; where several fit, the one named ``scores`` or
-    ``probabilities``, or else the first by name. Without them (``--top_k`` alone), the labels are the answer's own
-    ``classes`` where it has them (Classify), or else the class indexes as text: ``"0"``, ``"1"``, …
+    With ``labels``, the scores are the float output with one value per label. If several outputs fit, it is the one named
+    ``scores`` or ``probabilities``, otherwise the first by name. Without ``labels`` (``--top_k`` alone), the labels are the
+    ``classes`` of the answer if it has them (Classify), otherwise the class indexes as text: ``"0"``, ``"1"``, …
     """
 
     def __init__(self, labels: Sequence[str] | None, top_k: int | None = None, signature: Signature | None = None):
-        """Checks that some output can be the scores.
+        """Checks that an output of the model can be ranked.
 
         Args:
             labels: The class names, by index.
-            top_k: How many to list; 5 by default, at most all.
-            signature: What the model gives, if known.
+            top_k: The number of classes to list; 5 if ``None``.
+            signature: The signature of the model, if it is known.
 
         Raises:
             ContractError: The signature has no output that can be ranked; the message names the flag and the cure.
@@ -94,11 +97,15 @@ class Ranking:
                 )
 
     def texts(self, outputs: Mapping[str, Sequence[Any] | np.ndarray], rows: int) -> Texts:
-        """Ranks the scores of an answer of ``rows`` rows.
+        """Ranks the scores of an answer. Equal scores are ordered by class index.
+
+        Args:
+            outputs: Output name to one value per row.
+            rows: The number of rows.
 
         Returns:
-            One JSON object a row; and why a row has none: no scores, a wrong number of them, or NaN among them. Ties go by
-            index, the lower first.
+            One JSON object per row; and row to reason for the rows that can't be ranked: no scores, a wrong number of
+            scores, or NaN among them.
         """
         name = self._scores_name(outputs)
         if name is None:
@@ -107,7 +114,7 @@ class Ranking:
         column = outputs[name]
         if isinstance(column, np.ndarray) and column.ndim == 2 and column.dtype.kind in "fV":
             return self._ranked(name, column, range(rows), rows, outputs)
-        # Ragged: the rows of each length together.
+        # The rows have scores of different lengths: rank the rows of each length together.
         texts, errors = [b""] * rows, {}
         lengths: dict[int, tuple[list[int], list[list[float]]]] = {}
         for row, value in enumerate(column):
@@ -140,7 +147,7 @@ class Ranking:
         return last < 0 or (last > 0 and (self._labels is None or last == len(self._labels)))
 
     def _scores_name(self, outputs: Mapping[str, Sequence[Any] | np.ndarray]) -> str | None:
-        """The output to rank: of those that may hold scores, by length, by name, by order."""
+        """Returns the output to rank: one that fits the labels, with a preferred name, or the first by name."""
         found = []
         for name in sorted(outputs):
             column = outputs[name]
@@ -165,7 +172,7 @@ class Ranking:
         rows: int,
         outputs: Mapping[str, Sequence[Any] | np.ndarray],
     ) -> Texts:
-        """Ranks ``scores`` of shape ``[len(members), classes]``, which are the rows ``members`` of the answer."""
+        """Ranks ``scores`` of shape ``[len(members), classes]``: the scores of the answer's rows ``members``."""
         texts, errors = [b""] * rows, {}
         if scores.dtype.kind == "V":
             scores = scores.astype(np.float32)
@@ -195,7 +202,7 @@ class Ranking:
 
 
 def top_indexes(scores: np.ndarray, k: int) -> np.ndarray:
-    """Indexes of the ``k`` greatest of each row, greatest first; equal scores by index, the lower first.
+    """Returns the indexes of the ``k`` highest scores of each row, the highest first; equal scores by index.
 
     Args:
         scores: Shape ``[rows, classes]``, without NaN.
@@ -223,7 +230,7 @@ def top_indexes(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def _floats(value: Any) -> list[float] | None:
-    """One row's scores as floats; ``None`` if it is anything but a list of numbers."""
+    """Returns one row's scores as floats; ``None`` if they are not a list of numbers."""
     values = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(values, list | tuple) or not set(map(type, values)) <= {float, int}:
         return None
@@ -238,7 +245,7 @@ def _prefix(label: str) -> bytes:
 
 
 def _class_prefixes(names: Any, length: int) -> list[bytes] | None:
-    """Beginnings of the entries of one row from its own ``classes``; ``None`` if those are no names of the scores."""
+    """Returns the JSON up to the score, for each of a row's own ``classes``; ``None`` if they do not match the scores."""
     if isinstance(names, np.ndarray):
         names = names.tolist()
     if not isinstance(names, list | tuple) or len(names) != length or not all(isinstance(n, str | bytes) for n in names):

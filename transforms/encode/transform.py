@@ -1,4 +1,4 @@
-"""Outcomes → records to write: ``Encode`` for predictions and failures together, ``DeadLetters`` for failures alone."""
+"""``Encode``: makes output records of all outcomes. ``DeadLetters``: makes dead letters of failures alone."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
 class Encode(beam.PTransform):
     """Makes an ``OutputRecord`` of each outcome of ``Predict``: a prediction or a dead letter, with the project's headers.
 
-    The outcomes must be of ``KafkaRecord`` elements: an output has its input's key, timestamp and headers. What comes out
-    goes to ``WriteToKafka``, which commits it together with the offsets of the inputs.
+    The outcomes must be of ``KafkaRecord`` elements, because an output has its input's key, timestamp and headers. Pass the
+    output records to ``WriteToKafka``, which commits them together with the offsets of the inputs.
 
     Args:
-        output_topic: Where predictions go.
-        dead_letter_topic: Where failures go; ``<output_topic>.dead-letter`` unless given.
+        output_topic: The topic of predictions.
+        dead_letter_topic: The topic of dead letters; ``<output_topic>.dead-letter`` if ``None``.
         output_mode: ``prediction``, or ``merge`` (the prediction inside the original JSON record).
-        labels: Class names by index: write label, score and the best.
-        top_k: How many classes to write.
+        labels: Class names by index. Predictions then have the best label, its score and the best classes.
+        top_k: The number of classes to write.
+
+    Raises:
+        ContractError: The arguments do not fit together.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class DeadLetters(beam.PTransform):
     ``FailedElement(record, Failure("decode", "TooOld", "older than a day"))``. The elements must be ``KafkaRecord`` values.
 
     Args:
-        dead_letter_topic: Where they go.
+        dead_letter_topic: The topic of the dead letters.
     """
 
     def __init__(self, dead_letter_topic: str):

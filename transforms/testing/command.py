@@ -1,4 +1,4 @@
-"""What the stubs' command lines have in common: ``python -m transforms.testing.NAME_stub``."""
+"""The command line that the stubs share: ``python -m transforms.testing.NAME_stub``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.testing.stub_server import StubServer
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The flags that every stub has."""
+    """Returns a parser with the flags of every stub: ``--port``, ``--model``, ``--latency_ms``."""
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--port", type=int, default=0, help="0 takes a free one")
     found.add_argument("--model", default="model", help="the model's name")
@@ -19,7 +19,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def serve(flags: argparse.Namespace, make: Callable[[], StubServer]) -> None:
-    """Prints the port and serves until SIGINT or SIGTERM."""
+    """Prints the port and serves until SIGINT or SIGTERM.
+
+    Args:
+        flags: The parsed flags.
+        make: Makes the stub.
+    """
     stub = make()
     stub.faults.latency_s = flags.latency_ms / 1000
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # before the threads start: they inherit it

@@ -1,4 +1,4 @@
-"""What a stub server does wrong, programmed by the test while it runs, and what it has seen."""
+"""``Faults``: the faults that a test programs into a stub server, and the counters of the server's requests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Kind = Literal["status", "malformed", "short", "long", "scalar", "wrong_dtype", 
 
 
 class StubError(Exception):
-    """The answer to a request is a status.
+    """A request is answered with an error status.
 
     Attributes:
-        code: The gRPC status code's name; over REST, TensorFlow Serving's HTTP status for it.
-        message: The server's text.
-        retry_after_s: How long the server asks to wait.
-        http_status: Over REST, this instead of the status of ``code``.
+        code: The name of the gRPC status code. Over REST it becomes the HTTP status that TensorFlow Serving has for it.
+        message: The error text.
+        retry_after_s: The wait that the server asks for in seconds; ``None`` for none.
+        http_status: The HTTP status over REST; ``None`` for that of ``code``.
     """
 
     def __init__(self, code: str, message: str, retry_after_s: float | None = None, http_status: int | None = None):
@@ -33,13 +33,14 @@ class StubError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong with one request.
+    """A fault of one request.
 
     Attributes:
-        kind: ``status``: answer ``error``. ``malformed``: a body that can't be read. ``short``, ``long``: one row too few or
-            too many. ``scalar``: outputs without a batch dimension. ``wrong_dtype``: numbers as strings and the reverse.
-            ``no_outputs``: none at all. ``hang``: no answer until cancelled. ``hang_up``: the connection is cut.
-        error: For ``status``.
+        kind: ``status``: ``error`` is answered. ``malformed``: the body can't be read. ``short``, ``long``: one row too few
+            or too many. ``scalar``: outputs without a batch dimension. ``wrong_dtype``: numbers as strings, strings as
+            numbers. ``no_outputs``: no outputs. ``hang``: no answer until the request is cancelled. ``hang_up``: the
+            connection is cut.
+        error: The error of the kind ``status``.
     """
 
     kind: Kind
@@ -50,19 +51,20 @@ class Faults:
     """The faults of one stub server and its counters. Safe to use from the test's thread while the server runs.
 
     Attributes:
-        latency_s: Seconds every request takes.
-        poison: Given one row (input name to its value), whether the server refuses any batch with that row.
-        poison_error: What a batch with such a row is answered with.
-        max_batch: Rows at most; more are INVALID_ARGUMENT, as from TensorFlow Serving's batching.
-        max_concurrent_requests: More at a time are UNAVAILABLE, with its text for a full queue.
-        requests: Prediction requests that arrived.
-        batch_sizes: Their rows, in the order of arrival.
-        rows_answered: Rows of the successful answers.
-        in_flight: Requests under way.
-        held: Those of them that wait for ``release``.
-        max_concurrent: The highest ``in_flight``.
-        cancelled: Requests that the client cancelled.
-        last_headers: Headers or gRPC metadata of the last prediction request, names in lower case.
+        latency_s: Seconds that every request takes.
+        poison: Takes a row (input name to value), and returns whether the server refuses a batch with that row.
+        poison_error: The error for a batch with such a row.
+        max_batch: The highest number of rows; more are INVALID_ARGUMENT, as with TensorFlow Serving's batching.
+        max_concurrent_requests: The highest number of requests at a time; more are UNAVAILABLE, with TensorFlow Serving's
+            text for a full queue.
+        requests: The number of prediction requests that arrived.
+        batch_sizes: The rows of each request, in order of arrival.
+        rows_answered: The number of rows in successful answers.
+        in_flight: The number of requests in progress.
+        held: The number of requests that wait for ``release``.
+        max_concurrent: The highest ``in_flight`` so far.
+        cancelled: The number of requests that clients cancelled.
+        last_headers: The headers or gRPC metadata of the last prediction request; names in lower case.
     """
 
     def __init__(self) -> None:
@@ -102,31 +104,30 @@ class Faults:
         self._add(requests, Fault(kind))
 
     def hold_after(self, rows: int) -> None:
-        """Answers ``rows`` more rows, or a few more (what is under way then), and holds every request from there on.
+        """Holds every request once ``rows`` more rows were answered. Requests in progress at that moment are still answered.
 
-        However fast the client is, it comes no further: a test can stop or kill it in the middle of its work, once
-        ``held`` is above 0.
+        A client of any speed stops there. Once ``held`` is above 0, a test can stop or kill it in the middle of its work.
         """
         self.release()
         with self._changed:
             self._hold_at = self.rows_answered + rows
 
     def hold_next(self, requests: int) -> None:
-        """Holds the next ``requests``, and answers those that come after them."""
+        """Holds the next ``requests`` requests, and answers later ones."""
         with self._changed:
             self._hold_next += requests
 
     def release(self) -> None:
-        """Answers what is held, and goes on."""
+        """Answers the held requests, and holds no more."""
         with self._changed:
             self._hold_at, self._hold_next = None, 0
             self._holding += 1
 
     def hold(self) -> int | None:
-        """Whether a request that has arrived has to wait, for the server; ``go_on`` must follow then.
+        """Returns whether a request that has arrived must wait. Called by the server; if it must, ``go_on`` must follow.
 
         Returns:
-            What to ask ``holds`` with.
+            A token for ``holds``; ``None`` if the request need not wait.
         """
         with self._changed:
             reached = self._hold_at is not None and self.rows_answered >= self._hold_at
@@ -138,11 +139,11 @@ class Faults:
             return self._holding
 
     def holds(self, holding: int) -> bool:
-        """Whether it has to wait still, for the server."""
+        """Returns whether a request with this token must still wait. Called by the server."""
         return self._holding == holding
 
     def go_on(self) -> None:
-        """Counts the end of the wait, for the server."""
+        """Counts the end of a wait. Called by the server."""
         with self._changed:
             self.held -= 1
             self._changed.notify_all()
@@ -155,7 +156,7 @@ class Faults:
                 self._queue.extend([fault] * requests)
 
     def clear(self) -> None:
-        """Everything works again: no faults, no latency, no limits, nothing held. The counters stay."""
+        """Removes all faults, latency and limits, and releases held requests. The counters stay."""
         self.release()
         with self._changed:
             self._queue.clear()
@@ -163,23 +164,31 @@ class Faults:
             self.latency_s = 0.0
 
     def wait_for(self, condition: Callable[[Faults], bool], timeout_s: float = 60.0) -> None:
-        """Blocks until a condition on the counters holds; in a coroutine, call it by ``asyncio.to_thread``.
+        """Blocks until a condition on the counters is met. In a coroutine, call it with ``asyncio.to_thread``.
+
+        Args:
+            condition: The condition.
+            timeout_s: The time-out in seconds.
 
         Raises:
-            TimeoutError: It does not hold in time.
+            TimeoutError: The condition is not met within ``timeout_s``.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: condition(self), timeout_s):
                 raise TimeoutError(f"not within {timeout_s} s")
 
     def arrived(self, inputs: Mapping[str, np.ndarray], rows: int) -> Fault | None:
-        """Counts a request, for the server; ``left`` must follow.
+        """Counts a request that has arrived. Called by the server; ``left`` must follow.
+
+        Args:
+            inputs: Input name to array.
+            rows: The number of rows.
 
         Returns:
-            What goes wrong with it.
+            The fault of the request; ``None`` for none.
 
         Raises:
-            StubError: It is refused.
+            StubError: The request is answered with an error status.
         """
         with self._changed:
             self.requests += 1
@@ -203,7 +212,7 @@ class Faults:
         return fault
 
     def left(self, rows_answered: int = 0, cancelled: bool = False) -> None:
-        """Counts the end of a request, for the server."""
+        """Counts the end of a request. Called by the server."""
         with self._changed:
             self.in_flight -= 1
             self.rows_answered += rows_answered
@@ -212,7 +221,7 @@ class Faults:
 
 
 def spoil(fault: Fault | None, outputs: dict[str, Any]) -> dict[str, Any]:
-    """Returns a model's outputs as a fault has them; unchanged if it is none of the outputs'."""
+    """Returns a model's outputs with a fault applied; unchanged if the fault does not concern outputs."""
     if fault is None:
         return outputs
     if fault.kind == "no_outputs":

@@ -28,14 +28,14 @@ _TYPES = {404: "ModelNotFoundException", 400: "BadRequestException", 503: "Servi
 class TorchServeStub(HttpStub):
     """TorchServe's APIs with one model, in several versions, and programmable faults. See ``StubServer``.
 
-    The model's function gets one row of what a request named, or under the name of the signature's only input (``body`` if
-    it has none) what had no name. A function that returns the sole output ``predictions`` answers that bare, as a handler
-    that returns no dict; bytes and text as they are.
+    The model's function gets one row of the named values of a request. A value without a name gets the name of the
+    signature's first input, or ``body`` if the signature has none. If the function returns the sole output ``predictions``,
+    its value is answered without a name, like that of a handler that does not return a dict.
 
     Attributes:
         management: Whether the management API answers.
-        workers_died: Requests whose JSON could not be read: each ends a worker process of the real multi-model-server.
-        content_types: Of the requests for predictions, in the order of arrival.
+        workers_died: The number of requests with JSON that can't be read. Each would end a worker of the real server.
+        content_types: The content types of the prediction requests, in order of arrival.
     """
 
     several_versions = True
@@ -45,7 +45,7 @@ class TorchServeStub(HttpStub):
         self.management = True
         self.workers_died = 0
         self.content_types: list[str] = []
-        # What both answer when a handler raises, as if nobody was there.
+        # Both servers answer 503 when a handler raises, as if the server was down.
         self.faults.poison_error = StubError("INTERNAL", "Prediction failed", http_status=503)
 
     def uri(
@@ -129,7 +129,7 @@ class TorchServeStub(HttpStub):
 
 
 class MultiModelServerStub(TorchServeStub):
-    """multi-model-server's APIs: one version of the model, described by an object; it answers whatever version is asked."""
+    """multi-model-server's APIs: one version of the model, which also answers requests for other versions."""
 
     several_versions = False
 

@@ -1,4 +1,4 @@
-"""What the two stubs of the Open Inference Protocol share: which model answers, in which version, and what it says."""
+"""What the two stubs of the Open Inference Protocol share: traits of the server, versions and the repository index."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ EXTENSIONS = ("model_configuration", "model_repository", "binary_tensor_data")
 
 @dataclasses.dataclass
 class OipTraits:
-    """In what an Open Inference Protocol server differs from another; may be changed while it runs.
+    """The differences between Open Inference Protocol servers. They may be changed while the server runs.
 
     Attributes:
-        extensions: What the server lists. ``model_configuration``: it answers what Triton knows of a model beside its
-            metadata; ``model_repository``: it lists its models; ``binary_tensor_data``: REST takes and gives raw tensors.
-        max_batch_size: In the model's configuration; refusing larger requests is ``faults.max_batch``.
-        ready: Whether the model says that it is ready.
-        declares: Whether the metadata name the model's inputs and outputs.
-        typed: Whether gRPC answers typed contents instead of raw ones.
-        null_for_nan: Whether JSON answers null for NaN and infinities, as MLServer and KServe do.
+        extensions: The extensions of the server. ``model_configuration``: it answers Triton's model configuration;
+            ``model_repository``: it lists its models; ``binary_tensor_data``: raw tensors over REST.
+        max_batch_size: The value in the model's configuration. To refuse larger requests, set ``faults.max_batch``.
+        ready: Whether the model is ready.
+        declares: Whether the metadata have the model's inputs and outputs.
+        typed: Whether gRPC answers have typed contents instead of raw ones.
+        null_for_nan: Whether JSON answers have null for NaN and infinities, as with MLServer and KServe.
         tells_version: Whether an answer names its version.
     """
 
@@ -40,7 +40,7 @@ class OipTraits:
     tells_version: bool = True
 
     def must_have(self, extension: str) -> None:
-        """Raises ``StubError``, UNIMPLEMENTED, where the server has not that extension."""
+        """Raises ``StubError`` with UNIMPLEMENTED if the server does not have the extension."""
         if extension not in self.extensions:
             raise StubError("UNIMPLEMENTED", f"no {extension} here", http_status=404)
 
@@ -48,7 +48,7 @@ class OipTraits:
 def served(model: StubModel, name: str, version: str) -> tuple[int, Signature, Function]:
     """Returns the version that answers a request, its signature and function.
 
-    The protocol has one signature a model: ``serving_default`` if there is one of that name, else the first.
+    The protocol has one signature per model: here ``serving_default``, or the first one if there is none of that name.
 
     Raises:
         StubError: NOT_FOUND, in Triton's words.

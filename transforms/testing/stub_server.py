@@ -1,4 +1,4 @@
-"""A server in a thread of its own, with an asyncio loop of its own, on a free port of 127.0.0.1."""
+"""``StubServer``: a model server for tests, on a free port of 127.0.0.1, in its own thread and asyncio loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transforms.testing.stub_model import Function, StubModel
 T = TypeVar("T")
 
 HELD_LOOK_S = 0.005
-"""How often a request that is held looks whether it may go on."""
+"""Seconds between two checks of a held request whether it was released."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Tls:
     """PEM files of a server's identity.
 
     Attributes:
-        cert_file: Its certificate.
-        key_file: The key of it.
-        client_ca_file: The authority that clients' certificates must come from; without one, clients need none.
+        cert_file: The server's certificate.
+        key_file: The private key of the certificate.
+        client_ca_file: The authority that must have signed clients' certificates; ``None``: clients need no certificate.
     """
 
     cert_file: Path
@@ -41,13 +41,13 @@ class StubServer(abc.ABC):
     """A model server to test against. Use it as a context manager.
 
     Args:
-        model: What it serves; y = 0.5 * x + 2 if left out.
+        model: The model to serve; y = 0.5 * x + 2 if ``None``.
         port: The port; 0 takes a free one.
-        tls: Speak TLS, as this server.
+        tls: The server's identity for TLS; ``None`` for no TLS.
 
     Attributes:
-        model: What it serves; may be changed while it runs.
-        faults: What it does wrong, and its counters.
+        model: The served model; may be changed while the server runs.
+        faults: The programmed faults and the counters.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -126,10 +126,10 @@ class StubServer(abc.ABC):
         headers: Iterable[tuple[str, str]],
         hang_up: Callable[[], None],
     ) -> tuple[dict[str, Any], Fault | None]:
-        """Runs the model on one request, with the faults programmed.
+        """Runs the model on one request with the programmed faults.
 
         Raises:
-            StubError: The answer is a status.
+            StubError: The request is answered with an error status.
         """
         rows_answered, cancelled = 0, False
         self.faults.last_headers = tuple((name.lower(), value) for name, value in headers)

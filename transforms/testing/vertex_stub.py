@@ -1,7 +1,7 @@
-"""What the two stubs of Vertex AI's online prediction share: an endpoint with one deployed TensorFlow model.
+"""``VertexStub``: what the two stubs of Vertex AI's online prediction share: an endpoint with one TensorFlow model.
 
-Written from google/cloud/aiplatform/v1/prediction_service.proto and the REST reference, without the service at hand. The
-model behind it reads instances as TensorFlow Serving reads rows: bare values for a sole input, else objects by input name.
+It is written from google/cloud/aiplatform/v1/prediction_service.proto and the REST reference, not from the service itself.
+The model reads instances as TensorFlow Serving reads rows: bare values for a sole input, otherwise objects by input name.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class VertexStub(StubServer):
     """The region's API with one endpoint, whose id is the model's name. See ``StubServer``.
 
     Args:
-        model: What is deployed. A model whose signature has no inputs gets ``{"instances": object array}``.
+        model: The deployed model. A model whose signature has no inputs gets ``{"instances": object array}``.
         port: The port; 0 takes a free one.
-        tls: Speak TLS, as this server.
+        tls: The server's identity for TLS; ``None`` for no TLS.
 
     Attributes:
         transport: ``grpc`` or ``rest``.
         deployed_model: The deployed model's id.
-        display_name: The model's name for people.
-        max_request_bytes: A larger request is INVALID_ARGUMENT.
-        answer_to_none: The code with which a request of no instances is refused; ``None`` answers no predictions.
-        access_token: If set, a request without it is UNAUTHENTICATED.
-        last_parameters: ``parameters`` of the last prediction request.
-        last_instances: Its ``instances``.
+        display_name: The deployed model's display name.
+        max_request_bytes: The size limit of a request; a larger one is INVALID_ARGUMENT.
+        answer_to_none: The code that refuses a request without instances; ``None`` answers it with no predictions.
+        access_token: If set, a request without this token is UNAUTHENTICATED.
+        last_parameters: The ``parameters`` of the last prediction request.
+        last_instances: The ``instances`` of the last prediction request.
     """
 
     transport: str
