@@ -106,6 +106,23 @@ def test_a_poison_row_is_found_even_if_it_is_the_very_first_and_alone(refuses: b
     assert heard.held == []
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float64", "string"])
+def test_the_row_of_zeros_has_the_types_of_the_signature(dtype: str) -> None:
+    """Else the server would refuse the probe for its type, and refusing counts as being up."""
+    poison = np.full((1, 1), b"x" if dtype == "string" else 1, object if dtype == "string" else dtype)
+
+    async def behave(call: Call) -> Answer:
+        if len(model.calls) > 100:
+            raise RejectedError("enough")
+        raise TransientError("internal error")
+
+    model = FakeModel(behave, signature(dtype=dtype))
+    run(dispatcher(model).answer({"x": poison}, 1))
+    [*zeros] = [call.inputs["x"] for call in model.calls if not call.inputs["x"].any()]
+    assert zeros
+    assert {row.dtype for row in zeros} == {poison.dtype}
+
+
 def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model_failed(heard: Listener) -> None:
     """Nothing was ever answered and there is no other row to probe with: that word is all there is to go by."""
     failed = refusing(lambda x: True, ModelFailedError("HTTP 503: Prediction failed"))

@@ -43,6 +43,7 @@ class MemoryProducer:
         self.state = _S.INIT
         self.aborted = 0
         self.full = 0
+        self.refuses: ck.KafkaException | None = None
         self._epoch = -1
         self._queue: list[Source] = []
 
@@ -148,6 +149,8 @@ class MemoryProducer:
         if self.full:
             self.full -= 1
             raise BufferError
+        if self.refuses is not None:
+            raise self.refuses
         self.produced.append((topic, key, value, partition, *rest))
         where, number, offset = dict(rest[-1])["inference.source"].decode().split("/")
         self._queue.append((where, int(number), int(offset)))

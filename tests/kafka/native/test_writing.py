@@ -32,6 +32,15 @@ def test_a_full_queue_is_waited_for() -> None:
     assert len(job.kafka.outputs) == 3
 
 
+def test_an_output_that_librdkafka_refuses_at_once_ends_the_job_with_topic_and_cure() -> None:
+    job = Job([True] * 3)
+    job.session.begin()
+    job.read()
+    job.producer.refuses = ck.KafkaException(ck.KafkaError(ck.KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(KafkaError, match=r"writing to .*: .*larger than the topic allows: raise max\.message\.bytes"):
+        job.write()
+
+
 # ---------------------------------------------------------------------- at least once
 
 
