@@ -11,7 +11,7 @@ UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
 
 coverage: $(VENV)/.installed-dev  ## of the unit tests; fails below the floor in pyproject.toml
 	$(BIN)/python -m pytest $(UNIT) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+coverage-floor:  ## what the last measured run covered, by file; fails below the floor in pyproject.toml
+	$(BIN)/python -m coverage report --skip-covered
 
 PYTHONS ?= $(SUPPORTED)
 

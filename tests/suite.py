@@ -9,7 +9,8 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 * ``system``: tests with real brokers, engines and servers, one at a time: they want the machine for themselves. They, too,
   run in a process of their own, so that a crash in a C extension fails one test and names it, instead of ending all.
 
-With ``--coverage`` the unit tests must reach what ``pyproject.toml`` demands of ``pipeline`` and ``transforms``.
+With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then compares the result with the floor in
+``pyproject.toml``: not the suite, as a failed test may be run again alone, which cannot be measured.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
 SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
 ONE_AT_A_TIME = ("--numprocesses=1", "--max-worker-restart=3")
-COVERAGE = ("--cov", "--cov-report=")
+COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
