@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import confluent_kafka as ck
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -228,6 +229,27 @@ def test_same_instance_id(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     second.done()
     assert job.report().ok, job.report()
     assert first.summary["records"] + second.summary["records"] == job.produced
+
+
+def test_fenced_by_nobody_in_the_group(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Kafka fences a producer after a broker's death, too (librdkafka 3928): the job asks the group, and goes on."""
+    job = new_job(stub.uri(), flags=("--instance_id=replica-9", "--max_in_flight=4", *SMALL_BUNDLES))
+    job.keep_busy()
+    process = job.start()
+    job.wait_for_commit(300, process, stub=stub)
+    transactional_id = f"{job.group}-replica-9"
+    ck.Producer({"bootstrap.servers": job.bootstrap, "transactional.id": transactional_id}).init_transactions(30)
+
+    def told() -> bool:
+        job.keep_busy()  # it learns of it when it writes
+        return "starting a new producer" in process.stdout + process.stderr
+
+    wait_until(told, "new producer", START_S, process)
+    commit_more(job, process, 500)
+    job.wait_for_commit(job.produced, process)
+    process.terminate()
+    process.done()
+    assert job.report().ok, job.report()
 
 
 def test_suspended_process_that_was_replaced(new_job: NewJob, stub: TfServingGrpcStub) -> None:

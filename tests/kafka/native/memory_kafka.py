@@ -94,6 +94,8 @@ class MemoryKafka:
         wait: Lets so many seconds pass.
         commit_failures: Errors that the next calls of ``commit_transaction`` raise.
         send_failures: The same of ``send_offsets_to_transaction``.
+        init_failures: The same of ``init_transactions``.
+        describe_failures: The same of ``describe_consumer_groups``.
         delivery_failures: Error codes that the next outputs are refused with.
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
@@ -113,6 +115,8 @@ class MemoryKafka:
     wait: Callable[[float], None] = lambda _: None
     commit_failures: list[Any] = dataclasses.field(default_factory=list)
     send_failures: list[Any] = dataclasses.field(default_factory=list)
+    init_failures: list[Any] = dataclasses.field(default_factory=list)
+    describe_failures: list[Any] = dataclasses.field(default_factory=list)
     delivery_failures: list[int] = dataclasses.field(default_factory=list)
     lost_answers: int = 0
     hung_commits: int = 0
@@ -168,6 +172,8 @@ class MemoryAdmin:
         return self
 
     def describe_consumer_groups(self, groups: list[str]) -> Any:
+        if self._kafka.describe_failures:
+            raise self._kafka.describe_failures.pop(0)
         members = [SimpleNamespace(client_id=name, member_id=member) for name, member in self._kafka.members]
         found = SimpleNamespace(result=lambda timeout: SimpleNamespace(members=members))
         return dict.fromkeys(groups, found)

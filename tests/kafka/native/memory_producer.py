@@ -62,6 +62,8 @@ class MemoryProducer:
 
     def init_transactions(self, timeout: float) -> None:
         self._require(_S.INIT)
+        if self._kafka.init_failures:
+            self._raise(self._kafka.init_failures.pop(0))
         self._epoch = self._kafka.init_producer(self._name)
         self.state = _S.READY
 

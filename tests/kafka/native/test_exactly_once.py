@@ -41,7 +41,8 @@ def outcome(record: KafkaRecord) -> OutputRecord:
 
 def open_memory_writer(config: KafkaConfig, producer: MemoryProducer, clock: Callable[[], float]) -> Writer:
     if config.delivery == EXACTLY_ONCE:
-        return TransactionalWriter(config, producer.opened, clock, MemoryAdmin(producer.kafka).opened)
+        kafka = producer.kafka
+        return TransactionalWriter(config, producer.opened, clock, MemoryAdmin(kafka).opened, lambda s: kafka.wait(s))
     return AcknowledgedWriter(config, producer.opened, clock)
 
 

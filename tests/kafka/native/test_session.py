@@ -11,8 +11,12 @@ import pytest
 from tests.kafka.native.memory_job import A, B, Job, Listener
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
+from transforms.kafka.native.producer import MAX_REPLACED
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
 from transforms.kafka.native.states import CommitResult
+
+NAMESAKE = ("group-0", "newer")
+"""A member that another process of this instance has."""
 
 # ---------------------------------------------------------------------- committing
 
@@ -235,8 +239,64 @@ def test_rebalances_do_not_count_among_them_nor_do_rollbacks_with_commits_betwee
 
 def test_a_fenced_producer_says_who_took_over_and_what_to_do() -> None:
     job = Job([True])
+    job.kafka.members = [NAMESAKE]
     job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
     with pytest.raises(FencedError, match=r"--instance_id=0 has taken over .*group-0.* give every replica an --instance_id"):
+        job.bundle()
+
+
+def test_a_newer_process_is_given_time_to_join_the_group() -> None:
+    """It fences first, and joins then."""
+    job = Job([True])
+    began = job.now
+
+    def wait(seconds: float) -> None:
+        job.now += seconds
+        if job.now > began + 5:
+            job.kafka.members = [("somebody else", "other"), NAMESAKE]
+
+    job.kafka.wait = wait
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
+    with pytest.raises(FencedError):
+        job.bundle()
+    assert job.kafka.outputs == []
+
+
+@pytest.mark.parametrize("where", ["commit_failures", "send_failures"])
+def test_fenced_where_nobody_took_over_it_goes_on_with_a_new_producer(where: str) -> None:
+    """After a broker's death in the middle of a transaction Kafka fences in the same words (librdkafka 3928)."""
+    job = Job([True] * 2)
+    job.kafka.members = [("somebody else", "other")]
+    getattr(job.kafka, where).append(refused(ck.KafkaError._FENCED, fatal=True))
+    assert job.bundle() == [(0, 0), (0, 1)]
+    assert job.kafka.outputs == []
+    assert job.bundle() == [(0, 0), (0, 1)], "read again"
+    assert job.kafka.outputs == [(*A, 0), (*A, 1)]
+    assert job.kafka.committed == {A: 2}
+
+
+def test_a_new_producer_that_is_fenced_at_once_is_replaced_too() -> None:
+    """Its initialization may cross with the coordinator's own abort."""
+    job = Job([True])
+    fenced = refused(ck.KafkaError._FENCED, fatal=True)
+    job.kafka.init_failures += [fenced] * (MAX_REPLACED - 1)
+    job.kafka.commit_failures.append(fenced)
+    job.bundle()
+    assert job.bundle() == [(0, 0)]
+    assert job.kafka.outputs == [(*A, 0)]
+    job.kafka.init_failures += [fenced] * MAX_REPLACED
+    job.kafka.commit_failures.append(fenced)
+    job.kafka.log[A].append(True)
+    with pytest.raises(KafkaError, match="3 times in a row"):
+        job.bundle()
+
+
+def test_who_may_not_ask_the_group_believes_what_kafka_says() -> None:
+    """Else two processes of one name would fence each other in turn."""
+    job = Job([True])
+    job.kafka.describe_failures.append(refused(ck.KafkaError.GROUP_AUTHORIZATION_FAILED))
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
+    with pytest.raises(FencedError):
         job.bundle()
 
 

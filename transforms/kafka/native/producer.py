@@ -32,6 +32,12 @@ GIVE_UP_S = 120.0
 HANG_S = 5.0
 """How long after the transaction's own time-out a call that does not come back is given up for good."""
 
+TAKEOVER_S = 10.0
+"""How long a newer process of our name has, after it fenced our producer, to be seen as a member of the group."""
+
+MAX_REPLACED = 3
+"""How many producers in a row may be fenced before they have done anything."""
+
 PERMANENT = {
     ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.TOPIC_AUTHORIZATION_FAILED, ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
     ck.KafkaError._UNKNOWN_TOPIC, ck.KafkaError._UNKNOWN_PARTITION, ck.KafkaError.INVALID_RECORD,
@@ -169,6 +175,7 @@ class TransactionalWriter(Writer):
         open_producer: Makes the producer.
         clock: Seconds, monotonic.
         open_admin: Makes the admin client, which is asked for the members of the group.
+        sleep: Waits so many seconds.
     """
 
     def __init__(
@@ -177,13 +184,14 @@ class TransactionalWriter(Writer):
         open_producer: Callable[..., Any] = ck.Producer,
         clock: Callable[[], float] = time.monotonic,
         open_admin: Callable[..., Any] = AdminClient,
+        sleep: Callable[[float], None] = time.sleep,
     ):
         super().__init__(config, open_producer, clock)
-        self._open_admin = open_admin
+        self._open_admin, self._sleep = open_admin, sleep
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
         self._consumer: ck.Consumer | None = None
-        self._call(self.producer.init_transactions)  # fences a former self, aborts what it left open
+        self._initialize()
 
     @property
     def open_s(self) -> float:
@@ -213,11 +221,33 @@ class TransactionalWriter(Writer):
         self._begun_at = None
 
     def _start_anew(self, why: OutcomeUnknownError) -> None:
-        """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open."""
-        log.warning("%s; starting a new one", why)
+        """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open.
+
+        Raises:
+            FencedError: A newer process of this instance has taken over.
+            KafkaError: Kafka fences every new producer, too, and nobody is seen who took over.
+        """
+        log.warning("%s; starting a new producer", why)
+        self._replace()
+        self._initialize()
+
+    def _replace(self) -> None:
         self.producer.purge()
         self.producer, self._begun_at, self._failure = self._open(), None, None
-        self._call(self.producer.init_transactions)
+
+    def _initialize(self) -> None:
+        """Fences a former self and aborts what it left open.
+
+        That may cross with the coordinator's own abort, which fences the new producer, too: then the next one is tried.
+        """
+        for attempt in range(MAX_REPLACED):
+            try:
+                self._call(self.producer.init_transactions)
+                return
+            except OutcomeUnknownError as error:
+                if attempt == MAX_REPLACED - 1:
+                    raise KafkaError(f"{error}, {MAX_REPLACED} times in a row") from error
+                self._replace()
 
     def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
         """Adds the offsets to the transaction.
@@ -242,18 +272,38 @@ class TransactionalWriter(Writer):
         except TimeoutError as error:
             raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
 
-    def _somebody_took_over(self) -> bool:
-        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
+    def _is_taken_over(self) -> bool:
+        """Whether a newer process has fenced this producer. Kafka says so in the same words when nobody has.
+
+        It fences a producer whose transaction took too long (the broker was down, this process was suspended). And after an
+        abort librdkafka asks for the next epoch, which the coordinator may have moved on itself meanwhile, for instance
+        because a broker died (https://github.com/confluentinc/librdkafka/issues/3928). So the group is asked. A newer
+        process fences first and joins then: unless the transaction took too long, it is given time for that.
+
+        Where no group can tell (partitions are assigned by hand), only a transaction that took too long, or a producer that
+        was fenced before it began one, is taken to be nobody's doing.
+        """
+        too_long = self.open_s > self._timeout_s
         if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
-            return False  # no membership, no telling
+            return not too_long and self._begun_at is not None
+        deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
+        while not self._has_a_namesake(self._consumer):
+            if deadline.passed:
+                return False
+            self._sleep(min(deadline.left_s, TAKEOVER_S / 20))
+        return True
+
+    def _has_a_namesake(self, consumer: ck.Consumer) -> bool:
+        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
         properties = self.config.client_properties()
         admin = self._open_admin({name: value for name, value in properties.items() if is_common(name)})
         group: Any = self.config.group_id
         try:
             members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
-        except ck.KafkaException:
-            return False  # Kafka is still away: that is why it took so long
-        ours, name = self._consumer.memberid(), self.config.consumer_properties()["client.id"]
+        except ck.KafkaException as error:
+            # Kafka is away again, and that is why we were fenced; or it does not tell us, and what it said first holds.
+            return not is_transient(error.args[0])
+        ours, name = consumer.memberid(), self.config.consumer_properties()["client.id"]
         return any(member.client_id == name and member.member_id != ours for member in members)
 
     def abort(self) -> None:
@@ -290,10 +340,9 @@ class TransactionalWriter(Writer):
                     self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
-                    if self.open_s > self._timeout_s and not self._somebody_took_over():
-                        # Kafka aborts what takes too long (it was down itself, or this process was suspended) and fences its
-                        # producer, in the same words as if somebody had taken over.
-                        raise OutcomeUnknownError("the transaction took longer than transaction.timeout.ms") from raised
+                    if not self._is_taken_over():
+                        what = "took too long" if self.open_s > self._timeout_s else "was lost"
+                        raise OutcomeUnknownError(f"the transaction {what}, and Kafka gave up its producer") from raised
                     raise FencedError(
                         f"fenced: a newer process of group {self.config.group_id!r} with --instance_id="
                         f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
