@@ -20,7 +20,7 @@ from transforms.kafka.native.shards import Shards
 from transforms.kafka.native.sink import WriteToKafka
 from transforms.kafka.native.source import ReadFromKafka
 from transforms.predict.dofn import PredictChunks
-from transforms.stages import DecodeChunks, EncodeChunks
+from transforms.stages import DecodeAgain, DecodeChunks, EncodeChunks
 from transforms.types import DecodedChunk, PredictedChunk
 
 
@@ -47,7 +47,10 @@ def build(
         pipeline
         | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True, shards=shards, prepare=prepare)
         | "Decode" >> beam.ParDo(DecodeChunks(job.decode, guard)).with_output_types(DecodedChunk)
-        | "Predict" >> beam.ParDo(PredictChunks(job.predict, guard)).with_output_types(PredictedChunk)
+        | "Predict"
+        >> beam.ParDo(PredictChunks(job.predict, guard, make_decoder=DecodeAgain(job.decode, guard))).with_output_types(
+            PredictedChunk
+        )
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Write" >> WriteToKafka(config=job.kafka, chunks=True)
     )

@@ -83,10 +83,15 @@ def dispatcher(
     deadline_s: float = 60.0,
     on_unavailable: str = "hold",
     max_in_flight: int | None = None,
+    others: FakeModel | None = None,
+    renews: bool = False,
 ) -> Dispatcher:
+    """A dispatcher of ``model``; its other connections, for probes and the like, lead to ``others`` if there is one."""
     time = time or Time()
     options = DispatchOptions(30.0, RetryPolicy(deadline_s), on_unavailable, max_in_flight)
-    return Dispatcher(model.client(), model.metadata.signature, options, time, time.sleep, Highest())
+    another = None if others is None else others.client
+    signature = model.metadata.signature
+    return Dispatcher(model.client(), signature, options, time, time.sleep, Highest(), another, renews)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -7,10 +7,13 @@
     ├── KafkaError              the broker refused or lost us                  exit status 1
     │   └── FencedError         a newer process of the same instance took over
     └── ModelError              one request failed; raised by clients only
-        ├── TransientError      try again: overload, time-out, 5xx
-        │   ├── UnavailableError   no server answers at the address
+        ├── TransientError      try again: 5xx, and the four below
+        │   ├── OverloadedError    too much to do, or no answer in time: says nothing about the request
+        │   ├── UnavailableError   no server answers at the address, or the connection was cut
+        │   ├── MergedBatchError   the server merged this request with others that do not fit: ask again alone
         │   └── ModelFailedError   the server answers, but its model failed on this request, perhaps for its content
         ├── RejectedError       refused for its content: bisect the batch
+        │   ├── BatchTooLargeError     more rows than the server takes
         │   └── RequestTooLargeError   more bytes than the server takes
         ├── MalformedAnswerError   short, long or unreadable answer
         └── NotServedError      unknown model, version or signature; not allowed
@@ -71,8 +74,22 @@ class TransientError(ModelError):
         self.retry_after_s = retry_after_s
 
 
+class OverloadedError(TransientError):
+    """The server has too much to do (RESOURCE_EXHAUSTED, 429, a full queue), or did not answer in time.
+
+    It says nothing about the request's content: no record is ever a dead letter for it, unless ``on_unavailable`` says so.
+    """
+
+
 class UnavailableError(TransientError):
     """No server answers at the address: connection refused or reset, or the host name is not resolved."""
+
+
+class MergedBatchError(TransientError):
+    """The server merged this request with others into one batch, and they do not fit together (server-side batching).
+
+    It says nothing about the request's content: the same request may be answered if it is the only one.
+    """
 
 
 class ModelFailedError(TransientError):
@@ -85,6 +102,18 @@ class ModelFailedError(TransientError):
 
 class RejectedError(ModelError):
     """The server refused the request for its content: INVALID_ARGUMENT, 400, 413, 422."""
+
+
+class BatchTooLargeError(RejectedError):
+    """The request has more rows than the server takes.
+
+    Attributes:
+        most_rows: How many it takes, if it says so.
+    """
+
+    def __init__(self, message: str, most_rows: int | None = None):
+        super().__init__(message)
+        self.most_rows = most_rows
 
 
 class RequestTooLargeError(RejectedError):

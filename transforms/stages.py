@@ -84,6 +84,54 @@ class EncodeConfig:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class DecodeAgain:
+    """Makes decoders for another signature than the job began with, for ``PredictChunks``.
+
+    Attributes:
+        config: How to decode the records.
+        guard: Keeps the source alive while a bundle waits for the schema registry.
+    """
+
+    config: DecodeConfig
+    guard: BundleGuard = dataclasses.field(default_factory=NoGuard)
+
+    def __call__(self, signature: Signature) -> ChunkDecoder:
+        """Makes the decoder.
+
+        Raises:
+            ContractError: The format and the signature do not fit.
+        """
+        return ChunkDecoder(dataclasses.replace(self.config, signature=signature), self.guard)
+
+
+class ChunkDecoder:
+    """A decoder, and the lookup of its schemas. Opens no connection before the first chunk.
+
+    Args:
+        config: How to decode the records.
+        guard: Keeps the source alive while a bundle waits for the schema registry.
+    """
+
+    def __init__(self, config: DecodeConfig, guard: BundleGuard):
+        self._decoder = config.decoder()
+        self._lookup = config.lookup(self._decoder, guard)
+
+    def decode(self, records: list[KafkaRecord]) -> DecodedChunk | None:
+        """Waits for the schemas of one chunk, then decodes it; ``None`` if the bundle can no longer be committed."""
+        if self._lookup is not None and self._decoder.schemas is not None:
+            with reporting_failures():
+                if not self._lookup.teach(self._decoder.schemas, records):
+                    return None
+        return self._decoder.decode(records)
+
+    def close(self) -> None:
+        """Closes the connection to the registry. May be called twice."""
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
+
+
 class DecodeChunks(beam.DoFn):
     """Records in, ``DecodedChunk`` out. Emits nothing of a bundle that can't be committed any more.
 
@@ -95,13 +143,12 @@ class DecodeChunks(beam.DoFn):
     def __init__(self, config: DecodeConfig, guard: BundleGuard | None = None):
         self._config = config
         self._guard: BundleGuard = guard or NoGuard()
-        self._lookup: SchemaLookup | None = None
+        self._decoder: ChunkDecoder | None = None
         self._void = False
 
     def setup(self) -> None:
         """Makes the decoder, once for each worker. Opens no connection."""
-        self._decoder = self._config.decoder()
-        self._lookup = self._config.lookup(self._decoder, self._guard)
+        self._decoder = ChunkDecoder(self._config, self._guard)
 
     def start_bundle(self) -> None:
         """Resets the state, also after a bundle that failed."""
@@ -109,17 +156,20 @@ class DecodeChunks(beam.DoFn):
 
     def process(self, records: list[KafkaRecord]) -> Iterator[DecodedChunk]:
         """Waits for the schemas of one chunk, then decodes it."""
-        if self._lookup is not None and self._decoder.schemas is not None:
-            with reporting_failures():
-                self._void = self._void or not self._lookup.teach(self._decoder.schemas, records)
-        if not self._void:
-            yield self._decoder.decode(records)
+        assert self._decoder is not None
+        if self._void:
+            return
+        decoded = self._decoder.decode(records)
+        if decoded is None:
+            self._void = True
+        else:
+            yield decoded
 
     def teardown(self) -> None:
         """Closes the connection to the registry."""
-        if self._lookup is not None:
-            self._lookup.close()
-            self._lookup = None
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
 
 
 class EncodeChunks(beam.DoFn):

@@ -16,7 +16,7 @@ from transforms.kafka.beam.io import ChunksByPartition, ReadFromKafka, SingleRec
 from transforms.kafka.config import JavaKafka
 from transforms.predict.dofn import PredictChunks
 from transforms.predict.stateful_batching import BatchChunks
-from transforms.stages import DecodeChunks, EncodeChunks
+from transforms.stages import DecodeAgain, DecodeChunks, EncodeChunks
 from transforms.types import DecodedChunk, PredictedChunk
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def build_with_java(pipeline: beam.Pipeline, job: Job, java: JavaKafka) -> None:
         | "Chunk" >> beam.ParDo(ChunksByPartition(kafka.chunk_records)).with_output_types(Keyed)
         | "Batch" >> beam.ParDo(batch).with_output_types(RecordChunk)
         | "Decode" >> beam.ParDo(DecodeChunks(job.decode)).with_output_types(DecodedChunk)
-        | "Predict" >> beam.ParDo(PredictChunks(job.predict)).with_output_types(PredictedChunk)
+        | "Predict"
+        >> beam.ParDo(PredictChunks(job.predict, make_decoder=DecodeAgain(job.decode))).with_output_types(PredictedChunk)
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Records" >> beam.ParDo(SingleRecords()).with_output_types(Any)
         | "Write" >> WriteToKafka(kafka, java)

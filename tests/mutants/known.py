@@ -28,6 +28,7 @@ _CONSUMER = "transforms/kafka/native/consumer.py"
 _BUNDLE = "transforms/kafka/native/bundle.py"
 _SESSION = "transforms/kafka/native/session.py"
 _DOFN = "transforms/predict/dofn.py"
+_DISPATCH = "transforms/predict/dispatch.py"
 
 KNOWN = (
     Mutation(
@@ -72,5 +73,19 @@ KNOWN = (
         "what is complete waits for the bundle's end", _DOFN,
         "                return\n            yield from self._complete()\n\n", "                return\n\n",
         "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
+    ),
+    Mutation(
+        "a contract that changed makes dead letters", _DISPATCH,
+        "if not unproven and found.verdict is not Verdict.HOLDS:", "if False:",
+        "tests/predict/test_contract.py",
+    ),
+    Mutation(
+        "the server may refuse every record before it has answered one", _DISPATCH,
+        "if self._unproven >= UNPROVEN_MOST:", "if False:", "tests/predict/test_contract.py",
+    ),
+    Mutation(
+        "a row is guilty after one failure", "transforms/predict/trials.py",
+        "suspect.span.strikes >= self._alarms.strikes()", "suspect.span.strikes >= 1",
+        "tests/predict/test_innocent_rows.py",
     ),
 )  # fmt: skip

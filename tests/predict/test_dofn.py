@@ -56,8 +56,10 @@ class Driver:
 
     def __init__(self, uri: str, model: FakeModel, guard: Guard | None = None, **options: Any):
         size, check_s = options.pop("batch_max_size", 2), options.pop("check_s", CHECK_S)
+        make_decoder = options.pop("make_decoder", None)
         dispatch = DispatchOptions(**{"retry": RetryPolicy(0.01, 0.001, 0.001), **options})
-        self.fn = PredictChunks(PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size), guard, check_s)
+        config = PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size)
+        self.fn = PredictChunks(config, guard, check_s, make_decoder)
         self.fn.setup()
 
     def process(self, chunk: DecodedChunk) -> list[PredictedChunk]:

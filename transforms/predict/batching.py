@@ -19,8 +19,15 @@ CHUNK_BATCHES = 8
 
 @dataclasses.dataclass(slots=True)
 class PendingChunk:
-    """A chunk on its way through the model, and how many of its rows still have no result."""
+    """A chunk on its way through the model, and how many of its rows still have no result.
 
+    Attributes:
+        decoded: As it came, to begin anew if the model's signature changes.
+        chunk: Its results so far.
+        waiting: How many rows have none.
+    """
+
+    decoded: DecodedChunk
     chunk: PredictedChunk
     waiting: int
 
@@ -28,7 +35,7 @@ class PendingChunk:
     def of(cls, decoded: DecodedChunk) -> PendingChunk:
         """Makes one from a decoded chunk. Rows that failed to decode have their result already."""
         chunk = PredictedChunk(decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried)
-        return cls(chunk, sum(len(segment.rows) for segment in decoded.segments))
+        return cls(decoded, chunk, sum(len(segment.rows) for segment in decoded.segments))
 
 
 @dataclasses.dataclass(slots=True)

@@ -2,15 +2,20 @@
 
 What a failed request means:
 
-* **Transient** (overload, time-out, 5xx, nobody there): the same rows are sent again, with jittered backoff, until the
-  deadline.
-* **Transient past the deadline**: a probe is sent. A probe is one row that this server answered before. If there is none,
-  it is a row of this batch, or a row of zeros. If the probe is answered and the rows fail once more, the server is up and
-  the rows are at fault, whatever the status said: they are bisected. If the probe fails, the server is down:
-  ``on_unavailable``.
-* **Rejected** for its content, or answered with the wrong number of rows: bisected, until only the guilty rows fail.
-* **Model failed** (the server says that its model failed) on several rows, while a probe is answered: bisected at once. If
-  nothing is wrong with the rows, the halves are answered; if something is, the deadline is not spent on them.
+* **Overloaded** (too much to do, or no answer in time): the same rows are sent again, with jittered backoff. Past the
+  deadline, several rows are halved, in case they are too many for one answer. Nothing is ever blamed for it.
+* **Failed** (any other 5xx, a cut connection, not served): is the server at fault, or the rows? The server works if it has
+  answered a request that was sent later, or answers a probe (``Probes``). If it works, the rows are bisected at once; if the
+  connection was cut, first asked for on a connection of their own, as it may have been cut by another request. A row that
+  still fails alone gets a trial (``Trials``). If the server does not work, the request is sent again until the deadline.
+* **Refused** for its content, or answered with the wrong number of rows: bisected, until only the guilty rows fail. If
+  nothing else was answered meanwhile, the known-good row is asked for, too. If that is refused as well, the contract has
+  changed: ``ContractChangedError`` if the signature is another one, else hold.
+* **Too many rows** for the server: cut to its limit, which is kept for all later batches.
+* **Merged** by the server with rows of another shape: sent again while nothing else is in flight.
+
+A request that was refused or failed costs no wait, and bisections run side by side: ``g`` guilty rows of ``n`` cost
+``O(g log n)`` requests.
 
 The *hold* (``on_unavailable=hold``) is a circuit breaker over the whole job. Closed: requests flow. Open: the server is
 down, every request waits for its next try, and nothing is committed. Half open: a request that is tried again is itself the
@@ -24,38 +29,47 @@ import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-
-import numpy as np
+from collections.abc import Awaitable, Callable
 
 from transforms.clients.base import ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import (
+    BatchTooLargeError,
     ConfigError,
     MalformedAnswerError,
+    MergedBatchError,
     ModelError,
     ModelFailedError,
-    NotServedError,
+    OverloadedError,
     RejectedError,
     TransientError,
     UnavailableError,
 )
 from transforms.observe import observer
-from transforms.predict.batching import RowsResult, request_inputs
+from transforms.predict.batching import RowsResult
+from transforms.predict.contract import ContractChangedError, Finding, Verdict
+from transforms.predict.endpoint import Endpoint, Lanes
+from transforms.predict.false_alarms import FalseAlarms
+from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
-from transforms.retry import Deadline, RetryPolicy
-from transforms.types import Answer, Signature
+from transforms.predict.probes import Probes
+from transforms.predict.spans import Inputs, Pair, Span, all_of
+from transforms.predict.trials import Guilty, Trials
+from transforms.retry import RetryPolicy
+from transforms.types import ModelMetadata, Signature
 
 HOLD = "hold"
 DEAD_LETTER = "dead_letter"
 FAIL = "fail"
 
 HALF_DEADLINE_S = 2.0
-"""How long half of a guilty batch is retried: the whole batch has used its deadline already."""
+"""How long half of a batch is retried before it holds: the whole batch has used its deadline already."""
 
-PROBE_ROWS = 1
+LANES = 8
+"""How many requests may be asked for on connections of their own, side by side."""
 
-Inputs = Mapping[str, np.ndarray]
+UNPROVEN_MOST = 16
+"""How many rows may be blamed while the server has answered nothing at all. Then it is not the rows: the job holds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,8 +95,27 @@ class DispatchOptions:
             raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wait:
+    """The rows have to wait.
+
+    Attributes:
+        error: What became of the request.
+        reason: What is waited for, for people.
+        told: Whether to say so at once, because retries will hardly cure it.
+    """
+
+    error: ModelError
+    reason: str
+    told: bool = False
+
+
+class _Again:
+    """The rows are sent again at once."""
+
+
 class Dispatcher:
-    """Answers batches with one client. For one asyncio loop.
+    """Answers batches of one model. For one asyncio loop.
 
     Args:
         client: The client. Its metadata is requested before the first batch.
@@ -91,6 +124,11 @@ class Dispatcher:
         clock: Returns seconds, monotonic.
         sleep: Waits for a number of seconds.
         rng: Randomness for the jitter.
+        open_another: Makes more clients of the same model, for connections of their own; ``None``: all share ``client``.
+        renews: Whether the caller takes ``ContractChangedError``; if not, a changed contract holds.
+
+    Attributes:
+        most_rows: How many rows the server takes in one request, as learnt from its refusals; ``None`` if any.
     """
 
     def __init__(
@@ -101,16 +139,29 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
+        open_another: Callable[[], ModelClient] | None = None,
+        renews: bool = False,
     ):
-        self._client, self._signature, self._options = client, signature, options
+        self._signature, self._options = signature, options
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
+        self._renews = renews
         self._limiter = Limiter(options.max_in_flight)
-        self._connected = False
-        self._connecting = asyncio.Lock()
-        self._proven: set[str] = set()  # outputs without a declared shape that were seen to have one value a row
-        self._proving = asyncio.Lock()
-        self._known_good: Inputs | None = None
-        self._holding: set[object] = set()
+
+        def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
+            return Endpoint(open_client, signature, options.request_timeout_s, clock)
+
+        self._client, self._main = client, endpoint(lambda: client)
+        others = [endpoint(open_another) if open_another is not None else self._main for _ in range(LANES + 2)]
+        self._endpoints = dict.fromkeys([self._main, *others])
+        probing, self._trying, *lanes = others
+        self._lanes = Lanes(lanes)
+        self._probes = Probes(probing, self._limiter, signature, clock)
+        self._failures, self._refusals = FalseAlarms(), FalseAlarms()
+        self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
+        self._unproven = 0
+        self._declined: list[tuple[Signature, str]] = []
+        self._holds = Hold()
+        self.most_rows: int | None = None
 
     async def answer(self, inputs: Inputs, rows: int) -> list[RowsResult]:
         """Gets a result for every row.
@@ -124,193 +175,217 @@ class Dispatcher:
 
         Raises:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
+            ContractChangedError: The model has another signature, and ``renews`` is true.
         """
-        return await self._answer(inputs, rows, 0, 0, self._options.retry.deadline_s)
+        span, deadline_s = Span(inputs, rows), self._options.retry.deadline_s
+        if self.most_rows is None or rows <= self.most_rows:
+            return await self._resolve(span, deadline_s)
+        return await all_of(self._resolve(piece, deadline_s) for piece in span.pieces(self.most_rows))
+
+    def renew(self, metadata: ModelMetadata) -> None:
+        """Makes requests for another signature from now on; nothing may be in flight."""
+        self._signature = metadata.signature
+        for endpoint in self._endpoints:
+            endpoint.renew(metadata.signature)
+        self._probes.renew(metadata.signature)
+        self._declined.clear()
+        self._unproven, self.most_rows = 0, None
+
+    def decline(self, signature: Signature, why: str) -> None:
+        """Holds instead of ``ContractChangedError``, as long as the model has this signature.
+
+        Args:
+            signature: The signature that the records do not fit.
+            why: What does not fit.
+        """
+        self._declined.append((signature, why))
 
     async def close(self) -> None:
-        """Closes the client."""
-        await self._client.close()
+        """Closes the clients."""
+        await asyncio.gather(self._client.close(), *(e.close() for e in self._endpoints if e is not self._main))
 
-    async def _answer(self, inputs: Inputs, rows: int, start: int, attempts: int, deadline_s: float) -> list[RowsResult]:
-        failed, deadline = 0, Deadline(deadline_s, self._clock)
-        suspect = False
-        token = object()
+    # ------------------------------------------------------------------ one span
+
+    async def _resolve(
+        self, span: Span, deadline_s: float, since: int | None = None, pair: Pair | None = None
+    ) -> list[RowsResult]:
+        """Gets the results of a span.
+
+        Args:
+            span: The rows.
+            deadline_s: When a server that does not work is given up, in seconds after the first request began.
+            since: The number of the failed request of which these rows were a part, if there was one.
+            pair: The two halves of that.
+        """
+        waits, token = 0, object()
         try:
             while True:
-                try:
-                    async with self._limiter:
-                        if not failed:
-                            deadline = Deadline(deadline_s, self._clock)  # waiting for a slot does not count
-                        result = await self._request(inputs, rows, start, attempts + failed + 1)
-                    self._limiter.succeeded(result.latency_ms / 1000)
-                    return [result]
-                except (RejectedError, MalformedAnswerError) as error:
-                    return await self._bisect(inputs, rows, start, attempts + failed + 1, error)
-                except (TransientError, NotServedError) as error:
-                    failed += 1
-                    if rows > 1 and isinstance(error, ModelFailedError) and await self._answers_known_good():
-                        return await self._bisect(inputs, rows, start, attempts + failed, error)
-                    if deadline.passed:
-                        answers_others = await self._server_answers_others(inputs, rows, error)
-                        if answers_others and suspect:
-                            return await self._bisect(inputs, rows, start, attempts + failed, error)
-                        # One answered probe is no proof: the server may have come back after this request failed.
-                        suspect = answers_others
-                        if not answers_others:
-                            if self._options.on_unavailable == DEAD_LETTER:
-                                return [_failed(start, rows, attempts + failed, DeadLetterClass.UNAVAILABLE, error)]
-                            if self._options.on_unavailable == FAIL:
-                                raise UnavailableError(f"the model server is down: {error}") from error
-                            self._hold(token, error)
-                    retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
+                outcome = await self._attempt(span)
+                if pair is not None:
+                    pair.tried(span.sent)
+                if isinstance(outcome, RowsResult):
+                    return [outcome]
+                past = span.began_at is not None and self._clock() - span.began_at >= deadline_s
+                step = await self._after(span, outcome, since or span.sent, pair, past)
+                since = None
+                if isinstance(step, list):
+                    return step
+                if isinstance(step, _Again):
                     observer().retried()
-                    await self._sleep(self._options.retry.delay_s(failed, retry_after_s, self._rng))
+                    continue
+                waits += 1
+                span.refused, span.cleared = 0, False  # what was refused before a wait proves nothing after it
+                self._limiter.overloaded()
+                if past and self._options.on_unavailable == DEAD_LETTER:
+                    return [span.failed(DeadLetterClass.UNAVAILABLE, step.error)]
+                if past and self._options.on_unavailable == FAIL:
+                    raise UnavailableError(f"the model server is down: {step.reason}") from step.error
+                if self._options.on_unavailable == HOLD and (past or step.told):
+                    self._holds.begin(token, step.reason)
+                observer().retried()
+                asked_s = step.error.retry_after_s if isinstance(step.error, TransientError) else None
+                await self._sleep(self._options.retry.delay_s(waits, asked_s, self._rng))
         finally:
-            self._release(token)
+            self._holds.end(token)
 
-    async def _request(self, inputs: Inputs, rows: int, start: int, attempt: int) -> RowsResult:
-        timeout_s = self._options.request_timeout_s
+    async def _attempt(self, span: Span) -> RowsResult | ModelError:
+        async with contextlib.AsyncExitStack() as stack:
+            endpoint = await stack.enter_async_context(self._lanes.take()) if span.apart else self._main
+            await stack.enter_async_context(self._limiter)
+            return await self._send(span, endpoint)
+
+    async def _try_alone(self, span: Span) -> RowsResult | ModelError:
+        return await self._send(span, self._trying if span.apart else self._main)
+
+    async def _send(self, span: Span, endpoint: Endpoint) -> RowsResult | ModelError:
+        if span.began_at is None:
+            span.began_at = self._clock()  # waiting for a slot does not count into the deadline
+        span.attempts += 1
+        span.sent = self._probes.begin()
         try:
-            if not self._connected:
-                await self._connect(timeout_s)
-            began = self._clock()
-            answer = await self._send(inputs, rows, timeout_s)
-        except TransientError:
-            self._limiter.overloaded()
-            raise
-        took_s = self._clock() - began
-        if self._known_good is None:
-            self._known_good = {name: values[:PROBE_ROWS].copy() for name, values in inputs.items()}
-        observer().answered(rows)
-        return RowsResult(start, rows, attempt, answer.outputs, answer.version, took_s * 1000, headers=answer.headers)
+            answer, took_s = await endpoint.send(span.inputs, span.rows)
+        except ModelError as error:
+            return error
+        if endpoint is self._main:
+            self._limiter.succeeded(took_s)
+        self._probes.answered(span.sent, span.inputs, answer.version)
+        self._failures.answered()
+        self._refusals.answered()
+        observer().answered(span.rows)
+        return RowsResult(
+            span.start, span.rows, span.attempts, answer.outputs, answer.version, took_s * 1000, headers=answer.headers
+        )
 
-    async def _connect(self, timeout_s: float) -> None:
-        async with self._connecting:
-            if not self._connected:
-                await self._client.metadata(timeout_s)
-                self._connected = True
+    async def _after(
+        self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool
+    ) -> list[RowsResult] | _Wait | _Again:
+        """Decides what follows a failed request."""
+        if isinstance(error, BatchTooLargeError) and span.rows > 1 and self._signature.rows_per_request is None:
+            return await self._cut(span, error)
+        if isinstance(error, RejectedError | MalformedAnswerError):
+            return await self._refused(span, error, since, pair)
+        return await self._failed(span, error, past)
 
-    async def _send(self, inputs: Inputs, rows: int, timeout_s: float) -> Answer:
-        sent, sent_rows = request_inputs(self._signature, inputs, rows)
-        answer = await self._client.predict(sent, sent_rows, timeout_s)
-        if not self._proven.issuperset(answer.unproven_outputs):
-            answer = await self._prove(answer, sent, sent_rows, timeout_s)
-        if sent_rows != rows:
-            answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
-        return answer
+    # ------------------------------------------------------------------ what a failure means
 
-    async def _prove(self, answer: Answer, inputs: Inputs, rows: int, timeout_s: float) -> Answer:
-        """Asks with one row, once, so that the client sees the outputs at a second request size.
+    async def _refused(
+        self, span: Span, error: ModelError, since: int, pair: Pair | None
+    ) -> list[RowsResult] | _Wait | _Again:
+        span.refused += 1
+        if pair is None and span.rows > 1:
+            return await self._bisect(span, self._refusals)  # whether the server takes others shows by the halves
+        unproven = False
+        if not span.cleared and not self._probes.answered_since(since):
+            if pair is not None:
+                await pair.both_tried()
+            found = await self._probes.examine(since)
+            unproven = found.verdict is Verdict.UNPROVEN
+            if not unproven and found.verdict is not Verdict.HOLDS:
+                return self._broken(error, found)
+        if span.rows > 1:
+            return await self._bisect(span, self._refusals, pair)
+        if unproven:
+            return self._blame_unproven(span, error)
+        span.cleared = True
+        if span.refused < (self._refusals.strikes() if self._refusals.any else 2):
+            return _Again()  # more than once in any case, and more often if it refuses by chance (of two versions, say)
+        return [span.blamed(error)]
 
-        Returns:
-            The answer, or a new one where the first had its rows by chance.
+    async def _failed(self, span: Span, error: ModelError, past: bool) -> list[RowsResult] | _Wait | _Again:
+        wait = _Wait(error, str(error))
+        if isinstance(error, OverloadedError) or (
+            isinstance(error, TransientError) and error.retry_after_s is not None and not past
+        ):
+            if not (past and await self._works(span)):
+                return wait
+            if span.rows > 1:
+                return await self._bisect(span, self._failures)
+            return dataclasses.replace(wait, reason=f"{error}; it answers other records, but not this one so far")
+        if isinstance(error, MergedBatchError):
+            return await self._try(span, error)
+        if self._probes.has_known_good or self._probes.answered_since(span.sent):
+            found = await self._probes.examine(span.sent)
+            if found.verdict is not Verdict.HOLDS:
+                return self._broken(error, found) if found.verdict is not Verdict.DOWN else wait
+        elif not past and span.rows == 1:
+            return wait  # there is no other row to probe with, and the server may be about to start
+        elif not await self._probes.answers_a_row_of(span):
+            if span.rows == 1 and isinstance(error, ModelFailedError):
+                return self._blame_unproven(span, error)  # no row is left to probe with: one bad row would hold the job
+            return wait
+        if isinstance(error, UnavailableError) and not span.apart:
+            span.apart = True
+            return _Again()
+        if span.rows > 1:
+            return await self._bisect(span, self._failures)
+        return await self._try(span, error)
 
-        Raises:
-            MalformedAnswerError: Its rows can't be matched to the request's.
-        """
-        if self._signature.rows_per_request is not None:
-            raise MalformedAnswerError(
-                f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
-                "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"
-            )
-        async with self._proving:  # requests in flight at the same time wait for the first one's proof
-            if self._proven.issuperset(answer.unproven_outputs):
-                return answer
-            by_chance = set(answer.unproven_outputs)
-            one_row = {name: values[:1] for name, values in inputs.items()}
-            with contextlib.suppress(MalformedAnswerError):  # what the client learns from it shows in later answers
-                by_chance.intersection_update((await self._client.predict(one_row, 1, timeout_s)).repeated_outputs)
-            if by_chance:  # a third size proves that they are the same for every request, if they are
-                more = {name: np.concatenate([values, values[:1]]) for name, values in inputs.items()}
-                with contextlib.suppress(MalformedAnswerError, RejectedError):
-                    await self._client.predict(more, rows + 1, timeout_s)
-            self._proven.update(set(answer.unproven_outputs) - by_chance)
-        if by_chance:
-            answer = await self._client.predict(inputs, rows, timeout_s)
-            if by_chance.intersection(answer.unproven_outputs):
-                raise MalformedAnswerError(f"output {min(by_chance)}: its rows follow those of some requests only")
-        return answer
+    async def _works(self, span: Span) -> bool:
+        if self._probes.has_known_good:
+            return (await self._probes.examine(span.sent)).verdict is Verdict.HOLDS
+        return await self._probes.answers_a_row_of(span)
 
-    async def _bisect(self, inputs: Inputs, rows: int, start: int, attempts: int, error: ModelError) -> list[RowsResult]:
-        if rows == 1:
-            return [_failed(start, 1, attempts, _class_of(error), error)]
-        half, deadline_s = rows // 2, min(HALF_DEADLINE_S, self._options.retry.deadline_s)
-        first = {name: values[:half] for name, values in inputs.items()}
-        second = {name: values[half:] for name, values in inputs.items()}
-        halves = [
-            asyncio.ensure_future(self._answer(first, half, start, attempts, deadline_s)),
-            asyncio.ensure_future(self._answer(second, rows - half, start + half, attempts, deadline_s)),
-        ]
-        try:
-            return [result for results in await asyncio.gather(*halves) for result in results]
-        except BaseException:
-            for task in halves:
-                task.cancel()
-            await asyncio.gather(*halves, return_exceptions=True)
-            raise
+    async def _try(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait | _Again:
+        outcome = await self._trials.judge(span, error)
+        if isinstance(outcome, RowsResult):
+            return [outcome]
+        if isinstance(outcome, Guilty):
+            return [span.blamed(outcome.error)]
+        if isinstance(outcome, RejectedError | MalformedAnswerError):
+            return await self._refused(span, outcome, span.sent, None)
+        return _Wait(outcome, str(outcome))
 
-    async def _server_answers_others(self, inputs: Inputs, rows: int, error: ModelError) -> bool:
-        if self._known_good is not None:
-            return await self._answers(self._known_good)
-        if rows == 1 and isinstance(error, ModelFailedError):
-            return True  # no row is left to probe with, and otherwise one bad row would hold the job for ever
-        # No row was ever answered. If one row is guilty, then the first or the last of several rows is not.
-        for row in (0, rows - 1) if rows > 1 else ():
-            probe = {name: values[row : row + PROBE_ROWS].copy() for name, values in inputs.items()}
-            if await self._answers(probe):
-                self._known_good = self._known_good or probe
-                return True
-        zeros = _zeros(self._signature)
-        return zeros is not None and await self._answers(zeros, or_refuses=True)
+    def _broken(self, error: ModelError, found: Finding) -> _Wait:
+        if found.verdict is Verdict.DOWN:
+            return _Wait(error, found.reason)
+        reason = found.reason
+        if found.metadata is not None:
+            why = next((why for signature, why in self._declined if signature == found.metadata.signature), None)
+            if why is None and self._renews:
+                raise ContractChangedError(found.metadata, reason)
+            reason += f"; the records do not fit it: {why}" if why is not None else f": {error}"
+        return _Wait(error, reason, told=True)
 
-    async def _answers_known_good(self) -> bool:
-        return self._known_good is not None and await self._answers(self._known_good)
+    def _blame_unproven(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait:
+        if self._unproven >= UNPROVEN_MOST:
+            reason = f"it has refused the first {self._unproven} records and has answered none so far: {error}"
+            return _Wait(error, reason, told=True)
+        self._unproven += 1
+        return [span.blamed(error)]
 
-    async def _answers(self, probe: Inputs, or_refuses: bool = False) -> bool:
-        """Sends a probe; returns whether it was answered. With ``or_refuses`` a ``RejectedError`` counts as an answer."""
-        try:
-            async with self._limiter:
-                if not self._connected:
-                    await self._connect(self._options.request_timeout_s)
-                await self._send(probe, PROBE_ROWS, self._options.request_timeout_s)
-        except RejectedError:
-            return or_refuses
-        except ModelError:
-            return False
-        return True
+    # ------------------------------------------------------------------ smaller requests
 
-    def _hold(self, token: object, error: ModelError) -> None:
-        self._holding.add(token)
-        observer().holding(f"the model server: {error}")
+    async def _cut(self, span: Span, error: BatchTooLargeError) -> list[RowsResult]:
+        """Sends as many rows as the server takes, now and from now on."""
+        most = error.most_rows if error.most_rows and error.most_rows < span.rows else span.rows // 2
+        self.most_rows = min(most, self.most_rows or most)
+        return await all_of(self._resolve(piece, self._options.retry.deadline_s) for piece in span.pieces(self.most_rows))
 
-    def _release(self, token: object) -> None:
-        if token in self._holding:
-            self._holding.discard(token)
-            if not self._holding:
-                observer().holding(None)
-
-
-def _zeros(signature: Signature) -> Inputs | None:
-    """Returns one row of zeros and empty strings, with 1 for unknown sizes; ``None`` if the signature is not known."""
-    if not signature.known:
-        return None
-    inputs: dict[str, np.ndarray] = {}
-    for name, spec in signature.inputs.items():
-        shape = [PROBE_ROWS, *(max(1, size) for size in (spec.shape or ())[1:])]
-        if spec.dtype == "string":
-            inputs[name] = np.full(shape, b"", object)
-        else:
-            inputs[name] = np.zeros(shape, np.float32 if spec.dtype == "bfloat16" else spec.dtype)
-    return inputs or None
-
-
-def _failed(start: int, rows: int, attempts: int, kind: DeadLetterClass, error: ModelError) -> RowsResult:
-    return RowsResult(start, rows, attempts, failure=kind.failure(str(error), attempts))
-
-
-def _class_of(error: ModelError) -> DeadLetterClass:
-    if isinstance(error, RejectedError):
-        return DeadLetterClass.REJECTED
-    if isinstance(error, MalformedAnswerError):
-        return DeadLetterClass.MALFORMED_ANSWER
-    return DeadLetterClass.SERVER_ERROR
+    async def _bisect(self, span: Span, alarms: FalseAlarms, pair: Pair | None = None) -> list[RowsResult]:
+        """Sends both halves. What was sent together with the span (its ``pair``) may show that others are answered."""
+        deadline_s, since = min(HALF_DEADLINE_S, self._options.retry.deadline_s), pair.sent if pair else span.sent
+        halves = Pair()
+        results = await all_of(self._resolve(half, deadline_s, since, halves) for half in span.halves())
+        if all(result.failure is None for result in results):
+            alarms.alarm()
+        return results

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,13 +20,17 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.clients import open_client
-from transforms.clients.base import ClientOptions
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import ContractError
 from transforms.guard import CHECK_S, BundleGuard, NoGuard
 from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
+from transforms.predict.contract import ChunkDecoder, ContractChangedError, MakeDecoder
 from transforms.predict.dispatch import Dispatcher, DispatchOptions
 from transforms.predict.request_loop import Requests
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
+
+log = logging.getLogger(__name__)
 
 AHEAD = 64
 """Most batches in flight or waiting for a slot. Above this, reading waits, so that records are still in the processor's
@@ -58,25 +63,33 @@ class PredictChunks(beam.DoFn):
         config: The model and how to ask it.
         guard: Keeps the source alive while a bundle waits.
         check_s: How often it is asked to.
+        make_decoder: Decodes records again if the model's signature changes while the job runs; ``None``: hold then.
     """
 
-    def __init__(self, config: PredictConfig, guard: BundleGuard | None = None, check_s: float = CHECK_S):
-        self._config, self._check_s = config, check_s
+    def __init__(
+        self,
+        config: PredictConfig,
+        guard: BundleGuard | None = None,
+        check_s: float = CHECK_S,
+        make_decoder: MakeDecoder | None = None,
+    ):
+        self._config, self._check_s, self._make_decoder = config, check_s, make_decoder
+        self._model = config.model
+        self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()
         self._requests: Requests | None = None
         self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
 
     def setup(self) -> None:
         """Makes the client. Opens no connection."""
-        self._requests = Requests(_open(self._config))
+        self._requests = Requests(_open(self._config, self._make_decoder is not None))
 
     def start_bundle(self) -> None:
         """Cancels requests of a bundle that failed, and starts empty."""
         assert self._requests is not None
         self._requests.cancel()
         self._requests.turn()  # lets the loop notice connections that the server has closed
-        model = self._config.model
-        self._batcher = Batcher(batch_size(model.signature, self._config.batch_max_size, model.max_rows))
+        self._batcher = self._new_batcher()
         self._order: collections.deque[PendingChunk] = collections.deque()
         self._void = False
         self._check_at = time.monotonic() + self._check_s
@@ -86,9 +99,15 @@ class PredictChunks(beam.DoFn):
         assert self._requests is not None
         if self._void:
             return
+        if self._decoder is not None:
+            again = self._decoder.decode(decoded.records)
+            if again is None:
+                self._give_up()
+                return
+            decoded = again
         pending = PendingChunk.of(decoded)
         self._order.append(pending)
-        self._requests.send([batch for segment in decoded.segments for batch in self._batcher.add(pending, segment)])
+        self._requests.send(self._batches_of(pending))
         self._settle(self._requests.take(0))
         yield from self._complete()
         while self._requests.in_flight > self._ahead:
@@ -105,6 +124,8 @@ class PredictChunks(beam.DoFn):
         while self._requests.in_flight:
             if not self._wait():
                 return
+            if rest := self._batcher.flush():  # of chunks that were begun anew
+                self._requests.send(rest)
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
         for chunk in self._complete():  # chunks whose records all failed to decode
@@ -115,6 +136,9 @@ class PredictChunks(beam.DoFn):
         if self._requests is not None:
             self._requests.close()
             self._requests = None
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
 
     def _wait(self) -> bool:
         """Waits for some results; returns whether the bundle can still be committed."""
@@ -123,18 +147,67 @@ class PredictChunks(beam.DoFn):
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + self._check_s
             if not self._guard.keep_alive():
-                self._requests.cancel()
-                self._void = True
+                self._give_up()
         return not self._void
 
     def _settle(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
+            if isinstance(batch.error, ContractChangedError):
+                self._renew(batch.error)
+                return  # the rows of the other batches are asked for again
             if batch.error is not None:
                 assert self._requests is not None
                 self._requests.cancel()
                 with reporting_failures():
                     raise batch.error
             batch.settle()
+
+    def _give_up(self) -> None:
+        assert self._requests is not None
+        self._requests.cancel()
+        self._void = True
+
+    def _new_batcher(self) -> Batcher:
+        assert self._requests is not None
+        size = self._config.batch_max_size
+        most_rows = min(size, self._requests.most_rows or size)
+        return Batcher(batch_size(self._model.signature, most_rows, self._model.max_rows))
+
+    def _batches_of(self, pending: PendingChunk) -> list[Batch]:
+        return [batch for segment in pending.decoded.segments for batch in self._batcher.add(pending, segment)]
+
+    def _renew(self, changed: ContractChangedError) -> None:
+        """Begins anew with the chunks that are not complete: for the new signature, or as before if they do not fit it."""
+        assert self._requests is not None
+        assert self._make_decoder is not None
+        self._requests.cancel()
+        signature, chunks = changed.metadata.signature, [pending.decoded for pending in self._order if pending.waiting]
+        decoder: ChunkDecoder | None = None
+        try:
+            decoder = self._make_decoder(signature)
+            again = [decoder.decode(chunk.records) for chunk in chunks]
+            misfit = next((why for pair in zip(chunks, again, strict=True) if (why := _misfit(*pair))), None)
+        except ContractError as error:
+            again, misfit = [], str(error)
+        if misfit is not None:
+            if decoder is not None:
+                decoder.close()
+            self._requests.decline(signature, misfit)
+            fresh = chunks
+        elif None in again:
+            self._give_up()
+            return
+        else:
+            log.warning("%s; the records fit it, and are decoded for it from now on", changed)
+            if self._decoder is not None:
+                self._decoder.close()
+            self._decoder, self._model = decoder, changed.metadata
+            self._requests.renew(changed.metadata)
+            fresh = [chunk for chunk in again if chunk is not None]
+        left = iter(fresh)
+        self._order = collections.deque(PendingChunk.of(next(left)) if p.waiting else p for p in self._order)
+        self._batcher = self._new_batcher()
+        self._requests.send([batch for pending in self._order if pending.waiting for batch in self._batches_of(pending)])
 
     def _complete(self) -> Iterator[PredictedChunk]:
         while self._order and self._order[0].waiting == 0:
@@ -143,5 +216,15 @@ class PredictChunks(beam.DoFn):
                 self._requests.turn()  # encoding and writing the chunk took time: serve the sockets
 
 
-async def _open(config: PredictConfig) -> Dispatcher:
-    return Dispatcher(open_client(config.uri, config.client), config.model.signature, config.dispatch)
+def _misfit(before: DecodedChunk, now: DecodedChunk | None) -> str | None:
+    """Returns why a row that fitted the former signature does not fit the new one; ``None`` if all do."""
+    if now is None:
+        return None
+    return next((failure.message for row, failure in now.failures.items() if row not in before.failures), None)
+
+
+async def _open(config: PredictConfig, renews: bool) -> Dispatcher:
+    def another() -> ModelClient:
+        return open_client(config.uri, config.client)
+
+    return Dispatcher(another(), config.model.signature, config.dispatch, open_another=another, renews=renews)

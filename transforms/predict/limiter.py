@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+from collections.abc import AsyncIterator
 
 START = 16
 MOST = 128
@@ -34,18 +36,27 @@ class Limiter:
         self.limit = START if fixed is None else fixed
         self.in_flight = 0
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._waiting_alone: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._alone = False
         self._shortest_s = float("inf")
         self._sum_s = 0.0
         self._count = 0
         self._limited = False
 
     async def __aenter__(self) -> None:
-        if self.in_flight < self.limit and not self._waiting:
+        await self._enter(first=False)
+
+    async def _enter(self, first: bool) -> None:
+        paused = self._alone or self._waiting_alone
+        if self.in_flight < self.limit and not paused and (first or not self._waiting):
             self.in_flight += 1
             return
-        self._limited = True
+        self._limited = self._limited or not paused
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if first:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             await turn  # the task that wakes us has counted the slot as ours
         except asyncio.CancelledError:
@@ -57,6 +68,31 @@ class Limiter:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._release()
+
+    @contextlib.asynccontextmanager
+    async def first(self) -> AsyncIterator[None]:
+        """A slot before all that wait for one: for a request that decides what becomes of others."""
+        await self._enter(first=True)
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """All slots: waits until no request is in flight, and lets none start until the block ends."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_alone.append(turn)
+        self._wake()
+        try:
+            await turn
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._alone = False
+            elif turn in self._waiting_alone:  # cancelled while it waited
+                self._waiting_alone.remove(turn)
+            self._wake()
 
     def succeeded(self, latency_s: float) -> None:
         """Adapts to a request that was answered."""
@@ -94,6 +130,13 @@ class Limiter:
         self._wake()
 
     def _wake(self) -> None:
+        while self._waiting_alone and not self._alone and not self.in_flight:
+            turn = self._waiting_alone.popleft()
+            if not turn.done():
+                self._alone = True
+                turn.set_result(None)
+        if self._alone or self._waiting_alone:
+            return
         while self._waiting and self.in_flight < self.limit:
             turn = self._waiting.popleft()
             if not turn.done():

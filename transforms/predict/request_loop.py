@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from transforms.predict.batching import Batch
 from transforms.predict.dispatch import Dispatcher
+from transforms.types import ModelMetadata, Signature
 
 T = TypeVar("T")
 
@@ -55,6 +56,11 @@ class Requests:
         """How many batches were sent and not yet returned by ``take``."""
         return self._in_flight
 
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows the server takes in one request, as learnt from its refusals; ``None`` if any."""
+        return self._dispatcher.most_rows
+
     def send(self, batches: Sequence[Batch]) -> None:
         """Starts the requests of batches. ``take`` returns them when they are answered."""
         for batch in batches:
@@ -63,6 +69,14 @@ class Requests:
             task.add_done_callback(self._tasks.discard)
         self._in_flight += len(batches)
         self.turn()
+
+    def renew(self, metadata: ModelMetadata) -> None:
+        """Makes requests for another signature from now on; nothing may be in flight."""
+        self._dispatcher.renew(metadata)
+
+    def decline(self, signature: Signature, why: str) -> None:
+        """Keeps the signature, because the records do not fit the other one. See ``Dispatcher.decline``."""
+        self._dispatcher.decline(signature, why)
 
     def turn(self) -> None:
         """Runs the loop for a few turns, without waiting."""

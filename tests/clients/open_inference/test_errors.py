@@ -7,7 +7,16 @@ import json
 import pytest
 
 from transforms.clients.open_inference.errors import from_grpc, from_http
-from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    BatchTooLargeError,
+    ModelError,
+    ModelFailedError,
+    NotServedError,
+    OverloadedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
 
 TRACEBACK = """Failed to process the request(s) for model 'half_0_0', message: Traceback (most recent call last):
   File "/tmp/1/model.py", line 492, in execute
@@ -26,14 +35,14 @@ At:
     ("status", "body", "error"),
     [
         # Triton 2.51
-        (400, {"error": "inference request batch-size must be <= 16 for 'half'"}, RejectedError),
+        (400, {"error": "inference request batch-size must be <= 16 for 'half'"}, BatchTooLargeError),
         (400, {"error": "unexpected shape for input 'x' for model 'half'. Expected [-1,4], got [1,3]."}, RejectedError),
         (404, {"error": "Request for unknown model: 'nope' is not found"}, NotServedError),
         (500, {"error": "failed to parse the request JSON buffer: Invalid value. at 10"}, RejectedError),
         (500, {"error": "Unable to parse 'data': attempt to access JSON non-number as double"}, RejectedError),
         (500, {"error": TRACEBACK}, ModelFailedError),
-        (503, {"error": "[request id: 1] Exceeds maximum queue size"}, TransientError),
-        (503, {"error": "Request timeout expired"}, TransientError),
+        (503, {"error": "[request id: 1] Exceeds maximum queue size"}, OverloadedError),
+        (503, {"error": "Request timeout expired"}, OverloadedError),
         (503, {"error": "Request for unknown model: 'm' version 1 is not at ready state"}, UnavailableError),
         (404, {"error": "Request for unknown model: 'm' has no available versions"}, UnavailableError),
         # MLServer 1.7.1
@@ -48,7 +57,7 @@ At:
         (500, {"error": "ValueError : a row is poison"}, ModelFailedError),
         (503, "", UnavailableError),
         (502, "<html>bad gateway</html>", UnavailableError),
-        (429, {"detail": "slow down"}, TransientError),
+        (429, {"detail": "slow down"}, OverloadedError),
         (403, {"error": "This API is restricted, expecting header 'triton-access-token'"}, NotServedError),
     ],
 )
@@ -62,7 +71,7 @@ def test_http(status: int, body: object, error: type[ModelError]) -> None:
 @pytest.mark.parametrize(
     ("code", "text", "error"),
     [
-        ("INVALID_ARGUMENT", "inference request batch-size must be <= 16 for 'half'", RejectedError),
+        ("INVALID_ARGUMENT", "inference request batch-size must be <= 16 for 'half'", BatchTooLargeError),
         ("INVALID_ARGUMENT", "Model half is not ready yet.", UnavailableError),
         ("NOT_FOUND", "Request for unknown model: 'nope' is not found", NotServedError),
         ("NOT_FOUND", "Request for unknown model: 'm' has no available versions", UnavailableError),
@@ -72,10 +81,10 @@ def test_http(status: int, body: object, error: type[ModelError]) -> None:
         ("INTERNAL", "Internal server error", ModelFailedError),
         ("INTERNAL", "required argument is not a float", RejectedError),
         ("INTERNAL", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", RejectedError),
-        ("UNAVAILABLE", "Exceeds maximum queue size", TransientError),
+        ("UNAVAILABLE", "Exceeds maximum queue size", OverloadedError),
         ("UNAVAILABLE", "failed to connect to all addresses", UnavailableError),
         ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (8000028 vs. 4194304)", RejectedError),
-        ("RESOURCE_EXHAUSTED", "out of memory", TransientError),
+        ("RESOURCE_EXHAUSTED", "out of memory", OverloadedError),
     ],
 )
 def test_grpc(code: str, text: str, error: type[ModelError]) -> None:

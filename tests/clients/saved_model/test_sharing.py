@@ -12,7 +12,7 @@ import pytest
 from tests.clients.saved_model.models import ROW, VECTOR, poll, use, version_of
 from transforms.clients.saved_model.arrays import zero_rows
 from transforms.clients.saved_model.client import SavedModelClient
-from transforms.errors import ConfigError, RejectedError, TransientError, UnavailableError
+from transforms.errors import ConfigError, OverloadedError, RejectedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S
 from transforms.testing.saved_model_stub import SavedModelStub
 from transforms.testing.stub_model import StubModel
@@ -199,7 +199,7 @@ def test_no_thread_free_in_time_is_transient(stub: SavedModelStub) -> None:
         stub.faults.answer_next(None, "hang")
         requests = [client.predict({"x": ROW}, 1, 0.1) for _ in range(40)]
         errors = await asyncio.gather(*requests, return_exceptions=True)
-        assert {type(error) for error in errors} == {TransientError}
+        assert {type(error) for error in errors} == {OverloadedError}
 
     use(stub, work)
 

@@ -182,7 +182,7 @@ def test_a_batch_above_the_limit_is_split_and_a_record_above_it_a_dead_letter(st
         ("UNKNOWN", None),
         ("OUT_OF_RANGE", None),
         ("UNIMPLEMENTED", NotServedError),
-        ("ALREADY_EXISTS", NotServedError),
+        ("ALREADY_EXISTS", UnavailableError),
         ("RESOURCE_EXHAUSTED", UnavailableError),
         ("DEADLINE_EXCEEDED", UnavailableError),
     ],

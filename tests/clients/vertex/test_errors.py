@@ -13,7 +13,7 @@ from tests.clients.vertex.test_client import both, echo, predict, use
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.clients.vertex.errors import from_body
-from transforms.errors import ModelError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import ModelError, NotServedError, OverloadedError, RejectedError, TransientError, UnavailableError
 from transforms.testing.vertex_grpc_stub import VertexGrpcStub
 from transforms.testing.vertex_rest_stub import VertexRestStub
 from transforms.testing.vertex_stub import VertexStub
@@ -29,7 +29,7 @@ from transforms.testing.vertex_stub import VertexStub
         ("DATA_LOSS", "try again", TransientError, "DATA_LOSS"),
         ("PERMISSION_DENIED", "Permission 'aiplatform.endpoints.predict' denied", NotServedError, r"roles/aiplatform\.user"),
         ("RESOURCE_EXHAUSTED", "Quota exceeded for aiplatform.googleapis.com/online_prediction_requests_per_base_model",
-         TransientError, "Quota exceeded"),
+         OverloadedError, "Quota exceeded"),
     ],
 )  # fmt: skip
 def test_statuses(stub_class: type[VertexStub], code: str, text: str, error: type[ModelError], told: str) -> None:
@@ -73,9 +73,9 @@ def test_details_that_contradict_the_status() -> None:
     [
         ("Prediction failed: bad instance", RejectedError, None),
         ({"message": "bad", "status": "INVALID_ARGUMENT"}, RejectedError, None),
-        ({"code": 429, "message": "Quota exceeded"}, TransientError, None),
+        ({"code": 429, "message": "Quota exceeded"}, OverloadedError, None),
         ({"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "Quota exceeded",
-          "details": [{"@type": "x/google.rpc.RetryInfo", "retryDelay": "3s"}]}, TransientError, 3.0),
+          "details": [{"@type": "x/google.rpc.RetryInfo", "retryDelay": "3s"}]}, OverloadedError, 3.0),
         ({"code": 503, "message": "overloaded"}, UnavailableError, None),
     ],
 )  # fmt: skip
@@ -119,14 +119,14 @@ def test_error_bodies_of_any_form(document: Any, code: str, retry_after_s: float
         (403, NotServedError),
         (404, NotServedError),
         (405, NotServedError),
-        (408, TransientError),
+        (408, OverloadedError),
         (413, RejectedError),
-        (429, TransientError),
+        (429, OverloadedError),
         (500, TransientError),
         (501, NotServedError),
         (502, UnavailableError),
         (503, UnavailableError),
-        (504, TransientError),
+        (504, OverloadedError),
     ],
 )
 def test_answers_of_a_gateway_or_a_private_container(status: int, error: type[ModelError]) -> None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.embedded.http_status import HTTP_STATUS
 from transforms.clients.multi_model_server.errors import from_answer
 from transforms.clients.open_inference import errors as open_inference
+from transforms.clients.tf_runtime.serving_error import Code
 from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.vertex.errors import Refusal, from_body
 from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.status_codes import GRPC_ERRORS, HTTP_ERRORS, from_grpc_code, from_http_status, http_error
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
-from transforms.errors import ModelError, ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    BatchTooLargeError,
+    MergedBatchError,
+    ModelError,
+    ModelFailedError,
+    NotServedError,
+    OverloadedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
 
 WHERE = "model m at h:1"
 
@@ -31,7 +43,6 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
 
 @pytest.mark.parametrize("code", [*GRPC_ERRORS, "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"])
 def test_every_protocol_over_grpc_follows_the_table(code: str) -> None:
-    """FAILED_PRECONDITION is left out: TensorFlow Serving lacks the signature, the others refuse the content by it."""
     errors = [
         from_grpc_code(WHERE, code, "because"),
         tfserving_grpc.translate(WHERE, code, "because"),
@@ -46,13 +57,55 @@ def test_what_is_in_no_table() -> None:
     assert 423 not in HTTP_ERRORS
     assert http_error(423) is NotServedError
     assert http_error(507) is TransientError
-    assert type(from_grpc_code(WHERE, "FAILED_PRECONDITION", "")) is NotServedError
+
+
+@pytest.mark.parametrize("code", [code for code in HTTP_STATUS if HTTP_STATUS[code] != 200])
+def test_a_code_means_the_same_over_rest_and_grpc(code: Code) -> None:
+    """By the statuses that TensorFlow Serving makes of its codes: what became of a record can't depend on the port."""
+    for rules in ((), SERVING_RULES):
+        over_grpc = from_grpc_code(WHERE, code.name, "because", rules=rules)
+        over_rest = from_http_status(WHERE, HTTP_STATUS[code], "because", rules=rules)
+        assert type(over_grpc) is type(over_rest)
+
+
+RAGGED = (
+    "Tensors with name 'x:0' from different tasks have different shapes and padding is turned off."
+    "Set pad_variable_length_inputs to true, or ensure that all tensors with the same name"
+    "have equal dimensions starting with the first dim."
+)
+
+
+def test_a_batch_that_the_server_merged_blames_none_of_its_requests() -> None:
+    """batching_session.cc: every request of the batch gets this answer, whichever of them has another shape."""
+    errors = [
+        tfserving_grpc.translate(WHERE, "FAILED_PRECONDITION", RAGGED),
+        from_http_status(WHERE, 400, RAGGED, None, SERVING_RULES),
+        Refusal("FAILED_PRECONDITION", RAGGED).error(WHERE),
+    ]
+    assert [type(error) for error in errors] == [MergedBatchError] * 3
+    assert "--max_in_flight=1" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("Task size 64 is larger than maximum input batch size 32", 32),
+        ("Task size 64 is larger than maximum batch size 32", 32),
+        ("Task size is larger than maximum batch size", None),
+        ("[request id: 5] inference request batch-size must be <= 8 for 'm'", 8),
+        ("batch size must be <= 16", 16),
+    ],
+)
+def test_a_limit_of_rows_is_read_where_the_server_says_it(text: str, most: int | None) -> None:
+    for error in (from_http_status(WHERE, 400, text), open_inference.from_grpc(WHERE, "INVALID_ARGUMENT", text)):
+        assert isinstance(error, BatchTooLargeError)
+        assert error.most_rows == most
 
 
 @pytest.mark.parametrize(
     ("status", "text", "error"),
     [
-        (503, "The batch scheduling queue to which this task was submitted is full", TransientError),
+        (503, "The batch scheduling queue to which this task was submitted is full", OverloadedError),
         (503, "down", UnavailableError),
         (500, "KeyError : 'x'", ModelFailedError),
         (500, "out of memory", TransientError),

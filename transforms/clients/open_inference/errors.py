@@ -20,7 +20,14 @@ import re
 from typing import Any
 
 from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status, speaks_http1, text_rule
-from transforms.errors import ModelError, ModelFailedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    ModelError,
+    ModelFailedError,
+    NotServedError,
+    OverloadedError,
+    RejectedError,
+    UnavailableError,
+)
 
 # Python's exceptions quote the value that a model could not take. That is content of a record: no message may repeat it.
 _QUOTED = re.compile(
@@ -35,11 +42,12 @@ _REFUSED = "INVALID_ARGUMENT FAILED_PRECONDITION NOT_FOUND UNAVAILABLE 400 404 5
 _RULES = (
     speaks_http1("for the REST port use oip+http://"),
     # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): the server is overloaded.
-    text_rule(_REFUSED, r"(?i)exceeds maximum queue size|request timeout expired", TransientError),
+    text_rule(_REFUSED, r"(?i)exceeds maximum queue size|request timeout expired", OverloadedError),
     text_rule(
         _REFUSED, r"(?i)is not ready|not at ready state|has no available versions|model version not ready", UnavailableError
     ),
-    text_rule("FAILED_PRECONDITION", "", RejectedError),  # MLServer's 422
+    # Triton, of a model that was unloaded: "Request for unknown model: 'm' is not found".
+    text_rule(_REFUSED, r"(?i)request for unknown model", NotServedError),
     # The fault is in the values of this request, although the code is "internal". Triton's HTTP front end (http_server.cc)
     # finds it before the model runs. MLServer's codecs raise it for text that is not UTF-8, and for an output with NaN.
     text_rule(

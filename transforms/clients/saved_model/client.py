@@ -28,7 +28,7 @@ from transforms.clients.tf_runtime.serving_error import ServingError
 from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.status_codes import from_grpc_code
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
-from transforms.errors import MalformedAnswerError, RejectedError, TransientError, UnavailableError
+from transforms.errors import MalformedAnswerError, OverloadedError, RejectedError, UnavailableError
 from transforms.types import Answer, ModelMetadata, Signature
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class SavedModelClient(ModelClient):
             answer = functools.partial(model.answer, signature, inputs, give_up_at)
             outputs, version = await self._in_pool(answer, give_up_at - time.monotonic())
         except TimeoutError:
-            raise TransientError(f"{self._where}: DEADLINE_EXCEEDED: no answer in {timeout_s:g} s") from None
+            raise OverloadedError(f"{self._where}: DEADLINE_EXCEEDED: no answer in {timeout_s:g} s") from None
         except ServingError as error:
             raise from_grpc_code(self._where, error.code.name, error.message, rules=SERVING_RULES) from error
         except TypeError as error:

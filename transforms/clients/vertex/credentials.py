@@ -18,7 +18,7 @@ from google.auth import credentials as google_credentials
 from google.auth import exceptions
 
 from transforms.clients.wire.status_codes import clean
-from transforms.errors import ModelError, NotServedError, TransientError, UnavailableError
+from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError
 
 AGAIN_S = 5.0
 """Seconds between two attempts to refresh a token that is still valid."""
@@ -83,7 +83,7 @@ async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[d
         The headers, and how many seconds of ``timeout_s`` are left.
 
     Raises:
-        TransientError: No token came within ``timeout_s``.
+        OverloadedError: No token came within ``timeout_s``.
         ModelError: As ``Tokens.headers``.
     """
     until = time.monotonic() + timeout_s
@@ -91,7 +91,7 @@ async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[d
         async with asyncio.timeout(timeout_s):
             headers = await tokens.headers()
     except TimeoutError as error:
-        raise TransientError(f"{where}: no access token within {timeout_s:g} s") from error
+        raise OverloadedError(f"{where}: no access token within {timeout_s:g} s") from error
     return headers, min(timeout_s, until - time.monotonic())
 
 

@@ -92,8 +92,8 @@ class Refusal:
         Args:
             where: The endpoint and its address, for the message.
         """
-        if self.code == "FAILED_PRECONDITION" and self.is_of_content:
-            return RejectedError(f"{where}: {self._said()}")
+        if self.code == "FAILED_PRECONDITION" and not self.is_of_content:
+            return NotServedError(f"{where}: {self._said()}")
         if self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
             return NotServedError(f"{where}: {self._said()}; {_PERMISSION}")
         status = f"HTTP {self.http_status}: " if self.http_status else ""

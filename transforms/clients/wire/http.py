@@ -15,7 +15,7 @@ from aiohttp.connector import Connection
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
-from transforms.errors import ConfigError, MalformedAnswerError, TransientError, UnavailableError
+from transforms.errors import ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 
 JSON_TYPE = "application/json"
 """The content type of JSON, without a charset: KServe reads a body as JSON only if it has exactly this type."""
@@ -102,7 +102,7 @@ class HttpConnection:
 
         Raises:
             UnavailableError: No connection could be made, or it was cut, or the client is closed.
-            TransientError: No answer came within ``timeout_s``.
+            OverloadedError: No answer came within ``timeout_s``.
             MalformedAnswerError: The answer is not HTTP.
             ConfigError: A TLS file can't be read.
         """
@@ -122,7 +122,7 @@ class HttpConnection:
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time") from error
         except TimeoutError as error:
-            raise TransientError(f"{self._where}: no answer within {timeout_s:g} s") from error
+            raise OverloadedError(f"{self._where}: no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             if self._closed:
                 raise UnavailableError(f"{self._where}: the client was closed") from error

@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 
 from transforms.errors import (
+    BatchTooLargeError,
     ModelError,
     ModelFailedError,
     NotServedError,
+    OverloadedError,
     RejectedError,
     TransientError,
     UnavailableError,
@@ -44,30 +46,33 @@ def clean(text: str) -> str:
 
 GRPC_ERRORS: dict[str, type[ModelError]] = {
     "UNAVAILABLE": UnavailableError,
-    "RESOURCE_EXHAUSTED": TransientError,
-    "DEADLINE_EXCEEDED": TransientError,
+    "RESOURCE_EXHAUSTED": OverloadedError,
+    "DEADLINE_EXCEEDED": OverloadedError,
     "ABORTED": TransientError,
+    "ALREADY_EXISTS": TransientError,  # over REST it can't be told from ABORTED: both are 409
     "CANCELLED": TransientError,
     "DATA_LOSS": TransientError,
     "INTERNAL": TransientError,  # a fault of the server; errors of a model's graph are INVALID_ARGUMENT
     "UNKNOWN": TransientError,
     "INVALID_ARGUMENT": RejectedError,
     "OUT_OF_RANGE": RejectedError,
-    "ALREADY_EXISTS": RejectedError,
+    "FAILED_PRECONDITION": RejectedError,  # over REST it can't be told from INVALID_ARGUMENT: both are 400
 }
-"""gRPC status code to error class. Any other code is ``NotServedError``, also FAILED_PRECONDITION."""
+"""gRPC status code to error class. Any other code is ``NotServedError``. Each code means what its HTTP status means."""
 
 HTTP_ERRORS: dict[int, type[ModelError]] = {
     400: RejectedError,
-    408: TransientError,
+    408: OverloadedError,
+    409: TransientError,
     413: RejectedError,
     422: RejectedError,
-    425: TransientError,
-    429: TransientError,
+    425: OverloadedError,
+    429: OverloadedError,
     499: TransientError,
     501: NotServedError,
     502: UnavailableError,  # a gateway without a backend
     503: UnavailableError,  # TensorFlow Serving's UNAVAILABLE, or a gateway without a backend
+    504: OverloadedError,
 }
 """HTTP status to error class. Any other status is ``TransientError`` from 500 on, and ``NotServedError`` below."""
 
@@ -83,7 +88,7 @@ class TextRule:
 
     Attributes:
         codes: The gRPC codes and HTTP statuses that the rule applies to.
-        pattern: Searched in the error text.
+        pattern: Searched in the error text. Its groups give the number of rows of a ``BatchTooLargeError``.
         error: The error class.
         cure: Added to the message: what the user can do.
         message: Replaces the server's text in the message, if that text is misleading.
@@ -122,9 +127,18 @@ def speaks_http1(cure: str) -> TextRule:
 
 COMMON_RULES = (
     # basic_batch_scheduler.h: the server is up, but overloaded.
-    text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", TransientError),
+    text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", OverloadedError),
     # "Received message larger than max (…)", "CLIENT: Sent message larger than max": a retry would fail the same way.
     text_rule("RESOURCE_EXHAUSTED", r"(?i)message larger than max", RejectedError, cure="lower --batch_max_size"),
+    # basic_batch_scheduler.h of TensorFlow Serving; infer_request.cc of Triton.
+    text_rule(
+        "INVALID_ARGUMENT 400",
+        r"(?i)larger than (?:the )?maximum (?:input )?batch[- ]size(?: (?P<most>\d+))?"
+        r"|batch[- ]size must be <= ?(?P<rows>\d+)",
+        BatchTooLargeError,
+    ),
+    # gRPC servers in Python answer with the text of the method's exception.
+    text_rule("UNKNOWN", r"^Exception (calling application|iterating responses)", ModelFailedError),
     # Servers in Python (KServe's generic_exception_handler) answer with the name and text of the model's exception.
     text_rule("500", r"^[A-Za-z_]\w* : ", ModelFailedError),
 )
@@ -169,8 +183,11 @@ def _error(
     where: str, code: str | int, text: str, message: str, retry_after_s: float | None, rules: Sequence[TextRule]
 ) -> ModelError | None:
     for rule in (*rules, *COMMON_RULES):
-        if code in rule.codes and rule.pattern.search(text):
+        if code in rule.codes and (matched := rule.pattern.search(text)):
             said = f"{where}: {rule.message}" if rule.message else f"{message}; {rule.cure}" if rule.cure else message
+            if rule.error is BatchTooLargeError:
+                limits = [int(value) for value in matched.groupdict().values() if value]
+                return BatchTooLargeError(said, limits[0] if limits else None)
             return _new(rule.error, said, retry_after_s)
     return None
 

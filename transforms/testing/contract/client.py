@@ -16,6 +16,7 @@ from transforms.errors import (
     MalformedAnswerError,
     ModelError,
     NotServedError,
+    OverloadedError,
     RejectedError,
     TransientError,
     UnavailableError,
@@ -199,8 +200,11 @@ class ClientContract(MetadataContract):
         [
             ("INVALID_ARGUMENT", RejectedError),
             ("OUT_OF_RANGE", RejectedError),
-            ("RESOURCE_EXHAUSTED", TransientError),
-            ("DEADLINE_EXCEEDED", TransientError),
+            ("FAILED_PRECONDITION", RejectedError),
+            ("ABORTED", TransientError),
+            ("ALREADY_EXISTS", TransientError),
+            ("RESOURCE_EXHAUSTED", OverloadedError),
+            ("DEADLINE_EXCEEDED", OverloadedError),
             ("INTERNAL", TransientError),
             ("UNKNOWN", TransientError),
             ("CANCELLED", TransientError),
@@ -222,7 +226,7 @@ class ClientContract(MetadataContract):
         stub.faults.fail_next(1, message="The batch scheduling queue to which this task was submitted is full")
         with pytest.raises(TransientError) as caught:
             self.predict(stub, rows_of(1))
-        assert type(caught.value) is TransientError
+        assert type(caught.value) is OverloadedError
 
     @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])
     def test_how_long_the_server_asks_to_wait(self, stub: StubServer, code: str) -> None:

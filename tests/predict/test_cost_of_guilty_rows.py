@@ -1,0 +1,164 @@
+"""What guilty rows cost: requests are counted, and nothing waits. ``g`` guilty rows of ``n`` cost O(g log n) requests."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from tests.dispatching import Highest, Listener, Time, by_row, dispatcher, listening, refusing, run, x_of
+from tests.fake_model import Call, FakeModel, doubled, signature
+from transforms.clients.base import ModelClient
+from transforms.errors import (
+    BatchTooLargeError,
+    MalformedAnswerError,
+    ModelError,
+    ModelFailedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
+from transforms.predict.batching import RowsResult
+from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.types import Answer, ModelMetadata
+
+RECORDS, BATCH, GUILTY = 1000, 50, 10
+VALUES = [float(value) for value in range(1, RECORDS + 1)]
+POISON = set(random.Random(7).sample(VALUES, GUILTY))
+CLEAN = RECORDS // BATCH
+BISECTION = GUILTY * 2 * BATCH.bit_length()
+"""At most two requests a level for each guilty row."""
+
+
+async def ask_all(asked: Dispatcher) -> list[object]:
+    """All records in batches, side by side; each one's output or error class."""
+    batches = [VALUES[at : at + BATCH] for at in range(0, RECORDS, BATCH)]
+    results = await asyncio.gather(*(asked.answer(x_of(*batch), len(batch)) for batch in batches))
+    return [row for batch, result in zip(batches, results, strict=True) for row in by_row(result, len(batch))]
+
+
+def expected(error_class: str) -> list[object]:
+    return [error_class if value in POISON else 2 * value for value in VALUES]
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "repeated"),
+    [
+        (RejectedError("INVALID_ARGUMENT: bad row"), "Rejected", 0),
+        (MalformedAnswerError("3 rows for 4"), "MalformedAnswer", 0),
+        (TransientError("INTERNAL: failed"), "ServerError", 8),
+        (TransientError("HTTP 500: Internal Server Error"), "ServerError", 8),
+        (ModelFailedError("UNKNOWN: Exception calling application: x"), "ServerError", 8),
+    ],
+)
+def test_one_percent_of_guilty_rows(error: ModelError, error_class: str, repeated: int) -> None:
+    """Nothing waits. A row that fails is asked for alone a few times more, which a refusal does not need."""
+    time, refuse = Time(), refusing(lambda x: np.isin(x, list(POISON)), error)
+
+    async def behave(call: Call) -> Answer:
+        await asyncio.sleep(0)  # requests overlap
+        return await refuse(call)
+
+    model, others = FakeModel(behave), FakeModel(behave)
+    with listening() as heard:
+        found = run(ask_all(dispatcher(model, time, others=others)))
+    assert found == expected(error_class)
+    assert time.slept == []
+    assert heard.held == []
+    assert len(model.calls) <= CLEAN + BISECTION + GUILTY * repeated
+    assert len(others.calls) <= 20, "probes: few in all"
+
+
+class Server:
+    """Cuts the connection of a request with a guilty row, and with it whatever else is in flight on that connection.
+
+    Attributes:
+        requests: How many arrived, and ``cut`` how many of them were cut.
+    """
+
+    def __init__(self) -> None:
+        self.requests = self.cut = 0
+
+    def client(self) -> ModelClient:
+        return Connection(self)
+
+
+class Connection(ModelClient):
+    def __init__(self, server: Server):
+        self._server = server
+        self._in_flight: set[asyncio.Future[None]] = set()
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        return ModelMetadata("fake", "7", signature())
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        self._server.requests += 1
+        done = asyncio.get_running_loop().create_future()
+        self._in_flight.add(done)
+        asyncio.get_running_loop().call_soon(self._serve, done, bool(np.isin(inputs["x"], list(POISON)).any()))
+        try:
+            await done
+        finally:
+            self._in_flight.discard(done)
+        return Answer({"y": 2 * inputs["x"]}, "7")
+
+    def _serve(self, done: asyncio.Future[None], guilty: bool) -> None:
+        for future in list(self._in_flight) if guilty else [done]:
+            if not future.done():
+                self._server.cut += guilty
+                future.set_exception(UnavailableError("connection reset")) if guilty else future.set_result(None)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_guilty_rows_that_cut_the_connection() -> None:
+    """They are asked for on connections of their own, and so are those that were cut with them: those are answered there."""
+    server, time = Server(), Time()
+    asked = Dispatcher(
+        server.client(), signature(), DispatchOptions(), time, time.sleep, Highest(), open_another=server.client
+    )
+    with listening() as heard:
+        assert run(ask_all(asked)) == expected("ServerError")
+    assert time.slept == []
+    assert heard.held == []
+    assert server.requests <= 2 * CLEAN + BISECTION + GUILTY * 10, f"{server.requests} requests, {server.cut} were cut"
+
+
+# ---------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_limit_of_rows_is_learnt_once(named: bool) -> None:
+    async def behave(call: Call) -> Answer:
+        if call.rows > 8:
+            raise BatchTooLargeError("batch-size must be <= 8", 8 if named else None)
+        return await doubled(call)
+
+    model = FakeModel(behave)
+
+    async def work() -> list[list[RowsResult]]:
+        asked = dispatcher(model)
+        found = [await asked.answer(x_of(*range(64)), 64) for _ in range(10)]
+        assert asked.most_rows == 8
+        return found
+
+    for results in run(work()):
+        assert by_row(results, 64) == [2.0 * value for value in range(64)]
+    refused = [call.rows for call in model.calls if call.rows > 8]
+    assert refused == [64] if named else sorted(set(refused), reverse=True) == [64, 32, 16]
+    assert len([call for call in model.calls if call.rows == 8]) == 80, "as many rows as it takes"
+
+
+def test_a_single_row_that_is_too_large_a_batch_is_rejected() -> None:
+    async def behave(call: Call) -> Answer:
+        if call.inputs["x"].any():
+            raise BatchTooLargeError("batch-size must be <= 0", 0)
+        return await doubled(call)
+
+    with listening() as heard:
+        assert by_row(run(dispatcher(FakeModel(behave)).answer(x_of(5), 1)), 1) == ["Rejected"]
+    assert isinstance(heard, Listener)

@@ -1,0 +1,147 @@
+"""``Endpoint``: one client of the model, connected with its first request. A dispatcher has several.
+
+Requests share the first one's connection. The others are for what must not share it: probes, and rows that may make the
+server cut the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+
+from transforms.clients.base import ModelClient
+from transforms.errors import MalformedAnswerError, RejectedError
+from transforms.predict.batching import request_inputs
+from transforms.predict.spans import Inputs
+from transforms.types import Answer, ModelMetadata, Signature
+
+
+class Endpoint:
+    """A client, its signature, and which of its outputs are proven to have one value a row.
+
+    Args:
+        open_client: Makes the client. Called once, with the first request.
+        signature: The signature that requests are made for.
+        timeout_s: Time-out of one request, in seconds.
+        clock: Returns seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        open_client: Callable[[], ModelClient],
+        signature: Signature,
+        timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._open, self._signature = open_client, signature
+        self._timeout_s, self._clock = timeout_s, clock
+        self._client: ModelClient | None = None
+        self._connected = False
+        self._connecting = asyncio.Lock()
+        self._proven: set[str] = set()  # outputs without a declared shape that were seen to have one value a row
+        self._proving = asyncio.Lock()
+
+    def renew(self, signature: Signature) -> None:
+        """Makes requests for another signature from now on. The client reads the metadata again first."""
+        self._signature = signature
+        self._connected = False
+        self._proven.clear()
+
+    async def metadata(self) -> ModelMetadata:
+        """Reads the model's metadata.
+
+        Raises:
+            UnavailableError: Nobody answers.
+            NotServedError: Model, version, label or signature is not there.
+        """
+        if self._client is None:
+            self._client = self._open()
+        found = await self._client.metadata(self._timeout_s)
+        self._connected = True
+        return found
+
+    async def send(self, inputs: Inputs, rows: int) -> tuple[Answer, float]:
+        """Sends one request, filled up to a fixed batch dimension.
+
+        Returns:
+            The answer for ``rows`` rows, and the seconds that it took.
+
+        Raises:
+            ModelError: As ``ModelClient.predict`` and ``ModelClient.metadata``.
+        """
+        if not self._connected:
+            async with self._connecting:
+                if not self._connected:
+                    await self.metadata()
+        assert self._client is not None
+        began = self._clock()
+        sent, sent_rows = request_inputs(self._signature, inputs, rows)
+        answer = await self._client.predict(sent, sent_rows, self._timeout_s)
+        if not self._proven.issuperset(answer.unproven_outputs):
+            answer = await self._prove(self._client, answer, sent, sent_rows)
+        if sent_rows != rows:
+            answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
+        return answer, self._clock() - began
+
+    async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:
+        """Asks with one row, once, so that the client sees the outputs at a second request size.
+
+        Returns:
+            The answer, or a new one where the first had its rows by chance.
+
+        Raises:
+            MalformedAnswerError: Its rows can't be matched to the request's.
+        """
+        if self._signature.rows_per_request is not None:
+            raise MalformedAnswerError(
+                f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
+                "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"
+            )
+        async with self._proving:  # requests in flight at the same time wait for the first one's proof
+            if self._proven.issuperset(answer.unproven_outputs):
+                return answer
+            by_chance = set(answer.unproven_outputs)
+            one_row = {name: values[:1] for name, values in inputs.items()}
+            with contextlib.suppress(MalformedAnswerError):  # what the client learns from it shows in later answers
+                by_chance.intersection_update((await client.predict(one_row, 1, self._timeout_s)).repeated_outputs)
+            if by_chance:  # a third size proves that they are the same for every request, if they are
+                more = {name: np.concatenate([values, values[:1]]) for name, values in inputs.items()}
+                with contextlib.suppress(MalformedAnswerError, RejectedError):
+                    await client.predict(more, rows + 1, self._timeout_s)
+            self._proven.update(set(answer.unproven_outputs) - by_chance)
+        if by_chance:
+            answer = await client.predict(inputs, rows, self._timeout_s)
+            if by_chance.intersection(answer.unproven_outputs):
+                raise MalformedAnswerError(f"output {min(by_chance)}: its rows follow those of some requests only")
+        return answer
+
+    async def close(self) -> None:
+        """Closes the client."""
+        if self._client is not None:
+            await self._client.close()
+
+
+class Lanes:
+    """Endpoints that one request at a time has for itself: what the request does to its connection hurts no other.
+
+    Args:
+        endpoints: The endpoints; none of them is opened before it is needed.
+    """
+
+    def __init__(self, endpoints: list[Endpoint]):
+        self._free = endpoints[:]
+        self._slots = asyncio.Semaphore(len(endpoints))
+
+    @contextlib.asynccontextmanager
+    async def take(self) -> AsyncIterator[Endpoint]:
+        """Waits for one that is free, and has it until the block ends."""
+        async with self._slots:
+            endpoint = self._free.pop()
+            try:
+                yield endpoint
+            finally:
+                self._free.append(endpoint)

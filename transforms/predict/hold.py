@@ -1,0 +1,24 @@
+"""``Hold``: which requests wait for a server that is down, as one state that the observer hears of."""
+
+from __future__ import annotations
+
+from transforms.observe import observer
+
+
+class Hold:
+    """The hold of one dispatcher: it begins with the first request that waits and ends with the last."""
+
+    def __init__(self) -> None:
+        self._tokens: set[object] = set()
+
+    def begin(self, token: object, reason: str) -> None:
+        """The request of ``token`` waits, because of ``reason``. May be called again."""
+        self._tokens.add(token)
+        observer().holding(f"the model server: {reason}")
+
+    def end(self, token: object) -> None:
+        """The request of ``token`` waits no longer, if it did."""
+        if token in self._tokens:
+            self._tokens.discard(token)
+            if not self._tokens:
+                observer().holding(None)

@@ -1,0 +1,109 @@
+"""``Span``: the rows of a batch that are asked for in one request, and what is known of them so far."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from transforms.dead_letter_classes import DeadLetterClass
+from transforms.errors import MalformedAnswerError, ModelError, RejectedError
+from transforms.predict.batching import RowsResult
+
+Inputs = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(slots=True)
+class Span:
+    """The rows ``start`` to ``start + rows`` of a batch.
+
+    Attributes:
+        inputs: Input name to an array of shape ``[rows, …]``.
+        rows: How many.
+        start: The first one's number in the batch.
+        attempts: Requests sent so far that these rows were part of.
+        sent: The number of the last of them (``Probes.begin``).
+        began_at: When the first request of this span began, in seconds; ``None`` before.
+        apart: Whether it is asked for on a connection that no other request shares.
+        strikes: How often it failed alone, with the server known to work before and after.
+        refused: How often these rows were refused in turn, alone or with others.
+        cleared: Whether the server was seen to take others after it had refused this span.
+    """
+
+    inputs: Inputs
+    rows: int
+    start: int = 0
+    attempts: int = 0
+    sent: int = 0
+    began_at: float | None = None
+    apart: bool = False
+    strikes: int = 0
+    refused: int = 0
+    cleared: bool = False
+
+    def pieces(self, most: int) -> Iterator[Span]:
+        """Yields spans of at most ``most`` rows that cover this one."""
+        for at in range(0, self.rows, most):
+            yield self._part(at, min(at + most, self.rows))
+
+    def halves(self) -> Iterator[Span]:
+        """Yields two spans that cover this one."""
+        half = self.rows // 2
+        yield self._part(0, half)
+        yield self._part(half, self.rows)
+
+    def _part(self, low: int, high: int) -> Span:
+        inputs = {name: values[low:high] for name, values in self.inputs.items()}
+        return Span(inputs, high - low, self.start + low, self.attempts, apart=self.apart, refused=self.refused)
+
+    def failed(self, kind: DeadLetterClass, error: ModelError) -> RowsResult:
+        """The result of rows that get no answer."""
+        return RowsResult(self.start, self.rows, self.attempts, failure=kind.failure(str(error), self.attempts))
+
+    def blamed(self, error: ModelError) -> RowsResult:
+        """The result of a guilty row."""
+        if isinstance(error, RejectedError):
+            return self.failed(DeadLetterClass.REJECTED, error)
+        if isinstance(error, MalformedAnswerError):
+            return self.failed(DeadLetterClass.MALFORMED_ANSWER, error)
+        return self.failed(DeadLetterClass.SERVER_ERROR, error)
+
+
+class Pair:
+    """Two halves of a span, sent together.
+
+    If one half is answered, the server still takes what it took before. So the other one waits for that before it asks.
+
+    Attributes:
+        sent: The number of the first request of the two.
+    """
+
+    def __init__(self) -> None:
+        self._left = 2
+        self._both = asyncio.Event()
+        self.sent = 0
+
+    def tried(self, sent: int) -> None:
+        """Request ``sent`` of one of them was answered or failed."""
+        self.sent = min(self.sent or sent, sent)
+        self._left -= 1
+        if self._left <= 0:
+            self._both.set()
+
+    async def both_tried(self) -> None:
+        """Waits for the first answers of both."""
+        await self._both.wait()
+
+
+async def all_of(work: Iterable[Awaitable[list[RowsResult]]]) -> list[RowsResult]:
+    """Runs all side by side; if one fails, no other outlives it."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return [result for results in await asyncio.gather(*tasks) for result in results]
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,106 @@
+"""``Trials``: asks for single rows that failed once more, alone, with all other requests paused.
+
+A server that is busy, or that merges requests, fails rows that are innocent. So a row is guilty only if it fails again and
+again while nothing else is in flight, and a probe is answered between its failures. All rows that wait for a trial share the
+pause and its probes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+
+from transforms.errors import MalformedAnswerError, MergedBatchError, ModelError, OverloadedError, RejectedError
+from transforms.predict.batching import RowsResult
+from transforms.predict.false_alarms import FalseAlarms
+from transforms.predict.limiter import Limiter
+from transforms.predict.spans import Span
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Guilty:
+    """The verdict on a row that failed often enough."""
+
+    error: ModelError
+
+
+Outcome = RowsResult | ModelError | Guilty
+"""The row's answer; how it failed, which proves nothing; or that it is guilty."""
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Suspect:
+    span: Span
+    merged: bool
+    outcome: Outcome | None = None
+
+
+class Trials:
+    """Holds trials, one pause at a time. For one asyncio loop.
+
+    Args:
+        limiter: Pauses the other requests.
+        attempt: Sends one request without taking a slot; returns its answer or its error.
+        control: Sends a probe without taking a slot; returns whether it was answered.
+        alarms: How often this server fails by chance.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        attempt: Callable[[Span], Awaitable[RowsResult | ModelError]],
+        control: Callable[[], Awaitable[bool]],
+        alarms: FalseAlarms,
+    ):
+        self._limiter, self._attempt, self._control, self._alarms = limiter, attempt, control, alarms
+        self._suspects: list[_Suspect] = []
+
+    async def judge(self, span: Span, error: ModelError) -> Outcome:
+        """Waits for a pause, and asks for ``span`` until it is answered, or guilty, or nothing can be said of it.
+
+        Args:
+            span: The rows.
+            error: How they failed, with other requests in flight.
+        """
+        suspect = _Suspect(span, isinstance(error, MergedBatchError))
+        self._suspects.append(suspect)
+        try:
+            async with self._limiter.alone():
+                if suspect.outcome is None:  # if not, it had its trial in the pause of another
+                    await self._rounds()
+        finally:
+            self._suspects.remove(suspect)
+        return suspect.outcome or error
+
+    async def _rounds(self) -> None:
+        while suspects := [suspect for suspect in self._suspects if suspect.outcome is None]:
+            struck = [(suspect, error) for suspect in suspects if (error := await self._ask(suspect)) is not None]
+            if not struck:
+                continue
+            if not (await self._controlled() or await self._controlled()):
+                for suspect, error in struck:  # the server fails everybody
+                    suspect.outcome = error
+                continue
+            for suspect, error in struck:
+                suspect.span.strikes += 1
+                if suspect.span.strikes >= self._alarms.strikes():
+                    suspect.outcome = Guilty(error)
+
+    async def _ask(self, suspect: _Suspect) -> ModelError | None:
+        """Sends one row; returns the error that is a strike, if a probe is answered after it."""
+        outcome = await self._attempt(suspect.span)
+        if isinstance(outcome, RowsResult):
+            if not suspect.merged:  # not by chance: it is how that server treats requests side by side
+                self._alarms.alarm()
+        elif not isinstance(outcome, RejectedError | MalformedAnswerError | OverloadedError | MergedBatchError):
+            return outcome
+        suspect.outcome = outcome
+        return None
+
+    async def _controlled(self) -> bool:
+        answered = await self._control()
+        if answered:
+            self._alarms.answered()
+        else:
+            self._alarms.alarm()
+        return answered
