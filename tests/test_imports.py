@@ -21,6 +21,7 @@ LAYERS = (
     ("transforms.observe", "transforms.child_process"),
     ("transforms.clients.model_files", "transforms.clients.uri", "transforms.beam_files", "transforms.coders"),
     ("transforms.clients.base",),
+    ("transforms.clients.selection",),
     ("transforms.clients.registry",),
     ("transforms.clients.wire",),
     ("transforms.clients.tf_runtime",),

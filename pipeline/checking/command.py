@@ -27,6 +27,7 @@ from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
 from transforms.clients.saved_model.store import STORE
+from transforms.clients.wire.outputs import is_per_row
 from transforms.errors import ConfigError, ContractError, ScoringError
 from transforms.formats.codecs import JSON
 from transforms.guard import NoGuard
@@ -150,14 +151,24 @@ def _look_at_topics(config: Config) -> tuple[Topics, dict[Partition, Position]]:
         checker.close()
 
 
+_ROWS = {
+    True: "one value a row (declared)",
+    False: "one value for the whole request (declared), repeated for each row unless --outputs leaves it out",
+    None: "shape not declared: answers to requests of different sizes show whether it has one value a row",
+}
+
+
 def _show_model(model: ModelMetadata, config: Config, output: Output) -> None:
     signature = model.signature
     lines = [f"{model.model} version {model.version or '?'} ({config.model})"]
     if signature.known:
         lines.append(f"signature {signature.name} ({signature.method})")
-        lines += [f"gives {name}: {spec}" for name, spec in signature.outputs.items()]
+        lines += [f"gives {name}: {spec}, {_ROWS[is_per_row(signature, name)]}" for name, spec in signature.outputs.items()]
     else:
         lines.append("the server publishes no signature")
+    if not signature.outputs:
+        wanted = f" (--outputs={','.join(config.outputs)})" if config.outputs else ""
+        lines.append(f"its outputs are not declared{wanted}: the first answers show them, and which have one value a row")
     output.lines("model", *lines)
 
 

@@ -126,4 +126,5 @@ def client_options(config: Config) -> ClientOptions:
         headers=config.model_headers,
         model_poll_s=config.model_poll_s,
         model_files=BeamFiles(),
+        outputs=config.outputs,
     )

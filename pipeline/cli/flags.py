@@ -19,6 +19,7 @@ from pipeline.cli.kinds.plain import (
     choice,
     host_port,
     milliseconds,
+    names,
     seconds,
     text,
     whole,
@@ -137,6 +138,9 @@ class Flags:
     pass_through: Paths = flag(
         MODEL, paths("NAME[=PATH],…", bare_names=True),
         "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")
+    outputs: tuple[str, ...] = flag(
+        MODEL, names("NAME,…"),
+        "NAME,…: the model's outputs to write; all unless given. Where the protocol can, only these are asked for")
     output_mode: str = flag(
         MODEL, choice("prediction", "merge"), "merge puts the prediction inside the original JSON record",
         default="prediction")

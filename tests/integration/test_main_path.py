@@ -14,10 +14,11 @@ from tests.embedded.servers import Served, needs_testdata
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from transforms.clients.wire.tensorflow.example import build_example
+from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
-from transforms.types import Headers, KafkaRecord
+from transforms.types import Headers, KafkaRecord, TensorSpec
 
 ADDED = ["inference.model", "inference.version", "inference.source", "inference.latency_ms", "inference.attempts"]
 ADDED_TO_DEAD = [f"inference.error.{name}" for name in ("stage", "class", "message", "attempts")] + ["inference.source"]
@@ -89,6 +90,25 @@ def test_records(new_job: NewJob, protocol: type[StubServer]) -> None:
         assert not letters
     nulls = [record for record in predictions + dead if record.key is None]
     assert {record.partition for record in nulls} == {1}, "a null key stays in its input's partition, where there is one"
+
+
+def test_only_the_outputs_that_are_wanted_are_written(new_job: NewJob) -> None:
+    """And asked for, where the protocol can; an output that the model does not have is named before anything is consumed."""
+    spec = TensorSpec("float32", (-1,))
+    outputs = dict.fromkeys(("a", "b", "c"), spec)
+    model = StubModel.of({"x": spec}, outputs, lambda inputs: dict.fromkeys(outputs, inputs["x"]))
+    with TfServingGrpcStub(model) as stub, TfServingRestStub(model) as rest:
+        job = new_job(stub.uri())
+        topics.produce(job.bootstrap, job.inputs[0], [b'{"x": 1}'])
+        refused = job.start("--outputs=a,z")
+        assert refused.wait() == 2, refused
+        assert "--outputs=z: the model has no such output; it has a, b, c" in refused.stderr
+        assert job.committed() == {}
+        job.run("--until_end", "--outputs=a,c")
+        assert sorted(stub.outputs_asked) == ["a", "c"]
+        topics.produce(job.bootstrap, job.inputs[0], [b'{"x": 2}'])
+        job.run("--until_end", "--outputs=b", f"--model={rest.uri()}")
+    assert [json.loads(record.value or b"") for record in job.predictions()] == [{"a": 1, "c": 1}, {"b": 2}]
 
 
 def test_timestamps_that_clients_treat_specially(new_job: NewJob, stub: TfServingGrpcStub) -> None:

@@ -39,6 +39,7 @@ class ClientOptions:
         max_connections: The highest number of HTTP connections.
         model_poll_s: For a model in the worker: seconds between two looks for another version.
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
+        outputs: Names of the outputs to return; none: all. See ``selection.py``.
     """
 
     tls_ca_file: str | None = None
@@ -49,6 +50,7 @@ class ClientOptions:
     max_connections: int = 128  # as many as the adaptive limit of requests in flight may grow to
     model_poll_s: float = 60.0
     model_files: ModelFiles | None = None
+    outputs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

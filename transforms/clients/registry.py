@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.selection import select_outputs
 from transforms.errors import ConfigError
 
 ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
@@ -157,7 +158,7 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
     """
     entry = _entry(uri)
     with _packages_of(uri):
-        return _factory(entry.client).open(uri, options)
+        return select_outputs(_factory(entry.client).open(uri, options), options.outputs)
 
 
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:

@@ -30,7 +30,7 @@ from transforms.clients.base import ClientOptions
 from transforms.errors import ConfigError
 from transforms.handlers.loaded import LoadedModel
 from transforms.predict.dispatch import FAIL, DispatchOptions
-from transforms.predict.scorer import ScorerConfig, client_with_files
+from transforms.predict.scorer import ScorerConfig, client_options
 from transforms.retry import RetryPolicy
 from transforms.types import Failure
 
@@ -58,6 +58,7 @@ class UriModelHandler(ModelHandler):
         on_unavailable: What to do if the server is still down then: ``fail`` (an exception), ``hold`` (wait for it) or
             ``dead_letter`` (the elements are failures).
         max_in_flight: Most requests in flight for one thread; ``None`` adapts to the server.
+        outputs: Names of the model's outputs to return; none: all.
         client: Options of the client, such as TLS files and headers.
 
     Raises:
@@ -80,6 +81,7 @@ class UriModelHandler(ModelHandler):
         retry_deadline_s: float = 60.0,
         on_unavailable: str = FAIL,
         max_in_flight: int | None = None,
+        outputs: Sequence[str] = (),
         client: ClientOptions | None = None,
     ):
         super().__init__(
@@ -91,7 +93,7 @@ class UriModelHandler(ModelHandler):
         )
         self._check(model)
         self._model = model
-        self._client = client_with_files(client)
+        self._client = client_options(client, outputs)
         self._dispatch = DispatchOptions(request_timeout_s, RetryPolicy(retry_deadline_s), on_unavailable, max_in_flight)
         self._max_batch_size = max_batch_size
 

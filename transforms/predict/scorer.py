@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from transforms.beam_files import BeamFiles
@@ -44,9 +44,16 @@ class ScorerConfig:
     input_format: str = "auto"
 
 
-def client_with_files(client: ClientOptions | None) -> ClientOptions:
-    """Returns the options, with Beam's file systems for ``saved_model://`` unless other ``model_files`` are given."""
+def client_options(client: ClientOptions | None, outputs: Sequence[str] = ()) -> ClientOptions:
+    """Returns the options of a client.
+
+    Args:
+        client: Options that were given. Beam's file systems for ``saved_model://`` are added, unless it has ``model_files``.
+        outputs: Names of the outputs to return, in place of those in ``client``; none: as in ``client``.
+    """
     client = client or ClientOptions()
+    if outputs:
+        client = dataclasses.replace(client, outputs=tuple(outputs))
     return client if client.model_files is not None else dataclasses.replace(client, model_files=BeamFiles())
 
 

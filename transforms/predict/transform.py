@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -14,7 +14,7 @@ from transforms.clients.base import ClientOptions
 from transforms.guard import BundleGuard
 from transforms.outcomes import FailedElement
 from transforms.predict.dispatch import FAIL, DispatchOptions
-from transforms.predict.scorer import Scorer, ScorerConfig, client_with_files
+from transforms.predict.scorer import Scorer, ScorerConfig, client_options
 from transforms.retry import RetryPolicy
 
 PREDICTIONS = "predictions"
@@ -45,6 +45,7 @@ class Predict(beam.PTransform):
         on_unavailable: What to do if the server is still down then: ``fail`` (the bundle fails, and the runner retries it),
             ``hold`` (wait for it) or ``dead_letter`` (the elements are failures).
         max_in_flight: Most requests in flight; ``None`` adapts to the server.
+        outputs: Names of the model's outputs to return; none: all.
         client: Options of the client, such as TLS files and headers.
         guard: Keeps the source alive while a bundle waits, which may take long with ``hold``. After ``ReadFromKafka`` use
             ``SessionGuard``.
@@ -63,13 +64,14 @@ class Predict(beam.PTransform):
         retry_deadline_s: float = 60.0,
         on_unavailable: str = FAIL,
         max_in_flight: int | None = None,
+        outputs: Sequence[str] = (),
         client: ClientOptions | None = None,
         guard: BundleGuard | None = None,
     ):
         super().__init__()
         check_uri(model)
         dispatch = DispatchOptions(request_timeout_s, RetryPolicy(retry_deadline_s), on_unavailable, max_in_flight)
-        self._config = ScorerConfig(model, client_with_files(client), dispatch, max_batch_size, input_format)
+        self._config = ScorerConfig(model, client_options(client, outputs), dispatch, max_batch_size, input_format)
         self._guard = guard
         self._apart = False
 

@@ -106,7 +106,8 @@ class OipGrpcStub(GrpcStub):
         if fault is not None and fault.kind == "malformed":
             return GARBAGE
         answered = str(version) if self.traits.tells_version else ""
-        return _bytes(self._answer(signature, answered, outputs))
+        wanted = self._asked_for([output.name for output in request.outputs], outputs, signature)
+        return _bytes(self._answer(signature, answered, wanted))
 
     def _answer(self, signature: Signature, version: str, outputs: dict[str, Any]) -> Any:
         response = messages.ModelInferResponse(model_name=self.model.name, model_version=version)

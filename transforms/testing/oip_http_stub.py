@@ -87,17 +87,19 @@ class OipHttpStub(HttpStub):
             sides = ((signature.inputs, "inputs"), (signature.outputs, "outputs"))
             described = {side: _described(specs) if self.traits.declares else [] for specs, side in sides}
             return _json({"name": name, "versions": listed(self.model, version), "platform": "stub", **described})
-        inputs, dtypes, binary = self._inputs(await request.read(), request.headers.get(HEADER_LENGTH))
+        inputs, dtypes, binary, asked = self._inputs(await request.read(), request.headers.get(HEADER_LENGTH))
         if self.traits.declares:
             check_inputs(signature, inputs, lambda array: dtypes[id(array)])
         rows = max((array.shape[0] if array.ndim else 1 for array in inputs.values()), default=1)
         outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: hang_up(request))
         if fault is not None and fault.kind == "malformed":
             return web.Response(body=b'{"outputs": [1, 2', content_type="application/json")
-        return self._answer(signature, answering, outputs, binary)
+        return self._answer(signature, answering, self._asked_for(asked, outputs, signature), binary)
 
-    def _inputs(self, body: bytes, header_length: str | None) -> tuple[dict[str, np.ndarray], dict[int, str], bool]:
-        """The arrays of a request by name, their dtypes by identity, and whether the answer is to be binary."""
+    def _inputs(
+        self, body: bytes, header_length: str | None
+    ) -> tuple[dict[str, np.ndarray], dict[int, str], bool, list[str]]:
+        """A request's arrays by name, their dtypes by identity, whether to answer in binary, and the outputs asked for."""
         if header_length is not None:
             self.traits.must_have("binary_tensor_data")
         length = len(body) if header_length is None else int(header_length)
@@ -113,7 +115,8 @@ class OipHttpStub(HttpStub):
                     inputs[name] = from_raw(body[at : at + size], datatype, shape, name)
                     at += size
                 dtypes[id(inputs[name])] = dtype_name(datatype)
-            return inputs, dtypes, bool(document.get("parameters", {}).get("binary_data_output"))
+            binary = bool(document.get("parameters", {}).get("binary_data_output"))
+            return inputs, dtypes, binary, [output["name"] for output in document.get("outputs", ())]
         except (AttributeError, KeyError, TypeError, ValueError, MalformedAnswerError) as error:
             raise StubError("INVALID_ARGUMENT", f"failed to parse the request: {type(error).__name__}") from error
 

@@ -86,15 +86,16 @@ class SavedModelStub(StubServer):
         """
         return cls._all[int(uri.partition("stub://")[2].partition("/")[0].rpartition(":")[2])]
 
-    def client(self, uri: str | None = None, poll_s: float = 3600.0) -> SavedModelClient:
+    def client(self, uri: str | None = None, poll_s: float = 3600.0, outputs: tuple[str, ...] = ()) -> SavedModelClient:
         """Returns a client of this stub.
 
         Args:
             uri: The model URI; the stub's own if ``None``.
             poll_s: Seconds between two looks for another version.
+            outputs: As ``ClientOptions.outputs``.
         """
         loader = Loader(parse(uri or self.uri()), self, self.load, self.warm_up)
-        return SavedModelClient(loader, poll_s, self.store)
+        return SavedModelClient(loader, poll_s, self.store, outputs)
 
     # ------------------------------------------------------------------ ModelFiles
 
@@ -203,7 +204,9 @@ class StubSession:
             raise ServingError(Code[error.code], error.message) from error
         if fault is not None and fault.kind in _NO_OUTPUTS:
             return []
-        return [np.asarray(outputs[_alias(name)]) for name in fetches]
+        aliases = [_alias(name) for name in fetches]
+        self._stub.outputs_asked = () if len(aliases) == len(signature.outputs) else tuple(aliases)
+        return [np.asarray(outputs[alias]) for alias in aliases]
 
     def close(self) -> None:
         """See ``tf_runtime.session.TensorFlowSession.close``."""

@@ -13,8 +13,9 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from transforms.testing.faults import Fault, Faults, spoil
+from transforms.testing.faults import Fault, Faults, StubError, spoil
 from transforms.testing.stub_model import Function, StubModel
+from transforms.types import Signature
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class StubServer(abc.ABC):
     Attributes:
         model: The served model; may be changed while the server runs.
         faults: The programmed faults and the counters.
+        outputs_asked: The outputs that the last request asked for by name; none if it asked for all.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -62,6 +64,7 @@ class StubServer(abc.ABC):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
         self._up = False
+        self.outputs_asked: tuple[str, ...] = ()
 
     @property
     def port(self) -> int:
@@ -106,6 +109,18 @@ class StubServer(abc.ABC):
             self._thread.join()
         self._loop.close()
         self._reserved.close()
+
+    def _asked_for(self, names: Iterable[str], outputs: Mapping[str, T], signature: Signature) -> dict[str, T]:
+        """Returns the outputs that a request asks for by name, if it does.
+
+        Raises:
+            StubError: INVALID_ARGUMENT, for a name that the signature does not have.
+        """
+        self.outputs_asked = tuple(names)
+        for name in self.outputs_asked:
+            if name not in signature.outputs:
+                raise StubError("INVALID_ARGUMENT", f"output tensor alias not found in signature: {name}")
+        return {name: outputs[name] for name in outputs if name in self.outputs_asked or not self.outputs_asked}
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)

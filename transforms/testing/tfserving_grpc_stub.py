@@ -65,7 +65,7 @@ class TfServingGrpcStub(GrpcStub):
         if fault is not None and fault.kind == "malformed":
             return GARBAGE
         response = messages.PredictResponse(model_spec=self._spec(version, signature.name))
-        for name, values in outputs.items():
+        for name, values in self._asked_for(request.output_filter, outputs, signature).items():
             declared = signature.outputs.get(name)
             fill_tensor(response.outputs[name], np.asarray(values), declared is not None and declared.dtype == "bfloat16")
         return _bytes(response)

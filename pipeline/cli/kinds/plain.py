@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.cli.kinds.base import One, Switch
+from pipeline.cli.kinds.base import Many, One, Switch
 from pipeline.cli.names import AUTO
 from pipeline.cli.nearest import nearest
 from transforms.errors import ConfigError
@@ -31,6 +31,20 @@ def choice(*choices: str) -> One[str]:
         return value
 
     return One(check=check, metavar="|".join(choices), pattern="|".join(choices), choices=choices)
+
+
+def names(metavar: str) -> Many[tuple[str, ...]]:
+    """Names with commas between them, none of them twice."""
+
+    def check(name: str, values: Sequence[str]) -> tuple[str, ...]:
+        found = [part.strip() for value in values for part in value.split(",")]
+        if not all(found):
+            raise ConfigError([f"--{name}={','.join(values)}: a name is empty; give {metavar}"])
+        if twice := [one for index, one in enumerate(found) if one in found[:index]]:
+            raise ConfigError([f"--{name}={','.join(values)}: {twice[0]} is given twice"])
+        return tuple(found)
+
+    return Many(check=check, metavar=metavar, pattern="[^|]+")
 
 
 def whole(least: int = 1, most: int | None = None) -> One[int]:

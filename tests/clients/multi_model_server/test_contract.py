@@ -1,7 +1,8 @@
 """The contract, over the inference API of multi-model-server and TorchServe."""
 
-from transforms.clients.base import ClientOptions
+from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.multi_model_server.http import MmsClient, parse
+from transforms.clients.selection import select_outputs
 from transforms.errors import ModelFailedError
 from transforms.testing.contract import ClientContract
 from transforms.testing.mms_stub import TorchServeStub
@@ -16,6 +17,7 @@ class TestMmsHttp(ClientContract):
     visible_kinds = ("short", "no_outputs", "malformed")
     poison_error = ModelFailedError
 
-    def open(self, uri: str, options: ClientOptions | None = None) -> MmsClient:
+    def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
         """Looks for another served version with every request, instead of every few seconds."""
-        return MmsClient(parse(uri), options or ClientOptions(), version_refresh_s=0)
+        options = options or ClientOptions()
+        return select_outputs(MmsClient(parse(uri), options, version_refresh_s=0), options.outputs)

@@ -8,3 +8,4 @@ from transforms.testing.oip_grpc_stub import OipGrpcStub
 class TestOipGrpc(TritonContract):
     stub_class = OipGrpcStub
     dtypes = tuple(DTYPE_NAMES.values())
+    asks_for_outputs = True

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from transforms.clients.base import ClientOptions, ModelClient
-from transforms.clients.saved_model.client import SavedModelClient
+from transforms.clients.selection import select_outputs
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
 from transforms.errors import NotServedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
@@ -26,12 +26,14 @@ NOT_HERE = None
 class TestSavedModel(ClientContract):
     stub_class = SavedModelStub
     dtypes = tuple(DTYPE_NAMES.values())
+    asks_for_outputs = True
     place = r"stub://127\.0\.0\.1:\d+/model"
     concurrency = 2  # as many threads as are good for the processor's cores, not as many as a server far away can take
 
-    def open(self, uri: str, options: ClientOptions | None = None) -> SavedModelClient:
+    def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
         """Looks for another version all the time, instead of every minute."""
-        return SavedModelStub.of(uri).client(uri, POLL_S)
+        outputs = options.outputs if options is not None else ()
+        return select_outputs(SavedModelStub.of(uri).client(uri, POLL_S, tuple(sorted(outputs))), outputs)
 
     # ---- what means something else here
 

@@ -8,3 +8,4 @@ from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 class TestTfServingGrpc(ClientContract):
     stub_class = TfServingGrpcStub
     dtypes = tuple(DTYPE_NAMES.values())
+    asks_for_outputs = True

@@ -95,6 +95,28 @@ def test_without_a_sample_the_model_and_the_flags_are_checked(checking: Checking
     assert checking.errors == ""
 
 
+def test_which_outputs_have_one_value_a_row(checking: Checking) -> None:
+    """Declared or not, each with its shape; of those that --outputs names only."""
+    shapes = {"a": (-1, 3), "b": (2,), "c": (), "d": None}
+    specs = {name: TensorSpec("float32", shape) for name, shape in shapes.items()}
+    with TfServingGrpcStub(StubModel.of({"x": TensorSpec("float32", (-1,))}, specs, lambda _: {})) as other:
+        assert checking.run(f"--model={other.uri()}") == 0
+        for line in (
+            "gives a: float32[?,3], one value a row (declared)",
+            "gives b: float32[2], one value for the whole request (declared), repeated for each row",
+            "gives c: float32[], one value for the whole request (declared), repeated for each row",
+            "gives d: float32[?], shape not declared: answers to requests of different sizes show",
+        ):
+            assert line in checking.printed
+        assert checking.run(f"--model={other.uri()}", "--outputs=a,d") == 0
+        assert [line.split()[1] for line in checking.printed.splitlines() if " gives " in line] == ["a:", "d:"]
+        assert checking.run(f"--model={other.uri()}", "--outputs=a,z") == 2
+        assert "--outputs=z: the model has no such output; it has a, b, c, d" in checking.errors
+    with TorchServeStub() as torch_serve:
+        assert checking.run(f"--model={torch_serve.uri()}", "--outputs=y") == 0
+        assert "its outputs are not declared (--outputs=y): the first answers show them" in checking.printed
+
+
 def test_a_sample_that_fits(checking: Checking, stub: TfServingGrpcStub) -> None:
     checking.produce(*GOOD * 3)
     before = stub.faults.requests

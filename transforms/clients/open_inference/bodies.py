@@ -11,7 +11,7 @@ https://github.com/triton-inference-server/server, docs/protocol/extension_binar
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY_TYPE = "application/octet-stream"
 
 
-def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binary: bool) -> tuple[bytes, int | None]:
+def infer_body(
+    inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binary: bool, outputs: Sequence[str] = ()
+) -> tuple[bytes, int | None]:
     """Returns the body of an ``infer`` request.
 
     In JSON, NaN and infinities are written bare, as Triton reads and writes them. Servers that read standard JSON refuse
@@ -34,6 +36,7 @@ def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binar
         inputs: Input name to an array of shape ``[rows, …]``.
         bfloat16: The names of the inputs that are bfloat16.
         binary: Whether the server takes binary tensors.
+        outputs: Names of the outputs to ask for; none: all.
 
     Returns:
         The body, and the length of its JSON header in bytes; ``None`` if the whole body is JSON.
@@ -52,9 +55,12 @@ def infer_body(inputs: Mapping[str, np.ndarray], bfloat16: frozenset[str], binar
         else:
             tensor["data"] = to_data(array, datatype)
         tensors.append(tensor)
+    document: dict[str, Any] = {"inputs": tensors}
+    if outputs:
+        document["outputs"] = [{"name": name} for name in outputs]
     if not binary:
-        return dumps({"inputs": tensors}), None
-    header = dumps({"inputs": tensors, "parameters": {"binary_data_output": True}})
+        return dumps(document), None
+    header = dumps({**document, "parameters": {"binary_data_output": True}})
     return b"".join((header, *blobs)), len(header)
 
 

@@ -66,10 +66,12 @@ class OipGrpcClient(ModelClient):
         self._named = {"name": address.model, "version": address.version or ""}
         # Concatenated serialized messages are one message: this one and the message with the tensors make a request.
         self._request_head = messages.ModelInferRequest(
-            model_name=address.model, model_version=address.version or ""
+            model_name=address.model,
+            model_version=address.version or "",
+            outputs=[{"name": name} for name in options.outputs],
         ).SerializeToString()
         self._signature: Signature | None = None
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:

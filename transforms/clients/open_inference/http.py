@@ -77,9 +77,10 @@ class OipHttpClient(ModelClient):
         self._connection = HttpConnection(self._where, address.secure, options)
         self._infer_url = yarl.URL(f"{address.model_url}/infer", encoded=True)
         self._signature: Signature | None = None
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
         self._binary = False
+        self._outputs = options.outputs
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
@@ -200,7 +201,7 @@ class OipHttpClient(ModelClient):
         try:
             if self._signature is not None and not self._signature.known:
                 inputs = unknown_columns(inputs)
-            return inputs, *infer_body(inputs, self._bfloat16, self._binary)
+            return inputs, *infer_body(inputs, self._bfloat16, self._binary, self._outputs)
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
 

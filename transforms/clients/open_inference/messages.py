@@ -30,9 +30,12 @@ _MESSAGES = {
         repeated double fp64_contents = 7; repeated bytes bytes_contents = 8""",
     "inference.ModelInferRequest": """
         string model_name = 1; string model_version = 2; string id = 3;
-        repeated inference.ModelInferRequest.InferInputTensor inputs = 5; repeated bytes raw_input_contents = 7""",
+        repeated inference.ModelInferRequest.InferInputTensor inputs = 5;
+        repeated inference.ModelInferRequest.InferRequestedOutputTensor outputs = 6;
+        repeated bytes raw_input_contents = 7""",
     "inference.ModelInferRequest.InferInputTensor": """
         string name = 1; string datatype = 2; repeated int64 shape = 3; inference.InferTensorContents contents = 5""",
+    "inference.ModelInferRequest.InferRequestedOutputTensor": "string name = 1",
     "inference.ModelInferResponse": """
         string model_name = 1; string model_version = 2; string id = 3;
         repeated inference.ModelInferResponse.InferOutputTensor outputs = 5; repeated bytes raw_output_contents = 6""",

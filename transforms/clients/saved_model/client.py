@@ -49,7 +49,9 @@ def open(uri: str, options: ClientOptions) -> SavedModelClient:  # every protoco
     Raises:
         ConfigError: The URI is wrong.
     """
-    return SavedModelClient(Loader(parse(uri), options.model_files), options.model_poll_s)
+    return SavedModelClient(
+        Loader(parse(uri), options.model_files), options.model_poll_s, outputs=tuple(sorted(options.outputs))
+    )
 
 
 class SavedModelClient(ModelClient):
@@ -60,16 +62,17 @@ class SavedModelClient(ModelClient):
         poll_s: Seconds between two looks for another version. If several clients share a model, the first client's value is
             used.
         store: The models of this process.
+        outputs: As ``ClientOptions.outputs``.
     """
 
-    def __init__(self, loader: Loader, poll_s: float = 60.0, store: ModelStore = STORE):
-        self._loader, self._poll_s, self._store = loader, poll_s, store
+    def __init__(self, loader: Loader, poll_s: float = 60.0, store: ModelStore = STORE, outputs: tuple[str, ...] = ()):
+        self._loader, self._poll_s, self._store, self._outputs = loader, poll_s, store, outputs
         self._address = loader.address
         self._where = str(loader.address)
         self._key = (self._address.path, self._address.version, self._address.tags, loader.files)
         self._model: SharedModel | None = None
         self._signature: Signature | None = None
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, outputs)
         self._waiting: set[asyncio.Future[Any]] = set()
         self._closed = False
 
@@ -95,7 +98,7 @@ class SavedModelClient(ModelClient):
         model = self._shared()
         signature = self._signature or (await self.metadata(timeout_s)).signature
         try:
-            answer = functools.partial(model.answer, signature, inputs, give_up_at)
+            answer = functools.partial(model.answer, signature, inputs, give_up_at, self._outputs)
             outputs, version = await self._in_pool(answer, give_up_at - time.monotonic())
         except TimeoutError:
             raise OverloadedError(f"{self._where}: DEADLINE_EXCEEDED: no answer in {timeout_s:g} s") from None

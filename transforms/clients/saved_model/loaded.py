@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -93,7 +93,9 @@ class LoadedVersion:
         if self._on_freed is not None:
             self._on_freed()
 
-    def run(self, signature: Signature, inputs: Mapping[str, np.ndarray], timeout_s: float) -> Outputs:
+    def run(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray], timeout_s: float, wanted: Sequence[str] = ()
+    ) -> Outputs:
         """Runs one request as TensorFlow Serving would.
 
         Args:
@@ -101,6 +103,7 @@ class LoadedVersion:
             inputs: Input name to an array of shape ``[rows, …]``. For Classify and Regress, one entry with the serialized
                 ``tf.Example`` records.
             timeout_s: Seconds after which the run is stopped.
+            wanted: Names of the outputs to compute; none: all. Classify and Regress compute all of theirs.
 
         Returns:
             Output name to its values. Classify returns ``classes`` and ``scores``, Regress returns ``value``.
@@ -118,7 +121,7 @@ class LoadedVersion:
             return {"value": run_regress(self, name, records, timeout_s)}
         dtypes = {alias: spec.dtype for alias, spec in signature.inputs.items()}
         given = {alias: to_tensor(array, dtypes.get(alias, "")) for alias, array in inputs.items()}
-        outputs = run_signature(self, name, given, timeout_s=timeout_s)
+        outputs = run_signature(self, name, given, wanted, timeout_s=timeout_s)
         return {alias: from_tensor(array) for alias, array in outputs.items()}
 
     def warm_up(self, signature: Signature) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -88,13 +88,20 @@ class SharedModel:
                 self._poller.start()
             return version.version, signature
 
-    def answer(self, signature: Signature, inputs: Mapping[str, np.ndarray], give_up_at: float) -> tuple[Outputs, str]:
+    def answer(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        give_up_at: float,
+        outputs: Sequence[str] = (),
+    ) -> tuple[Outputs, str]:
         """Runs one request.
 
         Args:
             signature: The signature that ``prepare`` returned.
             inputs: Input name to an array of shape ``[rows, …]``.
             give_up_at: When the run is stopped, in seconds of ``time.monotonic``.
+            outputs: Names of the outputs to compute; none: all.
 
         Returns:
             The outputs, and the version that computed them.
@@ -108,7 +115,7 @@ class SharedModel:
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "no thread was free in time")
-            return version.run(signature, inputs, left_s), version.version
+            return version.run(signature, inputs, left_s, outputs), version.version
         finally:
             version.leave()
 

@@ -65,7 +65,8 @@ class TfServingGrpcClient(ModelClient):
         self._address = address
         self._where = str(address)
         self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, options.outputs)
+        self._outputs = options.outputs
         self._method = messages.PREDICT
         self._use_signature(None)
 
@@ -73,13 +74,14 @@ class TfServingGrpcClient(ModelClient):
         """Prepares the parts that all requests share."""
         name = signature.name if signature else self._address.signature
         spec = messages.ModelSpec(signature_name=name, **self._version_choice())
-        # Concatenated serialized messages are one message: this one and the message with the inputs make a request.
-        self._request_head = messages.PredictRequest(model_spec=spec).SerializeToString()
         self._matcher.signature = signature
         if signature is not None:
             self._method = {METHOD_CLASSIFY: messages.CLASSIFY, METHOD_REGRESS: messages.REGRESS}.get(
                 signature.method, messages.PREDICT
             )
+        wanted = self._outputs if self._method is messages.PREDICT else ()
+        # Concatenated serialized messages are one message: this one and the message with the inputs make a request.
+        self._request_head = messages.PredictRequest(model_spec=spec, output_filter=wanted).SerializeToString()
         inputs = signature.inputs if signature else {}
         self._bfloat16 = frozenset(name for name, spec in inputs.items() if spec.dtype == "bfloat16")
 

@@ -83,7 +83,7 @@ class TfServingRestClient(ModelClient):
     ):
         self._address = address
         self._where = str(address)
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, options.outputs)
         self._base = address.base_url
         self._http = HttpConnection(self._where, address.secure, options, now)
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)

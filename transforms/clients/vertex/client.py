@@ -60,10 +60,10 @@ def open(uri: str, options: ClientOptions) -> VertexClient:  # every protocol's 
     if address.transport == REST:
         from transforms.clients.vertex.rest import RestTransport
 
-        return VertexClient(address, RestTransport(address, options, tokens))
+        return VertexClient(address, RestTransport(address, options, tokens), options.outputs)
     from transforms.clients.vertex.grpc import GrpcTransport
 
-    return VertexClient(address, GrpcTransport(address, options, tokens))
+    return VertexClient(address, GrpcTransport(address, options, tokens), options.outputs)
 
 
 class VertexClient(ModelClient):
@@ -72,12 +72,13 @@ class VertexClient(ModelClient):
     Args:
         address: The endpoint and its address.
         transport: Sends the requests.
+        outputs: As ``ClientOptions.outputs``.
     """
 
-    def __init__(self, address: VertexAddress, transport: Transport):
+    def __init__(self, address: VertexAddress, transport: Transport, outputs: tuple[str, ...] = ()):
         self._address, self._transport = address, transport
         self._where = str(address)
-        self._matcher = OutputMatcher(self._where)
+        self._matcher = OutputMatcher(self._where, outputs)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. An endpoint publishes no signature, so ``known`` is False.

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from transforms.errors import MalformedAnswerError
+from transforms.clients.selection import OutputSelection
+from transforms.errors import MalformedAnswerError, NotServedError
 from transforms.types import Answer, Header, Signature, TensorSpec
 
 Outputs = dict[str, Sequence[Any] | np.ndarray]
@@ -56,16 +57,25 @@ class OutputMatcher:
 
     Args:
         where: The model and its address, for error messages.
-
-    Attributes:
-        signature: The signature, if it is known.
+        names: Names of the outputs that are wanted; none: all. The others are not looked at.
     """
 
-    def __init__(self, where: str):
-        self._where = where
-        self.signature: Signature | None = None
+    def __init__(self, where: str, names: Sequence[str] = ()):
+        self._where, self._selection = where, OutputSelection(names)
+        self._signature: Signature | None = None
         self._row_counts: dict[str, dict[int, int | None]] = {}  # undeclared output → rows of a request → rows of the output
         self._contradicted: set[str] = set()  # declared, but an answer had another number of rows
+
+    @property
+    def signature(self) -> Signature | None:
+        """The signature, if it is known."""
+        return self._signature
+
+    @signature.setter
+    def signature(self, signature: Signature | None) -> None:
+        self._signature = signature
+        if signature is not None:
+            self._selection.of(signature)
 
     def match(
         self,
@@ -88,9 +98,14 @@ class OutputMatcher:
 
         Raises:
             MalformedAnswerError: They can't be matched to the rows of the request, or are of another kind of dtype.
+            NotServedError: The model does not give the outputs that are wanted.
         """
         if not outputs:
             raise MalformedAnswerError(f"{self._where}: the answer has no outputs")
+        try:
+            outputs = self._selection.take(outputs)
+        except (MalformedAnswerError, NotServedError) as error:
+            raise type(error)(f"{self._where}: {error}") from error
         declared = self.signature.outputs if self.signature is not None else {}
         matched: Outputs = {}
         unproven: list[str] = []
@@ -120,7 +135,7 @@ class OutputMatcher:
     def _kind(self, name: str, spec: TensorSpec | None, count: int | None, rows: int) -> _Kind:
         """What an output of ``count`` rows is, for a request of ``rows``: by its declaration, or by all answers so far."""
         shape = spec.shape if spec is not None else None
-        has_no_batch = shape is not None and self._has_no_batch(shape)
+        has_no_batch = shape is not None and self.signature is not None and _has_no_batch(self.signature, shape)
         if has_no_batch and count == (shape[0] if shape else None):
             return _Kind.ONE_FOR_ALL
         declared_per_row = shape is not None and not has_no_batch
@@ -147,9 +162,22 @@ class OutputMatcher:
             self._row_counts[name] = {rows: count}  # answers contradict each other: what was learnt is worth nothing
         return _Kind.MISTAKE
 
-    def _has_no_batch(self, shape: tuple[int, ...]) -> bool:
-        batch = self.signature.rows_per_request if self.signature is not None else None
-        return not shape or (shape[0] >= 0 and shape[0] != batch)
+
+def _has_no_batch(signature: Signature, shape: tuple[int, ...]) -> bool:
+    return not shape or (shape[0] >= 0 and shape[0] != signature.rows_per_request)
+
+
+def is_per_row(signature: Signature, name: str) -> bool | None:
+    """Returns what a signature declares of an output.
+
+    Returns:
+        True for one value a row, False for one value for the whole request; ``None`` if the shape is not declared, so that
+        only answers of different sizes can show it.
+    """
+    if signature.takes_examples or signature.has_scalar:
+        return True
+    shape = signature.outputs[name].shape
+    return None if shape is None else not _has_no_batch(signature, shape)
 
 
 class _Kind(enum.Enum):

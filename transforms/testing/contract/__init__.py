@@ -12,7 +12,7 @@ pytest: ``pip install 'kafka-model-scoring[testing]'``. ``CONTRIBUTING.md`` show
 
 import pytest
 
-pytest.register_assert_rewrite("transforms.testing.contract.client", "transforms.testing.contract.metadata")
+pytest.register_assert_rewrite(*(f"transforms.testing.contract.{part}" for part in ("client", "metadata", "outputs")))
 
 from transforms.testing.contract.client import ClientContract  # noqa: E402  # asserts are rewritten on import
 from transforms.testing.contract.metadata import TIMEOUT_S, MetadataContract, rows_of  # noqa: E402  # likewise

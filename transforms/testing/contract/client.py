@@ -1,6 +1,7 @@
 """``ClientContract``: what ``transforms/clients/base.py`` demands of a client, against a small real server.
 
-Answers, errors, time limits and connections are here; metadata, versions, signatures and TLS in ``metadata.py``.
+Answers, errors, time limits and connections are here; metadata, versions, signatures and TLS in ``metadata.py``,
+outputs in ``outputs.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.testing.contract.metadata import TIMEOUT_S, MetadataContract, rows_of
+from transforms.testing.contract.metadata import TIMEOUT_S, rows_of
+from transforms.testing.contract.outputs import OutputsContract
 from transforms.testing.faults import Kind
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
@@ -31,7 +33,7 @@ SHORT_S = 0.03
 """A request's time limit where it is meant to pass."""
 
 
-class ClientContract(MetadataContract):
+class ClientContract(OutputsContract):
     """The whole contract: subclass it for a protocol.
 
     Attributes:
@@ -119,23 +121,6 @@ class ClientContract(MetadataContract):
         answer = self.use(stub, lambda client: client.predict({"x": np.array(4, np.float32)}, 1, TIMEOUT_S))
         assert np.shape(self.output(answer)) == (1,)
         assert self.output(answer)[0] == 5
-
-    @pytest.mark.parametrize("count", [1, 2, 3])
-    def test_an_output_without_a_batch_dimension_is_the_same_for_every_row(self, stub: StubServer, count: int) -> None:
-        """Two class names beside a score: never one name a row, not even for two rows."""
-        if self.max_rows == 1:
-            pytest.skip("an answer is one row")
-        if not self.has_signature:
-            pytest.skip("the protocol's answers have one entry a row")
-        spec = TensorSpec("float32", (-1,))
-        names = np.array([b"no", b"yes"], object)
-        stub.model = StubModel.of(
-            {"x": spec}, {"score": spec, "names": TensorSpec("string", (2,))}, lambda i: {"score": i["x"], "names": names}
-        )
-        x = np.arange(count, dtype=np.float32)
-        answer = self.use(stub, lambda client: client.predict({"x": x}, count, TIMEOUT_S))
-        assert list(answer.outputs["score"]) == list(x)
-        assert [list(row) for row in answer.outputs["names"]] == [[b"no", b"yes"]] * count
 
     def test_an_input_left_to_its_default(self, stub: StubServer) -> None:
         spec = TensorSpec("float32", (-1,))

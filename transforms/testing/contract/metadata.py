@@ -74,11 +74,17 @@ class MetadataContract:
         """Makes the client; override it for one with shorter intervals than a URI gives."""
         return open_client(uri, options)
 
-    def use(self, stub: StubServer, work: Callable[[ModelClient], Awaitable[T]], uri: str | None = None) -> T:
+    def use(
+        self,
+        stub: StubServer,
+        work: Callable[[ModelClient], Awaitable[T]],
+        uri: str | None = None,
+        options: ClientOptions | None = None,
+    ) -> T:
         """Runs ``work`` with a client that has read the metadata."""
 
         async def run() -> T:
-            async with self.open(uri or stub.uri()) as client:
+            async with self.open(uri or stub.uri(), options) as client:
                 await client.metadata(TIMEOUT_S)
                 return await work(client)
 

@@ -41,7 +41,7 @@ class ToyClient(ModelClient):
     def __init__(self, url: yarl.URL, options: ClientOptions):
         self._url, self._where = url, f"model {url.name} at {url.authority}"
         self._http = HttpConnection(self._where, url.scheme == "https", options)
-        self._outputs = OutputMatcher(self._where)
+        self._outputs = OutputMatcher(self._where, options.outputs)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """Reads version and signature."""
