@@ -77,6 +77,8 @@ def launch(config: Config) -> int:
             return worker.EXIT_WRONG
         if topics.created:
             status.say(f"made the dead-letter topic {topics.created}")
+        for note in topics.notes:
+            status.say(note)
         status.say(
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
             f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
@@ -136,7 +138,7 @@ def _job(
     decode, encode = formats(config, model, topics.max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
     return Job(
-        kafka=kafka_config(config, instance_id),
+        kafka=dataclasses.replace(kafka_config(config, instance_id), max_batch_bytes=topics.max_batch_bytes),
         stop=stop,
         decode=decode,
         predict=PredictConfig(

@@ -1,4 +1,4 @@
-"""Writes records by a Produce request of our own: with timestamps that no client library writes, such as 0.
+"""Writes records by a Produce request of our own: with timestamps and header names that no client library writes.
 
 https://kafka.apache.org/protocol#The_Messages_Produce (version 3) and https://kafka.apache.org/documentation/#recordbatch
 """
@@ -15,15 +15,21 @@ _CASTAGNOLI = 0x82F63B78
 TIMEOUT_S = 60.0
 
 
-def produce(bootstrap: str, topic: str, records: Sequence[tuple[bytes, int]], partition: int = 0) -> None:
-    """Writes ``(value, timestamp in milliseconds)`` pairs to one partition, as one batch, with null keys.
+def produce(
+    bootstrap: str,
+    topic: str,
+    records: Sequence[tuple[bytes, int]],
+    partition: int = 0,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Writes ``(value, timestamp in milliseconds)`` pairs to one partition, as one batch, with null keys and these headers.
 
     Raises:
         AssertionError: The broker refuses them.
     """
     metadata = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(topic, timeout=TIMEOUT_S)
     leader = metadata.brokers[metadata.topics[topic].partitions[partition].leader]
-    batch = _batch(records)
+    batch = _batch(records, headers)
     body = struct.pack(">hhii", -1, -1, 30_000, 1)  # no transactional id; all acknowledgements; time-out; one topic
     body += _text(topic) + struct.pack(">iii", 1, partition, len(batch)) + batch
     request = struct.pack(">hhi", 0, 3, 7) + _text("tests") + body  # Produce, version 3, correlation id
@@ -37,12 +43,13 @@ def produce(bootstrap: str, topic: str, records: Sequence[tuple[bytes, int]], pa
     assert error == 0, f"Kafka's error {error}"
 
 
-def _batch(records: Sequence[tuple[bytes, int]]) -> bytes:
+def _batch(records: Sequence[tuple[bytes, int]], headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     first = records[0][1]
     rows = b""
     for offset, (value, timestamp_ms) in enumerate(records):
         row = b"\0" + _varint(timestamp_ms - first) + _varint(offset) + _varint(-1)
-        row += _varint(len(value)) + value + _varint(0)
+        row += _varint(len(value)) + value + _varint(len(headers))
+        row += b"".join(_varint(len(text)) + text for header in headers for text in header)
         rows += _varint(len(row)) + row
     checked = struct.pack(">hiqqqhii", 0, len(records) - 1, first, max(at for _, at in records), -1, -1, -1, len(records))
     checked += rows

@@ -17,6 +17,7 @@ BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
 LAYERS = (
     ("transforms.types", "transforms.errors"),
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes"),
+    ("transforms.dead_letter",),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.observe", "transforms.child_process"),
     ("transforms.clients.model_files", "transforms.clients.uri", "transforms.beam_files", "transforms.coders"),

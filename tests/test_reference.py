@@ -11,7 +11,7 @@ import pytest
 from transforms import reference
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.headers import DEAD_LETTER, HEADERS, ON_PREDICTIONS, PREDICTION
-from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, Failure
+from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, STAGE_WRITE, Failure
 
 ROOT = Path(__file__).parent.parent
 HOMES = {"headers.py", "dead_letter_classes.py"}
@@ -64,7 +64,7 @@ def test_names_are_unique_and_described_in_a_sentence() -> None:
 
 def test_every_class_is_of_a_stage_and_makes_failures_of_it() -> None:
     for kind in DeadLetterClass:
-        assert kind.stage in (STAGE_DECODE, STAGE_PREDICT, STAGE_ENCODE)
+        assert kind.stage in (STAGE_DECODE, STAGE_PREDICT, STAGE_ENCODE, STAGE_WRITE)
     assert DeadLetterClass.REJECTED.failure("why", 3) == Failure("predict", "Rejected", "why", 3)
     assert DeadLetterClass.TOMBSTONE.failure("why") == Failure("decode", "Tombstone", "why", 0)
 

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
+from transforms.kafka.messages import record_of
 from transforms.kafka.vendor import is_transient
 from transforms.types import Headers, KafkaRecord
 
@@ -43,6 +44,14 @@ def create_topic(bootstrap: str, name: str, partitions: int = 1, config: Mapping
     admin = AdminClient(_client(bootstrap))
     admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))])[name].result(TIMEOUT_S)
     _wait_for_partitions(admin, name, partitions)
+
+
+def configure(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
+    """Sets properties of a topic."""
+    admin = AdminClient(_client(bootstrap))
+    entries = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+    admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
 
 
 def add_partitions(bootstrap: str, name: str, total: int) -> None:
@@ -330,16 +339,8 @@ def _client(bootstrap: str) -> dict[str, Any]:
 
 
 def _record(message: Message) -> KafkaRecord:
-    timestamp_type, timestamp_ms = message.timestamp()
-    return KafkaRecord(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        timestamp_ms if timestamp_type else None,
-        message.key(),
-        message.value(),
-        message.headers() or [],
-    )
+    kind, timestamp_ms = message.timestamp()
+    return record_of(message)._replace(timestamp_ms=timestamp_ms if kind else None)  # as it stands there: -1 is none
 
 
 def _wait_for_partitions(admin: AdminClient, topic: str, count: int) -> None:

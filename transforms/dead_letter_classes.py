@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, Failure
+from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, STAGE_WRITE, Failure
 
 
 class DeadLetterClass(enum.Enum):
@@ -17,7 +17,7 @@ class DeadLetterClass(enum.Enum):
 
     Attributes:
         error_class: The name.
-        stage: The stage that fails: ``decode``, ``predict`` or ``encode``.
+        stage: The stage that fails: ``decode``, ``predict``, ``encode`` or ``write``.
         description: One sentence: what was wrong.
     """
 
@@ -35,6 +35,7 @@ class DeadLetterClass(enum.Enum):
         """
         return Failure(self.stage, self.error_class, message, attempts)
 
+    HEADER_ERROR = "HeaderError", STAGE_DECODE, "The headers can't be read: a name is not UTF-8."
     TOMBSTONE = "Tombstone", STAGE_DECODE, "The value is null (a tombstone)."
     EMPTY_VALUE = "EmptyValue", STAGE_DECODE, "The value has no bytes."
     JSON_ERROR = "JsonError", STAGE_DECODE, "The value is not JSON, or not UTF-8."
@@ -72,3 +73,15 @@ class DeadLetterClass(enum.Enum):
     LABEL_ERROR = "LabelError", STAGE_ENCODE, "The outputs can't be ranked: no scores, a wrong number of them, or NaN."
     ENCODE_ERROR = "EncodeError", STAGE_ENCODE, "An output has no JSON form."
     RECORD_TOO_LARGE = "RecordTooLarge", STAGE_ENCODE, "The prediction has more bytes than the output topic takes."
+    TIMESTAMP_REFUSED = (
+        "TimestampRefused",
+        STAGE_WRITE,
+        "The output topic does not take the timestamp (its `message.timestamp.before.max.ms` and `.after.max.ms`).",
+    )
+    KEY_REQUIRED = "KeyRequired", STAGE_WRITE, "The output topic is compacted, and takes no record with a null key."
+    WRITE_TOO_LARGE = (
+        "WriteTooLarge",
+        STAGE_WRITE,
+        "The prediction with its key and headers has more bytes than the output topic takes (`max.message.bytes`).",
+    )
+    WRITE_REFUSED = "WriteRefused", STAGE_WRITE, "Kafka refuses the prediction for another reason, which the message has."

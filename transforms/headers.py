@@ -1,7 +1,7 @@
 """The headers that are written on predictions and dead letters: every name stands here once.
 
 A new header is a line here, and a value where the others are written: ``encode/encoder.py`` for predictions,
-``encode/dead_letter.py`` for dead letters. ``python -m transforms.reference`` prints the table.
+``dead_letter.py`` for dead letters. ``python -m transforms.reference`` prints the table.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ ATTEMPTS = _header("inference.attempts", (PREDICTION,), "How many requests it to
 TIMESTAMP = _header(
     "inference.timestamp_ms",
     (PREDICTION, DEAD_LETTER),
-    "The input's timestamp, only where the written record could not be given it: `0` (written as 1 ms), and with "
-    "`--kafka_io=beam` `-1` for none and other negative ones (written as now).",
+    "The input's timestamp, only where the written record could not be given it: `0` (written as 1 ms); with "
+    "`--kafka_io=beam` `-1` for none and other negative ones (written as now); and one that the dead-letter topic refuses "
+    "(written as now).",
 )
 DEPLOYED_MODEL = _header(
     "inference.deployed_model", (PREDICTION,), "The id of the deployed model that answered (Vertex AI only)."
@@ -55,7 +56,9 @@ DEPLOYED_MODEL = _header(
 DEPLOYED_MODEL_NAME = _header(
     "inference.deployed_model_name", (PREDICTION,), "The display name of the deployed model that answered (Vertex AI only)."
 )
-ERROR_STAGE = _header("inference.error.stage", (DEAD_LETTER,), "The stage that failed: `decode`, `predict` or `encode`.")
+ERROR_STAGE = _header(
+    "inference.error.stage", (DEAD_LETTER,), "The stage that failed: `decode`, `predict`, `encode` or `write`."
+)
 ERROR_CLASS = _header("inference.error.class", (DEAD_LETTER,), "The dead-letter class.")
 ERROR_MESSAGE = _header(
     "inference.error.message",
@@ -64,6 +67,23 @@ ERROR_MESSAGE = _header(
 )
 ERROR_ATTEMPTS = _header(
     "inference.error.attempts", (DEAD_LETTER,), "How many requests held the record; 0 if it never reached the model."
+)
+ORIGINAL_KEY = _header(
+    "inference.original.key",
+    (DEAD_LETTER,),
+    "The input record's key (its first 1,000 bytes), where the dead-letter topic does not take it; the dead letter's key is "
+    "`inference.source`.",
+)
+ORIGINAL_VALUE_BYTES = _header(
+    "inference.original.value_bytes",
+    (DEAD_LETTER,),
+    "How many bytes the input record's value had, where the dead letter has only the first of them; `?` where the input "
+    "record was deleted before its dead letter was written.",
+)
+ORIGINAL_HEADERS = _header(
+    "inference.original.headers",
+    (DEAD_LETTER,),
+    "How many headers of the input record were left out; `?` if they can't be read.",
 )
 
 ON_PREDICTIONS = frozenset(row.name for row in HEADERS if PREDICTION in row.on)

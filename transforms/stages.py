@@ -9,6 +9,7 @@ import apache_beam as beam
 
 from transforms.coders import OutputChunk
 from transforms.decode.decoder import Decoder
+from transforms.decode.readable import decode_readable
 from transforms.encode.encoder import Encoder
 from transforms.formats.codecs import PROTOBUF
 from transforms.formats.lookup import SchemaLookup
@@ -123,7 +124,7 @@ class ChunkDecoder:
             with reporting_failures():
                 if not self._lookup.teach(self._decoder.schemas, records):
                     return None
-        return self._decoder.decode(records)
+        return decode_readable(self._decoder, records)
 
     def close(self) -> None:
         """Closes the connection to the registry. May be called twice."""

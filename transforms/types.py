@@ -20,9 +20,26 @@ Header = tuple[str, bytes | None]
 
 Headers = list[Header]
 
+
+class UnreadableHeaders(list[Header]):
+    """In place of a record's headers where they can't be read: empty.
+
+    Args:
+        reason: Why, for people.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__()
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableHeaders], tuple[str]]:
+        return type(self), (self.reason,)
+
+
 STAGE_DECODE = "decode"
 STAGE_PREDICT = "predict"
 STAGE_ENCODE = "encode"
+STAGE_WRITE = "write"
 
 
 class KafkaRecord(NamedTuple):
@@ -35,7 +52,7 @@ class KafkaRecord(NamedTuple):
         timestamp_ms: Milliseconds since the epoch, possibly 0 or negative; ``None`` where the record has none.
         key: The key; ``None`` is a null key, which is not the same as an empty one.
         value: The value; ``None`` is a tombstone, which is not the same as an empty value.
-        headers: The headers in their order; names may repeat.
+        headers: The headers in their order; names may repeat. ``UnreadableHeaders`` if they can't be read.
     """
 
     topic: str
@@ -74,7 +91,7 @@ class Failure:
     """Why one record has no prediction. A value, not an exception: the job goes on.
 
     Attributes:
-        stage: ``decode``, ``predict`` or ``encode``.
+        stage: ``decode``, ``predict``, ``encode`` or ``write``.
         error_class: A short stable name, such as ``Tombstone`` or ``FieldError``, to filter dead letters by.
         message: What was wrong, where, and what was expected. Never holds bytes of the payload.
         attempts: How many requests the record was part of; 0 if it never reached the model.

@@ -28,6 +28,7 @@ from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
 from transforms.clients.saved_model.store import STORE
 from transforms.clients.wire.outputs import is_per_row
+from transforms.decode.readable import decode_readable
 from transforms.errors import ConfigError, ContractError, ScoringError
 from transforms.formats.codecs import JSON
 from transforms.guard import NoGuard
@@ -132,7 +133,7 @@ def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord])
     if (lookup := decode.lookup(decoder, NoGuard())) is not None and decoder.schemas is not None:
         with contextlib.closing(lookup):
             lookup.teach(decoder.schemas, records)
-    return decoder.decode(records)
+    return decode_readable(decoder, records)
 
 
 def _address(config: Config) -> str:

@@ -114,6 +114,7 @@ def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
         batch_max_size=config.batch_max_size,
         batch_max_wait_ms=config.batch_max_wait_ms,
         one_outcome_each=True,
+        dead_letter_topic=config.dead_letter_topic,
     )
 
 

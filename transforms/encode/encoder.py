@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.encode.dead_letter import dead_letter
 from transforms.encode.labels import RANKED, Ranking
 from transforms.errors import ContractError
 from transforms.formats.codecs import JsonError, parse_json

@@ -7,7 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from transforms.encode.dead_letter import dead_letter
+from transforms.dead_letter import dead_letter
 from transforms.encode.encoder import Encoder
 from transforms.outcomes import FailedElement, Prediction, answer_of
 from transforms.types import KafkaRecord, OutputRecord, PredictedChunk

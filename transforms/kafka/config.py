@@ -15,6 +15,9 @@ Partition = tuple[str, int]
 EXACTLY_ONCE = "exactly_once"
 AT_LEAST_ONCE = "at_least_once"
 
+DEFAULT_BATCH_BYTES = 1_000_000
+"""librdkafka's default of ``batch.size``."""
+
 ASSIGN_GROUP = "group"
 ASSIGN_STATIC = "static"
 
@@ -41,6 +44,9 @@ class KafkaConfig:
         batch_max_wait_ms: Most milliseconds that a poll waits for a full batch.
         one_outcome_each: Whether every record read must give exactly one record written. A bundle that violates this ends
             the job instead of being committed.
+        dead_letter_topic: Where an output goes that Kafka refuses. ``None``: such an output ends the job.
+        max_batch_bytes: Most bytes of a batch of several outputs, because a topic takes no larger one; ``None`` for
+            librdkafka's default.
     """
 
     bootstrap_servers: str
@@ -56,6 +62,8 @@ class KafkaConfig:
     batch_max_size: int = 64
     batch_max_wait_ms: float = 20.0
     one_outcome_each: bool = False
+    dead_letter_topic: str | None = None
+    max_batch_bytes: int | None = None
 
     def client_properties(self) -> dict[str, Value]:
         """Returns the properties of every client: the address and the user's properties, with all secrets resolved.
@@ -112,6 +120,8 @@ class KafkaConfig:
             "retry.backoff.ms": 2,
             "message.max.bytes": 100_000_000,  # the broker's limit counts, not librdkafka's default of 1 MB
         }
+        if self.max_batch_bytes is not None:
+            defaults["batch.size"] = min(self.max_batch_bytes, DEFAULT_BATCH_BYTES)
         if self.delivery == EXACTLY_ONCE:
             # A transaction is open from a bundle's first output to its commit. If the process dies in between, others can't
             # read on its partitions, nor consumers read past its outputs, before this time-out. So it is short.

@@ -19,6 +19,18 @@ _TRANSIENT = {
 FENCED = {E._FENCED, E.PRODUCER_FENCED, E.INVALID_PRODUCER_EPOCH, E.FENCED_INSTANCE_ID, E.INVALID_PRODUCER_ID_MAPPING}
 """A newer producer of the same ``transactional.id`` has taken over."""
 
+TOO_LARGE = {E.MSG_SIZE_TOO_LARGE, E.RECORD_LIST_TOO_LARGE}
+"""A record, or the whole batch that it is in, has more bytes than the topic takes."""
+
+REFUSES_RECORD = {*TOO_LARGE, E.INVALID_RECORD, E.INVALID_TIMESTAMP, E.POLICY_VIOLATION, E._INVALID_ARG}
+"""What a delivery report says of a record that the topic does not take; it takes others."""
+
+PERMANENT = {
+    E.TOPIC_AUTHORIZATION_FAILED, E.UNKNOWN_TOPIC_OR_PART, E._UNKNOWN_TOPIC, E._UNKNOWN_PARTITION, E.TOPIC_EXCEPTION,
+    E.CLUSTER_AUTHORIZATION_FAILED, E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}  # fmt: skip
+"""What a delivery report says of the topic as a whole: any other record would fail the same way."""
+
 _CURES = {
     E._AUTHENTICATION: "the broker refused our credentials: check sasl.username, sasl.password and sasl.mechanism in "
     "--kafka_config_file",
@@ -38,6 +50,10 @@ _CURES = {
     E._UNKNOWN_PARTITION: "the partition does not exist (any more)",
     E.MSG_SIZE_TOO_LARGE: "a record is larger than the topic allows: raise max.message.bytes of the output and "
     "dead-letter topics above the input's",
+    E.INVALID_RECORD: "the topic does not take the record: a compacted topic wants a key, and every topic a timestamp "
+    "within message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+    E.INVALID_TIMESTAMP: "the topic does not take the record's timestamp: raise its message.timestamp.before.max.ms or "
+    "message.timestamp.after.max.ms",
     E._MSG_TIMED_OUT: "the broker did not acknowledge an output in time (message.timeout.ms)",
     E.INCONSISTENT_GROUP_PROTOCOL: "another member of the group uses another partition.assignment.strategy: stop it, or "
     "use another --group_id",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
 from tests.kafka.native.memory_kafka import MemoryKafka
+from tests.kafka.native.memory_mender import MemoryOriginals, memory_mender
 from tests.kafka.native.memory_producer import MemoryProducer
 from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.consumer import GroupReader
 from transforms.kafka.native.session import OVERLAP_FROM, Session
+from transforms.kafka.topic_limits import TopicLimits
 from transforms.observe import Observer
 from transforms.types import KafkaRecord
 
@@ -45,6 +47,8 @@ class Job:
         overlap_from: int = OVERLAP_FROM,
         background: concurrent.futures.Executor | None = None,
         kafka: MemoryKafka | None = None,
+        limits: Mapping[str, TopicLimits] | None = None,
+        originals: Callable[[MemoryKafka], MemoryOriginals] = MemoryOriginals,
         **options: object,
     ):
         self.now = 100.0
@@ -63,6 +67,7 @@ class Job:
             open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
             overlap_from=overlap_from,
             background=background,
+            open_mender=memory_mender(self.kafka, limits, originals=originals(self.kafka)),
         )
         if assign:
             self.steps.append(lambda: self.consumer.assign(set(self.kafka.log)))

@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
 from transforms.kafka.config import Partition
-from transforms.types import KafkaRecord
+from transforms.types import Headers, KafkaRecord
 
 Source = tuple[str, int, int]
 
@@ -59,6 +59,18 @@ class Message:
         return (0, -1) if self._record.timestamp_ms is None else (1, self._record.timestamp_ms)
 
 
+class Output(NamedTuple):
+    """A record on its way to the broker."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    headers: Headers
+    source: Source
+    on_delivery: Callable[[Any, Any], None]
+
+
 @dataclasses.dataclass
 class Transaction:
     """One that is open.
@@ -96,7 +108,8 @@ class MemoryKafka:
         send_failures: The same of ``send_offsets_to_transaction``.
         init_failures: The same of ``init_transactions``.
         describe_failures: The same of ``describe_consumer_groups``.
-        delivery_failures: Error codes that the next outputs are refused with.
+        delivery_failures: Error codes that the next batches' first outputs fail with.
+        refuses: The error code that a topic refuses an output with; ``None`` if it takes it.
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
             time-out, when it is fenced.
@@ -118,6 +131,7 @@ class MemoryKafka:
     init_failures: list[Any] = dataclasses.field(default_factory=list)
     describe_failures: list[Any] = dataclasses.field(default_factory=list)
     delivery_failures: list[int] = dataclasses.field(default_factory=list)
+    refuses: Callable[[Output], int | None] = lambda _: None
     lost_answers: int = 0
     hung_commits: int = 0
     members: list[tuple[str, str]] = dataclasses.field(default_factory=list)

@@ -6,19 +6,20 @@
 * A newer producer of the same ``transactional.id`` fences this one, and aborts its transaction; so does the coordinator with
   a transaction that takes longer than ``transaction.timeout.ms``.
 * Offsets sent under an older generation of the group are refused (KIP-447).
+* A batch with a record that its topic refuses is refused as a whole; then the next transaction fails once, too.
 * Without transactions an output is on the broker only after ``flush``; ``purge`` drops what is still queued.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import confluent_kafka as ck
 
-from tests.kafka.native.memory_kafka import MemoryKafka, Message, Source, Transaction, refused
-from transforms.types import KafkaRecord
+from tests.kafka.native.memory_kafka import MemoryKafka, Output, Source, Transaction, refused
 
 
 class ProducerState(enum.Enum):
@@ -32,6 +33,9 @@ class ProducerState(enum.Enum):
 
 _S = ProducerState
 
+BATCH = 4
+"""Records of a batch."""
+
 
 class MemoryProducer:
     """A producer."""
@@ -41,15 +45,18 @@ class MemoryProducer:
         self.properties: dict[str, Any] = {}
         self.produced: list[tuple[Any, ...]] = []
         self.state = _S.INIT
+        self.on_delivery: dict[Source, Any] = {}
+        self.taken: dict[Source, Output] = {}
         self.aborted = 0
         self.full = 0
         self.refuses: ck.KafkaException | None = None
         self._epoch = -1
-        self._queue: list[Source] = []
+        self._queue: list[Output] = []
+        self._gap = False
 
     def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
         """What ``Writer`` calls in place of ``ck.Producer``: a new producer, which knows nothing of one before."""
-        self.properties, self.state, self._epoch = properties, _S.INIT, -1
+        self.properties, self.state, self._epoch, self._gap = properties, _S.INIT, -1, False
         self._queue.clear()
         return self
 
@@ -153,23 +160,68 @@ class MemoryProducer:
             raise BufferError
         if self.refuses is not None:
             raise self.refuses
-        self.produced.append((topic, key, value, partition, *rest))
-        where, number, offset = dict(rest[-1])["inference.source"].decode().split("/")
-        self._queue.append((where, int(number), int(offset)))
+        on_delivery, _, timestamp_ms, headers = rest
+        self.produced.append((topic, key, value, partition, timestamp_ms, headers))
+        where, number, offset = dict(headers)["inference.source"].decode().split("/")
+        source = where, int(number), int(offset)
+        self.on_delivery[source] = on_delivery
+        self._queue.append(Output(topic, key, value, timestamp_ms, headers, source, on_delivery))
 
     def flush(self, timeout: float) -> int:
-        for source in self._queue:
-            if self._kafka.delivery_failures:
-                error = ck.KafkaError(self._kafka.delivery_failures.pop(0))
-                self.properties["on_delivery"](error, Message(KafkaRecord(*source, None, None, None, [])))
+        queue, self._queue = self._queue, []
+        transactional = "transactional.id" in self.properties
+        if self._gap and queue:
+            # librdkafka 2.16: the transaction after a refused batch fails, too; the one after it does not.
+            self._gap, self.state = False, _S.ABORTABLE_ERROR
+        taken: list[Output] = []
+        for batch in self._batches(queue):
+            if transactional and self.state is _S.ABORTABLE_ERROR:
+                self._report(batch, ck.KafkaError._PURGE_QUEUE)
+            elif self._kafka.delivery_failures:
+                self._report(batch[:1], self._kafka.delivery_failures.pop(0))
+                taken += batch[1:]
                 if self.state is _S.IN_TRANSACTION:
                     self.state = _S.ABORTABLE_ERROR
-            elif "transactional.id" in self.properties:
-                self._kafka.transactions[self._name].outputs.append(source)
+            elif self._refused(batch):
+                if transactional:
+                    self.state, self._gap = _S.ABORTABLE_ERROR, True
             else:
-                self._kafka.outputs.append(source)
-        self._queue.clear()
+                taken += batch
+        self._take(output for output in queue if output in taken)  # in the order in which they were produced
         return 0
+
+    def _batches(self, queue: list[Output]) -> Iterator[list[Output]]:
+        """A batch for each topic; for each record where ``batch.size`` says so."""
+        for topic in sorted({output.topic for output in queue}):
+            mine = [output for output in queue if output.topic == topic]
+            size = 1 if int(self.properties.get("batch.size", 1_000_000)) <= 1 else BATCH
+            yield from (mine[start : start + size] for start in range(0, len(mine), size))
+
+    def _refused(self, batch: list[Output]) -> bool:
+        """Reports a batch that the topic does not take, as librdkafka 2.16 does: two guilty ones are named, one is not."""
+        codes = [self._kafka.refuses(output) for output in batch]
+        found = [code for code in codes if code is not None]
+        if not found:
+            return False
+        if len(found) == 1 or ck.KafkaError.MSG_SIZE_TOO_LARGE in found:
+            self._report(batch, found[0])
+        else:
+            for output, code in zip(batch, codes, strict=True):
+                named = ck.KafkaError._INVALID_DIFFERENT_RECORD if code is None else ck.KafkaError.INVALID_RECORD
+                self._report([output], named)
+        return True
+
+    def _report(self, batch: list[Output], code: int) -> None:
+        for output in batch:
+            output.on_delivery(ck.KafkaError(code), None)
+
+    def _take(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            if "transactional.id" in self.properties:
+                self._kafka.transactions[self._name].outputs.append(output.source)
+            else:
+                self._kafka.outputs.append(output.source)
+            self.taken[output.source] = output
 
     def poll(self, timeout: float) -> int:
         return 0

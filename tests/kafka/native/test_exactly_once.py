@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
 from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka, refused
+from tests.kafka.native.memory_mender import memory_mender
 from tests.kafka.native.memory_producer import MemoryProducer
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
@@ -29,6 +30,7 @@ from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
 
 EVENTS = st.integers(0, 80)
+REFUSED = (ck.KafkaError.INVALID_RECORD, ck.KafkaError.INVALID_TIMESTAMP, ck.KafkaError.MSG_SIZE_TOO_LARGE)
 TRANSIENT = (ck.KafkaError._TIMED_OUT, ck.KafkaError.CONCURRENT_TRANSACTIONS)
 
 
@@ -88,9 +90,14 @@ class World:
             {("in", number): present for number, present in enumerate(logs)}, clock=lambda: self.now, wait=self.wait
         )
         self.all = set(self.kafka.log)
+        code, every = self.random.choice(REFUSED), self.random.choice((2, 7, 1_000))
+        self.kafka.refuses = lambda output: (
+            code if output.topic == "out" and output.source[2] % 5 and sum(output.source[1:]) % every == 1 else None
+        )
         config = KafkaConfig(
             "memory:9092", ("in",), "group", delivery=delivery, max_bundle_records=self.random.choice((3, 20, 500)),
             chunk_records=self.random.choice((1, 4, 100)), batch_max_size=4, one_outcome_each=True,
+            dead_letter_topic="dead",
         )  # fmt: skip
         self.consumer = MemoryConsumer(self.kafka, self.between, seed)
         self.producer = MemoryProducer(self.kafka)
@@ -102,6 +109,7 @@ class World:
             open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
             background=LateExecutor(lambda: self.random.random() < 0.7),
             overlap_from=self.random.choice((0, 3, 1_000)),
+            open_mender=memory_mender(self.kafka),
         )
         ends = tuple((partition, len(present)) for partition, present in self.kafka.log.items())
         pending = tuple(partition for partition, end in ends if end)

@@ -314,8 +314,7 @@ def test_an_output_that_is_refused_is_told_and_makes_the_commit_fail() -> None:
     told: list[Any] = []
     kafka = MemoryKafka({A: [True] * RECORDS}, delivery_failures=[ck.KafkaError._MSG_TIMED_OUT])
     producer = opened(kafka)
-    producer.properties["on_delivery"] = lambda error, message: told.append(error.code())
-    begun(producer).produce(*OUTPUT)
+    begun(producer).produce(*OUTPUT[:4], lambda error, _: told.append(error.code()), *OUTPUT[5:])
     assert code_of(producer.commit_transaction, 1.0) == ck.KafkaError._STATE
     producer.abort_transaction(1.0)
     assert (told, kafka.outputs) == ([ck.KafkaError._MSG_TIMED_OUT], [])

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import raw_produce, topics
+from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.encode.dead_letter import dead_letter
 from transforms.headers import TIMESTAMP
 from transforms.kafka.admin.checks import Position
 from transforms.kafka.admin.sample import read_sample

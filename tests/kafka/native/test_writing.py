@@ -6,7 +6,6 @@ import confluent_kafka as ck
 import pytest
 
 from tests.kafka.native.memory_job import A, Job
-from tests.kafka.native.memory_kafka import Message
 from tests.kafka.native.test_exactly_once import outcome
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE
@@ -57,20 +56,19 @@ def test_at_least_once_an_output_that_was_not_acknowledged_is_read_again() -> No
     job.session.begin()
     job.read()
     job.write()
-    failed = job.producer.properties["on_delivery"]
-    failed(ck.KafkaError(ck.KafkaError._MSG_TIMED_OUT), Message(job.records[0]))
+    job.kafka.delivery_failures.append(ck.KafkaError._MSG_TIMED_OUT)
     assert job.session.commit() is CommitResult.ROLLED_BACK
     assert job.kafka.committed == {A: 0}
     assert len(job.bundle()) == 3
     assert job.kafka.committed == {A: 3}
 
 
-def test_at_least_once_an_output_that_can_never_be_written_ends_the_job() -> None:
+def test_without_a_dead_letter_topic_an_output_that_can_never_be_written_ends_the_job() -> None:
     job = Job([True] * 3, delivery=AT_LEAST_ONCE)
     job.session.begin()
     job.read()
     job.write()
-    job.producer.properties["on_delivery"](ck.KafkaError(ck.KafkaError.MSG_SIZE_TOO_LARGE), Message(job.records[0]))
+    job.kafka.delivery_failures.append(ck.KafkaError.MSG_SIZE_TOO_LARGE)
     with pytest.raises(KafkaError, match=r"larger than the topic allows: raise max\.message\.bytes"):
         job.session.commit()
 

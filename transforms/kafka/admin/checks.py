@@ -8,16 +8,18 @@ import datetime
 import difflib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from transforms.errors import ContractError
-from transforms.kafka.config import KafkaConfig, Partition, is_common
+from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.retention import Deleted, message
+from transforms.kafka.topic_limits import TopicLimits, open_admin, read_limits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 
@@ -27,8 +29,10 @@ TIMEOUT_S = 10.0
 RESET_MARGIN_S = 2.0
 """Seconds to wait in addition to the session time-out, until a group no longer counts a member that has gone."""
 
-MOCK_CLUSTER = "mockCluster"
-"""Prefix of the cluster ids of librdkafka's mock brokers."""
+HEADER_ROOM_BYTES = 65_536
+"""By how much the ``max.message.bytes`` of a new dead-letter topic is above the other topics': error headers have 3,000."""
+
+MOST_BYTES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,12 +44,16 @@ class Topics:
         created: The dead-letter topic, if it was created (or would be, with ``create=False``).
         max_value_bytes: The largest record that the output topic takes; ``None`` if the broker did not say.
         outputs: The output and the dead-letter topic, each with its number of partitions.
+        max_batch_bytes: The largest batch that both of them take; ``None`` if the broker did not say.
+        notes: What a person should know of the topics, though the job can run.
     """
 
     partitions: tuple[Partition, ...]
     created: str | None
     max_value_bytes: int | None
     outputs: tuple[tuple[str, int], ...] = ()
+    max_batch_bytes: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,16 +113,29 @@ class Checker:
         ]
         if missing:
             raise ContractError("\n".join(missing))
+        admin = open_admin(self._config)
+        written = {output_topic, dead_letter_topic} & found.keys()
+        limits = read_limits(admin, {*self._config.topics, *written})
         created = None
         if dead_letter_topic not in found:
             if create:
-                self._create(dead_letter_topic, len(found[output_topic].partitions))
+                most = _room_for_headers([it.max_bytes for it in limits.values() if it.max_bytes is not None])
+                self._create(dead_letter_topic, len(found[output_topic].partitions), most)
             created = dead_letter_topic
         partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
         count = max(1, len(found[output_topic].partitions))  # the dead-letter topic is made with as many
         dead = count if created else len(found[dead_letter_topic].partitions)
         outputs = ((output_topic, count), (dead_letter_topic, dead))
-        return Topics(partitions, created, self._max_bytes(output_topic), outputs)
+        _check_limits(dead_letter_topic, limits)
+        batches = [it.max_bytes for topic in written if (it := limits.get(topic)) and it.max_bytes is not None]
+        return Topics(
+            partitions,
+            created,
+            limits[output_topic].max_bytes if output_topic in limits else None,
+            outputs,
+            min(batches, default=None),
+            tuple(_notes(output_topic, dead_letter_topic, limits)),
+        )
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that retention has not deleted records which the group has not answered.
@@ -257,13 +278,12 @@ class Checker:
         low, high = self._call(self._consumer.get_watermark_offsets, tp, timeout=TIMEOUT_S, cached=False)
         return low, high
 
-    def _admin(self) -> AdminClient:
-        properties = {**self._config.client_properties(), "log_level": 0}
-        return AdminClient({name: value for name, value in properties.items() if is_common(name) or name == "log_level"})
-
-    def _create(self, topic: str, partitions: int) -> None:
-        admin = self._admin()  # keep a reference while waiting: librdkafka fails the futures of a freed client (_DESTROY)
-        future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions))])[topic]
+    def _create(self, topic: str, partitions: int, max_bytes: int | None) -> None:
+        admin = open_admin(
+            self._config
+        )  # keep a reference while waiting: librdkafka fails the futures of a freed client (_DESTROY)
+        config = {} if max_bytes is None else {"max.message.bytes": str(max_bytes)}
+        future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions), config=config)])[topic]
         try:
             future.result(TIMEOUT_S)
         except ck.KafkaException as error:
@@ -273,16 +293,29 @@ class Checker:
                 f"--dead_letter_topic={topic}: does not exist and can't be made: {describe(error.args[0])}"
             ) from error
 
-    def _max_bytes(self, topic: str) -> int | None:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        admin = self._admin()  # kept while waiting, as above
-        try:
-            if (admin.list_topics(topic, timeout=TIMEOUT_S).cluster_id or "").startswith(MOCK_CLUSTER):
-                return None  # the mock broker does not answer this request
-            entries = admin.describe_configs([resource])[resource].result(TIMEOUT_S)
-            return int(entries["max.message.bytes"].value)
-        except (ck.KafkaException, KeyError, ValueError, TimeoutError):
-            return None  # access denied: then the broker refuses too large records itself
+
+def _room_for_headers(limits: Sequence[int]) -> int | None:
+    """The ``max.message.bytes`` of a new dead-letter topic: what the other topics take, and the headers that say why."""
+    return min(max(limits) + HEADER_ROOM_BYTES, MOST_BYTES) if limits else None
+
+
+def _check_limits(dead_letter_topic: str, limits: Mapping[str, TopicLimits]) -> None:
+    found = limits.get(dead_letter_topic)
+    if found is not None and found.max_bytes is not None and found.max_bytes < LEAST_BYTES:
+        raise ContractError(
+            f"--dead_letter_topic={dead_letter_topic}: its max.message.bytes is {found.max_bytes}, too little for the "
+            f"headers of a dead letter; raise it to {LEAST_BYTES} or more, better above the input's"
+        )
+
+
+def _notes(output_topic: str, dead_letter_topic: str, limits: Mapping[str, TopicLimits]) -> Iterator[str]:
+    if output_topic in limits and limits[output_topic].wants_key:
+        yield f"{output_topic} is compacted: records with a null key become dead letters"
+    if dead_letter_topic in limits and limits[dead_letter_topic].wants_key:
+        yield (
+            f"{dead_letter_topic} is compacted: of the dead letters of one key only the last is kept; set its "
+            "cleanup.policy to delete to keep all"
+        )
 
 
 def _nearest(name: str, found: Any) -> str:

@@ -11,7 +11,8 @@ import confluent_kafka as ck
 from transforms.errors import ContractError
 from transforms.kafka.admin.checks import Position
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.vendor import describe, is_transient, timestamp_of
+from transforms.kafka.messages import record_of
+from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
@@ -75,7 +76,7 @@ def read_sample(
                         raise ContractError(f"--input_topic={message.topic()}: can't be read: {describe(error)}")
                 elif partition in left:
                     if error is None:
-                        found.append(_record(message))
+                        found.append(record_of(message))
                         taken[partition] += 1
                     if error is not None or taken[partition] == left[partition][1]:
                         del left[partition]
@@ -84,15 +85,3 @@ def read_sample(
     finally:
         consumer.close()
     return sorted(found, key=lambda record: record[:3])
-
-
-def _record(message: Any) -> KafkaRecord:
-    return KafkaRecord(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        timestamp_of(*message.timestamp()),
-        message.key(),
-        message.value(),
-        message.headers() or [],
-    )

@@ -29,7 +29,10 @@ class Bundle:
         rebalanced: Whether the group has rebalanced since the first poll.
         void_because: In the state ``VOID``, why the bundle can't be committed.
         outcome_unknown: Whether the commit of the previous bundle was lost before its result was known.
-        buffered: Outputs that were not handed to the producer yet.
+        outputs: All outputs, until they are committed.
+        buffered: Those of them that were not handed to the producer yet.
+        mended: Whether outputs that Kafka refused were replaced. What comes after that waits for the commit.
+        may_fail_once: Whether the next failure of the transaction is one that librdkafka makes after a refusal.
         written: The number of outcomes written: predictions and dead letters.
         dead: Dead-letter class to the number of dead letters.
     """
@@ -42,7 +45,10 @@ class Bundle:
     rebalanced: bool = False
     void_because: str = ""
     outcome_unknown: bool = False
+    outputs: list[OutputRecord] = dataclasses.field(default_factory=list)
     buffered: list[OutputRecord] = dataclasses.field(default_factory=list)
+    mended: bool = False
+    may_fail_once: bool = False
     written: int = 0
     dead: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 

@@ -16,6 +16,7 @@ import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
+from transforms.kafka.messages import headers_of
 from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.offset_commits import OffsetCommits
 from transforms.kafka.native.starts import StartOffsets
@@ -114,7 +115,7 @@ class Reader:
                     timestamp_of(*message.timestamp()),
                     message.key(),
                     message.value(),
-                    message.headers() or [],
+                    headers_of(message),
                 )
                 append(new(KafkaRecord, fields))
             elif error.code() == ck.KafkaError._PARTITION_EOF:

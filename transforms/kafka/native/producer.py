@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
+import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import confluent_kafka as ck
@@ -19,9 +21,10 @@ from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
 from transforms.headers import with_timestamp
-from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition, is_common
+from transforms.kafka.config import ASSIGN_GROUP, DEFAULT_BATCH_BYTES, KafkaConfig, Partition, is_common
 from transforms.kafka.native.consumer import Reader
-from transforms.kafka.vendor import FENCED, NO_TIMESTAMP, describe, is_transient
+from transforms.kafka.native.deliveries import Deliveries, Refusal, from_unwritten_on
+from transforms.kafka.vendor import FENCED, NO_TIMESTAMP, PERMANENT, REFUSES_RECORD, describe, is_transient
 from transforms.retry import Deadline
 from transforms.types import Headers, OutputRecord
 
@@ -37,14 +40,6 @@ TAKEOVER_S = 10.0
 
 MAX_REPLACED = 3
 """How many producers in a row may be fenced before they have done anything."""
-
-PERMANENT = {
-    ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.TOPIC_AUTHORIZATION_FAILED, ck.KafkaError.UNKNOWN_TOPIC_OR_PART,
-    ck.KafkaError._UNKNOWN_TOPIC, ck.KafkaError._UNKNOWN_PARTITION, ck.KafkaError.INVALID_RECORD,
-    ck.KafkaError.POLICY_VIOLATION, ck.KafkaError.TOPIC_EXCEPTION, ck.KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    ck.KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, ck.KafkaError.INVALID_TIMESTAMP,
-}  # fmt: skip
-"""Trying the same outputs again would fail the same way."""
 
 
 class NotCommittedError(KafkaError):
@@ -64,6 +59,9 @@ class Writer:
         clock: Seconds, monotonic.
     """
 
+    aborts = False
+    """Whether ``abort`` undoes all that was written since the last commit."""
+
     def __init__(
         self,
         config: KafkaConfig,
@@ -71,19 +69,28 @@ class Writer:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.config, self._clock = config, clock
-        self._failure: tuple[str, ck.KafkaError] | None = None
+        self.deliveries = Deliveries()
+        self._batch_bytes: int | None = None
         self._counts: dict[str, int] = {}
         self._open_producer = open_producer
         self.producer = self._open()
 
     def _open(self) -> Any:
-        return self._open_producer(
-            {
-                **self.config.producer_properties(),
-                "on_delivery": self._on_failed_delivery,
-            },
-            logger=logging.getLogger("transforms.kafka.librdkafka"),
-        )
+        properties = self.config.producer_properties()
+        if self._batch_bytes is not None:
+            properties["batch.size"] = self._batch_bytes
+        return self._open_producer(properties, logger=logging.getLogger("transforms.kafka.librdkafka"))
+
+    @property
+    def batch_bytes(self) -> int:
+        """Most bytes of a batch of several records, before compression."""
+        return int(self._batch_bytes or self.config.producer_properties().get("batch.size", DEFAULT_BATCH_BYTES))
+
+    def resize_batches(self, batch_bytes: int | None) -> None:
+        """Goes on with smaller batches (``None``: with those of the configuration), by a new producer. Not with one open."""
+        self._batch_bytes = batch_bytes
+        self.producer.purge()
+        self.producer = self._open()
 
     @property
     def open_s(self) -> float:
@@ -102,23 +109,34 @@ class Writer:
         number as its source's (modulo the count), which keeps the order of the input.
 
         Raises:
-            NotCommittedError: The bundle's transaction has failed already.
+            NotCommittedError: The bundle's transaction has failed already, or a record is refused (``deliveries`` has it).
             KafkaError: Trying again would not help.
         """
-        produce = self.producer.produce
-        for topic, key, value, headers, timestamp_ms, source, _ in records:
+        produce, report, bind = self.producer.produce, self.deliveries.report, functools.partial
+        refused = len(self.deliveries.refused)
+        for record in records:
+            topic, key, value, headers, timestamp_ms, source, _ = record
             if not timestamp_ms:
                 timestamp_ms, headers = _for_librdkafka(timestamp_ms, headers)
             while True:
                 try:
                     partition = -1 if key is not None else source[1] % self._partitions(topic)
                     try:
-                        produce(topic, value, key, partition, None, None, timestamp_ms, headers)
+                        produce(topic, value, key, partition, bind(report, record), None, timestamp_ms, headers)
                         break
                     except BufferError:  # the queue is full: let it drain
                         self.producer.poll(0.01)
                 except ck.KafkaException as error:
-                    raise self._not_written(topic, error.args[0]) from error
+                    if error.args[0].code() not in REFUSES_RECORD:
+                        raise self._not_written(topic, error.args[0]) from error
+                    self.deliveries.refused.append(Refusal(record, error.args[0], certain=True))
+                    break
+                except (TypeError, ValueError, OverflowError) as error:  # a header or a timestamp that Kafka has no form for
+                    invalid = ck.KafkaError(ck.KafkaError._INVALID_ARG, str(error))
+                    self.deliveries.refused.append(Refusal(record, invalid, certain=True))
+                    break
+        for refusal in self.deliveries.refused[refused:]:
+            raise NotCommittedError(f"writing to {refusal.record.topic}: {describe(refusal.error)}")
 
     def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Makes everything written and ``offsets`` final.
@@ -132,6 +150,23 @@ class Writer:
 
     def abort(self) -> None:
         """Forgets what was written since the last commit, where that is possible."""
+
+    def take_deliveries(self) -> Deliveries:
+        """What was not written since the last call. Called after ``abort``: then all reports are there."""
+        with contextlib.suppress(ck.KafkaException):  # that it is fatal, the next call says
+            self.producer.poll(0)
+        taken = dataclasses.replace(self.deliveries)
+        self.deliveries.clear()
+        return taken
+
+    def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+        """Returns the outputs of a bundle that are to be written again after ``abort``.
+
+        Args:
+            outputs: All of them, mended.
+            unwritten: The indexes of those that were not written before.
+        """
+        raise NotImplementedError
 
     def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
         """Commits before the reader closes what ``commit`` may have left on its way: nothing, in a transaction."""
@@ -148,10 +183,6 @@ class Writer:
             self._counts[topic] = count
         return count
 
-    def _on_failed_delivery(self, error: ck.KafkaError | None, message: ck.Message) -> None:
-        if error is not None and error.code() != ck.KafkaError._PURGE_QUEUE and self._failure is None:
-            self._failure = message.topic(), error
-
     def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
         return (
             NotCommittedError(f"writing to {topic}: {describe(error)}")
@@ -163,8 +194,9 @@ class Writer:
         return KafkaError(f"writing to {topic}: {describe(error)}")
 
     def _raise_permanent_failure(self) -> None:
-        if self._failure is not None and self._failure[1].code() in PERMANENT:
-            raise self._permanent(*self._failure)
+        failure = self.deliveries.failure
+        if failure is not None and failure[1].code() in PERMANENT:
+            raise self._permanent(*failure)
 
 
 class TransactionalWriter(Writer):
@@ -177,6 +209,8 @@ class TransactionalWriter(Writer):
         open_admin: Makes the admin client, which is asked for the members of the group.
         sleep: Waits so many seconds.
     """
+
+    aborts = True
 
     def __init__(
         self,
@@ -233,7 +267,8 @@ class TransactionalWriter(Writer):
 
     def _replace(self) -> None:
         self.producer.purge()
-        self.producer, self._begun_at, self._failure = self._open(), None, None
+        self.producer, self._begun_at = self._open(), None
+        self.deliveries.clear()
 
     def _initialize(self) -> None:
         """Fences a former self and aborts what it left open.
@@ -248,6 +283,15 @@ class TransactionalWriter(Writer):
                 if attempt == MAX_REPLACED - 1:
                     raise KafkaError(f"{error}, {MAX_REPLACED} times in a row") from error
                 self._replace()
+
+    def resize_batches(self, batch_bytes: int | None) -> None:
+        """As ``Writer.resize_batches``; the new producer fences the one before."""
+        super().resize_batches(batch_bytes)
+        self._initialize()
+
+    def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+        """As ``Writer.to_write_again``: all of them, as the transaction was aborted."""
+        return list(outputs)
 
     def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
         """Adds the offsets to the transaction.
@@ -314,7 +358,7 @@ class TransactionalWriter(Writer):
             except OutcomeUnknownError as error:
                 self._start_anew(error)
             self._begun_at = None
-            self._failure = None
+            self.deliveries.failure = None
 
     def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
         # The transaction has failed in the background (_STATE), or the producer was fenced (_FATAL): aborting tells which.
@@ -365,12 +409,15 @@ class AcknowledgedWriter(Writer):
         """Waits for every acknowledgement, then commits the offsets."""
         while self.producer.flush(CALL_TIMEOUT_S):
             log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
-        if self._failure is not None:
-            self._raise_permanent_failure()
-            topic, error = self._failure
-            self._failure = None
+        self._raise_permanent_failure()
+        failed = [*filter(None, [self.deliveries.failure]), *((it.record.topic, it.error) for it in self.deliveries.refused)]
+        for topic, error in failed:
             raise NotCommittedError(f"writing to {topic}: {describe(error)}")
         reader.commits.commit(reader.consumer, offsets)
+
+    def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+        """As ``Writer.to_write_again``: those that are missing, and what came after them."""
+        return from_unwritten_on(outputs, unwritten)
 
     def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
         """Commits the offsets and waits for it, behind those that are on their way."""

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.headers import ERROR_CLASS
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
 from transforms.kafka.native.claims import claim_of, fence_others, with_claim
 from transforms.kafka.native.consumer import OpenReader, open_reader
+from transforms.kafka.native.mending import Mender
+from transforms.kafka.native.outputs import Outputs
 from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.observe import observer
@@ -61,6 +62,8 @@ class Session:
     most one such commit. ``finish_commit`` waits for it. If Kafka refused it, the open bundle becomes void, and the rollback
     seeks to the first offsets of both bundles. A commit that failed for good raises its error at every later call.
 
+    Outputs that Kafka refuses for what they are (size, key, timestamp) do not make a bundle void: ``outputs.py``.
+
     Args:
         config: The job's Kafka configuration.
         shard: The index of this shard in a static assignment.
@@ -71,6 +74,7 @@ class Session:
         open_reader: Makes the reader.
         background: Runs commits that overlap with reading, one at a time.
         overlap_from: The number of records from which on a bundle's commit overlaps.
+        open_mender: Makes what mends refused outputs.
         claim: Whether to claim partitions before reading them (``claims.py``); for a static assignment.
 
     Attributes:
@@ -89,6 +93,7 @@ class Session:
         background: concurrent.futures.Executor | None = None,
         overlap_from: int = OVERLAP_FROM,
         claim: bool = False,
+        open_mender: Callable[[KafkaConfig], Mender] = Mender,
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
@@ -97,6 +102,7 @@ class Session:
         self._claim_metadata = claim_of(config) if claim else ""
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
+        self._outputs = Outputs(self.writer, open_mender(config))
         self._states = StateMachine()
         self._bundle = Bundle()
         self._commit: Commit | None = None
@@ -264,22 +270,18 @@ class Session:
             return
         if self._commit is not None and self._commit.done_at.done() and not self.finish_commit():
             return
-        self._bundle.buffered.extend(records)
-        # Buffered during the commit of the bundle before, or, if a transaction was open for too long, until all are known.
-        if not self._cautious and self._commit is None and not self._write_buffered():
-            return
-        self._bundle.written += len(records)
-        for record in [record for record in records if record[6] is not None]:  # failed_stage; an index takes half the time
-            self._bundle.dead[dict(record.headers)[ERROR_CLASS].decode()] += 1  # type: ignore[union-attr]
+        self._outputs.add(self._bundle, records)
+        # Else buffered until all are known: a transaction was open for too long, one was refused, or a commit is under way.
+        if not self._cautious and not self._bundle.mended and self._commit is None:
+            self._write_buffered()
 
     def _write_buffered(self) -> bool:
         """Hands the buffered outputs to the producer. Returns whether the bundle can still be committed."""
         try:
-            self.writer.write(self._bundle.buffered)
+            self._outputs.write(self._bundle)
         except NotCommittedError as error:
             self._make_void(str(error))
             return False
-        self._bundle.buffered.clear()
         return True
 
     def commit(self) -> CommitResult:
@@ -313,11 +315,8 @@ class Session:
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
-        self.writer.commit(
-            [ck.TopicPartition(topic, number, offset, self._claim_metadata) for (topic, number), offset in offsets.items()],
-            self.reader,
-            bundle.group,
-        )
+        final = [ck.TopicPartition(*partition, offset, self._claim_metadata) for partition, offset in offsets.items()]
+        self._outputs.commit(bundle, final, self.reader)
         return self._clock()
 
     def finish_commit(self) -> bool:
@@ -351,6 +350,7 @@ class Session:
             [((done_at - read_at) * 1000, count) for read_at, count in done.reads],
         )
         self._rollbacks = 0
+        self._outputs.committed()
         self._cautious = max(0, self._cautious - 1)
         self.committed.update(commit.offsets)
         self._committed_count += done.read
@@ -389,11 +389,13 @@ class Session:
             self.writer.commit_last(ours, self.reader)
         finally:
             self._background.shutdown()
+            self._outputs.close()
             self.reader.close()
             self.writer.close()
 
     def discard(self) -> None:
         """Ends the session without a commit. The next session of the same name makes Kafka abort the open transaction."""
         self._background.shutdown(wait=False, cancel_futures=True)
+        self._outputs.close()
         self.reader.close()
         self.writer.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.encode.dead_letter import MAX_MESSAGE_BYTES, dead_letter
+from transforms.dead_letter import MAX_MESSAGE_BYTES, dead_letter
 from transforms.types import Failure, KafkaRecord
 
 

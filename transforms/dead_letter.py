@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from transforms.headers import ERROR_ATTEMPTS, ERROR_CLASS, ERROR_MESSAGE, ERROR_STAGE, SOURCE, source_of
-from transforms.types import Failure, KafkaRecord, OutputRecord
+from transforms.headers import (
+    ERROR_ATTEMPTS,
+    ERROR_CLASS,
+    ERROR_MESSAGE,
+    ERROR_STAGE,
+    ORIGINAL_HEADERS,
+    SOURCE,
+    source_of,
+)
+from transforms.types import Failure, KafkaRecord, OutputRecord, UnreadableHeaders
 
 MAX_MESSAGE_BYTES = 2000
 """The size limit of the error message in bytes. Headers count towards ``max.message.bytes``; the dead letter must fit."""
@@ -32,5 +40,7 @@ def dead_letter(record: KafkaRecord, failure: Failure, topic: str) -> OutputReco
         (ERROR_ATTEMPTS, str(failure.attempts).encode()),
         (SOURCE, source_of(record)),
     ]
+    if isinstance(record.headers, UnreadableHeaders):
+        headers.append((ORIGINAL_HEADERS, b"?"))
     source = (record.topic, record.partition, record.offset)
     return OutputRecord(topic, record.key, record.value, headers, record.timestamp_ms, source, failure.stage)

@@ -1,0 +1,83 @@
+"""``Deliveries``: what the delivery reports of a producer said of outputs that were not written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import confluent_kafka as ck
+
+from transforms.kafka.vendor import REFUSES_RECORD
+from transforms.types import OutputRecord
+
+_PURGED = (ck.KafkaError._PURGE_QUEUE, ck.KafkaError._PURGE_INFLIGHT)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """An output that its topic does not take.
+
+    Attributes:
+        record: The output.
+        error: Kafka's answer to its batch, or to the record.
+        certain: Whether the error is about this record for sure, and not about another one in its batch.
+    """
+
+    record: OutputRecord
+    error: ck.KafkaError
+    certain: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Deliveries:
+    """The outputs that were not written, since the last ``clear``.
+
+    Attributes:
+        refused: Those that Kafka does not take.
+        bystanders: Those that were in one batch with a refused one, and were not written either.
+        failure: The first failure of another kind: its topic and error.
+    """
+
+    refused: list[Refusal] = dataclasses.field(default_factory=list)
+    bystanders: list[OutputRecord] = dataclasses.field(default_factory=list)
+    failure: tuple[str, ck.KafkaError] | None = None
+
+    def report(self, record: OutputRecord, error: ck.KafkaError | None, _: object = None) -> None:
+        """Takes a delivery report: the producer's ``on_delivery``, bound to its record."""
+        if error is None or error.code() in _PURGED:
+            return
+        if error.code() in REFUSES_RECORD:
+            self.refused.append(Refusal(record, error))
+        elif error.code() == ck.KafkaError._INVALID_DIFFERENT_RECORD:
+            self.bystanders.append(record)
+        elif self.failure is None:
+            self.failure = record.topic, error
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self.refused, self.bystanders, self.failure = [], [], None
+
+    def unwritten(self) -> list[OutputRecord]:
+        """Those that are refused, and their bystanders."""
+        return [*(refusal.record for refusal in self.refused), *self.bystanders]
+
+
+def from_unwritten_on(outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+    """Returns the outputs of a bundle that were not written, and those behind them.
+
+    What came after a missing one, from the same input partition to the same topic, is written twice: so the last copies of
+    all records are in the order of the input.
+
+    Args:
+        outputs: All of them.
+        unwritten: The indexes of the missing ones.
+    """
+    behind: set[tuple[str, int, str]] = set()
+    again = []
+    for at, record in enumerate(outputs):
+        path = (record.source[0], record.source[1], record.topic)
+        if at in unwritten:
+            behind.add(path)
+        if path in behind:
+            again.append(record)
+    return again
