@@ -22,10 +22,12 @@ from tests.kafka.native.memory_mender import memory_mender
 from tests.kafka.native.memory_producer import MemoryProducer
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
+from transforms.kafka.native.acknowledged import AcknowledgedWriter
 from transforms.kafka.native.consumer import GroupReader
 from transforms.kafka.native.polling import Polling
-from transforms.kafka.native.producer import AcknowledgedWriter, TransactionalWriter, Writer
+from transforms.kafka.native.producer import Writer
 from transforms.kafka.native.session import MAX_ROLLBACKS, Session
+from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
 

@@ -11,9 +11,9 @@ import pytest
 from tests.kafka.native.memory_job import A, B, Job, Listener
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.native.producer import MAX_REPLACED
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
 from transforms.kafka.native.states import CommitResult
+from transforms.kafka.native.transactional import MAX_REPLACED
 
 NAMESAKE = ("group-0", "newer")
 """A member that another process of this instance has."""

@@ -16,7 +16,7 @@ from transforms.kafka.admin.checks import Position
 from transforms.kafka.admin.sample import read_sample
 from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.native.consumer import StaticReader
-from transforms.kafka.native.producer import open_writer
+from transforms.kafka.native.writers import open_writer
 from transforms.types import KafkaRecord
 
 SENT = [7, 0, -1, -5, 1]

@@ -22,7 +22,7 @@ import confluent_kafka as ck
 
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.consumer import Reader
-from transforms.kafka.native.producer import open_writer
+from transforms.kafka.native.writers import open_writer
 
 log = logging.getLogger(__name__)
 

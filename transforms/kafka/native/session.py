@@ -21,8 +21,9 @@ from transforms.kafka.native.claims import claim_of, fence_others, with_claim
 from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
-from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer, open_writer
+from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
+from transforms.kafka.native.writers import open_writer
 from transforms.observe import observer
 from transforms.types import KafkaRecord, OutputRecord
 

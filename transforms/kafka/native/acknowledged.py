@@ -1,0 +1,48 @@
+"""``AcknowledgedWriter``: the outputs of a bundle first, and its source offsets once all of them are acknowledged.
+
+So nothing can be lost; what was written before a process died is written again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import confluent_kafka as ck
+
+from transforms.kafka.config import Partition
+from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.deliveries import from_unwritten_on
+from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, Writer
+from transforms.kafka.vendor import describe
+from transforms.types import OutputRecord
+
+log = logging.getLogger(__name__)
+
+
+class AcknowledgedWriter(Writer):
+    """Outputs first; offsets are committed only after the broker has acknowledged every output of the bundle."""
+
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
+        """Waits for every acknowledgement, then commits the offsets."""
+        while self.producer.flush(CALL_TIMEOUT_S):
+            log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
+        self._raise_permanent_failure()
+        failed = [*filter(None, [self.deliveries.failure]), *((it.record.topic, it.error) for it in self.deliveries.refused)]
+        for topic, error in failed:
+            raise NotCommittedError(f"writing to {topic}: {describe(error)}")
+        reader.commits.commit(reader.consumer, offsets)
+
+    def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+        """As ``Writer.to_write_again``: those that are missing, and what came after them."""
+        return from_unwritten_on(outputs, unwritten)
+
+    def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
+        """Commits the offsets and waits for it, behind those that are on their way."""
+        if offsets:
+            last = [ck.TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+            try:
+                reader.consumer.commit(offsets=last, asynchronous=False)
+            except ck.KafkaException as error:
+                log.warning("the last offsets were not committed, their records will be read again: %s", error)

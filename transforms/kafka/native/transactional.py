@@ -1,0 +1,237 @@
+"""``TransactionalWriter``: outputs and source offsets of a bundle become final together, in one Kafka transaction."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
+
+from transforms.errors import FencedError, KafkaError
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
+from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer
+from transforms.kafka.vendor import FENCED, describe, is_transient
+from transforms.retry import Deadline
+from transforms.types import OutputRecord
+
+log = logging.getLogger(__name__)
+
+GIVE_UP_S = 120.0
+HANG_S = 5.0
+"""How long after the transaction's own time-out a call that does not come back is given up for good."""
+
+TAKEOVER_S = 10.0
+"""How long a newer process of our name has, after it fenced our producer, to be seen as a member of the group."""
+
+MAX_REPLACED = 3
+"""How many producers in a row may be fenced before they have done anything."""
+
+
+class TransactionalWriter(Writer):
+    """One Kafka transaction a bundle, begun with its first output (KIP-98, KIP-447).
+
+    Args:
+        config: The job's.
+        open_producer: Makes the producer.
+        clock: Seconds, monotonic.
+        open_admin: Makes the admin client, which is asked for the members of the group.
+        sleep: Waits so many seconds.
+    """
+
+    aborts = True
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        open_producer: Callable[..., Any] = ck.Producer,
+        clock: Callable[[], float] = time.monotonic,
+        open_admin: Callable[..., Any] = AdminClient,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        super().__init__(config, open_producer, clock)
+        self._open_admin, self._sleep = open_admin, sleep
+        self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
+        self._begun_at: float | None = None
+        self._consumer: ck.Consumer | None = None
+        self._initialize()
+
+    @property
+    def open_s(self) -> float:
+        """As ``Writer.open_s``."""
+        return 0.0 if self._begun_at is None else self._clock() - self._begun_at
+
+    @property
+    def transaction_too_old(self) -> bool:
+        """As ``Writer.transaction_too_old``."""
+        return self.open_s > self._timeout_s / 2
+
+    def write(self, records: Iterable[OutputRecord]) -> None:
+        """As ``Writer.write``, inside the bundle's transaction."""
+        self._begin()
+        super().write(records)
+
+    def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
+        """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
+        self._consumer = reader.consumer
+        self._begin()  # offsets alone: the position moved over transaction markers
+        try:
+            self._send_offsets(offsets, group)
+            self._call(self.producer.commit_transaction)
+        except OutcomeUnknownError as error:
+            self._start_anew(error)
+            raise
+        self._begun_at = None
+
+    def _start_anew(self, why: OutcomeUnknownError) -> None:
+        """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open.
+
+        Raises:
+            FencedError: A newer process of this instance has taken over.
+            KafkaError: Kafka fences every new producer, too, and nobody is seen who took over.
+        """
+        log.warning("%s; starting a new producer", why)
+        self._replace()
+        self._initialize()
+
+    def _replace(self) -> None:
+        self.producer.purge()
+        self.producer, self._begun_at = self._open(), None
+        self.deliveries.clear()
+
+    def _initialize(self) -> None:
+        """Fences a former self and aborts what it left open.
+
+        That may cross with the coordinator's own abort, which fences the new producer, too: then the next one is tried.
+        """
+        for attempt in range(MAX_REPLACED):
+            try:
+                self._call(self.producer.init_transactions)
+                return
+            except OutcomeUnknownError as error:
+                if attempt == MAX_REPLACED - 1:
+                    raise KafkaError(f"{error}, {MAX_REPLACED} times in a row") from error
+                self._replace()
+
+    def resize_batches(self, batch_bytes: int | None) -> None:
+        """As ``Writer.resize_batches``; the new producer fences the one before."""
+        super().resize_batches(batch_bytes)
+        self._initialize()
+
+    def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
+        """As ``Writer.to_write_again``: all of them, as the transaction was aborted."""
+        return list(outputs)
+
+    def _send_offsets(self, offsets: list[ck.TopicPartition], group: Any) -> None:
+        """Adds the offsets to the transaction.
+
+        When the group's coordinator goes away in mid-call, librdkafka may never come back, whatever its time-out
+        (https://github.com/confluentinc/librdkafka/issues/5456, open in 2.16). So it is called in a thread of its own, which
+        is left behind with the producer if it hangs.
+        """
+        sent: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def send(producer: Any = self.producer) -> None:
+            try:
+                self._call(producer.send_offsets_to_transaction, offsets, group)
+            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        try:
+            sent.result(self._timeout_s + HANG_S)
+        except TimeoutError as error:
+            raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
+
+    def _is_taken_over(self) -> bool:
+        """Whether a newer process has fenced this producer. Kafka says so in the same words when nobody has.
+
+        It fences a producer whose transaction took too long (the broker was down, this process was suspended). And after an
+        abort librdkafka asks for the next epoch, which the coordinator may have moved on itself meanwhile, for instance
+        because a broker died (https://github.com/confluentinc/librdkafka/issues/3928). So the group is asked. A newer
+        process fences first and joins then: unless the transaction took too long, it is given time for that.
+
+        Where no group can tell (partitions are assigned by hand), only a transaction that took too long, or a producer that
+        was fenced before it began one, is taken to be nobody's doing.
+        """
+        too_long = self.open_s > self._timeout_s
+        if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
+            return not too_long and self._begun_at is not None
+        deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
+        while not self._has_a_namesake(self._consumer):
+            if deadline.passed:
+                return False
+            self._sleep(min(deadline.left_s, TAKEOVER_S / 20))
+        return True
+
+    def _has_a_namesake(self, consumer: ck.Consumer) -> bool:
+        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
+        properties = self.config.client_properties()
+        admin = self._open_admin({name: value for name, value in properties.items() if is_common(name)})
+        group: Any = self.config.group_id
+        try:
+            members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
+        except ck.KafkaException as error:
+            # Kafka is away again, and that is why we were fenced; or it does not tell us, and what it said first holds.
+            return not is_transient(error.args[0])
+        ours, name = consumer.memberid(), self.config.consumer_properties()["client.id"]
+        return any(member.client_id == name and member.member_id != ours for member in members)
+
+    def abort(self) -> None:
+        """Aborts the open transaction, if there is one."""
+        if self._begun_at is not None:
+            try:
+                self._call(self.producer.abort_transaction)
+            except OutcomeUnknownError as error:
+                self._start_anew(error)
+            self._begun_at = None
+            self.deliveries.failure = None
+
+    def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
+        # The transaction has failed in the background (_STATE), or the producer was fenced (_FATAL): aborting tells which.
+        if error.code() in (ck.KafkaError._STATE, ck.KafkaError._FATAL) or error.fatal():
+            return NotCommittedError(describe(error))
+        return super()._not_written(topic, error)
+
+    def _begin(self) -> None:
+        if self._begun_at is None:
+            self.producer.begin_transaction()  # local: nothing is sent
+            self._begun_at = self._clock()
+
+    def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""
+        deadline = Deadline(GIVE_UP_S)
+        while True:
+            try:
+                call(*arguments, CALL_TIMEOUT_S)
+                return
+            except ck.KafkaException as raised:
+                error: ck.KafkaError = raised.args[0]
+                with contextlib.suppress(ck.KafkaException):  # that it is fatal is known
+                    self.producer.poll(0)  # failed deliveries say more than the transaction's error
+                self._raise_permanent_failure()
+                if error.code() in FENCED:
+                    if not self._is_taken_over():
+                        what = "took too long" if self.open_s > self._timeout_s else "was lost"
+                        raise OutcomeUnknownError(f"the transaction {what}, and Kafka gave up its producer") from raised
+                    raise FencedError(
+                        f"fenced: a newer process of group {self.config.group_id!r} with --instance_id="
+                        f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
+                        f"give every replica an --instance_id of its own ({describe(error)})"
+                    ) from raised
+                if error.fatal():
+                    raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
+                if error.txn_requires_abort():
+                    raise NotCommittedError(describe(error)) from raised
+                if not is_transient(error) or deadline.passed:
+                    raise KafkaError(f"transaction: {describe(error)}") from raised
+                with contextlib.suppress(ck.KafkaException):  # the next call raises it
+                    self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes
