@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(config: EmbeddedConfig) -> None:
-    from pipeline.embedded.broker import EmbeddedBroker
+    from pipeline.embedded.broker import EmbeddedBroker, with_dead_letter_topics
     from pipeline.embedded.generator import publish_digits
     from transforms.clients.tf_runtime.library import library
 
@@ -93,7 +93,8 @@ async def _run(config: EmbeddedConfig) -> None:
     async with contextlib.AsyncExitStack() as stack:
         ready: dict[str, object] = {"pid": os.getpid()}
         if config.kafka_port is not None:
-            ready["kafka"] = stack.enter_context(EmbeddedBroker(config.topics, config.kafka_port)).address
+            broker = EmbeddedBroker(with_dead_letter_topics(config.topics), config.kafka_port)
+            ready["kafka"] = stack.enter_context(broker).address
         if config.server is not None:
             library()  # before the server's modules, which import what comes with TensorFlow: it says what to install
             from pipeline.embedded.server import Server

@@ -24,6 +24,11 @@ _REBALANCE_DELAY_MS = 50
 time."""
 
 
+def with_dead_letter_topics(topics: Mapping[str, int]) -> dict[str, int]:
+    """Adds each topic's default dead-letter topic, which a job can't make on this broker: CreateTopics is missing."""
+    return {**{f"{name}.dead-letter": partitions for name, partitions in topics.items()}, **topics}
+
+
 class EmbeddedBroker:
     """One mock broker.
 

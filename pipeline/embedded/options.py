@@ -55,7 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--kafka_port", metavar="PORT", help="run the broker; 0: a free port")
-    add("--topic", metavar="NAME[:PARTITIONS]", action="append", default=[], help="a topic to make on it; repeatable")
+    add(
+        "--topic",
+        metavar="NAME[:PARTITIONS]",
+        action="append",
+        default=[],
+        help="a topic to make on it, and NAME.dead-letter; repeatable",
+    )
     add("--grpc_port", metavar="PORT", help="serve the models over gRPC; 0: a free port")
     add("--rest_port", metavar="PORT", help="serve the models over REST; 0: a free port")
     add("--model", metavar="NAME=PATH", action="append", default=[], help="a folder of version folders; repeatable")

@@ -11,10 +11,10 @@ from typing import Any
 import confluent_kafka
 import pytest
 
-from pipeline.embedded.broker import EmbeddedBroker
+from pipeline.embedded.broker import EmbeddedBroker, with_dead_letter_topics
 from pipeline.embedded.digits import load_digits
 from pipeline.embedded.generator import BROKEN_PER_KIND, KINDS, publish_digits, records
-from transforms.errors import KafkaError
+from transforms.errors import ContractError, KafkaError
 from transforms.kafka.admin.checks import TIMEOUT_S, Checker
 from transforms.kafka.config import KafkaConfig
 
@@ -129,6 +129,32 @@ def test_generator_says_what_failed() -> None:
         publish_digits(address, "digits", kafka_config={"message.timeout.ms": 200, "log_level": 0})
     with pytest.raises(KafkaError, match=r'No such configuration property: "no\.such"'):
         publish_digits(address, "digits", kafka_config={"no.such": 1})
+
+
+def test_a_dead_letter_topic_that_kafka_does_not_make_is_named_with_the_cure() -> None:
+    """The embedded broker never answers CreateTopics."""
+    with EmbeddedBroker({"in": 1, "out": 1}) as broker:
+        checker = Checker(KafkaConfig(broker.address, ("in",), "group"), create_timeout_s=0.1)
+        with pytest.raises(ContractError, match=r"--dead_letter_topic=out\.dead-letter: .*create it first"):
+            checker.topics("out", "out.dead-letter")
+        checker.close()
+
+
+def test_a_topic_that_another_flag_names_was_not_meant() -> None:
+    with EmbeddedBroker({"orders": 1}) as broker:
+        checker = Checker(KafkaConfig(broker.address, ("orders",), "group"))
+        with pytest.raises(ContractError, match=r"--output_topic=orders\.scored: the topic does not exist; create it first"):
+            checker.topics("orders.scored", "orders.scored.dead-letter")
+        checker.close()
+
+
+def test_the_topics_of_the_command_have_their_dead_letter_topics() -> None:
+    asked = {"orders": 4, "scored": 2, "scored.dead-letter": 1}
+    with EmbeddedBroker(with_dead_letter_topics(asked)) as broker:
+        checker = Checker(KafkaConfig(broker.address, ("orders",), "group"))
+        assert checker.topics("scored", "scored.dead-letter").created is None
+        checker.close()
+    assert with_dead_letter_topics(asked)["scored.dead-letter"] == 1
 
 
 def test_the_checks_before_a_job_ask_it_nothing_that_it_does_not_answer() -> None:

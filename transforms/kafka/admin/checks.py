@@ -76,10 +76,11 @@ class Checker:
 
     Args:
         config: The job's Kafka configuration.
+        create_timeout_s: How long Kafka may take to make a topic, in seconds.
     """
 
-    def __init__(self, config: KafkaConfig):
-        self._config = config
+    def __init__(self, config: KafkaConfig, create_timeout_s: float = TIMEOUT_S):
+        self._config, self._create_timeout_s = config, create_timeout_s
         self._problem: ck.KafkaError | None = None
         properties = {name: value for name, value in config.consumer_properties().items() if name != "group.id"}
         self._consumer = ck.Consumer(
@@ -104,10 +105,10 @@ class Checker:
         """
         found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
         missing = [
-            f"{flag}={name}: the topic does not exist{_nearest(name, found)}"
-            for flag, name in [
-                *(("--input_topic", topic) for topic in self._config.topics),
-                ("--output_topic", output_topic),
+            f"{flag}={name}: the topic does not exist{_nearest(name, found.keys() - not_meant)}"
+            for flag, name, not_meant in [
+                *(("--input_topic", topic, {output_topic}) for topic in self._config.topics),
+                ("--output_topic", output_topic, {*self._config.topics}),
             ]
             if name not in found
         ]
@@ -285,7 +286,12 @@ class Checker:
         config = {} if max_bytes is None else {"max.message.bytes": str(max_bytes)}
         future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions), config=config)])[topic]
         try:
-            future.result(TIMEOUT_S)
+            future.result(self._create_timeout_s)
+        except TimeoutError as error:
+            raise ContractError(
+                f"--dead_letter_topic={topic}: does not exist, and Kafka did not make it within "
+                f"{self._create_timeout_s:.0f} s; create it first (kafka-topics.sh --create --topic {topic})"
+            ) from error
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
                 return
