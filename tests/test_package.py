@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +33,21 @@ def test_every_file_that_is_no_code_is_installed() -> None:
         if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != ".gitignore"
     }
     assert there - installed == set()
+
+
+def test_the_check_of_the_wheel_removes_only_what_its_build_makes(tmp_path: Path) -> None:
+    """``make docs`` has built the site in the same folder."""
+    lines = (ROOT / ".ci" / "wheel-check").read_text(encoding="utf-8").splitlines()
+    removals = [line for line in lines if line.startswith("rm ")]
+    for path in (
+        "build/lib/pipeline/a.py",
+        "build/bdist.linux-x86_64/wheel",
+        "build/site/index.html",
+        "a.egg-info/SOURCES.txt",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    subprocess.run(["bash", "-e", "-c", "\n".join(removals)], cwd=tmp_path, check=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
+        "build/site/index.html"
+    ]

@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+README, TUTORIAL = "README.md", "docs/tutorial/index.md"
+TOP = (README, "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 PAGES = sorted([*(name for name in TOP), *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])
 COMMANDS = ("console", "bash", "sh", "shell")
 
