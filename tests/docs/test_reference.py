@@ -10,6 +10,8 @@ import pytest
 from docs.tools import self_contained
 from docs.tools.reference import PART, PARTS, renewed
 from pipeline.cli.reference import reference
+from pipeline.process.stats import Totals, WorkerStats
+from pipeline.runners.flink.job import summarize
 from tests.docs.pages import PAGES, ROOT
 
 WITH_PARTS = [page for page in PAGES if PART.search((ROOT / page).read_text(encoding="utf-8"))]
@@ -50,6 +52,18 @@ def test_files_that_pages_name_are_there() -> None:
         if page != "CHANGELOG.md":  # it tells of files as they were
             for path in named.findall((ROOT / page).read_text(encoding="utf-8")):
                 assert (ROOT / path).exists(), f"{page} names {path}"
+
+
+def test_the_keys_of_the_summary_are_in_the_reference() -> None:
+    """In their order; and those of a job on Flink, which has fewer."""
+    section = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8").partition("## The summary")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
+    summary = Totals(WorkerStats().rows).summary()
+    assert [key for key, _ in rows] == list(summary)
+    for key, meaning in rows:
+        if isinstance(summary[key], dict):
+            assert set(re.findall(r"`(\w+)`", meaning)) == summary[key].keys()
+    assert re.findall(r"`(\w+)`", section.rpartition("On Flink")[2]) == list(summarize(0, 0))
 
 
 def test_a_page_that_loads_something_from_elsewhere_is_found(tmp_path: Path) -> None:

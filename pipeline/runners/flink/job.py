@@ -139,15 +139,25 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
         return worker.EXIT_FAILED
     finally:
         progress.close()
-    rate = records / progress.moving_s if progress.moving_s else 0.0
+    summary = summarize(records, progress.moving_s)
     if config.status != "off":
         print(f"\ndone (the job is {state.lower()}; what was in flight is read again by the next one)")
         print(f"  {'records':<16} {records:,}")
-        print(f"  {'records/s':<16} {rate:,.0f}")
+        print(f"  {'records/s':<16} {summary['records_per_s']:,.0f}")
     if config.summary_json is not None:
-        summary = {"records": records, "duration_s": round(progress.moving_s, 3), "records_per_s": round(rate, 1)}
         config.summary_json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return worker.EXIT_DONE
+
+
+def summarize(records: int, moving_s: float) -> dict[str, float]:
+    """Returns the content of ``--summary_json``: what can be seen from outside the workers, in Kafka.
+
+    Args:
+        records: How many the group has committed.
+        moving_s: How long commits came, in seconds.
+    """
+    rate = records / moving_s if moving_s else 0.0
+    return {"records": records, "duration_s": round(moving_s, 3), "records_per_s": round(rate, 1)}
 
 
 def submit(job: Job, config: Config) -> RemoteJob:

@@ -15,12 +15,18 @@ from transforms.observe import Observer, set_observer
 
 NAMESPACE = "scoring"
 
+NOT_REPORTED = {"polled": "it is for /healthz, and a worker on Flink serves none"}
+"""The events that ``WorkerStats`` counts and ``BeamMetrics`` leaves out, and why."""
+
 _lock = threading.Lock()
 _prepared = False
 
 
 class BeamMetrics(Observer):
-    """The observer that reports Beam metrics, which Flink collects: counters, and a distribution of latencies in ms."""
+    """The observer that reports Beam metrics, which Flink collects: counters, and a distribution of latencies in ms.
+
+    The counters are those of ``pipeline.reporting.collector``, by the same names; a test compares them.
+    """
 
     def committed(
         self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
