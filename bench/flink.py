@@ -28,10 +28,10 @@ def measure(
     throughput.warm_up(bootstrap, records, pipeline_flags)
     sides = [setting.EXACTLY_ONCE]
     with FlinkCluster() as cluster:
-        engines: dict[str, tuple[str, ...]] = {"DirectRunner": ()}
+        runners: dict[str, tuple[str, ...]] = {"DirectRunner": ()}
         for count in SHARDS:
-            engines[f"Flink, --parallelism={count}"] = (*cluster.flags, f"--parallelism={count}")
-        for name, flags in engines.items():
+            runners[f"Flink, --parallelism={count}"] = (*cluster.flags, f"--parallelism={count}")
+        for name, flags in runners.items():
             say(f"  {name}:")
             found = latency.measure(bootstrap, sides, seconds, 1, (*flags, *pipeline_flags), say)
             found += throughput.measure(bootstrap, 0.0, sides, records, runs, (*flags, *pipeline_flags), say).values()

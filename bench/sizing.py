@@ -24,7 +24,7 @@ PARTITIONS_EACH = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Engine:
+class Runner:
     """One way to run the job.
 
     Attributes:
@@ -49,12 +49,12 @@ class Engine:
         return max(2, math.ceil(rate / planned / self.worker_vcpus))
 
 
-PROCESSES = Engine("Processes (Kubernetes), native", 41_393, 2, 2, 4, 0)
-FLINK = Engine("Flink, native", 20_000, 2, 2, 4, 1)
-DATAFLOW = Engine("Dataflow, Beam's Java pair", 10_000, 2, 4, 16, 0)
+PROCESSES = Runner("Processes (Kubernetes), native", 41_393, 2, 2, 4, 0)
+FLINK = Runner("Flink, native", 20_000, 2, 2, 4, 1)
+DATAFLOW = Runner("Dataflow, Beam's Java pair", 10_000, 2, 4, 16, 0)
 """The figure was measured on Prism, without a model. Nothing was measured on Dataflow itself."""
 
-ENGINES = (PROCESSES, FLINK, DATAFLOW)
+RUNNERS = (PROCESSES, FLINK, DATAFLOW)
 
 
 def tables() -> str:
@@ -67,15 +67,15 @@ def tables() -> str:
         "| | records/s | workers | vCPU, all | memory, all | partitions, at least | vCPU-hours a day |",
         "|---|---|---|---|---|---|---|",
     ]
-    for engine in ENGINES:
+    for runner in RUNNERS:
         for rate in RATES:
-            workers = engine.workers(rate)
-            vcpus = workers * engine.worker_vcpus + engine.extra_vcpus
-            processes = workers * engine.worker_vcpus if engine is DATAFLOW else workers
+            workers = runner.workers(rate)
+            vcpus = workers * runner.worker_vcpus + runner.extra_vcpus
+            processes = workers * runner.worker_vcpus if runner is DATAFLOW else workers
             partitions = processes * PARTITIONS_EACH
             lines.append(
-                f"| {engine.name} | {rate:,} | {workers:,} of {engine.worker_vcpus} vCPU, {engine.worker_gb} GB "
-                f"| {vcpus:,} | {workers * engine.worker_gb:,} GB | {partitions:,} | {vcpus * 24:,} |"
+                f"| {runner.name} | {rate:,} | {workers:,} of {runner.worker_vcpus} vCPU, {runner.worker_gb} GB "
+                f"| {vcpus:,} | {workers * runner.worker_gb:,} GB | {partitions:,} | {vcpus * 24:,} |"
             )
     lines += [
         "",

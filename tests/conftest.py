@@ -18,7 +18,7 @@ settings.load_profile("project")
 
 
 SYSTEM = [Path("tests", name) for name in ("deploy", "integration", "servers", "test_kafka_broker.py")]
-"""Where the tests are that start real brokers, engines and servers: ``--part=system``. All others are ``--part=unit``."""
+"""Where the tests are that start real brokers, runners and servers: ``--part=system``. All others are ``--part=unit``."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

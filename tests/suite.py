@@ -6,7 +6,7 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 
 * ``unit``: tests that share nothing run on several processes, side by side. Meanwhile ``tests/prepare.py`` gets in the
   background what the others will need, unless only some tests are asked for.
-* ``system``: tests with real brokers, engines and servers, one at a time: they want the machine for themselves. They, too,
+* ``system``: tests with real brokers, runners and servers, one at a time: they want the machine for themselves. They, too,
   run in a process of their own, so that a crash in a C extension fails one test and names it, instead of ending all.
 
 With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then compares the result with the floor in

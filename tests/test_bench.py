@@ -37,10 +37,10 @@ def test_the_document_on_scaling_has_the_tables_as_computed() -> None:
 
 def test_a_rate_needs_at_least_two_workers_and_then_in_proportion() -> None:
     """Half of what was measured is planned with."""
-    engine = sizing.Engine("e", 40_000, 2, 2, 4, 0)
-    assert engine.workers(1) == 2
-    assert engine.workers(100_000) == 5
-    assert engine.workers(1_000_000) == 50
+    runner = sizing.Runner("e", 40_000, 2, 2, 4, 0)
+    assert runner.workers(1) == 2
+    assert runner.workers(100_000) == 5
+    assert runner.workers(1_000_000) == 50
 
 
 def test_scaling_is_held_against_the_formula() -> None:

@@ -66,7 +66,9 @@ ERROR_MESSAGE = _header(
     "What was wrong and what was expected, in at most 2,000 bytes of UTF-8; never bytes of the value.",
 )
 ERROR_ATTEMPTS = _header(
-    "inference.error.attempts", (DEAD_LETTER,), "How many requests held the record; 0 if it never reached the model."
+    "inference.error.attempts",
+    (DEAD_LETTER,),
+    "How many requests were sent for the record; 0 if it never reached the model.",
 )
 ORIGINAL_KEY = _header(
     "inference.original.key",

@@ -49,7 +49,7 @@ class Config(Flags):
 
     @property
     def direct(self) -> bool:
-        """Whether Beam's local engine runs the job."""
+        """Whether Beam's local runner runs the job."""
         return self.runner in DIRECT
 
     @property

@@ -167,7 +167,7 @@ class Flags:
             Refusal(Where.FLINK, "{runner}'s workers, which are on several machines, have no count in common; use "
                     "--until_end or --duration_s")))
     until_end: bool = flag(
-        STOPPING, SWITCH, "stop at the end that the input has now", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
+        STOPPING, SWITCH, "read to the end that the input has now, then end", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
     duration_s: float | None = flag(
         STOPPING, seconds(), "stop after so many seconds", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
 

@@ -36,7 +36,7 @@ def kafka_io(values: Values) -> str:
 
 
 def assignment(values: Values) -> str:
-    """Returns how partitions are assigned. ``auto`` is the consumer group, or static where an engine places the work."""
+    """Returns how partitions are assigned. ``auto`` is the consumer group, or static where a runner places the work."""
     given: str = values["assignment"]
     if given != AUTO:
         return given

@@ -1,4 +1,4 @@
-"""The two patches of Beam's local engine that a stream needs, each behind a probe of what it changes.
+"""The two patches of Beam's local runner that a stream needs, each behind a probe of what it changes.
 
 Both reach into modules that Beam promises nothing about. So each patch first looks whether the internals are as they were in
 the tested versions, and is applied only then: on any other Beam the job does not start, and the message names those.
@@ -24,22 +24,22 @@ TESTED = ("2.73.0", "2.77.0")
 _CONSOLIDATE = "consolidate_monitoring_infos"
 
 
-def close_metrics_leak(engine: Any = fn_runner) -> None:
+def close_metrics_leak(module: Any = fn_runner) -> None:
     """Patches FnApiRunner so that its memory does not grow with every bundle.
 
     FnApiRunner merges metrics by a generator over those of the bundle and of all bundles before. It chains these generators
     without running them, which leaks about 20 KB for each bundle. The patch returns a list, so they run at once.
 
     Args:
-        engine: The module of ``FnApiRunner``.
+        module: The module of ``FnApiRunner``.
 
     Raises:
-        ContractError: The engine consolidates its metrics in another way than the tested versions do.
+        ContractError: The runner consolidates its metrics in another way than the tested versions do.
     """
-    original = getattr(engine, _CONSOLIDATE, None)
+    original = getattr(module, _CONSOLIDATE, None)
     if getattr(original, "closes_leak", False):
         return
-    methods = [method for _, method in inspect.getmembers(engine.FnApiRunner, inspect.isfunction)]
+    methods = [method for _, method in inspect.getmembers(module.FnApiRunner, inspect.isfunction)]
     if original is None or not any(_CONSOLIDATE in method.__code__.co_names for method in methods):
         _refuse(f"FnApiRunner does not call {_CONSOLIDATE}")
     try:
@@ -55,7 +55,7 @@ def close_metrics_leak(engine: Any = fn_runner) -> None:
         return list(original(*arguments, **named))
 
     consolidate.closes_leak = True  # type: ignore[attr-defined]  # marks the patch, so that it is applied once
-    setattr(engine, _CONSOLIDATE, consolidate)
+    setattr(module, _CONSOLIDATE, consolidate)
 
 
 def stop_state_sampling(module: Any = statesampler) -> None:
@@ -124,6 +124,6 @@ def _visible(module: Any, sampler: Any) -> tuple[bool, threading.Thread | None, 
 def _refuse(found: str) -> NoReturn:
     oldest, newest = TESTED
     raise ContractError(
-        f"Beam's local engine is not as it was tested: {found} in apache-beam {apache_beam.__version__}; "
+        f"Beam's local runner is not as it was tested: {found} in apache-beam {apache_beam.__version__}; "
         f"install a version from {oldest} to {newest}: pip install 'apache-beam>={oldest},<={newest}'"
     )

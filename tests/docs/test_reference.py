@@ -36,7 +36,7 @@ def test_a_part_that_is_stale_is_made_anew() -> None:
 
 
 def test_the_tree_of_the_architecture_names_every_folder_of_the_code() -> None:
-    """Folders of protocols and engines are named by themselves, deeper ones are their own matter."""
+    """Folders of protocols and runners are named by themselves, deeper ones are their own matter."""
     tree = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for top in ("pipeline", "transforms"):
         for init in (ROOT / top).rglob("__init__.py"):

@@ -1,4 +1,4 @@
-"""The patches of Beam's local engine are applied where it is as in the tested versions, and refused elsewhere, by name."""
+"""The patches of Beam's local runner are applied where it is as in the tested versions, and refused elsewhere, by name."""
 
 from __future__ import annotations
 
