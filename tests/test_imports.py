@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +22,13 @@ LAYERS = (
     ("transforms.dead_letter",),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.observe", "transforms.child_process"),
-    ("transforms.clients.model_files", "transforms.clients.uri", "transforms.beam_files", "transforms.coders"),
+    (
+        "transforms.clients.model_files",
+        "transforms.clients.uri",
+        "transforms.clients.imported",
+        "transforms.beam_files",
+        "transforms.coders",
+    ),
     ("transforms.clients.base",),
     ("transforms.clients.selection",),
     ("transforms.clients.registry",),
@@ -45,34 +53,51 @@ LAYERS = (
 )
 """From the bottom up: a module may import what is below it, and its own package; never another of the same row."""
 
+FACADES = {
+    "transforms": "what users import; it loads nothing until a name is asked for, so that its modules do not pay for it",
+    "transforms.clients": "what an outside protocol and the steps of the flow import; below it is the registry, no client",
+    "transforms.handlers": "what users import; its modules are loaded together",
+    "transforms.kafka.beam.java": "JavaKafka has a part of the implementation in each of its modules",
+    "transforms.testing.contract": "ClientContract is the sum of its modules",
+    "pipeline.cli.rules": "RULES is the list of what its modules have",
+}
+"""The packages whose ``__init__`` imports modules of ours, and why. Whoever imports a module of theirs loads them all."""
+
 
 def module_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path, *, at_the_top: bool = False) -> Iterator[str]:
-    """Every module that a file imports, in functions and for type checkers too unless ``at_the_top``."""
+def imports(source: Path | str, *, at_the_top: bool = False) -> Iterator[str]:
+    """Every module that a file, or code, imports: in functions and for type checkers too unless ``at_the_top``.
 
-    def walk(nodes: list[ast.stmt]) -> Iterator[ast.AST]:
-        for node in nodes:
+    What ``import_module`` is called with counts as well, if it is written out.
+    """
+
+    def walk(parent: ast.AST) -> Iterator[ast.AST]:
+        for node in ast.iter_child_nodes(parent):
             if at_the_top and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 continue
             if at_the_top and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 continue
             yield node
-            for _, value in ast.iter_fields(node):
-                if isinstance(value, list) and value and isinstance(value[0], (ast.stmt, ast.ExceptHandler, ast.match_case)):
-                    yield from walk(value)
+            yield from walk(node)
 
-    for node in walk(ast.parse(path.read_text(encoding="utf-8")).body):
+    for node in walk(ast.parse(source.read_text(encoding="utf-8") if isinstance(source, Path) else source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports would hide what is imported"
+            assert node.level == 0, f"{source}: relative imports would hide what is imported"
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+            given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+            for name in (value.value for value in given if isinstance(value, ast.Constant)):
+                assert isinstance(name, str), f"{source}: {ast.unparse(node)}"
+                assert not name.startswith("."), f"{source}: relative imports would hide what is imported"
+                yield name
 
 
 def files(folder: str) -> list[Path]:
@@ -112,20 +137,134 @@ def layer_of(module: str) -> tuple[int, str]:
     return row, name
 
 
-def test_imports_run_one_way() -> None:
-    """Counting those in functions and for type checkers."""
-    known = {module_of(path): path for folder in ("transforms", "pipeline") for path in files(folder)}
-    upwards = []
-    for name, path in known.items():
-        if under(name, "transforms.testing") or name == "transforms":  # the second only names what may be imported from it
+def code() -> dict[str, str]:
+    """Module to code, of all that users get."""
+    return {module_of(path): path.read_text(encoding="utf-8") for top in ("transforms", "pipeline") for path in files(top)}
+
+
+def arrows(code: dict[str, str]) -> dict[str, set[str]]:
+    """Module to those of ours that it imports, in functions and for type checkers too.
+
+    ``import a.b.c`` runs ``a/b/__init__.py`` as well: what that imports counts as imported, except inside ``a.b`` itself and
+    for ``transforms``, which loads nothing.
+    """
+    direct = {name: {module for module in imports(text) if module in code} for name, text in code.items()}
+    found = {}
+    for name, modules in direct.items():
+        run = {package for module in modules for package in packages_of(module) if package in FACADES}
+        run -= {"transforms", name, *packages_of(name)}
+        found[name] = modules.union(*(direct[package] for package in run)) - {name}
+    return found
+
+
+def packages_of(module: str) -> list[str]:
+    """The packages that a module is in."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def upward_imports(code: dict[str, str]) -> list[str]:
+    """Those that break the table ``LAYERS``."""
+    found = []
+    for name, modules in arrows(code).items():
+        if under(name, "transforms.testing"):
             continue
         row, entry = layer_of(name)
-        for module in imports(path):
-            if module in known and module != "transforms":
+        for module in sorted(modules):
+            if not under(module, "transforms.testing"):
                 other_row, other = layer_of(module)
                 if other_row > row or (other_row == row and other != entry):
-                    upwards.append(f"{name} imports {module}")
-    assert upwards == []
+                    found.append(f"{name} imports {module}")
+    return found
+
+
+def facade_imports(code: dict[str, str]) -> list[str]:
+    """Those from ``transforms`` itself: it is for users, and each name of it may come from any layer."""
+    return [f"{name} imports transforms" for name, text in code.items() if "transforms" in imports(text)]
+
+
+def importing_packages(code: dict[str, str]) -> set[str]:
+    """Those whose ``__init__`` imports modules of ours."""
+    packages = {package for name in code for package in packages_of(name)}
+    return {package for package in packages if any(module in code for module in imports(code[package]))}
+
+
+def circle(code: dict[str, str]) -> tuple[str, ...]:
+    """Modules each of which imports the next, the first again at the end; empty if there are none."""
+    graph, done = arrows(code), set[str]()
+
+    def visit(name: str, above: tuple[str, ...]) -> tuple[str, ...]:
+        if name in above:
+            return (*above[above.index(name) :], name)
+        if name not in done:
+            for module in sorted(graph[name]):
+                if found := visit(module, (*above, name)):
+                    return found
+            done.add(name)
+        return ()
+
+    return next((found for name in graph if (found := visit(name, ()))), ())
+
+
+def test_imports_run_one_way() -> None:
+    """Counting those in functions and for type checkers."""
+    assert upward_imports(code()) == []
+
+
+def test_nothing_of_ours_imports_the_facade() -> None:
+    assert facade_imports(code()) == []
+
+
+def test_only_a_facade_imports_in_its_init() -> None:
+    assert importing_packages(code()) == set(FACADES)
+
+
+def test_no_circles() -> None:
+    """Among the modules of ours, counting imports in functions and for type checkers."""
+    assert circle(code()) == ()
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "said"),
+    [
+        ("transforms.types", "def f(): from transforms import Predict", "transforms.types imports transforms"),
+        ("transforms.types", "import importlib; importlib.import_module('pipeline.launch')", "imports pipeline.launch"),
+        ("transforms.types", "f = lambda: __import__('pipeline.job')", "transforms.types imports pipeline.job"),
+        ("transforms.types", "def f():\n with a as b:\n  import pipeline.job", "transforms.types imports pipeline.job"),
+        ("transforms.types", "match 1:\n case 1: import pipeline.job", "transforms.types imports pipeline.job"),
+        ("transforms.errors", "import transforms.clients.uri", "transforms.errors imports transforms.clients.registry"),
+        (
+            "transforms.formats.npy",
+            "import transforms.kafka.config",
+            "transforms.formats.npy imports transforms.kafka.config",
+        ),
+    ],
+)
+def test_an_import_upwards_is_seen_however_it_is_written(module: str, line: str, said: str) -> None:
+    """``said`` ends one of the lines that the rule has to say."""
+    changed = code()
+    changed[module] += f"\n{line}\n"
+    assert any(offence.endswith(said) for offence in upward_imports(changed))
+    assert facade_imports(changed) == (["transforms.types imports transforms"] if "from transforms import" in line else [])
+
+
+@pytest.mark.parametrize("line", ["from transforms import Predict", "def f():\n    import transforms"])
+def test_the_pipeline_may_not_import_the_facade_either(line: str) -> None:
+    assert facade_imports(code() | {"pipeline.job": line}) == ["pipeline.job imports transforms"]
+
+
+def test_an_import_in_an_init_is_seen() -> None:
+    """All of its package's modules load it: it is in the table, with a reason, or it is a fault."""
+    changed = code()
+    changed["transforms.kafka.native"] += "\nfrom transforms.kafka.native.source import ReadFromKafka\n"
+    assert importing_packages(changed) - set(FACADES) == {"transforms.kafka.native"}
+
+
+def test_a_circle_through_a_facade_is_seen() -> None:
+    """``transforms.secret_manager`` is imported by ``transforms/clients/__init__.py``."""
+    changed = code()
+    changed["transforms.errors"] += "\ndef f(): from transforms.clients.uri import split\n"
+    assert circle(changed)
 
 
 def test_clients_know_neither_beam_nor_kafka() -> None:
@@ -164,26 +303,6 @@ def test_tensorflow_is_never_imported_at_the_top() -> None:
     assert offences("transforms", TENSORFLOW) == []
     at_top = [line for line in offences("pipeline", TENSORFLOW, at_the_top=True) if "pipeline.embedded" not in line]
     assert at_top == []
-
-
-def test_no_circles() -> None:
-    """Among the modules of ours, counting imports in functions and for type checkers."""
-    known = {module_of(path): path for folder in ("transforms", "pipeline") for path in files(folder)}
-    graph = {
-        name: {module for module in imports(path) if module in known and module != name} for name, path in known.items()
-    }
-    graph["transforms"] = set()  # it only names what may be imported from it
-    done: set[str] = set()
-
-    def visit(name: str, above: tuple[str, ...]) -> None:
-        assert name not in above, " → ".join((*above[above.index(name) :], name))
-        if name not in done:
-            for module in sorted(graph[name]):
-                visit(module, (*above, name))
-            done.add(name)
-
-    for name in graph:
-        visit(name, ())
 
 
 # ---------------------------------------------------------------------- what is really loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,83 @@ def test_an_installed_package_does_not_replace_a_protocol_of_this_one(site: Path
     install(site, f"grpc = {__name__}:Toy")
     with pytest.raises(ConfigError, match="grpc://HOST:PORT"):
         check_uri("grpc://anything goes")
+
+
+# ---- mistakes in a package that somebody else installs
+
+TOY_CLIENT = """
+def parse(uri): return uri
+def open(uri, options): return object()
+"""
+
+
+@pytest.fixture
+def kms_toy(site: Path) -> Iterator[Path]:
+    """The module ``kms_toy/client.py``, to write, of an installed package."""
+    install(site, "toy+http = kms_toy.client")
+    (site / "kms_toy").mkdir()
+    (site / "kms_toy" / "__init__.py").touch()
+    yield site / "kms_toy" / "client.py"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kms_toy"]:
+        del sys.modules[name]
+
+
+DESCRIBED = '; "Add a protocol" in CONTRIBUTING.md describes what a client has'
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def parse(uri): return uri", "kms_toy.client has no function open" + DESCRIBED),
+        ("def open(uri, options): return None", "kms_toy.client has no function parse" + DESCRIBED),
+        ("parse = None", "kms_toy.client has no function parse and no open" + DESCRIBED),
+        ("1 / 0", "kms_toy.client can't be imported: ZeroDivisionError: division by zero"),
+        ("import kms_toy.nothing", "ModuleNotFoundError: No module named 'kms_toy.nothing'"),
+        ("import numpy.nothing", "ModuleNotFoundError: No module named 'numpy.nothing'"),
+        ("import transforms.clients.nothing", "ModuleNotFoundError: No module named 'transforms.clients.nothing'"),
+        (TOY_CLIENT, "open returned object, no ModelClient" + DESCRIBED),
+    ],
+)
+def test_a_mistake_in_a_client_is_named(kms_toy: Path, code: str, said: str) -> None:
+    """None is a traceback, and none says to install what is installed."""
+    kms_toy.write_text(code)
+    with pytest.raises(ConfigError) as caught:
+        open_client("toy+http://h:1/m")
+    assert str(caught.value) == f"--model=toy+http://h:1/m: the client of toy+http:// can't be used: {said}"
+    if code != TOY_CLIENT:
+        with pytest.raises(ConfigError) as caught_by_check:
+            check_uri("toy+http://h:1/m")
+        assert str(caught_by_check.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["kms_toy", "numpy", "transforms.clients"])
+def test_a_name_that_an_installed_package_has_not(kms_toy: Path, package: str) -> None:
+    kms_toy.write_text(f"from {package} import nothing")
+    with pytest.raises(
+        ConfigError, match=f"can't be used: ImportError: cannot import name 'nothing' from '{package}'"
+    ) as caught:
+        check_uri("toy+http://h:1/m")
+    assert "pip install" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("import no_such_package", "no_such_package"),
+        ("import no_such_package.api", "no_such_package"),
+        ("import vendor_space.api", "vendor_space.api"),
+        ("from vendor_space import api", "vendor_space"),
+    ],
+)
+def test_what_is_not_installed_is_said_to_be(kms_toy: Path, code: str, missing: str) -> None:
+    """A package without an ``__init__``, as ``google.cloud``, may be there for another distribution of its parts."""
+    (kms_toy.parent.parent / "vendor_space").mkdir()
+    kms_toy.write_text(code)
+    with pytest.raises(ConfigError, match=rf"not here \({missing}\): pip install 'kms-toy'"):
+        check_uri("toy+http://h:1/m")
+
+
+def test_a_class_that_is_not_in_the_module(toy: str) -> None:
+    register_client(toy, f"{__name__}:NoSuchClass")
+    with pytest.raises(ConfigError, match=f"test_registry has no NoSuchClass{DESCRIBED}"):
+        check_uri("toy+http://h:1/m")

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import importlib
 import importlib.metadata
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
 from transforms.errors import ConfigError
 
@@ -33,6 +32,7 @@ ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
 
 DISTRIBUTION = "kafka-model-scoring"
 
+_OURS = __name__.partition(".")[0]
 _SCHEME = re.compile(r"[a-z][a-z0-9+._-]*")
 
 
@@ -143,26 +143,27 @@ def parse(uri: str) -> object:
     """Checks a URI with the ``parse`` function of its client, without I/O, and returns the result.
 
     Raises:
-        ConfigError: The URI can't be used, or a package that its client imports is missing.
+        ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    entry = _entry(uri)
-    with _packages_of(uri):
-        return _factory(entry.client).parse(uri)
+    with _mistakes_named(uri) as factory:
+        return factory().parse(uri)
 
 
 def open_client(uri: str, options: ClientOptions) -> ModelClient:
     """Makes the client of a URI. Does no I/O.
 
     Raises:
-        ConfigError: The URI can't be used, or a package that its client imports is missing.
+        ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    entry = _entry(uri)
-    with _packages_of(uri):
-        return select_outputs(_factory(entry.client).open(uri, options), options.outputs)
+    with _mistakes_named(uri) as factory:
+        client = factory().open(uri, options)
+        if not isinstance(client, ModelClient):
+            raise ClientMistakeError(f"open returned {type(client).__name__}, no ModelClient; {DESCRIBED}")
+        return select_outputs(client, options.outputs)
 
 
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:
-    """Returns the error for a client that could not import a package; it says what to install.
+    """Returns the error for a client that could not import a package: what to install, if that would help.
 
     An ``ImportError`` in ``open`` becomes this error by itself. A client that imports a package later, in ``metadata``,
     raises this error.
@@ -172,9 +173,12 @@ def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError
         scheme: The scheme of the client.
         error: The import error.
     """
+    if not is_not_installed(error):
+        return ConfigError([f"--model={model}: the client of {scheme}:// can't be used: {type(error).__name__}: {error}"])
     install = schemes()[scheme].install
-    needs = f"{scheme}:// needs packages that are not here ({error.name or error})"
-    return ConfigError([f"--model={model}: {needs}: pip install '{install}'"])
+    return ConfigError(
+        [f"--model={model}: {scheme}:// needs packages that are not here ({error.name}): pip install '{install}'"]
+    )
 
 
 def _scheme(uri: str) -> str:
@@ -202,20 +206,15 @@ def _installed() -> dict[str, Entry]:
     return found
 
 
-def _factory(client: str | ClientFactory) -> ClientFactory:
-    if not isinstance(client, str):
-        return client
-    module, _, attribute = client.partition(":")
-    loaded = importlib.import_module(module)
-    return cast(ClientFactory, functools.reduce(getattr, attribute.split("."), loaded) if attribute else loaded)
-
-
 @contextlib.contextmanager
-def _packages_of(uri: str) -> Iterator[None]:
-    """Turns an ``ImportError`` of a package that is not this project's into what to install."""
+def _mistakes_named(uri: str) -> Iterator[Callable[[], ClientFactory]]:
+    """Yields what loads the client of a URI, and turns what is wrong with the client into a ``ConfigError``."""
+    entry = _entry(uri)
     try:
-        yield
+        yield lambda: cast(ClientFactory, load(entry.client))
+    except ClientMistakeError as error:
+        raise ConfigError([f"--model={uri}: the client of {_scheme(uri)}:// can't be used: {error}"]) from error
     except ImportError as error:
-        if (error.name or "").partition(".")[0] == __name__.partition(".")[0]:
+        if isinstance(entry.client, str) and entry.client.partition(".")[0] == (error.name or "").partition(".")[0] == _OURS:
             raise  # a fault of this package: no installation would cure it
         raise missing_packages(uri, _scheme(uri), error) from error

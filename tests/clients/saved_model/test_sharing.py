@@ -210,12 +210,20 @@ def test_an_element_that_is_no_string_is_rejected(stub: SavedModelStub) -> None:
         use(stub, lambda client: client.predict({"x": words}, 2, TIMEOUT_S))
 
 
-def test_without_tensorflow_it_says_what_to_install(stub: SavedModelStub) -> None:
-    stub.load_error = ImportError("no TensorFlow", name="tensorflow")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("it is not here", name="no_tensorflow"), r"\(no_tensorflow\): pip install"),
+        (ImportError("it has no libtensorflow_cc"), "can't be used: ImportError: it has no libtensorflow_cc$"),
+    ],
+)
+def test_without_tensorflow_it_says_what_to_install(stub: SavedModelStub, error: ImportError, said: str) -> None:
+    """And only if an installation would help."""
+    stub.load_error = error
 
     async def run() -> None:
         async with stub.client() as client:
-            with pytest.raises(ConfigError, match=r"--model=model model at stub://.*\(tensorflow\): pip install"):
+            with pytest.raises(ConfigError, match=f"--model=model model at stub://.*{said}"):
                 await client.metadata(TIMEOUT_S)
 
     asyncio.run(run())

@@ -92,7 +92,8 @@ def library() -> ctypes.CDLL:
     """
     spec = importlib.util.find_spec("tensorflow")  # finds the folder; does not import the package
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError(f"a SavedModel is run by TensorFlow, which is not installed here: {INSTALL}", name="tensorflow")
+        message = f"a SavedModel is run by TensorFlow, which is not installed here: {INSTALL}"
+        raise ModuleNotFoundError(message, name="tensorflow")
     folder = Path(spec.submodule_search_locations[0])
     candidates = sorted([*folder.glob("libtensorflow_cc.so.*"), *folder.glob("libtensorflow_cc.*.dylib")])
     if not candidates:
