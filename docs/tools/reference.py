@@ -6,6 +6,7 @@ says.
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 from collections.abc import Callable, Mapping
@@ -56,6 +57,24 @@ def layers() -> str:
     return "```text\n" + "".join(f"{'  '.join(row)}\n" for row in reversed(LAYERS)) + "```\n"
 
 
+def modules() -> str:
+    """Every module of ``pipeline`` and ``transforms``, by folder, with the first line of its docstring."""
+    root = PAGES.parent
+    parts = []
+    for init in sorted((*root.glob("pipeline/**/__init__.py"), *root.glob("transforms/**/__init__.py"))):
+        beside = sorted(path for path in init.parent.glob("*.py") if path != init)
+        rows = [f"| `{path.stem}` | {_first_line(path)} |\n" for path in beside]
+        table = "".join(["\n| module | |\n|---|---|\n", *rows] if rows else [])
+        parts.append(f"## {init.parent.relative_to(root).as_posix()}\n\n{_first_line(init)}\n{table}")
+    return "\n" + "\n".join(parts) + "\n"
+
+
+def _first_line(path: Path) -> str:
+    """The first line of a module's docstring, as Markdown that may stand in a table."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].replace("``", "`").replace("|", "\\|")
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "flags": flags,
     "schemes": schemes,
@@ -64,6 +83,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "metrics": metric_names,
     "errors": error_tree,
     "layers": layers,
+    "modules": modules,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.tools import self_contained
-from docs.tools.reference import PART, PARTS, renewed
+from docs.tools.reference import PART, PARTS, modules, renewed
 from pipeline.cli.reference import reference
 from pipeline.process.stats import Totals, WorkerStats
 from pipeline.runners.flink.job import summarize
@@ -43,6 +43,41 @@ def test_the_tree_of_the_architecture_names_every_folder_of_the_code() -> None:
             folder = init.parent
             if len(folder.relative_to(ROOT).parts) <= 3 and "testing" not in folder.parts[:-1]:
                 assert re.search(rf"(^|[ /]){folder.name}/", tree, re.MULTILINE), folder
+
+
+TREE_OF = [Path("pipeline"), Path("transforms"), *(Path("transforms", name) for name in ("clients", "predict", "kafka"))]
+TREE_OF += [Path("transforms", "kafka", "native")]
+"""The folders of which the tree names every module and folder. For the others there is ``docs/reference/modules.md``."""
+
+
+def tree_of_the_architecture() -> dict[Path, set[str]]:
+    """Folder to what the tree names in it. A line begins with names; those with ``/`` at the end are folders."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named: dict[Path, set[str]] = {}
+    folders: list[Path] = []
+    for line in page.partition("```text\n")[2].partition("```")[0].splitlines():
+        if match := re.match(r"( *)([^\s,]+(?:, [^\s,]+)*)", line):
+            depth, names = len(match[1]) // 2, match[2].split(", ")
+            above = folders[depth - 1] if depth else Path()
+            named.setdefault(above, set()).update(names)
+            folders[depth:] = [above / names[0]]
+    return named
+
+
+@pytest.mark.parametrize("folder", TREE_OF, ids=str)
+def test_the_tree_of_the_architecture_names_every_module_and_no_other(folder: Path) -> None:
+    modules = {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / folder).glob("*/__init__.py")}
+    assert tree_of_the_architecture()[folder] == modules | packages
+
+
+def test_every_module_is_in_the_list() -> None:
+    listed = modules()
+    for top in ("pipeline", "transforms"):
+        for path in (ROOT / top).rglob("*.py"):
+            section = listed.partition(f"## {path.parent.relative_to(ROOT).as_posix()}\n")[2].partition("\n## ")[0]
+            assert section
+            assert path.stem == "__init__" or re.search(rf"^\| `{path.stem}` \| \S.+ \|$", section, re.MULTILINE), path
 
 
 def test_files_that_pages_name_are_there() -> None:
