@@ -28,7 +28,9 @@ unit: $(VENV)/.installed-dev  ## what needs neither Java nor minutes
 coverage: $(VENV)/.installed-dev  ## of the unit tests; fails below the floor in pyproject.toml
 	$(BIN)/python -m pytest $(UNIT) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-coverage-floor:  ## what the last measured run covered, by file; fails below the floor in pyproject.toml
+coverage-floor: $(VENV)/.installed-dev  ## what the last measured run covered, by file; fails below the floor in pyproject.toml
+	@test -f .coverage || \
+	  { echo "nothing has been measured yet: make test SUITE_ARGS=--coverage" >&2; exit 2; }
 	$(BIN)/python -m coverage report --skip-covered
 
 PYTHONS ?= $(SUPPORTED)

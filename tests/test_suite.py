@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,25 @@ def test_ci_measures_the_first_run_only_and_compares_it_after_the_second() -> No
         for word in ("--coverage", "--last-failed", "make coverage-floor")
     ]
     assert order == sorted(order)
+
+
+def test_the_coverage_floor_says_what_to_run_first(tmp_path: Path) -> None:
+    """With an environment but nothing measured; and without one, it makes it."""
+    for path in [ROOT / "Makefile", *ROOT.glob("requirements*.txt"), ROOT / "setup.py", ROOT / ".ci"]:
+        (tmp_path / path.name).symlink_to(path)
+    stamps = ("uv", "installed", "installed-dev")
+    made = [option for stamp in stamps for option in ("-o", f".venv/.{stamp}")]  # a test must not install anything
+
+    def make(*options: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", *options, "coverage-floor"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "-m venv .venv" in make("--dry-run").stdout
+    (tmp_path / ".venv").mkdir()
+    for stamp in stamps:
+        (tmp_path / ".venv" / f".{stamp}").touch()
+    unmeasured = make(*made)
+    assert unmeasured.returncode == 2
+    assert unmeasured.stderr.startswith("nothing has been measured yet: make test SUITE_ARGS=--coverage\n")
+    (tmp_path / ".coverage").touch()
+    assert "-m coverage report" in make(*made).stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -37,9 +39,26 @@ def run(mutation: Mutation) -> bool:
         return is_killed(mutation, copy)
 
 
-def main(words: list[str]) -> int:
+def parse(arguments: Sequence[str] | None) -> tuple[Mutation, ...]:
+    """Returns the mutations that are asked for. Ends the process with 2 and the list of names if a word fits none."""
+    names = "\n".join(["the mutations:", *(f"  {mutation.name}" for mutation in KNOWN)])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        epilog=names,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only mutations with this in their name")
+    words = parser.parse_args(arguments).words
+    unknown = [word for word in words if not any(word in mutation.name for mutation in KNOWN)]
+    if unknown:
+        parser.exit(2, f"error: no mutation's name has {' or '.join(map(repr, unknown))}; {names}\n")
+    return tuple(mutation for mutation in KNOWN if not words or any(word in mutation.name for word in words))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the mutations whose names have one of the words; all of them without words. Returns the exit status."""
-    chosen = [mutation for mutation in KNOWN if not words or any(word in mutation.name for word in words)]
+    chosen = parse(arguments)
     survivors = 0
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
         running = {threads.submit(run, mutation): mutation for mutation in chosen}
@@ -55,4 +74,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

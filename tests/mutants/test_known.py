@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.mutants.__main__ import main, parse
 from tests.mutants.copies import ROOT
 from tests.mutants.known import KNOWN, Mutation
 
@@ -13,3 +14,27 @@ def test_a_mutation_fits_its_file_and_names_a_test(mutation: Mutation) -> None:
     assert (ROOT / mutation.path).read_text().count(mutation.old) == 1
     path, _, test = mutation.test.partition("::")
     assert test in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("words", [["nosuch"], [KNOWN[0].name, "nosuch"]])
+def test_a_word_that_fits_none_is_an_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Not "0 of 0 mutations killed", and a success."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert said.err.startswith("error: no mutation's name has 'nosuch'; the mutations:\n")
+    assert all(f"\n  {mutation.name}\n" in said.err for mutation in KNOWN)
+
+
+def test_help_is_a_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert not ended.value.code
+    assert "usage: python -m tests.mutants [-h] [WORD ...]" in capsys.readouterr().out
+
+
+def test_words_choose_mutations() -> None:
+    assert parse([]) == KNOWN
+    assert KNOWN[0] in parse([KNOWN[0].name])
+    assert len(parse([KNOWN[0].name])) < len(KNOWN)

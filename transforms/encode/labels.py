@@ -40,6 +40,8 @@ def parse_labels(path: str | Path) -> list[str]:
         raise ConfigError([f"{flag}: can't be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{flag}: is not UTF-8 text (byte {error.start}); save it as UTF-8"]) from error
+    except ValueError as error:  # a path with a null byte
+        raise ConfigError([f"{flag}: can't be read: {error}"]) from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
             labels = orjson.loads(text)

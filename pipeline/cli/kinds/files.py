@@ -35,10 +35,7 @@ def labels_file() -> One[tuple[str, ...]]:
     def check(name: str, value: str) -> tuple[str, ...]:
         from transforms.encode.labels import parse_labels
 
-        try:
-            return tuple(parse_labels(value))
-        except (OSError, ValueError, ConfigError) as error:
-            raise ConfigError([f"--{name}={value}: {error}"]) from error
+        return tuple(parse_labels(value))  # its mistakes name the flag
 
     return One(check=check, metavar=FILE, content=True)
 

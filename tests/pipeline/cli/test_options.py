@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.cli.config import BY_NAME, FLAGS
 from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
+from transforms.errors import ConfigError
 
 # ---------------------------------------------------------------------- the contract
 
@@ -238,6 +239,18 @@ def test_a_mistake_names_its_flag_and_the_cure(given: str) -> None:
     text = mistake(given)
     assert text.startswith(flag)
     assert cure in text
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_mistake_says_its_flag_once(name: str) -> None:
+    """Whatever the value is taken for: what reads it may name the flag, or who asks it to, but not both."""
+    texts: list[str] = []
+    for value in ("?", "/nowhere/file", "/tmp", "", "a=b=c", "x://y"):
+        try:
+            parse(*OWN, f"--{name}={value}")
+        except ConfigError as error:
+            texts += error.mistakes
+    assert not [text for text in texts if len(re.findall(rf"--{name}[=: ]", text)) > 1]
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
