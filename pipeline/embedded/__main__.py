@@ -1,6 +1,6 @@
 """``python -m pipeline.embedded``: the broker, the model server and the generator on their own, until a signal.
 
-Exit status: 0 stopped, 1 a failure, 2 a wrong flag.
+Exit status: 0 stopped, 1 a failure, 2 a wrong flag, or a package that is not installed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the rest is imported where it is used, so that a wrong flag is reported at once
     from pipeline.embedded.options import EmbeddedConfig
 
+EXIT_DONE, EXIT_FAILED, EXIT_WRONG = 0, 1, 2
 _PARENT_CHECK_S = 1.0
 
 
@@ -57,25 +58,30 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with the given flags; returns the exit status."""
     from pipeline.embedded.options import parse
-    from transforms.errors import ConfigError
+    from transforms.errors import ConfigError, ContractError
 
     try:
-        config = parse(sys.argv[1:] if arguments is None else arguments)
-    except ConfigError as error:
-        for mistake in error.mistakes:
-            print(f"error: {mistake}", file=sys.stderr)
-        return 2
+        return _serve(parse(sys.argv[1:] if arguments is None else arguments))
+    except (ConfigError, ContractError, ImportError) as error:  # an ImportError: a package of the extra is not installed
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return EXIT_WRONG
+
+
+def _serve(config: EmbeddedConfig) -> int:
     if config.server is not None and not config.verbose:
         _silence_tensorflow()
     from transforms.clients.tf_runtime.serving_error import ServingError
-    from transforms.errors import ScoringError
+    from transforms.errors import ConfigError, ContractError, ScoringError
 
     try:
         asyncio.run(_run(config))
-    except (OSError, ValueError, ImportError, ServingError, ScoringError) as error:
+    except (ConfigError, ContractError):
+        raise
+    except (OSError, ValueError, ServingError, ScoringError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 async def _run(config: EmbeddedConfig) -> None:

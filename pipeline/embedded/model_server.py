@@ -104,7 +104,8 @@ class EmbeddedModelServer:
     def _said(self) -> str:
         assert self._errors is not None
         self._errors.seek(0)
-        return self._errors.read().decode("utf-8", "replace")[-_SHOWN_CHARACTERS:].strip()
+        said = self._errors.read().decode("utf-8", "replace")[-_SHOWN_CHARACTERS:].strip()
+        return "\n".join(line.removeprefix("error: ") for line in said.splitlines())  # who prints it prefixes it anew
 
     def close(self) -> None:
         """Stops the process. May be called twice."""

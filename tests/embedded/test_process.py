@@ -124,6 +124,38 @@ def test_port_in_use(served: Served, flag: str) -> None:
     assert f"127.0.0.1:{port}; is the port in use?" in ended.stderr
 
 
+NO_TENSORFLOW = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "tensorflow" else found(name, *more)
+"""
+NOT_HERE = "a SavedModel is run by TensorFlow, which is not installed here: pip install 'kafka-model-scoring[embedded]'"
+UNTESTED = """
+from transforms.clients.tf_runtime import library
+library.TESTED = ((99, 0), (99, 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("pipeline.embedded", NO_TENSORFLOW, f"error: {NOT_HERE}"),
+        ("pipeline", NO_TENSORFLOW, f"error: the embedded model server ended: {NOT_HERE}"),
+        ("pipeline.embedded", UNTESTED, "error: TensorFlow 2."),
+    ],
+)
+def test_without_its_tensorflow_it_ends_with_2_and_says_so_once(program: str, code: str, said: str, tmp_path: Path) -> None:
+    """On its own, and for the pipeline, whose demo starts it: nothing has been served, so it is no failure while running."""
+    (tmp_path / "sitecustomize.py").write_text(code)  # for the process, and for the server that it starts
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=environment, check=False)
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(said)
+    assert line.count("error: ") == 1
+
+
 def test_all_mistakes_at_once() -> None:
     """Every wrong flag is named with what is expected."""
     with pytest.raises(ConfigError) as raised:
