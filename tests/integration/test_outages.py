@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -200,7 +201,10 @@ def test_retention_while_running(new_job: NewJob, stub: TfServingGrpcStub) -> No
     stub.faults.clear()
     stub.up()
     assert process.wait() == 1
-    assert "retention deleted records before they were read" in process.stderr
+    said = re.search(r"retention has deleted ([\d,]+) records .*\(committed (\d+), earliest 50000\)", process.stderr)
+    assert said is not None, process
+    deleted, committed = (int(number.replace(",", "")) for number in said.groups())
+    assert deleted == 50_000 - committed
     assert "--start_from=earliest" in process.stderr
     assert "Traceback" not in process.stderr
 
