@@ -17,7 +17,7 @@ settings.register_profile("project", deadline=None, suppress_health_check=[Healt
 settings.load_profile("project")
 
 
-SYSTEM = [Path("tests", name) for name in ("deploy", "integration", "servers", "test_kafka_broker.py")]
+SYSTEM = [Path("tests", name) for name in ("deploy", "docs/test_runs.py", "integration", "servers", "test_kafka_broker.py")]
 """Where the tests are that start real brokers, runners and servers: ``--part=system``. All others are ``--part=unit``."""
 
 
