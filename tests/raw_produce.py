@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from confluent_kafka.admin import AdminClient
 
+from transforms.clients.wire.tensorflow.tensors import varint
+
 _CASTAGNOLI = 0x82F63B78
 TIMEOUT_S = 60.0
 
@@ -62,13 +64,7 @@ def _text(text: str) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    zigzag = (number << 1) ^ (number >> 63)
-    found = bytearray()
-    while zigzag > 127:
-        found.append(zigzag & 127 | 128)
-        zigzag >>= 7
-    found.append(zigzag)
-    return bytes(found)
+    return varint((number << 1) ^ (number >> 63))  # zigzag
 
 
 def _crc32c(data: bytes) -> int:

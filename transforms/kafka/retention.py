@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+import confluent_kafka as ck
 
 
 class Deleted(NamedTuple):
@@ -25,6 +27,17 @@ class Deleted(NamedTuple):
     def records(self) -> int:
         """How many are gone, by their offsets."""
         return self.earliest - self.committed
+
+
+def deleted_records(committed: Iterable[ck.TopicPartition], earliest: Mapping[tuple[str, int], int]) -> list[Deleted]:
+    """Returns what is gone of each partition whose committed offset lies before its earliest one.
+
+    Args:
+        committed: The committed offsets; negative where there is none.
+        earliest: Topic and partition to the earliest offset.
+    """
+    pairs = [(tp, earliest[tp.topic, tp.partition]) for tp in committed]
+    return [Deleted(tp.topic, tp.partition, tp.offset, low) for tp, low in pairs if 0 <= tp.offset < low]
 
 
 def message(deleted: Iterable[Deleted], group_id: str) -> str:

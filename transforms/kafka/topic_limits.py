@@ -10,8 +10,6 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from transforms.kafka.config import KafkaConfig, is_common
-
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
@@ -73,9 +71,3 @@ def read_limits(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicLim
     except (ck.KafkaException, TimeoutError) as error:
         log.debug("topics' configurations can't be read: %s", error)
     return found
-
-
-def open_admin(config: KafkaConfig) -> AdminClient:
-    """Makes an admin client with the job's own credentials. Keep it while it is asked: a freed one answers ``_DESTROY``."""
-    properties = {name: value for name, value in config.client_properties().items() if is_common(name)}
-    return AdminClient({**properties, "log_level": 0})

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
-from transforms.kafka.config import Partition
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.types import Headers, KafkaRecord
 
 Source = tuple[str, int, int]
@@ -181,8 +181,8 @@ class MemoryAdmin:
     def __init__(self, kafka: MemoryKafka):
         self._kafka = kafka
 
-    def opened(self, properties: dict[str, Any]) -> MemoryAdmin:
-        """What a ``TransactionalWriter`` calls in place of ``AdminClient``."""
+    def opened(self, config: KafkaConfig) -> MemoryAdmin:
+        """What a ``TransactionalWriter`` calls in place of ``open_admin``."""
         return self
 
     def describe_consumer_groups(self, groups: list[str]) -> Any:

@@ -24,8 +24,9 @@ from transforms.clients.vertex.credentials import Tokens, token_headers
 from transforms.clients.vertex.errors import Refusal, Reply
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
-from transforms.clients.vertex.values import decode, encode, varint
+from transforms.clients.vertex.values import decode, encode
 from transforms.clients.wire.grpc import open_channel, retry_after_s
+from transforms.clients.wire.tensorflow.tensors import varint
 from transforms.errors import MalformedAnswerError, UnavailableError
 
 _ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2 and 3 of a PredictRequest, with a length

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.clients.wire.tensorflow.tensors import varint
+
 _NULL, _TRUE, _FALSE = b"\x08\x00", b"\x20\x01", b"\x20\x00"
 _NUMBER, _STRING, _STRUCT, _LIST = b"\x11", b"\x1a", b"\x2a", b"\x32"
 _ENTRY, _KEY, _VALUE = b"\x0a", b"\x0a", b"\x12"
@@ -66,20 +68,6 @@ def _encode_entry(key: Any, value: Any) -> bytes:
     name, item = key.encode(), encode(value)
     content = _KEY + varint(len(name)) + name + _VALUE + varint(len(item)) + item
     return _ENTRY + varint(len(content)) + content
-
-
-def varint(number: int) -> bytes:
-    """Returns a number in protobuf's base-128 encoding.
-
-    Args:
-        number: The number; 0 or more.
-    """
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def decode(value: Any) -> Any:

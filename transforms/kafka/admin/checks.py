@@ -16,10 +16,11 @@ import confluent_kafka as ck
 from confluent_kafka.admin import NewTopic
 
 from transforms.errors import ContractError
+from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
-from transforms.kafka.retention import Deleted, message
-from transforms.kafka.topic_limits import TopicLimits, open_admin, read_limits
+from transforms.kafka.retention import deleted_records, message
+from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 
@@ -144,11 +145,8 @@ class Checker:
         Raises:
             ContractError: Retention has deleted unread records.
         """
-        deleted = []
-        for tp in self._committed(partitions):
-            low, _ = self._watermarks(tp)
-            if 0 <= tp.offset < low:
-                deleted.append(Deleted(tp.topic, tp.partition, tp.offset, low))
+        committed = self._committed(partitions)
+        deleted = deleted_records(committed, {(tp.topic, tp.partition): self._watermarks(tp)[0] for tp in committed})
         if deleted:
             raise ContractError(message(deleted, self._config.group_id))
 

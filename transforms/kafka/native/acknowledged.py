@@ -29,8 +29,8 @@ class AcknowledgedWriter(Writer):
         while self.producer.flush(CALL_TIMEOUT_S):
             log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
         self._raise_permanent_failure()
-        failed = [*filter(None, [self.deliveries.failure]), *((it.record.topic, it.error) for it in self.deliveries.refused)]
-        for topic, error in failed:
+        if (failed := self.deliveries.failure or self.deliveries.first_refused) is not None:
+            topic, error = failed
             raise NotCommittedError(f"writing to {topic}: {describe(error)}")
         reader.commits.commit(reader.consumer, offsets)
 

@@ -22,6 +22,7 @@ import confluent_kafka as ck
 
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.producer import Writer
 from transforms.kafka.native.writers import open_writer
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,17 @@ def claim_of(config: KafkaConfig) -> str:
 def with_claim(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
     """Returns ``offsets`` with the claim of this shard as their metadata."""
     return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, claim_of(config)) for tp in offsets]
+
+
+def claim(config: KafkaConfig, reader: Reader, writer: Writer, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+    """Fences the other producers that have claimed partitions, and commits the claim of this shard.
+
+    Returns:
+        The start offsets: those after the fencing.
+    """
+    starts = fence_others(config, reader, starts)
+    writer.commit(with_claim(config, starts), reader, reader.consumer.consumer_group_metadata())
+    return starts
 
 
 def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:

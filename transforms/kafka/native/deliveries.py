@@ -57,6 +57,11 @@ class Deliveries:
         """Forgets all of them."""
         self.refused, self.bystanders, self.failure = [], [], None
 
+    @property
+    def first_refused(self) -> tuple[str, ck.KafkaError] | None:
+        """The topic and the error of the first refusal."""
+        return (self.refused[0].record.topic, self.refused[0].error) if self.refused else None
+
     def unwritten(self) -> list[OutputRecord]:
         """Those that are refused, and their bystanders."""
         return [*(refusal.record for refusal in self.refused), *self.bystanders]

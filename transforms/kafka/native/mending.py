@@ -20,11 +20,12 @@ from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import KafkaError
 from transforms.headers import ATTEMPTS, ON_PREDICTIONS, ORIGINAL_VALUE_BYTES
+from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.fitting import fitted, is_timestamp_refused, size_of, with_timestamp_of_now
 from transforms.kafka.native.deliveries import Refusal
 from transforms.kafka.native.originals import Originals, Source
-from transforms.kafka.topic_limits import TopicLimits, open_admin, read_limits
+from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import TOO_LARGE, describe
 from transforms.types import Failure, KafkaRecord, OutputRecord
 

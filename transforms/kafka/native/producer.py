@@ -122,8 +122,8 @@ class Writer:
                     invalid = ck.KafkaError(ck.KafkaError._INVALID_ARG, str(error))
                     self.deliveries.refused.append(Refusal(record, invalid, certain=True))
                     break
-        for refusal in self.deliveries.refused[refused:]:
-            raise NotCommittedError(f"writing to {refusal.record.topic}: {describe(refusal.error)}")
+        if found := self.deliveries.refused[refused:]:
+            raise NotCommittedError(f"writing to {found[0].record.topic}: {describe(found[0].error)}")
 
     def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Makes everything written and ``offsets`` final.

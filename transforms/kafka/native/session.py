@@ -17,7 +17,7 @@ import confluent_kafka as ck
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
-from transforms.kafka.native.claims import claim_of, fence_others, with_claim
+from transforms.kafka.native.claims import claim, claim_of
 from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
@@ -181,9 +181,7 @@ class Session:
     def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
         if self._commit is not None or self.writer.open_s:
             return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
-        starts = fence_others(self.config, self.reader, starts)
-        self.writer.commit(with_claim(self.config, starts), self.reader, self.reader.consumer.consumer_group_metadata())
-        return starts
+        return claim(self.config, self.reader, self.writer, starts)
 
     def _follow_rebalances(self) -> None:
         change = self.reader.take_change()

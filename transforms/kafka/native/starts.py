@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.retention import Deleted, message
+from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 
@@ -47,7 +47,8 @@ class StartOffsets:
             return []
         starts = self.committed(partitions)
         lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}
-        self._raise_deleted(starts, lows)
+        if deleted := deleted_records(starts, lows):
+            raise KafkaError(message(deleted, self._config.group_id))
         first = [tp for tp in starts if tp.offset < 0]
         for tp in first:
             tp.offset = lows[tp.topic, tp.partition]
@@ -91,15 +92,6 @@ class StartOffsets:
                     raise
 
         _ask_until_answered(ask, f"committing the first offsets of group {self._config.group_id!r}")
-
-    def _raise_deleted(self, committed: Iterable[ck.TopicPartition], lows: Mapping[Partition, int]) -> None:
-        deleted = [
-            Deleted(tp.topic, tp.partition, tp.offset, lows[tp.topic, tp.partition])
-            for tp in committed
-            if 0 <= tp.offset < lows[tp.topic, tp.partition]
-        ]
-        if deleted:
-            raise KafkaError(message(deleted, self._config.group_id))
 
     def _checked_low(self, committed: ck.TopicPartition) -> int:
         """The earliest offset of a partition, which must not end before its committed one."""

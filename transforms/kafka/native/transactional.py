@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient
 
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, is_common
+from transforms.kafka.admin_client import open_admin
+from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer
 from transforms.kafka.vendor import FENCED, describe, is_transient
@@ -52,7 +52,7 @@ class TransactionalWriter(Writer):
         config: KafkaConfig,
         open_producer: Callable[..., Any] = ck.Producer,
         clock: Callable[[], float] = time.monotonic,
-        open_admin: Callable[..., Any] = AdminClient,
+        open_admin: Callable[[KafkaConfig], Any] = open_admin,
         sleep: Callable[[float], None] = time.sleep,
     ):
         super().__init__(config, open_producer, clock)
@@ -174,8 +174,7 @@ class TransactionalWriter(Writer):
 
     def _has_a_namesake(self, consumer: ck.Consumer) -> bool:
         """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
-        properties = self.config.client_properties()
-        admin = self._open_admin({name: value for name, value in properties.items() if is_common(name)})
+        admin = self._open_admin(self.config)
         group: Any = self.config.group_id
         try:
             members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members

@@ -185,7 +185,7 @@ def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
     # little-endian values: 100 times faster than through Python's floats. Anything else in it, and this is left alone.
     serialized = tensor.SerializeToString()
     head = TensorProto(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape).SerializeToString()
-    head += _varint(TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2) + _varint(size)
+    head += varint(TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2) + varint(size)
     if len(serialized) == len(head) + size and serialized.startswith(head):
         flat = np.frombuffer(serialized, item, offset=len(head))
     else:
@@ -193,7 +193,12 @@ def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
     return flat[: len(flat) // 2 * 2].view(wire) if wire.kind == "c" else flat
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Returns a number in protobuf's base-128 encoding.
+
+    Args:
+        number: The number; 0 or more.
+    """
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
