@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 from uuid import uuid4
@@ -190,6 +192,37 @@ def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     assert "members" in refused.stderr
     member.terminate()
     member.done()
+
+
+_DIES_IN_A_REBALANCE = """
+import os, sys, time
+import confluent_kafka as ck
+
+bootstrap, group, topic = sys.argv[1:]
+
+def member():
+    consumer = ck.Consumer({"bootstrap.servers": bootstrap, "group.id": group, "session.timeout.ms": 10_000})
+    consumer.subscribe([topic])
+    return consumer
+
+first = member()
+while not first.assignment():
+    first.poll(0.1)
+second = member()  # joins, and waits for the first one, which is not polled any more
+stop = time.monotonic() + 3
+while time.monotonic() < stop:
+    second.poll(0.1)
+os._exit(9)
+"""
+
+
+def test_a_group_that_was_killed_in_a_rebalance_can_be_reset(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """The member that waits for the others has its session time-out only after theirs."""
+    job = new_job(stub.uri(), partitions=2)
+    job.produce(range(10))
+    code = [sys.executable, "-c", _DIES_IN_A_REBALANCE, job.bootstrap, job.group, job.inputs[0]]
+    assert subprocess.run(code, check=False, timeout=START_S).returncode == 9
+    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 10
 
 
 def _x(value: bytes | None) -> int:

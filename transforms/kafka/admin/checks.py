@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 RESET_MARGIN_S = 2.0
-"""Seconds to wait in addition to the session time-out, until a group no longer counts a member that has gone."""
+"""Seconds to wait in addition to session time-outs, until a group no longer counts a member that has gone."""
 
 HEADER_ROOM_BYTES = 65_536
 """By how much the ``max.message.bytes`` of a new dead-letter topic is above the other topics': error headers have 3,000."""
@@ -201,9 +201,10 @@ class Checker:
             ContractError: The group has members now.
         """
         wanted = self._targets(partitions, start_from)
-        # A process that was killed, or that ended while joining, stays a member until its session times out.
-        session_s = float(self._config.consumer_properties()["session.timeout.ms"]) / 1000
-        deadline = Deadline(session_s + RESET_MARGIN_S)
+        # A process that was killed, or that ended while joining, stays a member until its session times out. While it waits
+        # for the others in a rebalance, its time does not run: so there may be a second time-out after theirs.
+        wait_s = 2 * float(self._config.consumer_properties()["session.timeout.ms"]) / 1000 + RESET_MARGIN_S
+        deadline = Deadline(wait_s)
         told = False
         while True:
             try:
@@ -216,7 +217,7 @@ class Checker:
                         f"now? Stop them, or use another --group_id ({describe(error.args[0])})"
                     ) from error
             if not told:
-                log.warning("group %s has members; waiting %.0f s for any that have ended", self._config.group_id, session_s)
+                log.warning("group %s has members; waiting up to %.0f s for any that have ended", self._config.group_id, wait_s)
                 told = True
             time.sleep(0.5)
 
