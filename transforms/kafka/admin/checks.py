@@ -217,7 +217,9 @@ class Checker:
                         f"now? Stop them, or use another --group_id ({describe(error.args[0])})"
                     ) from error
             if not told:
-                log.warning("group %s has members; waiting up to %.0f s for any that have ended", self._config.group_id, wait_s)
+                log.warning(
+                    "group %s has members; waiting up to %.0f s for any that have ended", self._config.group_id, wait_s
+                )
                 told = True
             time.sleep(0.5)
 
