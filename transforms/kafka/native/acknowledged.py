@@ -32,6 +32,7 @@ class AcknowledgedWriter(Writer):
         if (failed := self.deliveries.failure or self.deliveries.first_refused) is not None:
             topic, error = failed
             raise NotCommittedError(f"writing to {topic}: {describe(error)}")
+        self.deliveries.delivered()
         reader.commits.commit(reader.consumer, offsets)
 
     def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:

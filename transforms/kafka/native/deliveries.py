@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection, Sequence
 
 import confluent_kafka as ck
 
@@ -28,9 +29,17 @@ class Refusal:
     certain: bool = False
 
 
+Report = Callable[[ck.KafkaError | None, object], None]
+"""A delivery callback of librdkafka: the error, and the message without its headers and timestamp."""
+
+
 @dataclasses.dataclass(slots=True)
 class Deliveries:
     """The outputs that were not written, since the last ``clear``.
+
+    A message that librdkafka reports does not say which output it was: two may have one key and value. So each output in
+    flight has a callback of its own. The callbacks are kept, and serve the next bundle's outputs after ``delivered``: new
+    ones for each bundle would make the garbage collector run within it.
 
     Attributes:
         refused: Those that Kafka does not take.
@@ -41,11 +50,26 @@ class Deliveries:
     refused: list[Refusal] = dataclasses.field(default_factory=list)
     bystanders: list[OutputRecord] = dataclasses.field(default_factory=list)
     failure: tuple[str, ck.KafkaError] | None = None
+    _in_flight: list[OutputRecord] = dataclasses.field(default_factory=list)
+    _reports: list[Report] = dataclasses.field(default_factory=list)
 
-    def report(self, record: OutputRecord, error: ck.KafkaError | None, _: object = None) -> None:
-        """Takes a delivery report: the producer's ``on_delivery``, bound to its record."""
+    def expect(self, records: Sequence[OutputRecord]) -> Sequence[Report]:
+        """Returns a delivery callback for each of the outputs that are about to be written."""
+        in_flight, reports = self._in_flight, self._reports
+        start = len(in_flight)
+        in_flight.extend(records)
+        for at in range(len(reports), len(in_flight)):
+            reports.append(functools.partial(self._report, in_flight, at))
+        return reports[start : len(in_flight)]
+
+    def delivered(self) -> None:
+        """All reports have come: the callbacks may be used again."""
+        self._in_flight.clear()
+
+    def _report(self, in_flight: Sequence[OutputRecord], at: int, error: ck.KafkaError | None, _: object) -> None:
         if error is None or error.code() in _PURGED:
             return
+        record = in_flight[at]
         if error.code() in REFUSES_RECORD:
             self.refused.append(Refusal(record, error))
         elif error.code() == ck.KafkaError._INVALID_DIFFERENT_RECORD:
@@ -53,9 +77,14 @@ class Deliveries:
         elif self.failure is None:
             self.failure = record.topic, error
 
+    def given_up(self) -> None:
+        """What is in flight is not waited for. Reports that still come find their outputs; the next outputs have others."""
+        self._in_flight, self._reports = [], []
+
     def clear(self) -> None:
-        """Forgets all of them."""
+        """Forgets all of them, and what is in flight."""
         self.refused, self.bystanders, self.failure = [], [], None
+        self.given_up()
 
     @property
     def first_refused(self) -> tuple[str, ck.KafkaError] | None:

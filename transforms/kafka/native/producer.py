@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
@@ -89,7 +88,7 @@ class Writer:
         """Whether a transaction has been open for half of ``transaction.timeout.ms``, after which Kafka aborts it."""
         return False
 
-    def write(self, records: Iterable[OutputRecord]) -> None:
+    def write(self, records: Sequence[OutputRecord]) -> None:
         """Hands records to librdkafka, which sends them in the background, in order per output partition.
 
         A keyed record goes where its key says. A null key has no place of its own: it goes to the partition of the same
@@ -99,9 +98,9 @@ class Writer:
             NotCommittedError: The bundle's transaction has failed already, or a record is refused (``deliveries`` has it).
             KafkaError: Trying again would not help.
         """
-        produce, report, bind = self.producer.produce, self.deliveries.report, functools.partial
+        produce, reports = self.producer.produce, self.deliveries.expect(records)
         refused = len(self.deliveries.refused)
-        for record in records:
+        for record, report in zip(records, reports, strict=True):
             topic, key, value, headers, timestamp_ms, source, _ = record
             if not timestamp_ms:
                 timestamp_ms, headers = _for_librdkafka(timestamp_ms, headers)
@@ -109,7 +108,7 @@ class Writer:
                 try:
                     partition = -1 if key is not None else source[1] % self._partitions(topic)
                     try:
-                        produce(topic, value, key, partition, bind(report, record), None, timestamp_ms, headers)
+                        produce(topic, value, key, partition, report, None, timestamp_ms, headers)
                         break
                     except BufferError:  # the queue is full: let it drain
                         self.producer.poll(0.01)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import confluent_kafka as ck
@@ -72,7 +72,7 @@ class TransactionalWriter(Writer):
         """As ``Writer.transaction_too_old``."""
         return self.open_s > self._timeout_s / 2
 
-    def write(self, records: Iterable[OutputRecord]) -> None:
+    def write(self, records: Sequence[OutputRecord]) -> None:
         """As ``Writer.write``, inside the bundle's transaction."""
         self._begin()
         super().write(records)
@@ -88,6 +88,7 @@ class TransactionalWriter(Writer):
             self._start_anew(error)
             raise
         self._begun_at = None
+        self.deliveries.delivered()
 
     def _start_anew(self, why: OutcomeUnknownError) -> None:
         """Leaves the producer behind; its successor of the same ``transactional.id`` ends what it has left open.
@@ -193,6 +194,7 @@ class TransactionalWriter(Writer):
                 self._start_anew(error)
             self._begun_at = None
             self.deliveries.failure = None
+            self.deliveries.given_up()
 
     def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
         # The transaction has failed in the background (_STATE), or the producer was fenced (_FATAL): aborting tells which.
