@@ -144,6 +144,18 @@ def test_a_shard_that_went_elsewhere_is_closed_by_and_by(process: Process) -> No
     assert gone.discarded
 
 
+def test_without_shards_the_session_is_never_idle(process: Process) -> None:
+    """It is the only reader of its job: no other worker reads the partitions when it is closed."""
+    whole: Any = process.of_bundle()
+    assert (whole.shard, whole.shards) == (0, 1)
+    process.now += IDLE_S + 0.01
+    for shard in (0, 1):  # of another job with the same configuration
+        assert process.at(shard) is not whole
+    assert not whole.discarded
+    process.leave()
+    assert process.of_bundle() is whole
+
+
 def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Process) -> None:
     one, two = process.at(0), process.at(1)
     both = process.of_bundle()

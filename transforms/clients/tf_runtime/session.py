@@ -19,6 +19,7 @@ import numpy as np
 
 from transforms.clients.tf_runtime.library import TSTRING_BYTES, Buffer, Deallocator, Output, library
 from transforms.clients.tf_runtime.serving_error import Code, ServingError
+from transforms.clients.wire.tensorflow.tensors import varint
 
 SERVE = "serve"
 """The tag of the graph for serving."""
@@ -45,6 +46,7 @@ DTYPES: Mapping[int, np.dtype] = {
 """TensorFlow's DataType number to a NumPy dtype; strings are arrays of dtype object, of bytes."""
 
 _MOST_MS = 2**31 - 1
+_TIMEOUT_IN_MS = varint(2 << 3)  # the tag of RunOptions.timeout_in_ms: field 2, a varint
 
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -138,18 +140,14 @@ class TensorFlowSession:
 
 
 def _run_options(timeout_s: float | None) -> Any:
-    """``tensorflow.RunOptions`` (config.proto) of nothing but ``timeout_in_ms = 2``, as the pointer that C takes."""
+    """Returns a pointer to a serialized ``tensorflow.RunOptions`` (config.proto) with only ``timeout_in_ms``."""
     if timeout_s is None:
         return None
-    left_ms = max(1, min(round(timeout_s * 1000), _MOST_MS))
-    encoded = bytearray(b"\x10")  # field 2, a varint
-    while left_ms > 0x7F:
-        encoded.append(left_ms & 0x7F | 0x80)
-        left_ms >>= 7
-    encoded.append(left_ms)
-    content = ctypes.create_string_buffer(bytes(encoded), len(encoded))
+    timeout_ms = max(1, min(round(timeout_s * 1000), _MOST_MS))
+    encoded = _TIMEOUT_IN_MS + varint(timeout_ms)
+    content = ctypes.create_string_buffer(encoded, len(encoded))
     buffer = Buffer(ctypes.cast(content, c_void_p), len(encoded), None)
-    buffer.content = content  # what data points to lives as long as the buffer
+    buffer.content = content  # keeps the bytes alive as long as the buffer that points to them
     return ctypes.byref(buffer)
 
 

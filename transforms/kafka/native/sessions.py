@@ -41,8 +41,8 @@ class SessionKey:
     """
 
     config: KafkaConfig
-    shard: int = 0
-    shards: int = 1
+    shard: int
+    shards: int
 
 
 @dataclasses.dataclass(slots=True)
@@ -118,9 +118,9 @@ class Sessions:
     def session(self, config: KafkaConfig) -> Session:
         """See the module's ``session``."""
         with self._lock:
-            key = SessionKey(config)
+            key = SessionKey(config, shard=0, shards=1)
             if key not in self._entries:
-                self._entries[key] = _Entry(self._open(config))
+                self._entries[key] = _Entry(self._open(config, key.shard, key.shards))
             return self._entries[key].session
 
     def of_bundle(self, config: KafkaConfig) -> BundleSession:
