@@ -25,7 +25,7 @@ class Config(Flags):
     def formats(self) -> FormatOptions:
         """The decoder's options: schema, registry, paths."""
         registry = RegistryConfig(self.schema_registry, self.schema_registry_config) if self.schema_registry else None
-        return FormatOptions(self.avro_schema, registry, self.features, self.pass_through)
+        return FormatOptions(self.avro_schema, registry, self.features, self.pass_through, self.max_record_bytes)
 
     @property
     def embedded_broker(self) -> bool:

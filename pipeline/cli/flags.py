@@ -26,6 +26,7 @@ from pipeline.cli.kinds.plain import (
     whole_or_auto,
 )
 from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
+from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
 
 # Sections of --help and of the reference.
@@ -122,6 +123,10 @@ class Flags:
     avro_schema: str | None = flag(
         MODEL, avro_schema_file(),
         "a file with the schema of Avro records; with --schema_registry, what they are read as")
+    max_record_bytes: int = flag(
+        MODEL, whole(),
+        "the bytes of memory that a record may take once it is decompressed and decoded (Avro, Protobuf, npy); larger ones "
+        "are dead letters", default=str(MAX_RECORD_BYTES))
     schema_registry: str | None = flag(
         MODEL, registry_urls(),
         "http(s)://HOST:PORT of a Confluent-compatible registry: Avro and Protobuf records are framed and their schemas "

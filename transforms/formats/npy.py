@@ -1,26 +1,39 @@
 """``.npy`` values → tensors: each record is one array for the model's only input, cast by the rules for JSON values.
 
 Source: NumPy enhancement proposal 1 (the format). Object arrays are refused: they need pickle, and unpickling runs code.
+The header is read here, and not by NumPy: it may say any shape, and NumPy would allocate it, or raise what it likes.
 """
 
 from __future__ import annotations
 
 import functools
-import io
 import math
+import re
 import struct
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.casting import BFLOAT16_OVERFLOW, FLOAT_CODES, MAX_RANK, FieldMismatch
 from transforms.formats.codecs import FormatError, row_shape
+from transforms.formats.limits import MAX_RECORD_BYTES, VALUE_BYTES, too_large
 from transforms.types import TensorSpec
 
 MAGIC = b"\x93NUMPY"
 _LENGTHS = {(1, 0): struct.Struct("<H"), (2, 0): struct.Struct("<I"), (3, 0): struct.Struct("<I")}
-_MAX_HEADER_BYTES = 10_000  # NumPy's own limit: Python's parser reads the header
+_MAX_HEADER_BYTES = 10_000  # NumPy's own limit
+
+# A header is a Python dict: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
+_ENTRY = re.compile(r"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*""")
+_VALUES = {
+    "descr": re.compile(r"""(['"])([^'"\\]{1,40})\1|(\[)"""),
+    "fortran_order": re.compile(r"(True|False)\b"),
+    "shape": re.compile(r"\(([^()]*)\)"),
+}
+_NEXT = re.compile(r"\s*(?:,|(?=\}))")
+_END = re.compile(r"\s*\}\s*")
+_SIZE = re.compile(r"(\d{1,40})L?")  # Python 2 wrote (2L, 3L)
+_DTYPE = re.compile(r"[<>=|]?[A-Za-z?]+\d{0,10}")
 
 
 class NpyError(FormatError):
@@ -35,21 +48,23 @@ class NpyReader:
     Args:
         name: The input's name.
         spec: Its spec, batch dimension first.
+        max_bytes: The most memory in bytes that an array may take.
     """
 
-    def __init__(self, name: str, spec: TensorSpec):
-        self._name, self._spec = name, spec
+    def __init__(self, name: str, spec: TensorSpec, max_bytes: int = MAX_RECORD_BYTES):
+        self._name, self._spec, self._max_bytes = name, spec, max_bytes
         self._dims = None if spec.shape is None else row_shape(spec)
         self._target = np.dtype({"string": "object", "bfloat16": "float32"}.get(spec.dtype, spec.dtype))
+        self._item_bytes = VALUE_BYTES if spec.dtype == "string" else self._target.itemsize
 
     def read(self, value: bytes) -> np.ndarray:
         """Returns the array of one row, of the input's dtype (strings: dtype object, of bytes).
 
         Raises:
-            NpyError: The value is not a complete ``.npy`` file, or holds Python objects.
+            NpyError: The value is not a complete ``.npy`` file, holds Python objects, or would take too much memory.
             FieldMismatch: The shape or dtype does not fit the input.
         """
-        array = read_npy(value)
+        array = read_npy(value, self._max_bytes, self._item_bytes)
         if not self._fits(array.shape):
             message = f"{self._name}: expected {self._expected()}, came an array of shape {_brackets(array.shape)}"
             if array.shape[:1] == (1,) and self._fits(array.shape[1:]):
@@ -122,11 +137,16 @@ class NpyReader:
         return f"{self._spec.dtype}{' of any shape' if self._dims is None else _brackets(self._dims)}"
 
 
-def read_npy(value: bytes) -> np.ndarray:
+def read_npy(value: bytes, max_bytes: int = MAX_RECORD_BYTES, item_bytes: int = 0) -> np.ndarray:
     """Returns the array in a ``.npy`` file. It may share the memory of ``value``.
 
+    Args:
+        value: The file.
+        max_bytes: The most memory in bytes that the array may take.
+        item_bytes: How many bytes an item will take once it is cast; items that have more in the file count as that many.
+
     Raises:
-        NpyError: The file is not complete, or needs pickle.
+        NpyError: The file is not complete, needs pickle, or would take too much memory.
     """
     where = f"the value ({len(value)} bytes)"
     if not value.startswith(MAGIC):
@@ -140,17 +160,14 @@ def read_npy(value: bytes) -> np.ndarray:
         raise NpyError(
             f"{where} is not a whole .npy file: its header is cut short, or longer than {_MAX_HEADER_BYTES} bytes"
         )
-    shape, by_columns, dtype = _header(value[:start])
-    if dtype.hasobject:
-        raise NpyError(
-            "the array holds Python objects, which need pickle, and unpickling runs code; save numbers or strings instead"
-        )
-    if dtype.names is not None or dtype.subdtype is not None or dtype.kind in "MmV":
-        raise NpyError(f"the array's dtype (kind '{dtype.kind}') has no tensor dtype; save numbers, booleans or strings")
+    shape, by_columns, dtype = _header(value[8 + length.size : start])
     count = math.prod(shape)
     if len(value) - start != count * dtype.itemsize:
         expected = count * dtype.itemsize
         raise NpyError(f"{where} is not a whole .npy file: {expected} bytes of numbers expected, {len(value) - start} came")
+    # A size of 0 makes the array empty, but NumPy multiplies the others; and items of no bytes cost nothing in the file.
+    if math.prod([max(size, 1) for size in shape]) * max(dtype.itemsize, item_bytes, 1) > max_bytes:
+        raise NpyError(f"{where} {too_large('its array', max_bytes)}: its shape is {_brackets(shape)}")
     if dtype.itemsize == 0:  # strings of no characters
         return np.zeros(shape, dtype)
     array = np.frombuffer(value, dtype, count, start)
@@ -159,16 +176,53 @@ def read_npy(value: bytes) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)  # topics have few different headers; parsing one costs ten times the numbers
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    source = io.BytesIO(head)
+    """Returns shape, whether the items are stored by columns, and dtype."""
+    text = head.decode("latin-1").strip()  # all that is read of it is ASCII, also in version 3, which is UTF-8
+    found: dict[str, re.Match[str]] = {}
+    at = 1 if text.startswith("{") else len(text)
+    while entry := _ENTRY.match(text, at):
+        value = _VALUES[entry[2]].match(text, entry.end())
+        if value is None:
+            raise NpyError(f"the value is not a .npy file: the '{entry[2]}' in its header can't be read")
+        if entry[2] == "descr" and value[3]:
+            raise NpyError("the array has a structured dtype, which has no tensor dtype; save numbers, booleans or strings")
+        found[entry[2]] = value
+        following = _NEXT.match(text, value.end())
+        at = following.end() if following else len(text)
+    if len(found) != len(_VALUES) or not _END.fullmatch(text, at):
+        raise NpyError("the value is not a .npy file: its header is no dict of 'descr', 'fortran_order' and 'shape'")
+    return _shape(found["shape"][1]), found["fortran_order"][1] == "True", _dtype(found["descr"][2])
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = [size.strip() for size in text.split(",")]
+    if sizes[-1] == "":
+        sizes.pop()
+    elif len(sizes) == 1:
+        raise NpyError("the value is not a .npy file: the shape in its header is no tuple")
+    if len(sizes) > MAX_RANK:
+        raise NpyError(f"the array has {len(sizes)} dimensions; arrays of more than {MAX_RANK} are not read")
+    found = [_SIZE.fullmatch(size) for size in sizes]
+    if None in found:
+        raise NpyError("the value is not a .npy file: a size in its header's shape is not a whole number of 0 or more")
+    return tuple([int(size[1]) for size in found if size is not None])
+
+
+def _dtype(text: str) -> np.dtype:
+    name, bracket, _ = text.partition("[")  # <M8[ns]
     try:
-        version = npy_format.read_magic(source)
-        read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-        shape, by_columns, dtype = read(source)
-    except Exception as error:  # mostly ValueError, but evaluating a dtype's text may raise others
-        raise NpyError("the value is not a .npy file: its header can't be read") from error
-    if any(size < 0 for size in shape):
-        raise NpyError("the array's shape has a size below 0")
-    return shape, by_columns, dtype
+        dtype = np.dtype(name) if _DTYPE.fullmatch(name) else None
+    except (TypeError, ValueError, OverflowError, DeprecationWarning):
+        dtype = None
+    if dtype is None:
+        raise NpyError("the value is not a .npy file: the dtype in its header is unknown")
+    if dtype.hasobject:
+        raise NpyError(
+            "the array holds Python objects, which need pickle, and unpickling runs code; save numbers or strings instead"
+        )
+    if bracket or dtype.kind not in "biufcSU":
+        raise NpyError(f"the array's dtype (kind '{dtype.kind}') has no tensor dtype; save numbers, booleans or strings")
+    return dtype
 
 
 def _brackets(shape: tuple[int, ...]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from transforms.formats.limits import MAX_RECORD_BYTES
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistryConfig:
@@ -31,9 +33,11 @@ class FormatOptions:
         registry: The schema registry of framed records.
         features: Input name to the path of its value. An input that is not named is the field of the same name.
         pass_through: Field name in the prediction to the path of its value in the record.
+        max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.
     """
 
     avro_schema: str | None = None
     registry: RegistryConfig | None = None
     features: Paths = ()
     pass_through: Paths = ()
+    max_record_bytes: int = MAX_RECORD_BYTES

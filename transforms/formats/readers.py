@@ -38,7 +38,7 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
         from transforms.formats.npy import NpyReader
 
         [(name, spec)] = signature.inputs.items()
-        return NpyReader(name, spec)
+        return NpyReader(name, spec, options.max_record_bytes)
     if input_format not in FRAMED:
         return None
     # Imported here: only an Avro pipeline needs fastavro.
