@@ -18,6 +18,7 @@ RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
     librdkafka.accepted,
     model.class_names,
     model.client_certificate,
+    formats.embedded_records,
     formats.merged_records,
     formats.fields_of_records,
     formats.pass_through_or_merge,

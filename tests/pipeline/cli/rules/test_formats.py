@@ -67,6 +67,41 @@ def test_mistakes(flags: list[str], says: str) -> None:
     assert says in mistake(*flags)
 
 
+IMAGES = "the records of the embedded broker are images (PNG); name your own Kafka by --bootstrap_servers"
+
+
+@pytest.mark.parametrize("input_format", ["json", "avro", "npy", "tf_example"])
+def test_the_embedded_broker_has_no_records_of_another_format(input_format: str) -> None:
+    """Every one of them would be a dead letter."""
+    assert mistakes(f"--input_format={input_format}") == [
+        f"--input_format={input_format}: {IMAGES}, or use --input_format=bytes"
+    ]
+    assert parse(*OWN, f"--input_format={input_format}").input_format == input_format
+
+
+@pytest.mark.parametrize(
+    ("flag", "cure"),
+    [("--output_mode=merge", ", or use --output_mode=prediction"), ("--features=x=$.a", ""), ("--pass_through=a", "")],
+)
+def test_the_embedded_brokers_records_have_no_fields(flag: str, cure: str) -> None:
+    name = flag if cure else flag.partition("=")[0]
+    assert mistakes(flag) == [f"{name}: {IMAGES}{cure}"]
+    parse(*OWN, flag)
+
+
+@pytest.mark.parametrize("flags", [[], ["--input_format=auto"], ["--input_format=bytes"]])
+def test_formats_of_the_embedded_records(flags: list[str]) -> None:
+    assert parse(*flags).embedded_broker
+
+
+def test_the_embedded_model_takes_images() -> None:
+    own_records = [flag for flag in OWN if not flag.startswith("--model")]
+    for input_format in ("bytes", "json", "avro"):
+        parse(*own_records, f"--input_format={input_format}")
+    [found] = mistakes(*own_records, "--input_format=tf_example")
+    assert found.startswith("--input_format=tf_example: the embedded model takes images")
+
+
 @needs_client
 def test_all_mistakes_are_told_at_once() -> None:
     found = mistakes(*OWN, "--features=x", "--pass_through=$", "--avro_schema=/none", REGISTRY, "--top_k=0")
