@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import random
 import shutil
@@ -39,7 +40,6 @@ LOG_TAIL_LINES = 30
 
 PROPERTIES = {
     "process.roles": "broker,controller",
-    "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
@@ -75,6 +75,21 @@ TO_BE_KILLED = {"broker.session.timeout.ms": "3000"}
 """For a broker that is killed in tests: it may come back only when its former registration has run out."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A broker's place in a cluster of several.
+
+    Attributes:
+        number: Its ``node.id``, from 1 on.
+        controllers: The controller port of each node, by number.
+        cluster_id: The cluster's.
+    """
+
+    number: int
+    controllers: tuple[int, ...]
+    cluster_id: str
+
+
 class BrokerError(RuntimeError):
     """The broker can't be installed or started; the message says what to do, or shows the end of its log."""
 
@@ -90,18 +105,28 @@ class KafkaBroker:
         log_file: Where the broker's log is written (warnings and errors).
     """
 
-    def __init__(self, port: int = 0, properties: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        port: int = 0,
+        properties: Mapping[str, str] | None = None,
+        node: Node | None = None,
+        data_folder: Path | None = None,
+    ):
         """Starts a broker and waits until it answers.
 
         Args:
             port: Port of the listener without authentication; 0 picks a free one.
             properties: Broker properties, added to or in place of ``PROPERTIES``.
+            node: Its place in a cluster; alone if left out.
+            data_folder: Where its data are; a temporary folder if left out.
 
         Raises:
             BrokerError: ``java`` or ``mvn`` is missing, or the broker did not start.
         """
         self._jars = install()
         first, sasl, controller = free_ports(3)
+        self._node = node or Node(1, (controller,), new_cluster_id())
+        voters = ",".join(f"{number}@127.0.0.1:{at}" for number, at in enumerate(self._node.controllers, 1))
         self.bootstrap = f"127.0.0.1:{port or first}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
         self.user, self.password = "alice", uuid.uuid4().hex
@@ -112,11 +137,12 @@ class KafkaBroker:
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         all_properties = {
             **PROPERTIES,
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
+            "node.id": str(self._node.number),
+            "controller.quorum.voters": voters,
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._node.controllers[self._node.number - 1]}",
             "advertised.listeners": listeners,
             "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{login} user_{self.user}="{self.password}";',
-            "log.dirs": str(self._directory / "data"),
+            "log.dirs": str(data_folder or self._directory / "data"),
             **(properties or {}),
         }
         self._config.write_text("".join(f"{name}={value}\n" for name, value in all_properties.items()))
@@ -209,10 +235,7 @@ class KafkaBroker:
         ]
 
     def _format(self) -> None:
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # A leading dash would be read as an option.
-        cluster_id = cluster_id.replace("-", "A", 1) if cluster_id.startswith("-") else cluster_id
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._config))
+        command = self._java("kafka.tools.StorageTool", "format", "-t", self._node.cluster_id, "-c", str(self._config))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerError(f"Kafka's StorageTool failed:\n{done.stdout}{done.stderr}")
@@ -253,6 +276,12 @@ class KafkaBroker:
         if self._watcher is not None:
             self._watcher.communicate(b"\n")  # a line: the watcher has nothing left to do
             self._watcher = None
+
+
+def new_cluster_id() -> str:
+    """Returns a random cluster id."""
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    return "A" + cluster_id[1:]  # a leading dash would be read as an option
 
 
 def install() -> Path:

@@ -40,9 +40,9 @@ SHOWN = 5  # of each kind, in messages
 
 
 def create_topic(bootstrap: str, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-    """Creates a topic of one replica and waits until it can be used."""
+    """Creates a topic, with as many replicas as the broker has it by default, and waits until it can be used."""
     admin = AdminClient(_client(bootstrap))
-    admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))])[name].result(TIMEOUT_S)
+    admin.create_topics([NewTopic(name, partitions, -1, config=dict(config or {}))])[name].result(TIMEOUT_S)
     _wait_for_partitions(admin, name, partitions)
 
 

@@ -287,8 +287,13 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, proce
 
 
 @contextlib.contextmanager
-def job_factory(bootstrap: str) -> Iterator[Callable[..., Job]]:
-    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=(), config=None)``; ends what it started."""
+def job_factory(bootstrap: str, *, show: bool = True) -> Iterator[Callable[..., Job]]:
+    """Gives ``new_job(model, partitions=1, outputs=2, topics_in=1, flags=(), config=None)``; ends what it started.
+
+    Args:
+        bootstrap: The broker's address.
+        show: Print what the processes have printed, which pytest shows if the test fails.
+    """
     jobs: list[Job] = []
 
     def new_job(
@@ -316,5 +321,6 @@ def job_factory(bootstrap: str) -> Iterator[Callable[..., Job]]:
             for process in job.started:
                 if process.running:
                     process.kill()
-                print(process)  # shown by pytest if the test fails
+                if show:
+                    print(process)
                 process.close()

@@ -1,0 +1,82 @@
+"""The chaos suite's command line: plays scenarios one after the other, and tells what became of every record.
+
+python -m tests.chaos --list
+python -m tests.chaos --quick --only kill --only cut
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.report import setting, table, write
+from tests.chaos.scenario import Outcome, play
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.stream import Said
+from tests.kafka_broker import KafkaBroker
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays what is asked for; returns 1 if a guarantee did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Faults on purpose, and what they cost.")
+    names = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="a scenario (repeatable)")
+    parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument(
+        "--quick", action="store_true", help="few faults and records, the short form of continuous integration"
+    )
+    parser.add_argument("--seed", type=int, default=None, help="repeats the random choices of a run")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="puts the table into this document")
+    args = parser.parse_args(arguments)
+    if args.list:
+        for scenario in SCENARIOS:
+            print(f"{scenario.name:20} {scenario.what}")
+        return 0
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
+    chosen = (
+        [it for it in SCENARIOS if it.name in args.only]
+        if args.only
+        else [it for it in SCENARIOS if not args.quick or it.quick]
+    )
+    rounds = [(it, delivery) for it in chosen for delivery in (it.deliveries[:1] if args.quick else it.deliveries)]
+    print(setting(seed), flush=True)
+    outcomes: list[Outcome] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with KafkaBroker() as broker:
+            for number, (scenario, delivery) in enumerate(rounds, 1):
+                head = f"[{number}/{len(rounds)}] {scenario.name}, {delivery}"
+                print(f"{head}: {scenario.what}", flush=True)
+                outcome = play(scenario, delivery, seed, broker.bootstrap, quick=args.quick, say=_say())
+                print(f"{head}: {_told(outcome)}", flush=True)
+                outcomes.append(outcome)
+    except KeyboardInterrupt:
+        print("stopped; until then:")
+    print(f"\n{table(outcomes)}")
+    if args.report is not None:
+        write(args.report, outcomes, seed)
+    return int(any(not outcome.ok and not outcome.skipped for outcome in outcomes))
+
+
+def _say() -> Said:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"  {time.monotonic() - began:5.0f} s  {text}", flush=True)
+
+    return say
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.verdict is None:
+        return outcome.problem
+    return f"{'held' if outcome.ok else 'BROKEN'}: {outcome.verdict} ({outcome.seconds:.0f} s)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

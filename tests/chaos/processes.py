@@ -1,0 +1,145 @@
+"""Faults of processes: killed, suspended, asked to end. Each scenario leaves a job that has come to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.chaos.stream import GOES_ON_S, Stream
+from tests.integration.process import Scoring, wait_until
+from tests.processes import alive
+
+SHORT_TIMES = ("--kafka_config=session.timeout.ms=6000", "--kafka_config=transaction.timeout.ms=4000")
+"""How long a dead process's partitions and its open transaction are kept: so a scenario is over in minutes."""
+
+
+def kill_one(stream: Stream, times: int) -> None:
+    """The only process is killed at any moment, and started again."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    process = stream.job.start("--until_end")
+    for time_left in range(times, 0, -1):
+        _in_mid_stream(stream, time_left, process)
+        with stream.fault():
+            process.kill()
+            stream.throttle(1 / time_left)
+            process = stream.job.start("--until_end")
+    stream.finish(process)
+
+
+def kill_one_of_two(stream: Stream, times: int) -> None:
+    """Of two processes of a group one is killed, and started again; then the other one."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    processes = [stream.job.start("--until_end") for _ in range(2)]
+    for time_left in range(times, 0, -1):
+        _in_mid_stream(stream, time_left)
+        victim = time_left % 2
+        with stream.fault():
+            processes[victim].kill()
+            stream.throttle(1 / time_left)
+            processes[victim] = stream.job.start("--until_end")
+    stream.finish(*processes)
+
+
+def kill_workers(stream: Stream, times: int) -> None:
+    """With ``--workers=2`` a worker is killed; its parent starts it again."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    process = stream.job.start("--until_end", "--workers=2")
+    for time_left in range(times, 0, -1):
+        _in_mid_stream(stream, time_left, process)
+        _two_workers(process)
+        with stream.fault(process):
+            os.kill(stream.rng.choice(_workers(process)), signal.SIGKILL)
+            stream.throttle(1 / time_left)
+    stream.finish(process)
+
+
+def kill_parent(stream: Stream, times: int) -> None:
+    """The parent of two workers is killed; the workers end by themselves, and it is started again, meanwhile."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    process = stream.job.start("--until_end", "--workers=2")
+    for time_left in range(times, 0, -1):
+        _two_workers(process)
+        _in_mid_stream(stream, time_left, process)
+        orphans = _workers(process)
+        with stream.fault():
+            process.kill()
+            stream.throttle(1 / time_left)
+            process = stream.job.start("--until_end", "--workers=2")
+        _ended(orphans)
+    stream.finish(process)
+
+
+def suspend(stream: Stream, times: int) -> None:
+    """Of two processes one is suspended until Kafka has given it up, and wakes up when the other has its partitions."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    processes = [stream.job.start("--until_end") for _ in range(2)]
+    for time_left in range(times, 0, -1):
+        _in_mid_stream(stream, time_left)
+        victim = processes[time_left % 2]
+        os.kill(victim.pid, signal.SIGSTOP)
+        stream.throttle(1 / time_left)
+        time.sleep(8)  # past the session's and the transaction's time-out
+        stream.goes_on()
+        with stream.fault():
+            os.kill(victim.pid, signal.SIGCONT)
+            stream.throttle(1 / time_left)
+    stream.finish(*processes)
+
+
+def ask_to_end(stream: Stream, times: int) -> None:
+    """SIGTERM or Ctrl-C, sometimes twice, at any moment from the start on; the next process takes over."""
+    stream.fill(stream.planned)
+    stream.throttle(1 / times)
+    process = stream.job.start("--until_end")
+    for time_left in range(times, 0, -1):
+        process.wait_until_it_catches_signals()
+        if time_left % 3:
+            _in_mid_stream(stream, time_left, process)
+        else:
+            time.sleep(stream.rng.uniform(0, 3))  # in its start, too
+        with stream.fault():
+            process.terminate() if time_left % 2 else process.interrupt()
+            if time_left % 4 == 0:
+                time.sleep(0.2)
+                process.terminate()
+            process.wait()
+            stream.throttle(1 / time_left)
+            process = stream.job.start("--until_end")
+    stream.finish(process)
+
+
+def _in_mid_stream(stream: Stream, times_left: int, process: Scoring | None = None) -> None:
+    """Waits for some answers, and some more time: less than what the model server gives before it holds."""
+    share = stream.left() // times_left
+    stream.answered(stream.rng.randrange(max(1, share // 2)), process)
+    time.sleep(stream.rng.uniform(0, 0.3))
+
+
+def _two_workers(process: Scoring) -> None:
+    wait_until(lambda: len(_workers(process)) == 2, "two workers", GOES_ON_S, process)
+
+
+def _ended(pids: list[int]) -> None:
+    wait_until(lambda: not any(map(alive, pids)), "end of the workers", GOES_ON_S)
+
+
+def _workers(process: Scoring) -> list[int]:
+    """The worker processes under a parent, by /proc."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has ended meanwhile
+            if parent == process.pid and b"pipeline.worker" in command:
+                found.append(int(folder.name))
+    return found

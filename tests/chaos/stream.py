@@ -1,0 +1,166 @@
+"""``Stream``: one job under test, every record of its input known, and the measure of how soon it goes on after a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import AdminClient
+
+from tests import topics
+from tests.chaos.verdict import Verdict, judge
+from tests.integration.process import Job, Scoring, wait_until
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+GOES_ON_S = 300.0
+"""How long a job may take to commit again after a fault; only a fault of ours lasts longer."""
+
+FIRST_POISON = -1.0
+"""A row with this or a lower number is one that the model server does not take."""
+
+
+class NotHereError(Exception):
+    """This machine has not what the scenario needs; the message says what."""
+
+
+Said = Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Stream:
+    """A job, its model server and its records.
+
+    Attributes:
+        job: Topics, group and flags.
+        stub: The model server.
+        rng: Of the scenario; its seed is told.
+        exactly_once: The job's guarantee.
+        say: Shows progress to the person who waits.
+        faults: How many faults were injected.
+        pauses: Seconds from each fault (or from its end) to the next commit.
+        values: Healthy record to its number.
+        poison: Record that can only be a dead letter to the classes that may be its.
+        gone: Records that were deleted before they could be read.
+        planned: How many records the scenario has.
+    """
+
+    job: Job
+    stub: TfServingGrpcStub
+    rng: random.Random
+    exactly_once: bool
+    say: Said
+    faults: int = 0
+    pauses: list[float] = dataclasses.field(default_factory=list)
+    values: dict[topics.Source, float] = dataclasses.field(default_factory=dict)
+    poison: dict[topics.Source, frozenset[str]] = dataclasses.field(default_factory=dict)
+    gone: set[topics.Source] = dataclasses.field(default_factory=set)
+    planned: int = 0
+
+    def __post_init__(self) -> None:
+        self._verdict: Verdict | None = None
+        self._open_admin()
+
+    def _open_admin(self) -> None:
+        self._admin = AdminClient({"bootstrap.servers": self.job.bootstrap, "log_level": 0})
+
+    @contextlib.contextmanager
+    def elsewhere(self, bootstrap: str) -> Iterator[None]:
+        """Makes the topics on a broker of the scenario's own, which faults may hit. The verdict is given before it ends."""
+        usual, self.job.bootstrap = self.job.bootstrap, bootstrap
+        self._open_admin()
+        topics.create_topic(bootstrap, self.job.inputs[0], topics.partition_count(usual, self.job.inputs[0]))
+        for topic in (self.job.output, f"{self.job.output}.dead-letter"):
+            topics.create_topic(bootstrap, topic, topics.partition_count(usual, topic))
+        yield
+
+    # ------------------------------------------------------------------ its input
+
+    def fill(self, records: int, every: int = 0, classes: Collection[str] = ()) -> None:
+        """Writes so many numbers; one in ``every`` is poison for the model server, to be a dead letter of ``classes``."""
+        topic = self.job.inputs[0]
+        count = topics.partition_count(self.job.bootstrap, topic)
+        numbers = range(self.job.produced, self.job.produced + records)
+        rows = [-1.0 - number if every and number % every == every // 2 else float(number) for number in numbers]
+        self.job.produced += records
+        written = topics.produce(
+            self.job.bootstrap,
+            topic,
+            (b'{"x": [%d]}' % row for row in rows),
+            partitions=(number % count for number in numbers),
+        )
+        for (partition, offset), row in zip(written, rows, strict=True):
+            source = (topic, partition, offset)
+            if row <= FIRST_POISON:
+                self.poison[source] = frozenset(classes)
+            else:
+                self.values[source] = row
+
+    @property
+    def records(self) -> int:
+        """How many there are to be answered."""
+        return len(self.values) + len(self.poison) - len(self.gone)
+
+    # ------------------------------------------------------------------ its progress
+
+    def committed(self) -> int:
+        """How many records the group has committed (transaction markers of the input are counted, too)."""
+        asked = ConsumerGroupTopicPartitions(self.job.group)
+        while True:
+            with contextlib.suppress(Exception):  # Kafka is away, which may be the scenario
+                found = self._admin.list_consumer_group_offsets([asked], request_timeout=5)[self.job.group].result(6)
+                return sum(max(0, it.offset) for it in found.topic_partitions if it.topic in self.job.inputs)
+            time.sleep(0.2)
+
+    def answered(self, rows: int, process: Scoring | None = None) -> None:
+        """Waits until the model server has answered so many rows more."""
+        mark = self.stub.faults.rows_answered + rows
+        wait_until(lambda: self.stub.faults.rows_answered >= mark, f"{rows} more answers", GOES_ON_S, process)
+
+    @contextlib.contextmanager
+    def fault(self, process: Scoring | None = None) -> Iterator[None]:
+        """Counts the fault that is made in the block, and measures how long after it the next commit comes."""
+        self.faults += 1
+        yield
+        self.goes_on(process)
+
+    def goes_on(self, process: Scoring | None = None) -> None:
+        """Waits for the next commit, and notes how long it took."""
+        before, began = self.committed(), time.monotonic()
+        wait_until(lambda: self.committed() > before, "commit after a fault", GOES_ON_S, process)
+        self.pauses.append(time.monotonic() - began)
+        self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
+
+    def left(self) -> int:
+        """How many records are not committed yet."""
+        return self.job.produced - self.committed()
+
+    def throttle(self, share: float) -> None:
+        """Lets the model server answer this share of what is left, and hold what comes then: nobody runs out of records."""
+        self.stub.faults.hold_after(max(1, int(self.left() * share)))
+
+    # ------------------------------------------------------------------ its end
+
+    def finish(self, *processes: Scoring) -> None:
+        """No more faults: what runs comes to the end, or one more process does."""
+        self.stub.faults.clear()
+        if not processes:
+            self.job.run("--until_end")
+        for process in processes:
+            process.done()
+
+    def settle(self) -> None:
+        """Gives the verdict now, as the broker is about to end."""
+        self._verdict = self.verdict()
+
+    def verdict(self) -> Verdict:
+        """Counts what became of the records."""
+        if self._verdict is not None:
+            return self._verdict
+        inputs: dict[tuple[str, int], set[int]] = {}
+        for topic, partition, offset in (self.values.keys() | self.poison.keys()) - self.gone:
+            inputs.setdefault((topic, partition), set()).add(offset)
+        return judge(inputs, self.values, self.poison, self.job.predictions(), self.job.dead_letters())
