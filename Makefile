@@ -11,7 +11,7 @@ UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ reference: $(VENV)/.installed-dev  ## writes the parts of docs/reference that ar
 
 bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for a short run)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+chaos: $(VENV)/.installed-dev  ## faults on purpose, and what became of every record (CHAOS_ARGS=--quick for a short run)
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles
 	$(BIN)/python -m bench.memory

@@ -6,8 +6,8 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 
 * ``unit``: tests that share nothing run on several processes, side by side. Meanwhile ``tests/prepare.py`` gets in the
   background what the others will need, unless only some tests are asked for.
-* ``system``: tests with real brokers, runners and servers, one at a time: they want the machine for themselves. They, too,
-  run in a process of their own, so that a crash in a C extension fails one test and names it, instead of ending all.
+* ``system``: tests with real brokers, runners and servers, on two processes, whole files each, with brokers of their own:
+  mostly they wait. A crash in a C extension fails one test and names it, instead of ending all.
 
 With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then compares the result with the floor in
 ``pyproject.toml``: not the suite, as a failed test may be run again alone, which cannot be measured.
@@ -30,7 +30,8 @@ from tests.kafka_broker import ROOT
 LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
 SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
-ONE_AT_A_TIME = ("--numprocesses=1", "--max-worker-restart=3")
+TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=3")
+"""What tests of one file share (a cluster, a server) is started once. Two keep two cores busy."""
 COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -59,7 +60,7 @@ def both(
         unit = part("unit", *SIDE_BY_SIDE, *coverage, *given)
         if unit not in (*GOOD, pytest.ExitCode.TESTS_FAILED):
             return unit  # interrupted, or called wrongly
-        system = part("system", *ONE_AT_A_TIME, *given)
+        system = part("system", *TWO_FILES_AT_A_TIME, *given)
     bad = [status for status in (unit, system) if status not in GOOD]
     return bad[0] if bad else min(unit, system)  # no tests at all only if neither part has one
 

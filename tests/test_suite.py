@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka_broker import ROOT
-from tests.suite import COVERAGE, ONE_AT_A_TIME, both
+from tests.suite import COVERAGE, TWO_FILES_AT_A_TIME, both
 
 OK, FAILED, INTERRUPTED, WRONG, NOTHING = (pytest.ExitCode(number) for number in (0, 1, 2, 4, 5))
 
@@ -68,7 +68,7 @@ def test_arguments_go_to_both_and_for_some_tests_nothing_is_prepared() -> None:
     some.run("-k", "name")
     assert (whole.prepared, some.prepared) == (1, 0)
     assert set(COVERAGE) <= set(whole.ran[0])
-    assert whole.ran[1] == ("system", *ONE_AT_A_TIME), "coverage is of the unit tests"
+    assert whole.ran[1] == ("system", *TWO_FILES_AT_A_TIME), "coverage is of the unit tests"
     assert not set(COVERAGE) & set(some.ran[0])
     assert [ran[-2:] for ran in some.ran] == [("-k", "name")] * 2
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import topics
 from tests.chaos.stream import NotHereError, Stream
-from tests.integration.process import START_S, wait_until
+from tests.integration.process import START_S
 from tests.kafka_broker import TO_BE_KILLED, KafkaBroker
 from tests.kafka_cluster import KafkaCluster
 
@@ -112,9 +112,7 @@ def add_partitions(stream: Stream, times: int) -> None:
         with stream.fault(process):
             topics.add_partitions(bootstrap, topic, topics.partition_count(bootstrap, topic) + 1)
             stream.fill(share)
-    wait_until(lambda: stream.left() <= 0, "commit of everything", START_S, process)
-    process.terminate()
-    stream.finish(process)
+    stream.drain(process)
 
 
 def aborted_transactions(stream: Stream, times: int) -> None:

@@ -18,7 +18,7 @@ SHORT_TIMES = ("--kafka_config=session.timeout.ms=6000", "--kafka_config=transac
 def kill_one(stream: Stream, times: int) -> None:
     """The only process is killed at any moment, and started again."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
+    stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end")
     for time_left in range(times, 0, -1):
         _in_mid_stream(stream, time_left, process)
@@ -32,22 +32,22 @@ def kill_one(stream: Stream, times: int) -> None:
 def kill_one_of_two(stream: Stream, times: int) -> None:
     """Of two processes of a group one is killed, and started again; then the other one."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
-    processes = [stream.job.start("--until_end") for _ in range(2)]
+    stream.throttle(1 / (times + 1))
+    processes = [stream.job.start() for _ in range(2)]
     for time_left in range(times, 0, -1):
         _in_mid_stream(stream, time_left)
         victim = time_left % 2
         with stream.fault():
             processes[victim].kill()
             stream.throttle(1 / time_left)
-            processes[victim] = stream.job.start("--until_end")
-    stream.finish(*processes)
+            processes[victim] = stream.job.start()
+    stream.drain(*processes)
 
 
 def kill_workers(stream: Stream, times: int) -> None:
     """With ``--workers=2`` a worker is killed; its parent starts it again."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
+    stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end", "--workers=2")
     for time_left in range(times, 0, -1):
         _in_mid_stream(stream, time_left, process)
@@ -61,7 +61,7 @@ def kill_workers(stream: Stream, times: int) -> None:
 def kill_parent(stream: Stream, times: int) -> None:
     """The parent of two workers is killed; the workers end by themselves, and it is started again, meanwhile."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
+    stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end", "--workers=2")
     for time_left in range(times, 0, -1):
         _two_workers(process)
@@ -78,8 +78,8 @@ def kill_parent(stream: Stream, times: int) -> None:
 def suspend(stream: Stream, times: int) -> None:
     """Of two processes one is suspended until Kafka has given it up, and wakes up when the other has its partitions."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
-    processes = [stream.job.start("--until_end") for _ in range(2)]
+    stream.throttle(1 / (times + 1))
+    processes = [stream.job.start() for _ in range(2)]
     for time_left in range(times, 0, -1):
         _in_mid_stream(stream, time_left)
         victim = processes[time_left % 2]
@@ -90,13 +90,13 @@ def suspend(stream: Stream, times: int) -> None:
         with stream.fault():
             os.kill(victim.pid, signal.SIGCONT)
             stream.throttle(1 / time_left)
-    stream.finish(*processes)
+    stream.drain(*processes)
 
 
 def ask_to_end(stream: Stream, times: int) -> None:
     """SIGTERM or Ctrl-C, sometimes twice, at any moment from the start on; the next process takes over."""
     stream.fill(stream.planned)
-    stream.throttle(1 / times)
+    stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end")
     for time_left in range(times, 0, -1):
         process.wait_until_it_catches_signals()

@@ -147,6 +147,15 @@ class Stream:
         for process in processes:
             process.done()
 
+    def drain(self, *processes: Scoring) -> None:
+        """The same for processes that run for ever: they are asked to end when everything is committed."""
+        self.stub.faults.clear()
+        wait_until(lambda: self.left() <= 0, "commit of everything", GOES_ON_S)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.done()
+
     def settle(self) -> None:
         """Gives the verdict now, as the broker is about to end."""
         self._verdict = self.verdict()
