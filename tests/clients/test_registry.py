@@ -129,8 +129,16 @@ def test_a_missing_package_is_named_with_what_to_install(toy: str) -> None:
 
 
 def test_a_client_that_is_not_there_at_all(toy: str) -> None:
+    """What would bring it is said if the caller has said so; this package would not."""
     register_client(toy, "no_such_package.client")
-    with pytest.raises(ConfigError, match=r"\(no_such_package\): pip install 'kafka-model-scoring'"):
+    with pytest.raises(ConfigError) as caught:
+        check_uri("toy+http://h:1/m")
+    assert str(caught.value) == (
+        "--model=toy+http://h:1/m: toy+http:// needs packages that are not here (no_such_package); "
+        "its client is no_such_package.client, added by register_client"
+    )
+    register_client(toy, "no_such_package.client", install="kms-toy", replace=True)
+    with pytest.raises(ConfigError, match=r"\(no_such_package\): pip install 'kms-toy'$"):
         check_uri("toy+http://h:1/m")
 
 
@@ -172,16 +180,23 @@ def open(uri, options): return object()
 
 
 @pytest.fixture
-def kms_toy(site: Path) -> Iterator[Path]:
-    """The module ``kms_toy/client.py``, to write, of an installed package."""
-    install(site, "toy+http = kms_toy.client")
+def package(site: Path) -> Iterator[Path]:
+    """The folder of the package ``kms_toy``, without an entry point yet."""
     (site / "kms_toy").mkdir()
     (site / "kms_toy" / "__init__.py").touch()
-    yield site / "kms_toy" / "client.py"
+    yield site / "kms_toy"
     for name in [name for name in sys.modules if name.partition(".")[0] == "kms_toy"]:
         del sys.modules[name]
 
 
+@pytest.fixture
+def kms_toy(site: Path, package: Path) -> Path:
+    """The module ``kms_toy/client.py``, to write, of an installed package."""
+    install(site, "toy+http = kms_toy.client")
+    return package / "client.py"
+
+
+OF_TOY = "--model=toy+http://h:1/m: the client of toy+http:// (kms_toy.client, an entry point of kms-toy)"
 DESCRIBED = '; "Add a protocol" in CONTRIBUTING.md describes what a client has'
 
 
@@ -192,6 +207,7 @@ DESCRIBED = '; "Add a protocol" in CONTRIBUTING.md describes what a client has'
         ("def open(uri, options): return None", "kms_toy.client has no function parse" + DESCRIBED),
         ("parse = None", "kms_toy.client has no function parse and no open" + DESCRIBED),
         ("1 / 0", "kms_toy.client can't be imported: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "kms_toy.client can't be imported: SystemExit: 3"),
         ("import kms_toy.nothing", "ModuleNotFoundError: No module named 'kms_toy.nothing'"),
         ("import numpy.nothing", "ModuleNotFoundError: No module named 'numpy.nothing'"),
         ("import transforms.clients.nothing", "ModuleNotFoundError: No module named 'transforms.clients.nothing'"),
@@ -203,18 +219,18 @@ def test_a_mistake_in_a_client_is_named(kms_toy: Path, code: str, said: str) -> 
     kms_toy.write_text(code)
     with pytest.raises(ConfigError) as caught:
         open_client("toy+http://h:1/m")
-    assert str(caught.value) == f"--model=toy+http://h:1/m: the client of toy+http:// can't be used: {said}"
+    assert str(caught.value) == f"{OF_TOY} can't be used: {said}"
     if code != TOY_CLIENT:
         with pytest.raises(ConfigError) as caught_by_check:
             check_uri("toy+http://h:1/m")
         assert str(caught_by_check.value) == str(caught.value)
 
 
-@pytest.mark.parametrize("package", ["kms_toy", "numpy", "transforms.clients"])
-def test_a_name_that_an_installed_package_has_not(kms_toy: Path, package: str) -> None:
-    kms_toy.write_text(f"from {package} import nothing")
+@pytest.mark.parametrize("origin", ["kms_toy", "numpy", "transforms.clients"])
+def test_a_name_that_an_installed_package_has_not(kms_toy: Path, origin: str) -> None:
+    kms_toy.write_text(f"from {origin} import nothing")
     with pytest.raises(
-        ConfigError, match=f"can't be used: ImportError: cannot import name 'nothing' from '{package}'"
+        ConfigError, match=f"can't be used: ImportError: cannot import name 'nothing' from '{origin}'"
     ) as caught:
         check_uri("toy+http://h:1/m")
     assert "pip install" not in str(caught.value)
@@ -235,6 +251,73 @@ def test_what_is_not_installed_is_said_to_be(kms_toy: Path, code: str, missing: 
     kms_toy.write_text(code)
     with pytest.raises(ConfigError, match=rf"not here \({missing}\): pip install 'kms-toy'"):
         check_uri("toy+http://h:1/m")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("KeyError('port')", "KeyError: 'port'"),
+        ("ValueError('no port in it')", "ValueError: no port in it"),
+        ("OSError(2, 'No such file')", "FileNotFoundError: [Errno 2] No such file"),
+        ("SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_what_an_outside_client_raises_is_an_error_that_names_its_package(kms_toy: Path, raised: str, said: str) -> None:
+    kms_toy.write_text(f"def parse(uri): raise {raised}\ndef open(uri, options): raise {raised}")
+    for call, function in ((check_uri, "parse"), (open_client, "open")):
+        with pytest.raises(ConfigError) as caught:
+            call("toy+http://h:1/m")
+        assert str(caught.value) == f"{OF_TOY} can't be used: {function} raised {said}"
+
+
+def test_what_a_registered_client_raises_is_an_error_that_says_so(toy: str) -> None:
+    register_client(toy, types.SimpleNamespace(__name__="Broken", parse=lambda: None, open=Toy.open))
+    with pytest.raises(ConfigError, match=r"\(Broken, added by register_client\) can't be used: parse raised TypeError"):
+        check_uri("toy+http://h:1/m")
+
+
+def test_an_error_of_the_job_is_left_as_the_client_raises_it(kms_toy: Path) -> None:
+    raising = "from transforms.errors import ConfigError\ndef {}: raise ConfigError(['--model: a port is needed'])\n"
+    kms_toy.write_text(raising.format("parse(uri)") + raising.format("open(uri, options)"))
+    for call in (check_uri, open_client):
+        with pytest.raises(ConfigError) as caught:
+            call("toy+http://h:1/m")
+        assert caught.value.mistakes == ("--model: a port is needed",)
+
+
+def test_a_fault_of_this_package_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ours to mend, not the user's."""
+    broken = registry.Entry(types.SimpleNamespace(parse=lambda uri: 1 / 0, open=Toy.open), "grpc://…")
+    monkeypatch.setitem(registry._entries, "grpc", broken)
+    with pytest.raises(ZeroDivisionError):
+        check_uri("grpc://h:1/m")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("no_such_package.client", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("no_such_package:Toy", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("kms_toy.absent", "ModuleNotFoundError: No module named 'kms_toy.absent'"),
+        ("two words", "ModuleNotFoundError: No module named 'two words'"),
+        ("kms_toy.", "ModuleNotFoundError: No module named 'kms_toy.'"),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_an_entry_point_without_its_module_names_the_package_that_has_it(site: Path, value: str, problem: str) -> None:
+    """The package is installed: to install it again, or an extra of ours, is no cure."""
+    install(site, f"toy+http = {value}")
+    with pytest.raises(ConfigError) as caught:
+        check_uri("toy+http://h:1/m")
+    named = f"({value}, an entry point of kms-toy)"
+    assert str(caught.value) == f"--model=toy+http://h:1/m: the client of toy+http:// {named} can't be used: {problem}"
+    assert "grpc" in registry.schemes()  # the others can be used
+
+
+def test_spaces_in_an_entry_point_are_not_of_its_name(site: Path) -> None:
+    install(site, f"toy+http = {__name__} : Toy [grpc]")
+    check_uri("toy+http://h:1/m")
 
 
 def test_a_class_that_is_not_in_the_module(toy: str) -> None:

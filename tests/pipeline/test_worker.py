@@ -31,3 +31,23 @@ def test_a_fenced_worker_says_so_by_its_status(error: str, status: int) -> None:
     done = subprocess.run([sys.executable, "-c", RUN, error], capture_output=True, text=True, timeout=240)
     assert done.returncode == status, done.stderr
     assert "error: somebody took over" in done.stderr
+
+
+def test_warnings_of_beam_are_not_the_users() -> None:
+    """Beam 2.77 without ``[gcp]`` logs one at its import, by the root logger: that apitools is not there."""
+    code = """
+import logging
+from pipeline import worker
+worker.quiet_logging()
+for file in ("/site-packages/apache_beam/io/gcp/internal/clients/bigquery/__init__.py", "/site-packages/other.py"):
+    exec(compile(f"logging.warning('a warning of {file}')", file, "exec"))
+    exec(compile(f"logging.error('an error of {file}')", file, "exec"))
+logging.getLogger("pipeline").warning("a warning of ours")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.splitlines() == [
+        "ERROR root: an error of /site-packages/apache_beam/io/gcp/internal/clients/bigquery/__init__.py",
+        "WARNING root: a warning of /site-packages/other.py",
+        "ERROR root: an error of /site-packages/other.py",
+        "WARNING pipeline: a warning of ours",
+    ]

@@ -40,7 +40,7 @@ def _named(client: str) -> object:
         loaded = importlib.import_module(module)
     except ImportError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ClientMistakeError(f"{module} can't be imported: {type(error).__name__}: {error}") from error
     try:
         return functools.reduce(getattr, attribute.split("."), loaded) if attribute else loaded

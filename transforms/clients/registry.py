@@ -25,13 +25,14 @@ from typing import Protocol, cast
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
-from transforms.errors import ConfigError
+from transforms.errors import ConfigError, ScoringError
 
 ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
 """The group in which an installed package names its protocols."""
 
 DISTRIBUTION = "kafka-model-scoring"
 
+_REGISTERED = "added by register_client"
 _OURS = __name__.partition(".")[0]
 _SCHEME = re.compile(r"[a-z][a-z0-9+._-]*")
 
@@ -61,12 +62,21 @@ class Entry:
     Attributes:
         client: ``package.module`` or ``package.module:Class``, imported on first use; or the module or class itself.
         form: The URI's form, for error messages. Schemes that differ only in TLS share one.
-        install: What ``pip install`` takes to bring the packages that the client imports.
+        install: What ``pip install`` takes to bring the packages that the client imports; empty if that is not known.
+        added_by: What added the scheme, for error messages: an entry point and its package, or ``register_client``; empty
+            for a protocol of this package.
     """
 
     client: str | ClientFactory
     form: str
     install: str = DISTRIBUTION
+    added_by: str = ""
+
+    @property
+    def described(self) -> str:
+        """The client and what added it, for error messages."""
+        name = self.client if isinstance(self.client, str) else getattr(self.client, "__name__", repr(self.client))
+        return f"{name}, {self.added_by}" if self.added_by else name
 
 
 _GRPC = Entry("transforms.clients.tfserving.grpc", "grpc://HOST:PORT/MODEL[@VERSION]")
@@ -94,7 +104,7 @@ _entries: dict[str, Entry] = dict(_BUILT_IN)
 
 
 def register_client(
-    scheme: str, client: str | ClientFactory, *, form: str = "", install: str = DISTRIBUTION, replace: bool = False
+    scheme: str, client: str | ClientFactory, *, form: str = "", install: str = "", replace: bool = False
 ) -> None:
     """Adds a protocol in this process. To add it in all processes, use the entry-point group.
 
@@ -102,7 +112,7 @@ def register_client(
         scheme: The scheme of its URIs, in lower case.
         client: ``package.module`` or ``package.module:Class``, or the module or class itself.
         form: The URI's form, for error messages, such as ``toy+http://HOST:PORT/MODEL``.
-        install: What ``pip install`` takes to bring the packages that the client imports.
+        install: What ``pip install`` takes to bring the packages that the client imports; errors say so if it is given.
         replace: Whether the scheme may have a client already.
 
     Raises:
@@ -110,7 +120,7 @@ def register_client(
     """
     if not _SCHEME.fullmatch(scheme):
         raise ValueError(f"{scheme!r} is no URI scheme: use lower-case letters, digits and + . _ -")
-    entry = Entry(client, form or f"{scheme}://…", install)
+    entry = Entry(client, form or f"{scheme}://…", install, _REGISTERED)
     known = _entries.get(scheme)
     if known is not None and known != entry and not replace:
         raise ValueError(f"{scheme}:// has a client already ({known.client}); pass replace=True to take its place")
@@ -145,7 +155,7 @@ def parse(uri: str) -> object:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    with _mistakes_named(uri) as factory:
+    with _mistakes_named(uri, "parse") as factory:
         return factory().parse(uri)
 
 
@@ -155,11 +165,11 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    with _mistakes_named(uri) as factory:
+    with _mistakes_named(uri, "open") as factory:
         client = factory().open(uri, options)
         if not isinstance(client, ModelClient):
             raise ClientMistakeError(f"open returned {type(client).__name__}, no ModelClient; {DESCRIBED}")
-        return select_outputs(client, options.outputs)
+    return select_outputs(client, options.outputs)
 
 
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:
@@ -173,12 +183,23 @@ def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError
         scheme: The scheme of the client.
         error: The import error.
     """
-    if not is_not_installed(error):
-        return ConfigError([f"--model={model}: the client of {scheme}:// can't be used: {type(error).__name__}: {error}"])
-    install = schemes()[scheme].install
-    return ConfigError(
-        [f"--model={model}: {scheme}:// needs packages that are not here ({error.name}): pip install '{install}'"]
-    )
+    entry = schemes()[scheme]
+    if not is_not_installed(error) or _is_absent(entry, error):
+        return _unusable(model, scheme, entry, f"{type(error).__name__}: {error}")
+    cure = f": pip install '{entry.install}'" if entry.install else f"; its client is {entry.described}"
+    return ConfigError([f"--model={model}: {scheme}:// needs packages that are not here ({error.name}){cure}"])
+
+
+def _is_absent(entry: Entry, error: ImportError) -> bool:
+    """Whether an entry point names a module that is not there. Its package is installed: to install it again is no cure."""
+    if entry.added_by in ("", _REGISTERED) or "[" in entry.install or not isinstance(error, ModuleNotFoundError):
+        return False
+    return f"{entry.client}.".replace(":", ".").startswith(f"{error.name}.")
+
+
+def _unusable(model: str, scheme: str, entry: Entry, problem: str) -> ConfigError:
+    who = f" ({entry.described})" if entry.added_by else ""
+    return ConfigError([f"--model={model}: the client of {scheme}://{who} can't be used: {problem}"])
 
 
 def _scheme(uri: str) -> str:
@@ -199,22 +220,34 @@ def _installed() -> dict[str, Entry]:
     """The protocols of installed packages, by their entry points. Imports none of them."""
     found: dict[str, Entry] = {}
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        extras = f"[{','.join(point.extras)}]" if point.extras else ""
-        install = f"{point.dist.name}{extras}" if point.dist is not None else point.module
-        client = f"{point.module}:{point.attr}" if point.attr else point.module
-        found.setdefault(point.name, Entry(client, f"{point.name}://…", install))
+        package = point.dist.name if point.dist is not None else ""
+        client, _, extras = point.value.partition("[")  # point.module and point.attr raise for a value of another form
+        install = f"{package}[{extras}".replace(" ", "") if extras else package
+        entry = Entry(re.sub(r"\s*:\s*", ":", client.strip()), f"{point.name}://…", install, f"an entry point of {package}")
+        found.setdefault(point.name, entry)
     return found
 
 
 @contextlib.contextmanager
-def _mistakes_named(uri: str) -> Iterator[Callable[[], ClientFactory]]:
-    """Yields what loads the client of a URI, and turns what is wrong with the client into a ``ConfigError``."""
-    entry = _entry(uri)
+def _mistakes_named(uri: str, function: str) -> Iterator[Callable[[], ClientFactory]]:
+    """Yields what loads the client of a URI, and turns what is wrong with the client into a ``ConfigError``.
+
+    Args:
+        uri: The URI.
+        function: The function of the client that is called, for messages.
+    """
+    entry, scheme = _entry(uri), _scheme(uri)
     try:
         yield lambda: cast(ClientFactory, load(entry.client))
+    except ScoringError:
+        raise
     except ClientMistakeError as error:
-        raise ConfigError([f"--model={uri}: the client of {_scheme(uri)}:// can't be used: {error}"]) from error
+        raise _unusable(uri, scheme, entry, str(error)) from error
     except ImportError as error:
         if isinstance(entry.client, str) and entry.client.partition(".")[0] == (error.name or "").partition(".")[0] == _OURS:
             raise  # a fault of this package: no installation would cure it
-        raise missing_packages(uri, _scheme(uri), error) from error
+        raise missing_packages(uri, scheme, error) from error
+    except (Exception, SystemExit) as error:
+        if not entry.added_by:
+            raise  # a fault of this package: its traceback is what is needed
+        raise _unusable(uri, scheme, entry, f"{function} raised {type(error).__name__}: {error}") from error
