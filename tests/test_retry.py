@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.retry import Deadline, Retries, RetryPolicy
+from transforms.retry import Deadline, Retries, RetryPolicy, read_retry_after
 
 
 class Highest(random.Random):
@@ -43,7 +43,48 @@ def test_what_the_server_asks_for_wins_where_it_is_longer_even_over_the_cap() ->
 def test_a_wait_is_never_negative_nor_longer_than_needed(attempts: int, asked: float | None, seed: int) -> None:
     """After any number of attempts: 2 ** 10000 is no float."""
     wait = RetryPolicy().delay_s(attempts, asked, random.Random(seed))
-    assert (asked or 0.0) <= wait <= max(5.0, asked or 0.0)
+    assert min(asked or 0.0, 60.0) <= wait <= max(5.0, min(asked or 0.0, 60.0))
+
+
+@pytest.mark.parametrize("asked", [61.0, 99_999_999.0, 1e300, float("inf")])
+def test_no_server_makes_a_wait_longer_than_the_deadline(asked: float) -> None:
+    policy = RetryPolicy(deadline_s=60.0)
+    assert policy.delay_s(1, asked, Highest(), left_s=12.5) == 12.5, "the next attempt is at the deadline"
+    assert policy.delay_s(1, asked, Highest(), left_s=-3.0) == 60.0, "a job that holds asks again"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("7", 7.0),
+        (" 7\t", 7.0),
+        ("1.5", 1.5),
+        ("9" * 400, float("inf")),
+        ("9\x1f", None),
+        ("9\x0b", None),
+        ("9\x00", None),
+        ("٩", None),
+        ("-1", None),
+        ("1e400", None),
+        ("nan", None),
+        ("inf", None),
+        ("", None),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
+        ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+        ("Sun, 06 Nov 99999999999 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 +9999999999", None),
+        ("Mon, 99 Foo", None),
+    ],
+)
+def test_what_a_server_asks_for_is_read_or_ignored(text: str | None, expected: float | None) -> None:
+    assert read_retry_after(text, now_s=60.0) == expected
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,12} [A-Z][a-z]{2} \d{1,12} \d+:\d+:\d+ [+-]\d{1,9}"))
+def test_whatever_a_server_asks_for_is_no_error_and_not_negative(text: str) -> None:
+    asked = read_retry_after(text, now_s=60.0)
+    assert asked is None or asked >= 0
 
 
 class Clock:
@@ -87,7 +128,10 @@ def test_retries_are_counted_and_exhausted_at_the_policys_deadline() -> None:
     clock = Clock()
     retries = Retries(RetryPolicy(deadline_s=3.0, base_s=0.5), clock, Highest())
     retries.failed += 1
-    assert (retries.exhausted, retries.delay_s(None), retries.delay_s(9.0)) == (False, 0.5, 9.0)
+    assert (retries.exhausted, retries.delay_s(None), retries.delay_s(2.0)) == (False, 0.5, 2.0)
+    clock.now += 1.0
+    assert retries.delay_s(9.0) == 2.0, "what is left"
+    clock.now -= 1.0
     retries.failed += 1
     clock.now += 3.0
     assert (retries.exhausted, retries.elapsed_s, retries.delay_s(None)) == (True, 3.0, 1.0)

@@ -16,6 +16,7 @@
         │   ├── BatchTooLargeError     more rows than the server takes
         │   └── RequestTooLargeError   more bytes than the server takes
         ├── MalformedAnswerError   short, long or unreadable answer
+        │   └── AnswerTooLargeError    more bytes than we take
         └── NotServedError      unknown model, version or signature; not allowed
 
 Vendor errors (grpc, aiohttp, confluent_kafka) are translated once, where the vendor's library is called, with
@@ -122,6 +123,10 @@ class RequestTooLargeError(RejectedError):
 
 class MalformedAnswerError(ModelError):
     """The answer is short, long or unreadable: it can't be matched to the rows of the request."""
+
+
+class AnswerTooLargeError(MalformedAnswerError):
+    """The answer has more bytes than ``max_answer_bytes``. If the request has several rows, the answer to fewer may fit."""
 
 
 class NotServedError(ModelError):

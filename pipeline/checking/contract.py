@@ -125,6 +125,7 @@ def client_options(config: Config) -> ClientOptions:
         tls_cert_file=config.model_cert_file,
         tls_key_file=config.model_key_file,
         headers=config.model_headers,
+        max_answer_bytes=config.max_answer_bytes,
         model_poll_s=config.model_poll_s,
         model_files=BeamFiles(),
         outputs=config.outputs,

@@ -24,7 +24,9 @@ class Config(Flags):
     @property
     def formats(self) -> FormatOptions:
         """The decoder's options: schema, registry, paths."""
-        registry = RegistryConfig(self.schema_registry, self.schema_registry_config) if self.schema_registry else None
+        registry = None
+        if self.schema_registry:
+            registry = RegistryConfig(self.schema_registry, self.schema_registry_config, self.max_answer_bytes)
         return FormatOptions(self.avro_schema, registry, self.features, self.pass_through, self.max_record_bytes)
 
     @property

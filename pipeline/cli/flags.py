@@ -26,6 +26,7 @@ from pipeline.cli.kinds.plain import (
     whole_or_auto,
 )
 from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
+from transforms.clients.base import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
 
@@ -161,6 +162,9 @@ class Flags:
         REQUESTS, whole_or_auto(), "requests at a time; auto adapts to what the server takes", default=AUTO)
     request_timeout_s: float = flag(
         REQUESTS, milliseconds(), "one request's time at most", name="request_timeout_ms", default="30000")
+    max_answer_bytes: int = flag(
+        REQUESTS, whole(), "one answer's size at most, of the model server or the schema registry",
+        default=str(MAX_ANSWER_BYTES))
     retry_deadline_s: float = flag(REQUESTS, seconds(), "how long a failing request is tried again", default="60")
     on_unavailable: str = flag(
         REQUESTS, choice("hold", "dead_letter", "fail"),

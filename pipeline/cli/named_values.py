@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.cli.kinds.base import items
+from transforms.clients.wire.request_headers import TOKEN
 from transforms.secret_manager import reference_problem
 
 
@@ -31,22 +32,27 @@ class NamedValues:
         found = []
         for item in items(given):
             key, equals, value = item.partition("=")
-            if equals and key.strip():
+            if equals and TOKEN.fullmatch(key.strip()):
                 found.append((key.strip(), self._replaced(flag, key.strip(), value, f"--{flag} {key.strip()}")))
             else:
-                self.mistakes.append(f"--{flag}: give NAME=VALUE (one without '=' came)")
+                self.mistakes.append(f"--{flag}: {_no_pair(item)}")
         return found
 
     def of_file(self, flag: str, path: str) -> list[tuple[str, str]]:
         """Returns the pairs of a file's lines, which ``--<flag>_file`` names."""
         found = []
-        for number, line in _lines(path):
+        try:
+            lines = list(_lines(path))
+        except ValueError:
+            self.mistakes.append(f"--{flag}_file={path}: the file is not UTF-8 text")
+            return []
+        for number, line in lines:
             key, equals, value = line.partition("=")
             where = f"--{flag}_file={path}, line {number}"
-            if equals and key.strip():
+            if equals and TOKEN.fullmatch(key.strip()):
                 found.append((key.strip(), self._replaced(flag, key.strip(), value.strip(), where)))
             else:
-                self.mistakes.append(f"{where}: give NAME=VALUE")  # the line itself may hold a secret
+                self.mistakes.append(f"{where}: {_no_pair(line)}")
         return found
 
     def _replaced(self, flag: str, key: str, value: str, where: str) -> str:
@@ -61,7 +67,28 @@ class NamedValues:
                 return ""
             return self._environ[variable]
 
-        return re.sub(r"\$\{(\w+)\}", replace, value)
+        found = re.sub(r"\$\{(\w+)\}", replace, value)
+        if "\0" in found or not _is_utf8(found):  # C's strings end at a null character: a part of a password would be lost
+            self.mistakes.append(f"{where}: the value is not UTF-8 text, or has a null character in it")
+            return ""
+        return found
+
+
+def _no_pair(item: str) -> str:
+    """What is wrong with an item. It is not shown, nor what stands for its name: either may hold a secret."""
+    name, equals, _ = item.partition("=")
+    if not equals:
+        return "give NAME=VALUE (one without '=' came)"
+    colon = ", not NAME: VALUE" if ":" in name else ""
+    return f"give NAME=VALUE{colon}; what came before '=' is no name"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

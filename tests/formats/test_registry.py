@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import gzip
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.formats.decoding import records
 from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
+from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.options import RegistryConfig
 from transforms.formats.registry import RegisteredSchema, Registry, UnknownSchemaError
 from transforms.formats.schemas import FramedAvro
@@ -125,12 +132,104 @@ def test_credentials(registry: SchemaRegistryStub, client: Registry) -> None:
         ("basic.auth.user.info", SECRET, "username"),
         ("timeout", SECRET, "timeout"),
         ("ssl.ca.location", "/no/such/file", "No such file"),
+        ("basic.auth.user.info", f"me:{SECRET}\n", "basic.auth.user.info: the value has a line break .* at its end"),
+        ("bearer.auth.token", f"{SECRET}\r\nx: y", "bearer.auth.token: the value has a line break"),
+        ("bearer.auth.token", f"ä{SECRET}", "bearer.auth.token: has characters that are not ASCII"),
     ],
 )
 def test_properties_that_the_client_does_not_take(name: str, value: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         Registry(RegistryConfig("http://127.0.0.1:1", ((name, value),)))
     assert SECRET not in str(caught.value)
+
+
+# ---------------------------------------------------------------------- answers without end
+
+
+@contextlib.contextmanager
+def answering(send: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A server that answers every GET by ``send``."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with contextlib.suppress(ConnectionError):
+                send(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def asked(url: str, **options: Any) -> str:
+    """Asks for schema 7; returns the error."""
+    registry = Registry(RegistryConfig(url, (("timeout", "0.5"),), **options))
+    try:
+        with pytest.raises(TransientError) as caught:
+            registry.schema(7)
+    finally:
+        registry.close()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_read_up_to_the_limit(status: int) -> None:
+    sent = [0]
+
+    def send(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.end_headers()
+        while sent[0] < 300 << 20:
+            sent[0] += request.wfile.write(bytes(1 << 16))
+
+    with answering(send) as url:
+        assert "more than 1,048,576 bytes; raise --max_answer_bytes" in asked(url, max_answer_bytes=1 << 20)
+    assert sent[0] < 20 << 20
+
+
+def test_a_compressed_answer_is_not_asked_for_and_refused_unread() -> None:
+    encodings, body = [], gzip.compress(bytes(64 << 20))
+
+    def send(request: http.server.BaseHTTPRequestHandler) -> None:
+        encodings.append(request.headers["Accept-Encoding"])
+        request.send_response(200)
+        request.send_header("Content-Encoding", "gzip")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    with answering(send) as url:
+        assert "the answer is compressed ('gzip')" in asked(url)
+    assert encodings == ["identity"]
+
+
+def test_an_answer_byte_by_byte_ends_at_the_time_out() -> None:
+    """The client's time-out is one of each read: such an answer would never end."""
+
+    def send(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        for _ in range(400):
+            request.wfile.write(b" ")
+            time.sleep(0.05)
+
+    began = time.monotonic()
+    with answering(send) as url:
+        assert "no whole answer within 0.5 s" in asked(url)
+        assert time.monotonic() - began < 10
+
+
+def test_a_client_of_another_make_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    assert not bound_answers(object(), "here", 1, 1.0)
+    assert "its answers are not bounded" in caplog.text
 
 
 # ---------------------------------------------------------------------- what is known of ids

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.dispatching import POISON, Listener, Time, by_row, dispatcher, listening, refusing, run, x_of
 from tests.fake_model import Behaviour, Call, FakeModel, doubled, signature
 from transforms.errors import (
+    AnswerTooLargeError,
     MalformedAnswerError,
     ModelFailedError,
     RejectedError,
@@ -63,6 +64,20 @@ def test_a_server_that_takes_only_small_batches_loses_nothing() -> None:
 
     outcomes = run(dispatcher(FakeModel(small)).answer(x_of(*range(64)), 64))
     assert by_row(outcomes, 64) == [2 * row for row in range(64)]
+
+
+def test_an_answer_that_is_too_large_for_a_batch_is_asked_for_in_parts(heard: Listener) -> None:
+    """And a record whose answer alone is too large is a dead letter; the job goes on."""
+
+    async def large(call: Call) -> Answer:
+        if call.rows > 5 or POISON in call.inputs["x"]:
+            raise AnswerTooLargeError("more than 3 bytes")
+        return await doubled(call)
+
+    values = [*map(float, range(1, 40)), POISON]
+    outcomes = run(dispatcher(FakeModel(large), others=FakeModel(large)).answer(x_of(*values), 40))
+    assert by_row(outcomes, 40) == [*(2 * value for value in values[:-1]), "MalformedAnswer"]
+    assert heard.held == []
 
 
 def lying(status: str = "internal error") -> Behaviour:

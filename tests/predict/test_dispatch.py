@@ -13,6 +13,7 @@ from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.errors import (
     ConfigError,
     NotServedError,
+    OverloadedError,
     TransientError,
     UnavailableError,
 )
@@ -64,6 +65,45 @@ def test_what_the_server_asks_to_wait_is_honoured() -> None:
     time = Time()
     run(dispatcher(FakeModel(failing([TransientError("busy", 7.5), TransientError("busy", 0.01)])), time).answer(x_of(1), 1))
     assert time.slept == pytest.approx([7.5, 0.1])
+
+
+@pytest.mark.parametrize("then", ["dead_letter", "fail"])
+def test_a_server_can_not_make_a_request_wait_past_its_deadline(then: str) -> None:
+    time = Time()
+    job = dispatcher(
+        FakeModel(failing([TransientError("busy", 99_999_999.0)] * 50)), time, deadline_s=2, on_unavailable=then
+    )
+    if then == "fail":
+        with pytest.raises(UnavailableError):
+            run(job.answer(x_of(1), 1))
+    else:
+        assert by_row(run(job.answer(x_of(1), 1)), 1) == ["Unavailable"]
+    assert time.slept == pytest.approx([2.0])
+
+
+def test_a_job_that_holds_asks_again_within_a_deadline_whatever_the_server_asks_for(heard: Listener) -> None:
+    time = Time()
+    model = FakeModel(failing([OverloadedError("busy", float("inf"))] * 4))
+    assert by_row(run(dispatcher(model, time, deadline_s=2).answer(x_of(1), 1)), 1) == [2]
+    assert time.slept == pytest.approx([2.0] * 4)
+    assert heard.held[-1] is None
+
+
+def test_a_half_has_its_own_deadline_for_what_the_server_asks_for() -> None:
+    """A batch that has used up its own leaves its halves two seconds each."""
+    time = Time()
+
+    async def busy(call: Call) -> Answer:
+        if call.rows == 4:
+            time.now += 61
+            raise OverloadedError("no answer in time")
+        if time.now < 1000 + 61 + 2:
+            raise OverloadedError("busy", 50.0)
+        return await doubled(call)
+
+    model, others = FakeModel(busy), FakeModel()
+    assert by_row(run(dispatcher(model, time, others=others).answer(x_of(1, 2, 3, 4), 4)), 4) == [2, 4, 6, 8]
+    assert max(time.slept) == pytest.approx(2.0)
 
 
 def test_a_model_that_is_not_served_for_a_while_is_waited_for(heard: Listener) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 from transforms.clients import registry
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.registry import register_client, unregister_client
+from transforms.clients.wire.request_headers import check_headers
 from transforms.secret_manager import resolve_all
 
 __all__ = ["ClientOptions", "ModelClient", "check_uri", "open_client", "register_client", "unregister_client"]
@@ -27,9 +28,10 @@ def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
     Does no I/O, except that a secret which a header refers to is read, once in a process.
 
     Raises:
-        ConfigError: The URI can't be used, or a package is missing; the message says what to install.
+        ConfigError: The URI or a header can't be used, or a package is missing; the message says what to install.
         SecretError: A secret can't be read.
     """
     options = options or ClientOptions()
     options = dataclasses.replace(options, headers=resolve_all(options.headers))
+    check_headers(options.headers)
     return registry.open_client(uri, options)

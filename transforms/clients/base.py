@@ -25,6 +25,9 @@ import numpy as np
 from transforms.clients.model_files import ModelFiles
 from transforms.types import Answer, ModelMetadata
 
+MAX_ANSWER_BYTES = 256 << 20
+"""Most bytes of one answer, unless ``ClientOptions`` says otherwise."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClientOptions:
@@ -36,6 +39,7 @@ class ClientOptions:
         tls_key_file: PEM file of the client's key.
         headers: gRPC metadata or HTTP headers sent with every request, such as ``authorization``.
         channel_options: gRPC channel options, ``(name, value)``. They override the defaults of ``wire/grpc.py``.
+        max_answer_bytes: Most bytes of one answer; a larger one is ``AnswerTooLargeError``.
         max_connections: The highest number of HTTP connections.
         model_poll_s: For a model in the worker: seconds between two looks for another version.
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
@@ -47,6 +51,7 @@ class ClientOptions:
     tls_key_file: str | None = None
     headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     channel_options: tuple[tuple[str, str | int], ...] = ()
+    max_answer_bytes: int = MAX_ANSWER_BYTES
     max_connections: int = 128  # as many as the adaptive limit of requests in flight may grow to
     model_poll_s: float = 60.0
     model_files: ModelFiles | None = None
@@ -100,7 +105,8 @@ class ModelClient(abc.ABC):
         Raises:
             TransientError: A retry may succeed, after ``retry_after_s`` if it is set; also when ``timeout_s`` has passed.
             RejectedError: The server refuses the content of the request.
-            MalformedAnswerError: The answer can't be matched to the rows of the request.
+            MalformedAnswerError: The answer can't be matched to the rows of the request, or is larger than
+                ``max_answer_bytes``.
             NotServedError: The server no longer has the model, or denies access.
         """
 

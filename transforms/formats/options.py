@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from transforms.clients.base import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 
 
@@ -14,10 +15,12 @@ class RegistryConfig:
     Attributes:
         url: ``http://HOST:PORT``, several with commas between.
         properties: Properties of confluent-kafka's ``SchemaRegistryClient``; they may hold secrets.
+        max_answer_bytes: Most bytes of one answer.
     """
 
     url: str
     properties: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    max_answer_bytes: int = MAX_ANSWER_BYTES
 
 
 Paths = tuple[tuple[str, str], ...]

@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from transforms.clients.wire.request_headers import value_problem
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
+from transforms.errors import ConfigError, MalformedAnswerError, NotServedError, TransientError, UnavailableError
+from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.codecs import FormatError
 from transforms.formats.frame import MAX_ID
 from transforms.formats.options import RegistryConfig
@@ -72,6 +74,9 @@ class Registry:
         self._refusal = SchemaRegistryError
         # No retries by the client: SchemaLookup retries, in short steps that keep the process in the consumer group.
         properties: dict[str, Any] = {"timeout": TIMEOUT_S, "max.retries": 0, **dict(resolve_all(config.properties))}
+        for name, value in properties.items():  # most of them become headers
+            if problem := value_problem(str(value)) or _not_ascii(name, str(value)):
+                raise ConfigError([f"--schema_registry_config {name}: {problem}"])
         for name in _NUMBERS:
             try:
                 properties.update({name: float(properties[name])} if name in properties else {})
@@ -81,6 +86,7 @@ class Registry:
             self._client = SchemaRegistryClient({**properties, "url": config.url})
         except Exception as error:  # ValueError, TypeError, ssl's and OSError, for properties of any kind
             raise ConfigError([f"--schema_registry_config: not accepted by the client: {_words(error)}"]) from error
+        bound_answers(self._client, f"the schema registry at {self._url}", config.max_answer_bytes, properties["timeout"])
 
     def schema(self, schema_id: int) -> RegisteredSchema:
         """Returns the schema of an id, with the schemas that it refers to.
@@ -132,8 +138,10 @@ class Registry:
             references[reference.name] = found.schema_str
 
     def _translate(self, error: Exception, schema_id: int) -> NoReturn:
-        if isinstance(error, FormatError):
+        if isinstance(error, FormatError | UnavailableError):
             raise error
+        if isinstance(error, MalformedAnswerError):  # too large, or compressed: perhaps it is not a registry at all
+            raise TransientError(str(error)) from error
         where = f"the schema registry at {self._url}"
         if not isinstance(error, self._refusal):
             unreadable = isinstance(error, (ValueError, TypeError, AttributeError, KeyError))
@@ -146,6 +154,10 @@ class Registry:
         if error.http_status_code in (401, 403):
             raise NotServedError(f"{status}: give credentials by --schema_registry_config, as its operator says") from error
         raise TransientError(status) from error
+
+
+def _not_ascii(name: str, value: str) -> str | None:
+    return "has characters that are not ASCII" if name.startswith("bearer.") and not value.isascii() else None
 
 
 def _words(error: Exception) -> str:

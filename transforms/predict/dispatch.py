@@ -225,7 +225,8 @@ class Dispatcher:
                     pair.tried(span.sent)
                 if isinstance(outcome, RowsResult):
                     return [outcome]
-                past = span.began_at is not None and self._clock() - span.began_at >= deadline_s
+                elapsed_s = self._clock() - span.began_at if span.began_at is not None else 0.0
+                past = elapsed_s >= deadline_s
                 step = await self._after(span, outcome, since or span.sent, pair, past)
                 since = None
                 if isinstance(step, list):
@@ -244,7 +245,7 @@ class Dispatcher:
                     self._holds.begin(token, step.reason)
                 observer().retried()
                 asked_s = step.error.retry_after_s if isinstance(step.error, TransientError) else None
-                await self._sleep(self._options.retry.delay_s(waits, asked_s, self._rng))
+                await self._sleep(self._options.retry.delay_s(waits, asked_s, self._rng, deadline_s - elapsed_s))
         finally:
             self._holds.end(token)
 

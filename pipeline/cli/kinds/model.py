@@ -9,6 +9,7 @@ from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
 from transforms.clients.registry import uri_pattern
+from transforms.clients.wire.request_headers import check_headers
 from transforms.decode.field_paths import PathError, parse_named_paths
 from transforms.errors import ConfigError
 from transforms.formats.options import Paths
@@ -33,7 +34,12 @@ def model_uri() -> One[str]:
 
 def headers() -> Named[Pairs]:
     """Headers of a request; a name may stand several times."""
-    return Named(check=lambda _, pairs: pairs)
+
+    def check(_: str, pairs: Pairs) -> Pairs:
+        check_headers(pairs)
+        return pairs
+
+    return Named(check=check)
 
 
 def paths(metavar: str, *, bare_names: bool) -> Many[Paths]:

@@ -18,7 +18,14 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.tfserving import messages
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
 from transforms.clients.wire.tensorflow.example import build_example, parse_example
-from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    AnswerTooLargeError,
+    MalformedAnswerError,
+    NotServedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
 from transforms.testing.grpc_stub import service_handlers
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
@@ -118,6 +125,7 @@ def retry_info(seconds: int, nanos: int) -> bytes:
         (("grpc-retry-pushback-ms", "1500"), 1.5),
         (("grpc-retry-pushback-ms", "-1"), None),  # gRFC A6: do not retry by yourself; how long is not said
         (("grpc-retry-pushback-ms", "soon"), None),
+        (("grpc-retry-pushback-ms", "9" * 400), None),
         (("grpc-status-details-bin", b"\xff\xff"), None),
     ],
 )
@@ -158,7 +166,7 @@ def test_messages_beyond_grpcs_default_of_4_mb(stub: TfServingGrpcStub) -> None:
 def test_channel_options_of_the_user_win(stub: TfServingGrpcStub) -> None:
     options = ClientOptions(channel_options=(("grpc.max_receive_message_length", 10_000),))
     x = {"x": np.zeros((2, 5000), np.float32)}
-    with pytest.raises(RejectedError, match="larger than max"):
+    with pytest.raises(AnswerTooLargeError, match="larger than max"):
         use(stub.uri(), lambda client: client.predict(x, 2, TIMEOUT_S), options)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,13 +12,19 @@ import yarl
 from aiohttp import web
 
 from transforms.clients.base import ClientOptions
+from transforms.clients.wire.answer_body import MAX_ERROR_BYTES
 from transforms.clients.wire.http import HttpConnection
+from transforms.errors import AnswerTooLargeError, MalformedAnswerError
 
 TIMEOUT_S = 20.0
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def use(handle: Handle, work: Callable[[HttpConnection, yarl.URL], Awaitable[None]]) -> None:
+def use(
+    handle: Handle,
+    work: Callable[[HttpConnection, yarl.URL], Awaitable[None]],
+    options: ClientOptions = ClientOptions(),  # noqa: B008  # frozen
+) -> None:
     """Runs ``work`` with a connection to a server that answers every request by ``handle``."""
 
     async def run() -> None:
@@ -26,7 +34,7 @@ def use(handle: Handle, work: Callable[[HttpConnection, yarl.URL], Awaitable[Non
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0]
-        http = HttpConnection("here", False, ClientOptions())
+        http = HttpConnection("here", False, options)
         try:
             await work(http, yarl.URL(f"http://{host}:{port}/"))
         finally:
@@ -75,3 +83,138 @@ def test_bodies_of_any_size_arrive_with_their_length_and_type(size: int) -> None
 
     use(handle, work)
     assert came == [(size, ["image/png"], b"x" * size)]
+
+
+# ---------------------------------------------------------------------- answers without end, and bombs
+
+MIB = 1 << 20
+ZIPPED = {"Content-Encoding": "gzip"}
+
+
+def bomb(mebibytes: int) -> bytes:
+    """Bytes that gzip inflates to so many mebibytes of zeros."""
+    press = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join([*(press.compress(bytes(MIB)) for _ in range(mebibytes)), press.flush()])
+
+
+class Endless:
+    """Answers a body without end, for as long as somebody reads it."""
+
+    def __init__(self, status: int = 200):
+        self.status, self.sent = status, 0
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=self.status, headers={"Retry-After": "7"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while self.sent < 200 * MIB:
+                await response.write(b"x" * 65536)
+                self.sent += 65536
+        return response
+
+
+def test_a_body_without_end_is_read_up_to_the_limit() -> None:
+    server = Endless()
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        with pytest.raises(
+            AnswerTooLargeError, match=r"here: the answer has more than 1,048,576 bytes; .*--max_answer_bytes"
+        ):
+            await http.send("GET", url, TIMEOUT_S)
+
+    use(server, work, ClientOptions(max_answer_bytes=MIB))
+    assert server.sent < 20 * MIB, "what the sockets buffer, not all"
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000])
+def test_a_body_of_just_the_limit_is_taken(length: int) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * (length + int(request.query.get("more", 0))))
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        assert len((await http.send("GET", url, TIMEOUT_S)).body) == length
+        with pytest.raises(AnswerTooLargeError):
+            await http.send("GET", url.with_query(more=1), TIMEOUT_S)
+        assert len((await http.send("GET", url, TIMEOUT_S)).body) == length, "the connection after it is a new one"
+
+    use(handle, work, ClientOptions(max_answer_bytes=length))
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 500, 503])
+def test_an_errors_text_without_end_is_cut_and_its_status_counts(status: int) -> None:
+    server = Endless(status)
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        answer = await http.send("GET", url, TIMEOUT_S)
+        assert (answer.status, len(answer.body), answer.retry_after_s) == (status, MAX_ERROR_BYTES, 7.0)
+
+    use(server, work)
+    assert server.sent < 20 * MIB
+
+
+def compressed(status: int, body: bytes, asked: list[str | None]) -> Handle:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.headers.get("Accept-Encoding"))
+        return web.Response(status=status, body=body, headers=ZIPPED)
+
+    return handle
+
+
+def test_a_compressed_answer_is_not_asked_for_and_refused_unread() -> None:
+    asked: list[str | None] = []
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        with pytest.raises(MalformedAnswerError, match=r"compressed \('gzip'\); .*--model_header=accept-encoding=gzip"):
+            await http.send("GET", url, TIMEOUT_S)
+
+    use(compressed(200, bomb(1), asked), work)
+    assert asked == ["identity"]
+
+
+def test_a_compressed_errors_text_is_left_out() -> None:
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        answer = await http.send("GET", url, TIMEOUT_S)
+        assert (answer.status, answer.body) == (503, b"")
+
+    use(compressed(503, bomb(64), []), work)
+
+
+@pytest.mark.parametrize("name", ["accept-encoding", "Accept-Encoding"])
+def test_a_compressed_answer_that_was_asked_for_is_inflated_up_to_the_limit(name: str) -> None:
+    asked: list[str | None] = []
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        with pytest.raises(AnswerTooLargeError):
+            await http.send("GET", url, TIMEOUT_S)
+
+    use(compressed(200, bomb(2000), asked), work, ClientOptions(max_answer_bytes=MIB, headers=((name, "gzip"),)))
+    assert asked == ["gzip"]
+
+    async def small(http: HttpConnection, url: yarl.URL) -> None:
+        assert (await http.send("GET", url, TIMEOUT_S)).body == bytes(MIB)
+
+    use(compressed(200, bomb(1), asked), small, ClientOptions(max_answer_bytes=MIB, headers=((name, "gzip"),)))
+
+
+@pytest.mark.parametrize("value", ["9\x1f", "9" * 400, "soon", "-3", "\x01"])
+def test_a_retry_after_that_no_one_can_read_is_no_error(value: str) -> None:
+    """On a socket of its own: a server in Python does not send such a header."""
+
+    async def run() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 503 Busy\r\nRetry-After: " + value.encode() + b"\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        http = HttpConnection("here", False, ClientOptions())
+        try:
+            port = server.sockets[0].getsockname()[1]
+            with contextlib.suppress(MalformedAnswerError):  # aiohttp may refuse the whole answer
+                assert (await http.send("GET", yarl.URL(f"http://127.0.0.1:{port}/"), TIMEOUT_S)).status == 503
+        finally:
+            await http.close()
+            server.close()
+
+    asyncio.run(run())

@@ -139,3 +139,46 @@ def test_secrets_are_never_in_a_message(tmp_path: Path, secret: str) -> None:
     )
     assert len(texts) >= 9
     assert not [text for text in texts if secret in text]
+
+
+@pytest.mark.parametrize("flag", ["kafka_config", "model_header", "schema_registry_config"])
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        (SECRET, "give NAME=VALUE (one without '=' came)"),
+        (f"sasl.password: {SECRET}=", "give NAME=VALUE, not NAME: VALUE; what came before '=' is no name"),
+        (f"Basic {SECRET}==", "give NAME=VALUE; what came before '=' is no name"),
+        (f"={SECRET}", "give NAME=VALUE; what came before '=' is no name"),
+        (f"a\x1b={SECRET}", "give NAME=VALUE; what came before '=' is no name"),
+        (f"client.id={SECRET}\0", "the value is not UTF-8 text, or has a null character in it"),
+        (f"client.id={SECRET}\udcff", "the value is not UTF-8 text, or has a null character in it"),
+    ],
+)
+def test_an_item_that_is_no_pair_names_its_flag_and_is_not_shown(flag: str, item: str, says: str) -> None:
+    texts = [text for text in mistakes(*OWN, f"--{flag}={item}") if says in text]
+    assert [text for text in texts if text.startswith(f"--{flag}")], "which flag, and what to do"
+    assert not [text for text in mistakes(*OWN, f"--{flag}={item}") if SECRET in text or not text.isprintable()]
+
+
+@pytest.mark.parametrize(
+    ("item", "environ", "says"),
+    [
+        (
+            "authorization=Bearer ${TOKEN}",
+            {"TOKEN": f"{SECRET}\n"},
+            "--model_header authorization: the value has a line break",
+        ),
+        (f"authorization={SECRET}\r\nx: y", {}, "--model_header authorization: the value has a line break"),
+        (f"Content-Length={SECRET}", {}, "--model_header Content-Length: the connection sets it by itself"),
+    ],
+)
+def test_a_header_that_no_connection_can_send(item: str, environ: dict[str, str], says: str) -> None:
+    [text] = mistakes(*OWN, f"--model_header={item}", environ=environ)
+    assert text.startswith(says)
+    assert SECRET not in text
+
+
+def test_a_file_of_properties_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "kafka.properties"
+    path.write_bytes(b"sasl.password=\xff\xfe\n")
+    assert mistakes(*OWN, f"--kafka_config_file={path}") == [f"--kafka_config_file={path}: the file is not UTF-8 text"]

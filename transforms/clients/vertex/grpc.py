@@ -26,6 +26,7 @@ from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.vertex.values import decode, encode
 from transforms.clients.wire.grpc import open_channel, retry_after_s
+from transforms.clients.wire.request_headers import grpc_metadata
 from transforms.clients.wire.tensorflow.tensors import varint
 from transforms.errors import MalformedAnswerError, UnavailableError
 
@@ -42,12 +43,15 @@ class GrpcTransport(Transport):
         address: The endpoint and its address.
         options: TLS files, headers (sent as gRPC metadata) and channel options, which override the defaults.
         tokens: The source of access tokens.
+
+    Raises:
+        ConfigError: A header can't be sent over gRPC.
     """
 
     def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):
         self._address, self._options, self._tokens = address, options, tokens
         self._where = str(address)
-        self._headers = tuple((name.lower(), value) for name, value in options.headers)
+        self._headers = grpc_metadata(options.headers)
         if address.own_host:  # a dedicated host serves one endpoint, and still needs its id in this header
             self._headers += (("x-vertex-ai-endpoint-id", address.endpoint),)
         self._head = _field(_ENDPOINT, address.name.encode())

@@ -11,12 +11,12 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions
+from transforms.clients.wire.request_headers import grpc_metadata
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
 from transforms.errors import ConfigError, ModelError, UnavailableError
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
     # The caller retries, so gRPC must not. Reconnecting must be as quick as its retries; gRPC's backoff grows to two
     # minutes.
     ("grpc.enable_retries", 0),
@@ -33,6 +33,8 @@ _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
+_MOST_INT = (1 << 31) - 1  # channel options are C's int
+
 Translate = Callable[[str, str, str, float | None], ModelError]
 """Makes the error for a status: ``(where, name of the code, the server's details, retry_after_s)`` to a ``ModelError``."""
 
@@ -43,15 +45,18 @@ class GrpcChannel:
     Args:
         target: ``HOST:PORT``.
         secure: Whether to use TLS.
-        options: TLS files, headers (sent as gRPC metadata) and channel options. They override the defaults: messages of any
+        options: TLS files, headers (sent as gRPC metadata) and channel options. They override the defaults: requests of any
             size, keepalive, quick reconnecting.
         where: The model and its address, for error messages.
         translate: Makes the error for a status.
+
+    Raises:
+        ConfigError: A header can't be sent over gRPC.
     """
 
     def __init__(self, target: str, secure: bool, options: ClientOptions, where: str, translate: Translate):
         self._target, self._secure, self._options = target, secure, options
-        self._headers = tuple((name.lower(), value) for name, value in options.headers) or None
+        self._headers = grpc_metadata(options.headers) or None
         self._where = where
         self._translate = translate
         self._channel: Any = None
@@ -107,7 +112,7 @@ def open_channel(target: str, secure: bool, options: ClientOptions, more: Sequen
     Args:
         target: ``HOST:PORT``.
         secure: Whether to use TLS.
-        options: TLS files and channel options, which override all defaults.
+        options: TLS files, the largest answer, and channel options, which override all defaults.
         more: Further default channel options, of the protocol.
 
     Raises:
@@ -115,7 +120,8 @@ def open_channel(target: str, secure: bool, options: ClientOptions, more: Sequen
     """
     # gRPC uses the first of two options with one name, so a default is added only if the user has not set the option.
     given = {name for name, _ in options.channel_options}
-    channel_options = [*options.channel_options, *(o for o in (*more, *_CHANNEL_OPTIONS) if o[0] not in given)]
+    limit = ("grpc.max_receive_message_length", min(options.max_answer_bytes, _MOST_INT))  # inflated, too
+    channel_options = [*options.channel_options, *(o for o in (*more, *_CHANNEL_OPTIONS, limit) if o[0] not in given)]
     if secure:
         return grpc.aio.secure_channel(target, _credentials(options), channel_options)
     return grpc.aio.insecure_channel(target, channel_options)
@@ -143,6 +149,6 @@ def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
             if detail.type_url.endswith("/google.rpc.RetryInfo"):
                 delay = RetryInfo.FromString(detail.value).retry_delay
                 return max(0.0, float(delay.seconds + delay.nanos / 1e9))
-    except (ValueError, TypeError, DecodeError):
+    except (ValueError, TypeError, ArithmeticError, DecodeError):
         return None  # a wait time that can't be read is ignored
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import io
 import ssl
 import time
@@ -14,8 +13,16 @@ import yarl
 from aiohttp.connector import Connection
 
 from transforms.clients.base import ClientOptions
+from transforms.clients.wire.answer_body import (
+    ACCEPT_ENCODING,
+    MAX_ERROR_BYTES,
+    NOT_COMPRESSED,
+    AnswerBody,
+    asks_for_compression,
+)
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
+from transforms.retry import read_retry_after
 
 JSON_TYPE = "application/json"
 """The content type of JSON, without a charset: KServe reads a body as JSON only if it has exactly this type."""
@@ -30,7 +37,8 @@ class HttpResponse(NamedTuple):
 
     Attributes:
         status: The HTTP status.
-        body: The whole body.
+        body: The whole body. Of an error (a status other than 2xx), at most ``MAX_ERROR_BYTES`` of it, and nothing of a
+            compressed one: the status says what happened.
         retry_after_s: The wait that the server asks for in seconds (Retry-After); ``None`` if it asks for none.
         reason: The text of the status line.
         content_type: The Content-Type header; empty if there was none.
@@ -69,12 +77,13 @@ class HttpConnection:
     Args:
         where: The model and its address, for error messages.
         secure: Whether to use TLS.
-        options: TLS files, headers and the number of connections.
+        options: TLS files, headers, the largest answer, and the number of connections.
         now: Returns the seconds since the epoch, for a Retry-After that is a date.
     """
 
     def __init__(self, where: str, secure: bool, options: ClientOptions, now: Callable[[], float] = time.time):
         self._where, self._secure, self._options, self._now = where, secure, options, now
+        self._inflates = asks_for_compression(options.headers)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -103,7 +112,8 @@ class HttpConnection:
         Raises:
             UnavailableError: No connection could be made, or it was cut, or the client is closed.
             OverloadedError: No answer came within ``timeout_s``.
-            MalformedAnswerError: The answer is not HTTP.
+            MalformedAnswerError: The answer is not HTTP, or compressed without being asked for.
+            AnswerTooLargeError: The body has more than ``max_answer_bytes``.
             ConfigError: A TLS file can't be read.
         """
         session = self._session or self._open()
@@ -115,9 +125,9 @@ class HttpConnection:
             async with session.request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                retry_after_s = self._retry_after_s(response.headers.get("Retry-After"))
+                retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._now())
                 kind = response.headers.get("Content-Type", "")
-                answer = await response.read()
+                answer = await self._body(response)
                 return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time") from error
@@ -130,12 +140,30 @@ class HttpConnection:
         except aiohttp.ClientError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
 
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """Reads a body up to the limit. What is not read to its end costs the connection."""
+        encoding = response.headers.get("Content-Encoding", "")
+        if 200 <= response.status < 300:
+            body = AnswerBody(self._where, self._options.max_answer_bytes, encoding, self._inflates)
+            async for piece in response.content.iter_any():
+                body.add(piece)
+            return body.whole()
+        if encoding.strip().lower() not in ("", NOT_COMPRESSED):
+            return b""
+        text = bytearray()
+        async for piece in response.content.iter_any():
+            text += piece[: MAX_ERROR_BYTES - len(text)]
+            if len(text) >= MAX_ERROR_BYTES:
+                break
+        return bytes(text)
+
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
+        headers = [*self._options.headers, *([] if self._inflates else [(ACCEPT_ENCODING, NOT_COMPRESSED)])]
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=self._options.headers, response_class=_LastOnFailure
+            connector=connector, headers=headers, response_class=_LastOnFailure, auto_decompress=False
         )
         return self._session
 
@@ -149,17 +177,6 @@ class HttpConnection:
             names = ", ".join(f"{n}={getattr(options, n)}" for n in ("tls_ca_file", "tls_cert_file", "tls_key_file"))
             raise ConfigError([f"{names}: can't be read: {error.strerror or type(error).__name__}"]) from error
         return context
-
-    def _retry_after_s(self, value: str | None) -> float | None:
-        """Reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3)."""
-        if value is None:
-            return None
-        if value.strip().isdecimal():
-            return float(value)
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self._now())
-        except ValueError:
-            return None  # a wait time that can't be read is ignored
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``. May be called twice."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from transforms.errors import ModelError, NotServedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    AnswerTooLargeError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    TransientError,
+    UnavailableError,
+)
 
 
 @contextlib.contextmanager
@@ -28,5 +35,6 @@ def as_metadata_errors(other_port: str, refusals_too: bool = True) -> Iterator[N
     except TransientError as error:
         raise UnavailableError(str(error), error.retry_after_s) from error
     except ModelError as error:
-        hint = f"; {other_port}" if refusals_too or not isinstance(error, RejectedError) else ""
+        any_port = isinstance(error, AnswerTooLargeError) or (isinstance(error, RejectedError) and not refusals_too)
+        hint = "" if any_port else f"; {other_port}"
         raise NotServedError(f"{error}{hint}") from error

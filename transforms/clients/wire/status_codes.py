@@ -10,7 +10,9 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from transforms.clients.wire.answer_body import RAISE_LIMIT
 from transforms.errors import (
+    AnswerTooLargeError,
     BatchTooLargeError,
     ModelError,
     ModelFailedError,
@@ -128,6 +130,13 @@ def speaks_http1(cure: str) -> TextRule:
 COMMON_RULES = (
     # basic_batch_scheduler.h: the server is up, but overloaded.
     text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", OverloadedError),
+    # gRPC's own words on our side, of an answer: the grpc.max_receive_message_length of wire/grpc.py.
+    text_rule(
+        "RESOURCE_EXHAUSTED",
+        r"(?i)CLIENT: Received message larger than max|^Decompressed message larger than max",
+        AnswerTooLargeError,
+        cure=RAISE_LIMIT,
+    ),
     # "Received message larger than max (…)", "CLIENT: Sent message larger than max": a retry would fail the same way.
     text_rule("RESOURCE_EXHAUSTED", r"(?i)message larger than max", RejectedError, cure="lower --batch_max_size"),
     # basic_batch_scheduler.h of TensorFlow Serving; infer_request.cc of Triton.

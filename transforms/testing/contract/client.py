@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.clients.base import ModelClient
+from transforms.clients.base import ClientOptions, ModelClient
 from transforms.errors import (
+    AnswerTooLargeError,
     MalformedAnswerError,
     ModelError,
     NotServedError,
@@ -159,6 +160,16 @@ class ClientContract(OutputsContract):
             pytest.skip("an answer is one row")
         with pytest.raises(MalformedAnswerError, match="3 rows for a request of 4"):
             self.use(stub, lambda client: client.predict({"x": rows_of(3)}, 4, TIMEOUT_S))
+
+    def test_an_answer_with_more_bytes_than_the_limit(self, stub: StubServer) -> None:
+        """Told apart from other answers that do not fit: the answer to fewer rows may be small enough."""
+        wide = rows_of(1, 20_000)
+        options = ClientOptions(max_answer_bytes=40_000)
+        with pytest.raises(AnswerTooLargeError, match=rf"{self.where}.*--max_answer_bytes"):
+            self.use(stub, lambda client: client.predict({"x": wide}, 1, TIMEOUT_S), options=options)
+        roomy = ClientOptions(max_answer_bytes=400_000)
+        answer = self.use(stub, lambda client: client.predict({"x": wide}, 1, TIMEOUT_S), options=roomy)
+        np.testing.assert_array_equal(self.output(answer), 0.5 * wide + 2)
 
     # ---- errors
 
