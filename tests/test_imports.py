@@ -21,6 +21,7 @@ LAYERS = (
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes"),
     ("transforms.dead_letter",),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
+    ("transforms.answer_body", "transforms.request_headers"),
     ("transforms.observe", "transforms.child_process"),
     (
         "transforms.clients.model_files",

@@ -26,7 +26,7 @@ from pipeline.cli.kinds.plain import (
     whole_or_auto,
 )
 from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
-from transforms.clients.base import MAX_ANSWER_BYTES
+from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
 

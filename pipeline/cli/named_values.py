@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pipeline.cli.kinds.base import items
-from transforms.clients.wire.request_headers import TOKEN
+from transforms.request_headers import TOKEN
 from transforms.secret_manager import reference_problem
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from transforms.clients import registry
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.registry import register_client, unregister_client
-from transforms.clients.wire.request_headers import check_headers
+from transforms.request_headers import check_headers
 from transforms.secret_manager import resolve_all
 
 __all__ = ["ClientOptions", "ModelClient", "check_uri", "open_client", "register_client", "unregister_client"]

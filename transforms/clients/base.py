@@ -22,11 +22,9 @@ from typing import Self
 
 import numpy as np
 
+from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.clients.model_files import ModelFiles
 from transforms.types import Answer, ModelMetadata
-
-MAX_ANSWER_BYTES = 256 << 20
-"""Most bytes of one answer, unless ``ClientOptions`` says otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

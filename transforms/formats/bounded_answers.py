@@ -1,7 +1,7 @@
 """Bounds the answers of a schema registry: confluent-kafka's client reads whatever comes, inflated, for as long as it comes.
 
 The client has no option for it, but its HTTP session (httpx, or httpx2) has hooks. So each answer's body goes through
-``AnswerBody`` of ``clients/wire``, like those of model servers, and has to be complete within the time-out.
+``AnswerBody``, like those of model servers, and has to be complete within the time-out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from transforms.clients.wire.answer_body import ACCEPT_ENCODING, NOT_COMPRESSED, AnswerBody
+from transforms.answer_body import ACCEPT_ENCODING, NOT_COMPRESSED, AnswerBody
 from transforms.errors import UnavailableError
 
 _LOG = logging.getLogger(__name__)

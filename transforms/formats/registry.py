@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from transforms.clients.wire.request_headers import value_problem
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ConfigError, MalformedAnswerError, NotServedError, TransientError, UnavailableError
 from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.codecs import FormatError
 from transforms.formats.frame import MAX_ID
 from transforms.formats.options import RegistryConfig
+from transforms.request_headers import value_problem
 from transforms.secret_manager import resolve_all
 
 TIMEOUT_S = 5

@@ -9,10 +9,10 @@ from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
 from transforms.clients.registry import uri_pattern
-from transforms.clients.wire.request_headers import check_headers
 from transforms.decode.field_paths import PathError, parse_named_paths
 from transforms.errors import ConfigError
 from transforms.formats.options import Paths
+from transforms.request_headers import check_headers
 
 
 class _ModelUri(One[str]):

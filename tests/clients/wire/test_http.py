@@ -11,8 +11,8 @@ import pytest
 import yarl
 from aiohttp import web
 
+from transforms.answer_body import MAX_ERROR_BYTES
 from transforms.clients.base import ClientOptions
-from transforms.clients.wire.answer_body import MAX_ERROR_BYTES
 from transforms.clients.wire.http import HttpConnection
 from transforms.errors import AnswerTooLargeError, MalformedAnswerError
 

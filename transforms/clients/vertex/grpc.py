@@ -26,9 +26,9 @@ from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.vertex.values import decode, encode
 from transforms.clients.wire.grpc import open_channel, retry_after_s
-from transforms.clients.wire.request_headers import grpc_metadata
 from transforms.clients.wire.tensorflow.tensors import varint
 from transforms.errors import MalformedAnswerError, UnavailableError
+from transforms.request_headers import grpc_metadata
 
 _ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2 and 3 of a PredictRequest, with a length
 # A refusal has the container's text twice, in its message and in its details. Above gRPC's default limit of 8 kB of headers,

@@ -11,9 +11,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions
-from transforms.clients.wire.request_headers import grpc_metadata
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
 from transforms.errors import ConfigError, ModelError, UnavailableError
+from transforms.request_headers import grpc_metadata
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_send_message_length", -1),

@@ -12,14 +12,14 @@ import aiohttp
 import yarl
 from aiohttp.connector import Connection
 
-from transforms.clients.base import ClientOptions
-from transforms.clients.wire.answer_body import (
+from transforms.answer_body import (
     ACCEPT_ENCODING,
     MAX_ERROR_BYTES,
     NOT_COMPRESSED,
     AnswerBody,
     asks_for_compression,
 )
+from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 from transforms.retry import read_retry_after

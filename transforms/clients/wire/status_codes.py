@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from transforms.clients.wire.answer_body import RAISE_LIMIT
+from transforms.answer_body import RAISE_LIMIT
 from transforms.errors import (
     AnswerTooLargeError,
     BatchTooLargeError,

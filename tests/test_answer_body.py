@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clients.wire.answer_body import AnswerBody, asks_for_compression
+from transforms.answer_body import AnswerBody, asks_for_compression
 from transforms.errors import AnswerTooLargeError, MalformedAnswerError
 
 ZIPPED = gzip.compress(b"some text", mtime=0)

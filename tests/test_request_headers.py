@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.clients import ClientOptions, open_client
-from transforms.clients.wire.request_headers import check_headers, grpc_metadata
 from transforms.errors import ConfigError
+from transforms.request_headers import check_headers, grpc_metadata
 
 SECRET = "s3cret"
 

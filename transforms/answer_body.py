@@ -17,6 +17,9 @@ ACCEPT_ENCODING = "accept-encoding"
 NOT_COMPRESSED = "identity"
 RAISE_LIMIT = "raise --max_answer_bytes, or lower --batch_max_size"
 
+MAX_ANSWER_BYTES = 256 << 20
+"""Most bytes of one answer, unless ``ClientOptions`` or ``RegistryConfig`` say otherwise."""
+
 MAX_ERROR_BYTES = 1 << 20
 """Most bytes that are read of an error's text: its status says what it is, and people read the first lines."""
 
