@@ -1,7 +1,7 @@
-"""Predict, Classify and Regress on arrays: what TensorFlow Serving does between a request and TensorFlow.
+"""Predict, Classify and Regress on arrays, with the checks of TensorFlow Serving.
 
-Each function follows one of TensorFlow Serving's sources, named in its docstring, check by check, with the same codes and
-messages. They block while the model runs: call them from a worker thread.
+Each function follows the source file of TensorFlow Serving that its docstring names: the same checks in the same order, with
+the same status codes and messages. The functions block while the model runs, so call them in a worker thread.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from transforms.clients.tf_runtime.serving_error import Code, ServingError, inva
 
 
 class Runner(Protocol):
-    """Runs a loaded graph; ``session.Session``."""
+    """What runs a loaded graph, such as ``session.TensorFlowSession``."""
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
     ) -> list[np.ndarray]:
-        """Feeds arrays by tensor name and returns the fetched tensors in their order."""
+        """Runs the graph once. See ``session.TensorFlowSession.run``."""
 
 
 class SavedModel(Protocol):
-    """A loaded model: what runs it, and signature name to ``tensorflow.SignatureDef``."""
+    """A loaded model: its session and its signatures."""
 
     @property
     def session(self) -> Runner:
-        """What runs it."""
+        """The session that runs the graph."""
 
     @property
     def signatures(self) -> Mapping[str, Any]:
-        """Signature name to its definition."""
+        """Signature name to ``tensorflow.SignatureDef``."""
 
 
 def run_signature(
@@ -42,20 +42,23 @@ def run_signature(
     output_filter: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Runs Predict on arrays; returns output name to array.
-
-    Args:
-        model: The loaded model.
-        signature_name: Which of its signatures.
-        given: Input name to array.
-        output_filter: Names of the outputs that are wanted; all if empty.
-        timeout_s: The run is stopped after this.
+    """Runs Predict.
 
     Source: ``RunPredict`` and ``PreProcessPrediction`` (predict_util.cc), ``GetInputValues`` (cc/saved_model/util.cc).
 
+    Args:
+        model: The loaded model.
+        signature_name: The name of the signature to run.
+        given: Input name to array.
+        output_filter: The names of the outputs to compute; empty for all.
+        timeout_s: The time limit of the run in seconds; ``None`` for no limit.
+
+    Returns:
+        Output name to array.
+
     Raises:
-        ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for wrong inputs or outputs, and
-            whatever TensorFlow says.
+        ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for wrong inputs or outputs, or the
+            error of TensorFlow.
     """
     signature = model.signatures.get(signature_name)
     if signature is None:
@@ -112,7 +115,7 @@ def _set(names: Any) -> str:
 def _run_examples(
     model: SavedModel, examples: Sequence[bytes], fetches: list[str], feed: str, timeout_s: float | None
 ) -> list[np.ndarray]:
-    """Source: ``PerformOneShotTensorComputation`` (util.cc)."""
+    """Runs the graph on serialized ``tf.Example`` records. Source: ``PerformOneShotTensorComputation`` (util.cc)."""
     if not examples:
         raise invalid_argument("Input is empty.")
     batch = np.empty(len(examples), dtype=object)
@@ -132,12 +135,20 @@ def _example_signature(model: SavedModel, name: str) -> Any:
 def run_classify(
     model: SavedModel, signature_name: str, examples: Sequence[bytes], timeout_s: float | None = None
 ) -> list[list[tuple[str, float]]]:
-    """Runs Classify on serialized ``tf.Example`` records; returns label and score of every class, a list for each record.
+    """Runs Classify. Source: classifier.cc.
 
-    A signature without ``classes`` gives empty labels, one without ``scores`` gives 0. Source: classifier.cc.
+    Args:
+        model: The loaded model.
+        signature_name: The name of the signature to run.
+        examples: Serialized ``tf.Example`` records.
+        timeout_s: The time limit of the run in seconds; ``None`` for no limit.
+
+    Returns:
+        For each record the label and the score of every class. Labels are empty if the signature has no output ``classes``;
+        scores are 0 if it has no output ``scores``.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, and whatever TensorFlow says.
+        ServingError: INVALID_ARGUMENT for a signature or an output that does not fit, or the error of TensorFlow.
     """
     signature = _example_signature(model, signature_name)
     if len(signature.outputs) not in (1, 2):
@@ -181,10 +192,19 @@ def _check_classification(kind: str, array: np.ndarray, count: int) -> None:
 def run_regress(
     model: SavedModel, signature_name: str, examples: Sequence[bytes], timeout_s: float | None = None
 ) -> np.ndarray:
-    """Runs Regress on serialized ``tf.Example`` records; returns their values, float32 [n]. Source: regressor.cc.
+    """Runs Regress. Source: regressor.cc.
+
+    Args:
+        model: The loaded model.
+        signature_name: The name of the signature to run.
+        examples: Serialized ``tf.Example`` records.
+        timeout_s: The time limit of the run in seconds; ``None`` for no limit.
+
+    Returns:
+        The value of each record, float32 [n].
 
     Raises:
-        ServingError: INVALID_ARGUMENT, and whatever TensorFlow says.
+        ServingError: INVALID_ARGUMENT for a signature or an output that does not fit, or the error of TensorFlow.
     """
     signature = _example_signature(model, signature_name)
     if len(signature.outputs) != 1:

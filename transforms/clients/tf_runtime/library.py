@@ -1,9 +1,9 @@
-"""TensorFlow's C library, found in the installed ``tensorflow`` package and declared for ctypes.
+"""TensorFlow's C library: found in the installed ``tensorflow`` package, and its functions declared for ctypes.
 
-``import tensorflow`` takes 7 to 10 s, nearly all of it Python modules that serving does not need. The C library alone is
-there in 0.4 s, and its loader is the one TensorFlow Serving uses (``TF_LoadSessionFromSavedModel``), so it also takes the
-TF1 models that ``tf.saved_model.load`` refuses. The functions are TensorFlow's public, stable C API
-(``tensorflow/c/c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``).
+``import tensorflow`` takes 7 to 10 s, most of it for Python modules that serving does not need. The C library alone loads in
+0.4 s. Its loader (``TF_LoadSessionFromSavedModel``) is the one of TensorFlow Serving, so it also loads TF1 models, which
+``tf.saved_model.load`` refuses. All functions belong to TensorFlow's public, stable C API (``tensorflow/c/c_api.h``,
+``tf_tensor.h``, ``tf_tstring.h``).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Output(ctypes.Structure):
 
 
 class Buffer(ctypes.Structure):
-    """``TF_Buffer``: bytes that the library allocated."""
+    """``TF_Buffer``: a pointer to bytes, and their number."""
 
     _fields_ = (("data", c_void_p), ("length", c_size_t), ("data_deallocator", c_void_p))
 
 
 Deallocator = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
-"""Called by the library, from any thread, when a tensor made by ``TF_NewTensor`` is no longer used."""
+"""The type of the callback of ``TF_NewTensor``. The library calls it, in any thread, when the tensor is no longer used."""
 
 _FUNCTIONS = {
     "TF_Version": (c_char_p, []),
@@ -74,9 +74,10 @@ _FUNCTIONS = {
 }
 
 TESTED = ((2, 17), (2, 21))
-"""The oldest and the newest TensorFlow that the tests ran on."""
+"""The oldest and the newest TensorFlow version that the tests ran with."""
 
 INSTALL = "pip install 'kafka-model-scoring[embedded]'"
+"""The command that installs TensorFlow."""
 
 TSTRING_BYTES = 24
 """``sizeof(TF_TString)``."""
@@ -84,11 +85,11 @@ TSTRING_BYTES = 24
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Loads the C library, once a process (0.4 s).
+    """Returns the C library. The first call in a process loads it, which takes 0.4 s.
 
     Raises:
-        ImportError: TensorFlow is not installed, or its package has no C library under the names known here.
-        ConfigError: It is a version whose binary interface may be another one.
+        ImportError: TensorFlow is not installed, or its package has no C library with one of the expected file names.
+        ConfigError: The binary interface of the installed version may differ from the declarations.
     """
     spec = importlib.util.find_spec("tensorflow")  # finds the folder; does not import the package
     if spec is None or not spec.submodule_search_locations:
@@ -102,13 +103,19 @@ def library() -> ctypes.CDLL:
 
 
 def bind(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    """Declares the functions of the C library and looks at its version: a wrong declaration would crash, not raise.
+    """Declares the functions of the C library and checks its version. A wrong declaration would crash the process.
 
-    TensorFlow's C API is covered by its promise of compatibility within a major version, so a minor version newer than the
-    tested ones is taken. A ``TF_TString`` is made and read, as its layout is the one that we allocate ourselves.
+    TensorFlow keeps its C API compatible within a major version, so newer minor versions than the tested ones are accepted.
+    The layout of ``TF_TString`` is checked by writing and reading one, because this project allocates it itself.
+
+    Args:
+        loaded: The library as ctypes loaded it.
+
+    Returns:
+        The same library.
 
     Raises:
-        ConfigError: The version, a function or the layout is not as tested.
+        ConfigError: The version is not supported, a function is missing, or strings have another layout.
     """
     try:
         for name, (result, arguments) in _FUNCTIONS.items():

@@ -1,7 +1,7 @@
-"""The signatures of a loaded graph, out of its serialized ``tensorflow.MetaGraphDef``.
+"""Reads the signatures from a serialized ``tensorflow.MetaGraphDef``.
 
-A meta graph holds the whole graph, of which only the signatures are wanted: the rest of the message is not described, and so
-not parsed. Source: tensorflow/core/protobuf/meta_graph.proto.
+A meta graph contains the whole graph. Only its signatures are needed, so the message is described without the other fields
+and protobuf does not parse them. Source: tensorflow/core/protobuf/meta_graph.proto.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def signature_map_of(meta_graph_def: bytes) -> Any:
 
 
 def signatures_of(meta_graph_def: bytes) -> dict[str, Any]:
-    """Returns the ``tensorflow.SignatureDef`` messages, by name, of a serialized ``tensorflow.MetaGraphDef``."""
+    """Returns the signatures of a serialized ``tensorflow.MetaGraphDef``: name to ``tensorflow.SignatureDef``."""
     signatures = signature_map_of(meta_graph_def).signature_def
     return {name: signatures[name] for name in sorted(signatures)}
 
 
 def meta_graph_of(signature_map: Any) -> bytes:
-    """Returns a serialized ``tensorflow.MetaGraphDef`` of nothing but signatures; what a stub of a loaded model has."""
+    """Returns a serialized ``tensorflow.MetaGraphDef`` that has only signatures, for stubs of a loaded model."""
     entries = _SignatureEntries.FromString(signature_map.SerializeToString()).signature_def
     serialized: bytes = _MetaGraphDef(signature_def=entries).SerializeToString()
     return serialized

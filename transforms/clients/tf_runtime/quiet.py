@@ -1,4 +1,4 @@
-"""TensorFlow's own log, off: what it says there of a request may be a record's content, and the rest helps nobody."""
+"""Turns TensorFlow's log off. Its lines may contain values of records, and users do not need them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LOG_LINE = re.compile(rb"WARNING: All log messages before absl::InitializeLog\(
 
 @contextlib.contextmanager
 def quiet_log() -> Iterator[None]:
-    """Loads TensorFlow's library without the lines that it writes to file descriptor 2 while it is loaded.
+    """Suppresses TensorFlow's log lines on file descriptor 2. Load the library inside this context.
 
-    ``TF_CPP_MIN_LOG_LEVEL``, unless it is set, is set to 3 (fatal errors only), and holds from then on. The lines written
-    before it is heeded are dropped; what anybody else writes meanwhile comes afterwards.
+    ``TF_CPP_MIN_LOG_LEVEL`` is set to 3 (fatal errors only) if it is not set, and stays set. TensorFlow logs some lines
+    before it reads the variable; these are dropped. Other output is held back until the context ends, and then written.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Status codes and the one exception of a model that runs in this process.
+"""``ServingError``, the exception of a model that runs in this process, and its status codes.
 
-The codes are gRPC's, which are TensorFlow's too (``absl::StatusCode``). ``ServingError`` is what a request fails with: the
-embedded server turns it into its protocols' form of answer, the client in the worker into this project's errors.
+The codes are those of gRPC and of TensorFlow (``absl::StatusCode``). The embedded model server translates a ``ServingError``
+to an error response of its protocol. The client of the model in the worker translates it to an error of this project.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import enum
 
 
 class Code(enum.IntEnum):
-    """The canonical codes."""
+    """The canonical status codes, with gRPC's numbers."""
 
     OK = 0
     CANCELLED = 1
@@ -32,11 +32,11 @@ class Code(enum.IntEnum):
 
 
 class ServingError(Exception):
-    """One request failed.
+    """A request failed.
 
     Attributes:
-        code: The canonical code.
-        message: The text that the client gets.
+        code: The canonical status code.
+        message: The error message for the client.
     """
 
     def __init__(self, code: Code, message: str):
@@ -49,5 +49,5 @@ class ServingError(Exception):
 
 
 def invalid_argument(message: str) -> ServingError:
-    """The request's content is wrong."""
+    """Returns the error for a request with wrong content: INVALID_ARGUMENT."""
     return ServingError(Code.INVALID_ARGUMENT, message)

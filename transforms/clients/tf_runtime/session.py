@@ -1,7 +1,7 @@
-"""A SavedModel loaded into a TensorFlow session, run with NumPy arrays.
+"""``TensorFlowSession``: a SavedModel that is loaded into a TensorFlow session and runs on NumPy arrays.
 
-The session is loaded as TensorFlow Serving does: the graph with the given tags, variables restored, assets fed, the init
-operation run.
+It is loaded as TensorFlow Serving loads a model: TensorFlow picks the graph with the given tags, restores the variables,
+feeds the assets and runs the init operation.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DTYPES: Mapping[int, np.dtype] = {
     22: np.dtype(np.uint32),
     23: np.dtype(np.uint64),
 }
-"""TensorFlow's DataType number to a NumPy dtype; strings are arrays of dtype object, of bytes."""
+"""TensorFlow's DataType number to the NumPy dtype. Strings are arrays of dtype object with ``bytes`` elements."""
 
 _MOST_MS = 2**31 - 1
 _TIMEOUT_IN_MS = varint(2 << 3)  # the tag of RunOptions.timeout_in_ms: field 2, a varint
@@ -52,18 +52,20 @@ _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
 class TensorFlowSession:
-    """One loaded SavedModel. Thread safe; ``run`` releases the GIL while the model runs.
+    """A loaded SavedModel. Several threads may call ``run``, which releases the GIL while the model runs.
+
+    Args:
+        path: A folder with a ``saved_model.pb``.
+        tags: The tags of the graph to load; the graph must have exactly these.
 
     Attributes:
-        meta_graph_def: The serialized ``tensorflow.MetaGraphDef``, which holds the signatures.
+        meta_graph_def: The serialized ``tensorflow.MetaGraphDef``, which contains the signatures.
+
+    Raises:
+        ServingError: TensorFlow can't load the model; it has TensorFlow's code and message.
     """
 
     def __init__(self, path: Path, tags: Sequence[str] = (SERVE,)):
-        """Loads ``path``, a folder with a ``saved_model.pb``: the graph that has exactly these tags.
-
-        Raises:
-            ServingError: TensorFlow can't load it; with TensorFlow's code and message.
-        """
         self._lib = lib = library()
         self._graph = lib.TF_NewGraph()
         self._outputs: dict[str, Output] = {}
@@ -85,15 +87,19 @@ class TensorFlowSession:
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
     ) -> list[np.ndarray]:
-        """Feeds arrays by tensor name (such as ``x:0``) and returns the fetched tensors in their order.
+        """Runs the graph once.
 
         Args:
-            feeds: Tensor name to array.
-            fetches: Tensor names.
-            timeout_s: The run is stopped after this, with DEADLINE_EXCEEDED; ``None`` for no limit.
+            feeds: Tensor name, such as ``x:0``, to array.
+            fetches: The names of the tensors to return.
+            timeout_s: The time limit of the run in seconds; ``None`` for no limit.
+
+        Returns:
+            The fetched tensors, in the order of ``fetches``.
 
         Raises:
-            ServingError: With TensorFlow's own code and message, such as INVALID_ARGUMENT for a wrong dtype.
+            ServingError: The error of TensorFlow with its code and message, such as INVALID_ARGUMENT for a wrong dtype, or
+                DEADLINE_EXCEEDED after ``timeout_s``.
         """
         lib = self._lib
         inputs = (Output * len(feeds))(*(self._output(name) for name in feeds))
@@ -118,7 +124,7 @@ class TensorFlowSession:
             lib.TF_DeleteStatus(status)
 
     def close(self) -> None:
-        """Frees the session and its graph; no ``run`` may be under way."""
+        """Frees the session and its graph. No ``run`` may be in progress. A second call does nothing."""
         if self._session is None:
             return
         status = self._lib.TF_NewStatus()
@@ -180,7 +186,7 @@ _string_lock = threading.Lock()
 
 @Deallocator
 def _free_strings(data: int | None, length: int, key: int) -> None:
-    """Frees the strings of a tensor when TensorFlow lets go of it, which may be long after the run (a stateful model)."""
+    """Frees the strings of a tensor. TensorFlow calls it; for a stateful model that can be long after the run."""
     lib = library()
     for address in range(data or 0, (data or 0) + length, TSTRING_BYTES):
         lib.TF_StringDealloc(address)

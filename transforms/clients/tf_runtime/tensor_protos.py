@@ -1,7 +1,7 @@
-"""``tensorflow.TensorProto`` to NumPy arrays and back, as ``Tensor::FromProto`` and ``Tensor::AsProtoField`` do it.
+"""Converts ``tensorflow.TensorProto`` to NumPy arrays and back, as TensorFlow does on the server.
 
-Kept apart from the client's ``wire/tensorflow/tensors.py`` on purpose: a mistake in one must not be cancelled out by the
-same mistake in the other.
+Source: ``Tensor::FromProto`` and ``Tensor::AsProtoField``. This module shares no code with ``wire/tensorflow/tensors.py``,
+which converts for the clients: a mistake in shared code would cancel itself out in tests of a client against this server.
 """
 
 from __future__ import annotations
@@ -33,19 +33,26 @@ _FIELDS = {
     22: "uint32_val",
     23: "uint64_val",
 }
-"""DataType number to the field that holds typed values."""
+"""TensorFlow's DataType number to the field of ``TensorProto`` for typed values."""
 
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 _MAX_ELEMENTS = 2**28
-"""More than any request here needs; a larger shape with few values is an attempt to use up the memory."""
+"""The highest number of elements of a tensor. Otherwise a small request with a large shape could use up the memory."""
 
 
 def from_proto(proto: Any, name: str) -> np.ndarray:
-    """Reads a ``TensorProto``: ``tensor_content``, or typed values of which the last one repeats to fill the shape.
+    """Returns a ``TensorProto`` as an array.
+
+    The values are in ``tensor_content`` or in the field for typed values. If there are fewer typed values than the shape has
+    elements, the last one is repeated.
+
+    Args:
+        proto: The message.
+        name: The name of the input, for the error message.
 
     Raises:
-        ServingError: INVALID_ARGUMENT; ``name`` is the input's.
+        ServingError: INVALID_ARGUMENT: the message is not a valid tensor.
     """
     dtype = DTYPES.get(proto.dtype)
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
@@ -84,7 +91,7 @@ def _from_values(proto: Any, dtype: np.dtype, size: int) -> np.ndarray:
 
 
 def _from_string_content(content: bytes, size: int) -> np.ndarray:
-    """Reads strings as ``port::EncodeStringList`` writes them: all lengths as varints, then all bytes."""
+    """Reads the format of ``port::EncodeStringList``: the lengths of all strings as varints, then the bytes of all."""
     lengths, position = [], 0
     for _ in range(size):
         length = shift = 0
@@ -108,16 +115,16 @@ def _from_string_content(content: bytes, size: int) -> np.ndarray:
 
 
 def fill_proto(array: np.ndarray, proto: Any, as_content: bool = False) -> None:
-    """Writes ``array`` into the empty ``TensorProto`` ``proto``.
+    """Writes an array into an empty ``TensorProto``.
 
     Args:
-        array: What the model returned; strings as dtype object, of bytes.
+        array: An output of the model. Strings have dtype object, with ``bytes`` elements.
         proto: The message to fill.
-        as_content: ``tensor_content`` (of strings too: typed) rather than typed values, which are TensorFlow Serving's
-            default (its flag ``--enable_serialization_as_tensor_content``).
+        as_content: Whether numbers are written to ``tensor_content``, as TensorFlow Serving does with its flag
+            ``--enable_serialization_as_tensor_content``. By default they are written as typed values. Strings always are.
 
     Raises:
-        ServingError: INTERNAL: the array's dtype has no place in a ``TensorProto``.
+        ServingError: INTERNAL: TensorFlow has no DataType for the array's dtype.
     """
     number = _NUMBERS.get(array.dtype)
     if number is None:

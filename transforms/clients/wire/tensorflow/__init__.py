@@ -1,1 +1,1 @@
-"""TensorFlow's tensors, examples and signatures, as TensorFlow Serving, SavedModels and the runtime share them."""
+"""TensorFlow's tensors, ``tf.Example`` records and signatures, for all clients of TensorFlow models."""

@@ -1,4 +1,4 @@
-"""``tf.Example`` records to Python values and back, without TensorFlow.
+"""Parses and builds serialized ``tf.Example`` records, without TensorFlow.
 
 Source: tensorflow/core/example/feature.proto.
 """
@@ -22,13 +22,18 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def parse_example(record: bytes) -> dict[str, list[Any]]:
     """Parses a serialized ``tf.Example``.
 
+    Protobuf parses many short byte strings without an error; ``b""`` is an Example without features. A caller that needs
+    certain features must check that they are there.
+
+    Args:
+        record: The serialized ``tf.Example``.
+
     Returns:
-        Feature name to its values, sorted by name: all ``bytes``, all ``float`` (of float32 precision) or all ``int``; an
-        empty list for a feature without a kind. Protobuf takes many short byte strings for a message, so a caller who
-        needs certain features must look for them: ``b""`` is an Example of no features.
+        Feature name to its values, sorted by name. The values of a feature are all ``bytes``, all ``float`` (of float32
+        precision) or all ``int``. A feature without a kind has an empty list.
 
     Raises:
-        ValueError: It is no ``tf.Example``.
+        ValueError: The bytes are not a serialized ``tf.Example``.
     """
     try:
         example = Example.FromString(record)
@@ -47,11 +52,12 @@ def build_example(features: Mapping[str, Any]) -> bytes:
     """Serializes a ``tf.Example``.
 
     Args:
-        features: Feature name to a scalar, a flat list or a 1-D array of ``bytes`` or ``str`` (as UTF-8), of ``int`` or
-            ``bool``, or of ``float``. Whole numbers among floats become floats. An empty list has no kind.
+        features: Feature name to a scalar, a flat list or a 1-D array. The values of a feature are ``bytes`` or ``str``
+            (written as UTF-8), ``int`` or ``bool``, or numbers with at least one ``float``. An empty list makes a feature
+            without a kind.
 
     Raises:
-        ValueError: A value has no place in a ``tf.Example``; the message names the feature.
+        ValueError: A value can't be written to a ``tf.Example``; the message names the feature.
     """
     example = Example()
     for name, value in features.items():

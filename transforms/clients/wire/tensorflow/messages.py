@@ -1,9 +1,9 @@
-"""TensorFlow's protobuf messages (tensors, examples, signatures), without TensorFlow.
+"""TensorFlow's protobuf messages for tensors, ``tf.Example`` records and signatures, without TensorFlow.
 
-They are described here with their real full names and field numbers and loaded into a private ``DescriptorPool``, so that
-TensorFlow can be imported in the same process without a clash. TensorFlow Serving's requests (``tfserving/messages.py``) are
-built on them; ``tests/clients/tfserving/test_messages.py`` proves all of them equal, field by field and byte by byte, to
-``tensorflow-serving-api``.
+The messages have their original full names and field numbers. They are in a private ``DescriptorPool``, so TensorFlow can be
+imported in the same process. The requests of TensorFlow Serving (``tfserving/messages.py``) use them.
+``tests/clients/tfserving/test_messages.py`` compares all messages with those of ``tensorflow-serving-api``, field by field
+and byte by byte.
 
 Sources: tensorflow/core/framework/{types,tensor,tensor_shape}.proto, tensorflow/core/example/{feature,example}.proto,
 tensorflow/core/protobuf/meta_graph.proto, tensorflow_serving/apis/get_model_metadata.proto. Fields that a client does not
@@ -72,13 +72,13 @@ _ENUMS = {
 }
 
 DATA_TYPES = _ENUMS["tensorflow.DataType"]
-"""TensorFlow's ``DataType`` names to their numbers; a reference type is its number plus 100."""
+"""The names of TensorFlow's ``DataType`` to their numbers. The number of a reference type is 100 higher."""
 
 POOL = PrivatePool("tensorflow", _MESSAGES, _ENUMS, {"tensorflow": (), "tensorflow.serving": ("tensorflow",)})
 message_class = POOL.message_class
 
 MESSAGE_NAMES = tuple(_MESSAGES)
-"""The full names of all messages described here."""
+"""The full names of all messages of this module."""
 
 TensorProto = message_class("tensorflow.TensorProto")
 Example = message_class("tensorflow.Example")

@@ -1,4 +1,4 @@
-"""NumPy arrays to TensorFlow's ``TensorProto`` and back.
+"""Converts NumPy arrays to TensorFlow's ``TensorProto`` and back, for clients.
 
 Source: tensorflow/core/framework/tensor.proto and ``Tensor::FromProto`` in tensorflow/core/framework/tensor.cc.
 """
@@ -75,7 +75,10 @@ _MOST_FILLED = 2**28
 
 
 def dtype_name(number: int) -> str:
-    """Returns the ``TensorSpec`` name of a TensorFlow dtype number; a made-up one for dtypes that can't be sent."""
+    """Returns the dtype name of a ``TensorSpec`` for a number of TensorFlow's ``DataType``.
+
+    Dtypes that clients can't send have names too, such as ``qint8``, for messages.
+    """
     number %= 100  # a reference to a variable is its number plus 100; the value sent is the same
     if number in DTYPE_NAMES:
         return DTYPE_NAMES[number]
@@ -84,20 +87,21 @@ def dtype_name(number: int) -> str:
 
 
 def dtype_of(name: str) -> int:
-    """Returns TensorFlow's number of a ``TensorSpec`` dtype name; 0 if there is none."""
+    """Returns the number of TensorFlow's ``DataType`` for a dtype name of a ``TensorSpec``; 0 for an unknown name."""
     return _DTYPE_NUMBERS.get(name, 0)
 
 
 def fill_tensor(tensor: Any, array: np.ndarray, as_bfloat16: bool = False) -> None:
-    """Writes an array into an empty ``TensorProto``: its bytes as ``tensor_content``, strings as ``string_val``.
+    """Writes an array into an empty ``TensorProto``: numbers to ``tensor_content``, strings to ``string_val``.
 
     Args:
         tensor: The message to fill.
-        array: Any shape. Strings: dtype object, of ``bytes`` or ``str`` (sent as UTF-8), or NumPy's ``S`` or ``U``.
-        as_bfloat16: The model takes bfloat16: round to it, to nearest even.
+        array: An array of any shape. Strings have dtype object with elements of ``bytes`` or ``str`` (sent as UTF-8), or
+            NumPy's dtype ``S`` or ``U``.
+        as_bfloat16: Whether to round the numbers to bfloat16, half to even, for a model that takes bfloat16.
 
     Raises:
-        TypeError: An element is neither a number nor bytes.
+        TypeError: An element is neither a number nor a string.
     """
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
@@ -125,17 +129,22 @@ def fill_tensor(tensor: Any, array: np.ndarray, as_bfloat16: bool = False) -> No
 
 
 def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
-    """Returns a ``TensorProto`` as an array of its shape.
+    """Returns a ``TensorProto`` as an array.
 
-    Values come as ``tensor_content`` or typed, where the last one repeats to fill the shape and none at all means zeros
-    (empty strings). Strings become dtype object, of bytes; bfloat16 becomes float32, which holds it exactly.
+    The values are in ``tensor_content`` or in the field for typed values. If there are fewer typed values than the shape has
+    elements, the last one is repeated; without any, all elements are 0 or empty strings.
 
     Args:
         tensor: The message.
-        name: What to call it in an error.
+        name: The name of the output, for error messages.
+
+    Returns:
+        An array with the shape of the message. Strings have dtype object with ``bytes`` elements. bfloat16 becomes float32,
+        without loss.
 
     Raises:
-        MalformedAnswerError: The sizes do not fit, the shape is not known, or the dtype can't be read.
+        MalformedAnswerError: The number of values does not fit the shape, the shape is unknown, or the dtype is not
+            supported.
     """
     number = tensor.dtype % 100
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
@@ -173,7 +182,7 @@ def _shaped(flat: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
 
 
 def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
-    """Reads the repeated field of a dtype, without a Python object for each number where the wire form allows it."""
+    """Reads the field for typed values; if it is packed with a fixed size, without a Python object for each number."""
     field, packed = _FIELDS[number]
     values = getattr(tensor, field)
     if packed is None:
@@ -181,8 +190,8 @@ def _typed_values(tensor: Any, number: int, wire: np.dtype[Any]) -> np.ndarray:
         return ints.astype("<u2").view(wire) if wire.kind == "f" else ints.astype(wire)  # half_val holds a half's bits
     item = np.dtype(packed)
     size = len(values) * item.itemsize
-    # A message of a dtype, a shape and this field serializes to the first two, a tag, a length and then the packed
-    # little-endian values: 100 times faster than through Python's floats. Anything else in it, and this is left alone.
+    # If the message has only a dtype, a shape and this field, its serialized form ends with a tag, a length and the packed
+    # little-endian values. Reading these is 100 times faster than making Python floats.
     serialized = tensor.SerializeToString()
     head = TensorProto(dtype=tensor.dtype, tensor_shape=tensor.tensor_shape).SerializeToString()
     head += varint(TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2) + varint(size)
