@@ -1,4 +1,4 @@
-"""What every stub server over gRPC shares."""
+"""``GrpcStub``: the base class of stub servers that speak gRPC."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ GARBAGE = b"\xff\xffthis is no protobuf message"
 _OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
-"""A serialized request and gRPC's context to a serialized answer; may raise ``StubError``."""
+"""Takes a serialized request and gRPC's context, and returns the serialized response. It may raise ``StubError``."""
 
 
 class GrpcStub(StubServer):
-    """A stub server over gRPC. See ``StubServer``."""
+    """A stub server that speaks gRPC. A protocol implements ``_handlers`` and ``uri``. See ``StubServer``."""
 
     _server: Any = None
 
@@ -44,10 +44,10 @@ class GrpcStub(StubServer):
 
     @abc.abstractmethod
     def _handlers(self) -> dict[str, Handler]:
-        """The calls, by their full path."""
+        """Returns the handler of each method, by its full path such as ``/package.Service/Method``."""
 
     def _hang_up(self, context: Any) -> None:
-        """Cuts the TCP connection to the peer of a call, which gRPC has no call for: finds our end among the open files."""
+        """Cuts the TCP connection of a call. gRPC has no function for it, so the socket is searched in the open files."""
         peer = context.peer()
         for fd in map(int, os.listdir("/dev/fd")):  # noqa: PTH208  # names are all that is needed
             with contextlib.suppress(OSError):  # some are closed meanwhile, or not connected
@@ -61,7 +61,11 @@ class GrpcStub(StubServer):
 
 
 def service_handlers(handlers: dict[str, Handler]) -> tuple[Any, ...]:
-    """Returns gRPC's generic handlers for methods given by their full path, taking and giving bytes."""
+    """Returns gRPC's generic handlers for methods with serialized requests and responses.
+
+    Args:
+        handlers: The full path of a method to its handler.
+    """
     services: dict[str, dict[str, Any]] = {}
     for path, handler in handlers.items():
         _, service, method = path.split("/")

@@ -1,4 +1,4 @@
-"""A stub server that speaks HTTP: every request goes to one method, and what it raises becomes an error's body."""
+"""``HttpStub``: the base class of stub servers that speak HTTP."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ HTTP_STATUSES = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-"""http_rest_api_util / net_http: how TensorFlow Serving turns its status codes into HTTP's. Others are 500."""
+"""TensorFlow's status codes to TensorFlow Serving's HTTP statuses. Other codes are 500.
+
+Source: http_rest_api_util.cc and net_http in tensorflow_serving/util.
+"""
 
 
 ACCEPT_TURNS = 5
-"""How many turns of asyncio's loop there are at most between accepting a connection and its ``connection_made``."""
+"""The highest number of iterations of asyncio's loop between the accept of a connection and its ``connection_made``."""
 
 
 class HttpStub(StubServer, abc.ABC):
-    """The server of a protocol over HTTP. See ``StubServer``."""
+    """A stub server that speaks HTTP. A protocol implements ``_handle``, which gets all requests. See ``StubServer``."""
 
     _runner: web.AppRunner | None = None
 
@@ -63,7 +66,7 @@ class HttpStub(StubServer, abc.ABC):
 
 
 class UntypedResponse(web.Response):
-    """A response without a Content-Type header, which aiohttp would add."""
+    """A response without a ``Content-Type`` header. aiohttp adds one to others."""
 
 
 async def _without_content_type(request: web.Request, response: web.StreamResponse) -> None:
@@ -80,11 +83,11 @@ def _ssl(tls: Tls) -> ssl.SSLContext:
 
 
 def hang_up(request: web.Request) -> None:
-    """Cuts the connection of a request."""
+    """Cuts the TCP connection of a request."""
     if request.transport is not None:
         request.transport.abort()
 
 
 def dump(document: Any) -> bytes:
-    """As TensorFlow Serving writes: NaN and infinities bare, strings as the bytes they are."""
+    """Returns JSON in the form of TensorFlow Serving: NaN and infinities as literals, strings as their original bytes."""
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")

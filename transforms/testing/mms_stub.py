@@ -2,7 +2,7 @@
 
     python -m transforms.testing.mms_stub --port 0 --latency_ms 20
 
-prints its port as the first line, and serves until it is stopped.
+prints its port as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m transforms.testing.oip_grpc_stub --port 0 --latency_ms 20
 
-prints its port as the first line, and serves until it is stopped.
+prints its port as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class OipGrpcStub(GrpcStub):
     """The Open Inference Protocol's gRPC API with one model and programmable faults. See ``StubServer``.
 
     Attributes:
-        traits: In what it differs from other servers.
+        traits: The differences from other servers of the protocol.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -44,7 +44,7 @@ class OipGrpcStub(GrpcStub):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """See ``StubServer``. A label is a version that is no number; there are no signatures."""
+        """See ``StubServer``. A label is a version that is not a number. Signatures are ignored."""
         asked = version if version is not None else label
         query = f"?signature={signature}" if signature else ""
         scheme = "oip+grpcs" if self._tls else "oip+grpc"

@@ -2,7 +2,7 @@
 
     python -m transforms.testing.oip_http_stub --port 0 --latency_ms 20
 
-prints its port as the first line, and serves until it is stopped.
+prints its port as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OipHttpStub(HttpStub):
     """The Open Inference Protocol's REST API with one model and programmable faults. See ``StubServer``.
 
     Attributes:
-        traits: In what it differs from other servers.
+        traits: The differences from other servers of the protocol.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -52,7 +52,7 @@ class OipHttpStub(HttpStub):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """See ``StubServer``. A label is a version that is no number; there are no signatures."""
+        """See ``StubServer``. A label is a version that is not a number. Signatures are ignored."""
         asked = version if version is not None else label
         query = f"?signature={signature}" if signature else ""
         scheme = "oip+https" if self._tls else "oip+http"
@@ -99,7 +99,7 @@ class OipHttpStub(HttpStub):
     def _inputs(
         self, body: bytes, header_length: str | None
     ) -> tuple[dict[str, np.ndarray], dict[int, str], bool, list[str]]:
-        """A request's arrays by name, their dtypes by identity, whether to answer in binary, and the outputs asked for."""
+        """Returns the arrays by name, the dtypes by the array's ``id``, whether to answer in binary, and the outputs."""
         if header_length is not None:
             self.traits.must_have("binary_tensor_data")
         length = len(body) if header_length is None else int(header_length)
@@ -150,7 +150,7 @@ class OipHttpStub(HttpStub):
 
 
 class OipJsonStub(OipHttpStub):
-    """A server without any extension, as MLServer: JSON only, and no configuration."""
+    """A server without extensions, such as MLServer: JSON only, and no model configuration."""
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
         super().__init__(model, port, tls)

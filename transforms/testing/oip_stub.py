@@ -1,4 +1,4 @@
-"""What the two stubs of the Open Inference Protocol share: traits of the server, versions and the repository index."""
+"""What the two stubs of the Open Inference Protocol share: traits, versions and the repository index."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class OipTraits:
     tells_version: bool = True
 
     def must_have(self, extension: str) -> None:
-        """Raises ``StubError`` with UNIMPLEMENTED if the server does not have the extension."""
+        """Checks that the server has an extension.
+
+        Raises:
+            StubError: UNIMPLEMENTED: it does not.
+        """
         if extension not in self.extensions:
             raise StubError("UNIMPLEMENTED", f"no {extension} here", http_status=404)
 

@@ -1,13 +1,13 @@
-"""A schema registry to test against: the part of the published REST API that clients read and register by.
+"""``SchemaRegistryStub``: a schema registry for tests, with the part of the REST API that clients use.
 
     with SchemaRegistryStub() as registry:
         number = registry.add('"string"')
         registry.url
 
-``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (which version is
-it?) and ``POST /subjects/{subject}/versions`` (register), with the registry's error codes (40401 subject, 40402 version,
-40403 schema not found). A schema is given back as it came, in whatever form is asked for.
-It fails on demand: see the attributes.
+It has ``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (find the
+version of a schema) and ``POST /subjects/{subject}/versions`` (register a schema). Errors have the registry's codes: 40401
+for an unknown subject, 40402 for a version, 40403 for a schema. Schemas are returned unchanged; the parameter ``format`` is
+ignored. The attributes of the stub make it fail.
 """
 
 from __future__ import annotations
@@ -31,25 +31,31 @@ _VERSION = re.compile(r"/subjects/([^/]+)/versions(?:/(\d+|latest))?")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reference:
-    """A schema's mention of another: its name there, the subject that has it, and the version of that."""
+    """A reference of a schema to another schema.
+
+    Attributes:
+        name: The name of the other schema in this one.
+        subject: The subject of the other schema.
+        version: Its version in that subject.
+    """
 
     name: str
     subject: str
     version: int
 
     def as_json(self) -> dict[str, Any]:
-        """As the REST API has it."""
+        """Returns the reference in the JSON form of the REST API."""
         return dataclasses.asdict(self)
 
 
 class SchemaRegistryStub:
-    """A registry on 127.0.0.1. Use it as a context manager.
+    """A schema registry on a free port of 127.0.0.1. Use it as a context manager.
 
     Attributes:
-        status: Every request is answered with this HTTP status instead, until it is ``None`` again.
-        user_info: ``name:password`` that every request has to bring; none if ``None``.
-        answering: Requests wait while it is not set.
-        requests: The paths asked for, in their order.
+        status: If set, the HTTP status that answers every request.
+        user_info: If set, the ``name:password`` that every request must have.
+        answering: An event. While it is cleared, requests wait.
+        requests: The paths of the requests, in order of arrival.
     """
 
     def __init__(self) -> None:
@@ -70,7 +76,7 @@ class SchemaRegistryStub:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``."""
+        """The registry's URL, ``http://127.0.0.1:PORT``."""
         return f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
 
     def add(
@@ -81,7 +87,18 @@ class SchemaRegistryStub:
         subject: str = "test-value",
         number: int | None = None,
     ) -> int:
-        """Registers a schema as the next version of ``subject``; returns its id, a new one if ``number`` is not given."""
+        """Registers a schema as the next version of a subject.
+
+        Args:
+            schema: The schema's text.
+            kind: Its type: ``AVRO``, ``PROTOBUF`` or ``JSON``.
+            references: Its references to other schemas.
+            subject: The subject.
+            number: The schema's id; ``None`` for the id that the same schema has already, or a new one.
+
+        Returns:
+            The schema's id.
+        """
         entry: dict[str, Any] = {"schema": schema}
         if kind != "AVRO":
             entry["schemaType"] = kind  # left out for Avro, as the registry does
@@ -96,14 +113,14 @@ class SchemaRegistryStub:
         return number
 
     def up(self) -> None:
-        """Serves, on the same port as before."""
+        """Starts to serve. The port is always the same."""
         if self._server is None:
             self._server = _Server(self._reserved.getsockname(), self)
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="SchemaRegistryStub")
             self._thread.start()
 
     def down(self) -> None:
-        """Stops serving: new connections are refused."""
+        """Stops to serve. New connections are refused."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._thread.join()
@@ -120,7 +137,14 @@ class SchemaRegistryStub:
         self._reserved.close()
 
     def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Returns the status and the body that answer a request."""
+        """Returns the HTTP status and the JSON body of the response to a request.
+
+        Args:
+            method: The HTTP method.
+            path: The path of the URL.
+            authorization: The header ``Authorization``, if any.
+            body: The body of the request.
+        """
         self.requests.append(path)
         self.answering.wait(30)
         if self.status is not None:
@@ -177,7 +201,7 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of clients that did not wait for their answer."""
+        """Ignores connections that the client has closed early."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -198,4 +222,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = _answer  # noqa: N815  # http.server's names
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""

@@ -1,4 +1,4 @@
-"""A stub's signatures as the protobuf messages that servers publish and SavedModels hold."""
+"""Converts the signatures of a ``StubModel`` to TensorFlow's protobuf messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transforms.types import TensorSpec
 
 
 def signature_map(model: StubModel) -> Any:
-    """Returns a model's signatures as a ``SignatureDefMap``; the tensor of an input or output is ``NAME:0``."""
+    """Returns a model's signatures as a ``SignatureDefMap``. The tensor of the input or output NAME is called ``NAME:0``."""
     definitions = SignatureDefMap()
     for name, (signature, _) in model.signatures.items():
         definition = definitions.signature_def[name]

@@ -1,4 +1,4 @@
-"""What a stub server serves: one model, with versions, labels and signatures whose function is Python."""
+"""``StubModel``: the model of a stub server, with versions, labels and signatures. Its functions are Python."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from transforms.testing.faults import StubError
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec
 
 Function = Callable[[dict[str, np.ndarray]], Mapping[str, Any]]
-"""Inputs by name to outputs by name. For a signature that takes examples: ``{"examples": serialized}`` to ``{"classes",
-"scores"}`` (a list for each row) or ``{"value": array}``."""
+"""The function of a signature: takes the inputs by name and returns the outputs by name.
+
+For Classify and Regress it takes ``{"examples": serialized}``. Classify returns ``{"classes": …, "scores": …}`` with a list
+for each row, and Regress returns ``{"value": array}``.
+"""
 
 
 def half_plus_two(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """TensorFlow Serving's test model: y = 0.5 * x + 2."""
+    """Returns y = 0.5 * x + 2, as TensorFlow Serving's test model does."""
     return {"y": np.float32(0.5) * inputs["x"] + np.float32(2)}
 
 
 def row_sum(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Y [n]: the sum of each row of x [n, m]. What the benchmark's server answers."""
+    """Returns y [n], the sum of each row of x [n, m], for benchmarks."""
     return {"y": inputs["x"].sum(axis=1, dtype=np.float32)}
 
 
@@ -33,13 +36,13 @@ def _half_plus_two() -> dict[str, tuple[Signature, Function]]:
 
 @dataclasses.dataclass
 class StubModel:
-    """A model; its fields may be changed while a stub serves it.
+    """A model. Its fields may be changed while a stub serves it.
 
     Attributes:
         name: The model's name.
-        signatures: Signature name to the signature and what computes it.
-        versions: Version to its ``ModelVersionStatus.State`` name. The highest AVAILABLE one answers, unless one is
-            asked for.
+        signatures: Signature name to the signature and its function.
+        versions: Version to the name of its ``ModelVersionStatus.State``. The highest version in the state AVAILABLE answers
+            requests that name no version.
         labels: Version label to version.
     """
 
@@ -57,18 +60,31 @@ class StubModel:
         method: str = METHOD_PREDICT,
         signature: str = "serving_default",
     ) -> StubModel:
-        """Returns a model of one signature."""
+        """Returns a model with one signature.
+
+        Args:
+            inputs: Input name to spec.
+            outputs: Output name to spec.
+            function: The function of the signature.
+            method: The method name of the signature.
+            signature: The name of the signature.
+        """
         return cls(signatures={signature: (Signature(signature, method, inputs, outputs), function)})
 
     def flip(self, version: int) -> None:
-        """Serves another version from now on, instead of those before."""
+        """Replaces all versions by ``version``, which is available at once."""
         self.versions = {version: "AVAILABLE"}
 
     def version(self, name: str, version: int | None, label: str | None) -> int:
         """Returns the version that answers a request.
 
+        Args:
+            name: The model's name in the request.
+            version: The version in the request, if any.
+            label: The version label in the request, if any.
+
         Raises:
-            StubError: As TensorFlow Serving: NOT_FOUND, or INVALID_ARGUMENT for a label.
+            StubError: NOT_FOUND for an unknown name or version, INVALID_ARGUMENT for an unknown label.
         """
         if name != self.name:
             raise StubError("NOT_FOUND", f"Servable not found for request: Latest({name})")
@@ -87,8 +103,13 @@ class StubModel:
     def signature(self, name: str, over_rest: bool = False, method: str = METHOD_PREDICT) -> tuple[Signature, Function]:
         """Returns a signature and its function.
 
+        Args:
+            name: The signature's name; empty for ``serving_default``.
+            over_rest: Whether the request came over REST, where TensorFlow Serving has other codes and messages.
+            method: The method that is called.
+
         Raises:
-            StubError: As TensorFlow Serving: FAILED_PRECONDITION from Predict over gRPC, else INVALID_ARGUMENT.
+            StubError: FAILED_PRECONDITION for an unknown signature of Predict over gRPC, else INVALID_ARGUMENT.
         """
         name = name or "serving_default"
         if name not in self.signatures:
@@ -107,10 +128,15 @@ class StubModel:
 
 
 def check_inputs(signature: Signature, inputs: Mapping[str, np.ndarray], dtype_of: Callable[[np.ndarray], str]) -> None:
-    """Refuses what TensorFlow Serving refuses over gRPC: missing or extra names, and other dtypes.
+    """Checks the names and dtypes of inputs, as TensorFlow Serving does over gRPC.
+
+    Args:
+        signature: The signature that is called.
+        inputs: Input name to array.
+        dtype_of: Returns the dtype name of an array, as in ``TensorSpec``.
 
     Raises:
-        StubError: INVALID_ARGUMENT, with its text.
+        StubError: INVALID_ARGUMENT for missing or extra inputs and for another dtype, with TensorFlow Serving's message.
     """
     missing = {name for name, spec in signature.inputs.items() if not spec.has_default} - set(inputs)
     extra = set(inputs) - set(signature.inputs)

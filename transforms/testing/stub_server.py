@@ -1,4 +1,4 @@
-"""``StubServer``: a model server for tests, on a free port of 127.0.0.1, in its own thread and asyncio loop."""
+"""``StubServer``: the base class of model servers for tests. A stub has a port, a thread and an asyncio loop of its own."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from transforms.types import Signature
 T = TypeVar("T")
 
 HELD_LOOK_S = 0.005
-"""Seconds between two checks of a held request whether it was released."""
+"""Seconds between two checks whether a held answer was released."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files of a server's identity.
+    """The PEM files of a TLS server.
 
     Attributes:
         cert_file: The server's certificate.
         key_file: The private key of the certificate.
-        client_ca_file: The authority that must have signed clients' certificates; ``None``: clients need no certificate.
+        client_ca_file: The authority that signs the certificates of clients; ``None`` if clients need no certificate.
     """
 
     cert_file: Path
@@ -49,7 +49,7 @@ class StubServer(abc.ABC):
     Attributes:
         model: The served model; may be changed while the server runs.
         faults: The programmed faults and the counters.
-        outputs_asked: The outputs that the last request asked for by name; none if it asked for all.
+        outputs_asked: The outputs that the last request named; empty if it named none.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -81,7 +81,14 @@ class StubServer(abc.ABC):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """Returns the model URI; the served model's name if none is given."""
+        """Returns the URI of the model on this server.
+
+        Args:
+            model: The model's name; ``None`` for the name of the served model.
+            version: The version to ask for, if any.
+            label: The version label to ask for, if any.
+            signature: The signature to ask for, if any.
+        """
 
     @abc.abstractmethod
     async def _start(self) -> None: ...
@@ -90,19 +97,19 @@ class StubServer(abc.ABC):
     async def _stop(self) -> None: ...
 
     def up(self) -> None:
-        """Serves, on the same port as before."""
+        """Starts to serve. The port is always the same."""
         if not self._up:
             self._run(self._start())
             self._up = True
 
     def down(self) -> None:
-        """Stops serving at once: connections are cut, and new ones refused."""
+        """Stops to serve at once: connections are cut, and new ones are refused."""
         if self._up:
             self._up = False
             self._run(self._stop())
 
     def close(self) -> None:
-        """Stops for good; may be called twice."""
+        """Stops to serve and frees the port. A second call does nothing."""
         self.down()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -2,8 +2,8 @@
 
     python -m transforms.testing.tfserving_grpc_stub --port 0 --latency_ms 20 --fast
 
-prints its port as the first line, and serves until it is stopped. With ``--fast`` it answers y [n], the sum of each row of
-x [n, m], with as little work as can be, and without counters: the benchmark's server.
+prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it is the server of the
+benchmarks: it answers y [n], the sum of each row of x [n, m], with little work and without counters.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TfServingGrpcStub(GrpcStub):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """See ``StubServer``."""
+        """See ``StubServer``. A version or a label follows ``@``."""
         asked = version if version is not None else label
         query = f"?signature={signature}" if signature else ""
         scheme = "grpcs" if self._tls else "grpc"
@@ -137,7 +137,7 @@ class TfServingGrpcStub(GrpcStub):
 
 
 class FastGrpcStub(TfServingGrpcStub):
-    """Answers the row sums as cheaply as it can, for benchmarks: only ``faults.latency_s``, no counters."""
+    """A fast server for benchmarks, which answers the sum of each row. Of ``faults`` it uses only ``latency_s``."""
 
     def _handlers(self) -> dict[str, Handler]:
         return {**super()._handlers(), messages.PREDICT: self._predict_fast}
@@ -159,7 +159,7 @@ def _bytes(message: Any) -> bytes:
 
 
 def main() -> None:
-    """Serves until SIGINT or SIGTERM."""
+    """Runs the stub as a program until SIGINT or SIGTERM."""
     known = parser(__doc__)
     known.add_argument("--width", type=int, default=-1, help="numbers in a row of x; -1 for any")
     known.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")

@@ -2,7 +2,7 @@
 
     python -m transforms.testing.tfserving_rest_stub --port 0 --latency_ms 20
 
-prints its port as the first line, and serves until it is stopped.
+prints its port as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class TfServingRestStub(HttpStub):
 
 
 class KServeV1Stub(TfServingRestStub):
-    """A KServe V1 server: no metadata, a status of name and readiness, and ``instances`` to ``predictions`` only.
+    """A KServe V1 server: no metadata, a status with name and readiness, and predictions in the row format only.
 
     The model's function takes ``{"instances": object array}`` and returns one output, or several by name.
     """
@@ -202,7 +202,7 @@ def _columns_of_rows(rows: Any) -> Any:
 
 
 def _to_array(name: str, value: Any, dtype: str) -> np.ndarray:
-    """Converts as TensorFlow Serving does: no fraction, true or null for an int, no text for a number."""
+    """Converts JSON values as TensorFlow Serving does: ints take no fraction, true or null; numbers take no strings."""
     if dtype in ("float16", "bfloat16", "uint16", "complex64", "complex128"):
         raise StubError("UNIMPLEMENTED", f"Tensor type: {dtype} is not supported for input {name}")
     wanted = {"b": (bool,), "f": (int, float), "i": (int,), "u": (int,)}
@@ -237,7 +237,7 @@ def _info(name: str, spec: TensorSpec) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Serves until SIGINT or SIGTERM."""
+    """Runs the stub as a program until SIGINT or SIGTERM."""
     flags = parser(__doc__).parse_args()
     serve(flags, lambda: TfServingRestStub(StubModel(name=flags.model), flags.port))
 

@@ -2,7 +2,7 @@
 
     python -m transforms.testing.vertex_grpc_stub --port 0 --latency_ms 20
 
-prints its model URI as the first line, and serves until it is stopped.
+prints its model URI as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from transforms.testing.vertex_stub import VertexStub, serve
 
 
 class VertexGrpcStub(VertexStub, GrpcStub):
-    """One endpoint over gRPC. See ``VertexStub``.
+    """An endpoint over gRPC. See ``VertexStub``.
 
     Attributes:
-        status_in_details: If set, the number of another status, by which a refusal's details contradict it.
+        status_in_details: If set, the status code in the details of an error, which then differs from the error's own.
     """
 
     transport = "grpc"

@@ -2,7 +2,7 @@
 
     python -m transforms.testing.vertex_rest_stub --port 0 --latency_ms 20
 
-prints its model URI as the first line, and serves until it is stopped.
+prints its model URI as the first line and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PRIVATE = re.compile(r"/v1/models/([^/:]+):predict")
 
 
 class VertexRestStub(VertexStub, HttpStub):
-    """One endpoint over REST, as the region's API and as a private endpoint. See ``VertexStub``.
+    """An endpoint over REST, public and private. See ``VertexStub``.
 
     Attributes:
-        error_in_200: If set, what an answer with HTTP 200 has for its ``error``, in place of predictions.
+        error_in_200: If set, the ``error`` in the body of responses with HTTP 200, in place of predictions.
     """
 
     transport = "rest"
@@ -33,7 +33,7 @@ class VertexRestStub(VertexStub, HttpStub):
 
     @property
     def private_url(self) -> str:
-        """``predictHttpUri``, as of a private endpoint."""
+        """The URL for predictions of a private endpoint (``predictHttpUri``)."""
         return f"http://{self.address}/v1/models/{self.deployed_model}:predict"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,8 @@
-"""``VertexStub``: what the two stubs of Vertex AI's online prediction share: an endpoint with one TensorFlow model.
+"""``VertexStub``: the base class of the two stubs of Vertex AI's online prediction, an endpoint with one TensorFlow model.
 
-It is written from google/cloud/aiplatform/v1/prediction_service.proto and the REST reference, not from the service itself.
-The model reads instances as TensorFlow Serving reads rows: bare values for a sole input, otherwise objects by input name.
+Source: google/cloud/aiplatform/v1/prediction_service.proto and the REST reference. The stub was never compared with
+the service. An instance is a bare value if the model has one input, or an object of the inputs by name, as in TensorFlow
+Serving's row format.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ HTTP_STATUS = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-"""google.rpc.Code to the HTTP status it has in Google's APIs (google/rpc/code.proto)."""
+"""The names of ``google.rpc.Code`` to the HTTP status in Google's APIs. Source: google/rpc/code.proto."""
 
 
 class VertexStub(StubServer):
-    """The region's API with one endpoint, whose id is the model's name. See ``StubServer``.
+    """The API of a region with one endpoint. The id of the endpoint is the model's name. See ``StubServer``.
 
     Args:
-        model: The deployed model. A model whose signature has no inputs gets ``{"instances": object array}``.
+        model: The deployed model. If its signature has no inputs, its function gets ``{"instances": object array}``.
         port: The port; 0 takes a free one.
         tls: The server's identity for TLS; ``None`` for no TLS.
 
@@ -55,9 +56,9 @@ class VertexStub(StubServer):
         transport: ``grpc`` or ``rest``.
         deployed_model: The deployed model's id.
         display_name: The deployed model's display name.
-        max_request_bytes: The size limit of a request; a larger one is INVALID_ARGUMENT.
-        answer_to_none: The code that refuses a request without instances; ``None`` answers it with no predictions.
-        access_token: If set, a request without this token is UNAUTHENTICATED.
+        max_request_bytes: The highest number of bytes in a request. A larger request gets INVALID_ARGUMENT.
+        answer_to_none: The status code for a request without instances; ``None`` to answer with no predictions.
+        access_token: If set, requests without this token get UNAUTHENTICATED.
         last_parameters: The ``parameters`` of the last prediction request.
         last_instances: The ``instances`` of the last prediction request.
     """
@@ -77,7 +78,11 @@ class VertexStub(StubServer):
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
     ) -> str:
-        """See ``StubServer``. An endpoint's address names neither version nor label nor signature."""
+        """See ``StubServer``. An endpoint's URI has no version, label or signature.
+
+        Raises:
+            ValueError: One of these is given.
+        """
         if version is not None or label is not None or signature is not None:
             raise ValueError("a Vertex AI endpoint is asked for by its id alone")
         host = f"https://{self.address}" if self._tls else self.address  # plain text is what a loopback address speaks
@@ -91,10 +96,10 @@ class VertexStub(StubServer):
         headers: Iterable[tuple[str, str]],
         hang_up: Callable[[], None],
     ) -> tuple[dict[str, Any], Fault | None]:
-        """Answers a request in the form of a ``PredictResponse`` in JSON, and says if that has to be spoiled further.
+        """Returns the JSON form of a ``PredictResponse``, and the fault that the caller still has to apply, if any.
 
         Raises:
-            StubError: The answer is a status.
+            StubError: The request is answered with an error status.
         """
         headers = list(headers)
         self._admit(endpoint, headers)
@@ -133,11 +138,11 @@ class VertexStub(StubServer):
 
 
 def serve(stub_class: type[VertexStub], about: str | None) -> None:
-    """Serves until SIGINT or SIGTERM, by the flags of the command line.
+    """Runs a stub as a program until SIGINT or SIGTERM.
 
     Args:
-        stub_class: What to serve.
-        about: The help's text.
+        stub_class: The stub's class.
+        about: The description in ``--help``.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
@@ -184,7 +189,10 @@ def _decoded(value: Any) -> Any:
 
 
 def _predictions_of(outputs: dict[str, Any]) -> Any:
-    """Rows: the values of a sole output, objects of several by name; a scalar stays one, so that it is malformed."""
+    """Returns the predictions: the values of the only output, or an object of the outputs by name for each row.
+
+    A scalar output stays a scalar, which makes the response malformed.
+    """
     columns = {name: _written(name, values) for name, values in outputs.items()}
     if len(columns) == 1:
         return next(iter(columns.values()))

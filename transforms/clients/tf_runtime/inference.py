@@ -192,13 +192,7 @@ def _check_classification(kind: str, array: np.ndarray, count: int) -> None:
 def run_regress(
     model: SavedModel, signature_name: str, examples: Sequence[bytes], timeout_s: float | None = None
 ) -> np.ndarray:
-    """Runs Regress. Source: regressor.cc.
-
-    Args:
-        model: The loaded model.
-        signature_name: The name of the signature to run.
-        examples: Serialized ``tf.Example`` records.
-        timeout_s: The time limit of the run in seconds; ``None`` for no limit.
+    """Runs Regress. It takes the arguments of ``run_classify``. Source: regressor.cc.
 
     Returns:
         The value of each record, float32 [n].

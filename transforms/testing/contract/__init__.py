@@ -1,4 +1,4 @@
-"""The contract of a model-server client as tests: subclass ``ClientContract`` and name a stub server.
+"""The tests that every client of a model server must pass. Subclass ``ClientContract`` and give it a stub server.
 
     from transforms.testing.contract import ClientContract
 
@@ -6,8 +6,8 @@
         stub_class = ToyStub            # a StubServer that speaks the protocol: transforms.testing.http_stub, grpc_stub
         dtypes = ("float32", "int64")   # what the protocol carries both ways
 
-Attributes say what a protocol has not, and a test that has no meaning for it is replaced or set to ``None``. It needs
-pytest: ``pip install 'kafka-model-scoring[testing]'``. ``CONTRIBUTING.md`` shows a whole protocol.
+Attributes of the class state what a protocol does not have. A test that does not apply to the protocol is overridden or set
+to ``None``. The tests need pytest: ``pip install 'kafka-model-scoring[testing]'``. ``CONTRIBUTING.md`` has a whole protocol.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""An authority and its certificates, made for one test run. Needs the package ``cryptography``."""
+"""Makes a certificate authority and certificates for the TLS tests. Needs the package ``cryptography``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _USAGES = (
 
 
 def write_certificates(folder: Path) -> None:
-    """Writes ca.pem, server.pem, server.key, client.pem and client.key; the server is 127.0.0.1."""
+    """Makes an authority, a server certificate for 127.0.0.1 and a client certificate.
+
+    Args:
+        folder: The folder for ``ca.pem``, ``server.pem``, ``server.key``, ``client.pem`` and ``client.key``.
+    """
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _name("test authority")
     _write(folder, "ca", _certificate(authority, authority, authority_key, authority_key, is_authority=True), authority_key)

@@ -1,7 +1,7 @@
-"""``ClientContract``: what ``transforms/clients/base.py`` demands of a client, against a small real server.
+"""``ClientContract``: tests of what ``transforms/clients/base.py`` requires of a client, against a stub server.
 
-Answers, errors, time limits and connections are here; metadata, versions, signatures and TLS in ``metadata.py``,
-outputs in ``outputs.py``.
+This module has the tests of answers, errors, time-outs and connections. ``metadata.py`` has those of metadata, versions,
+signatures and TLS, and ``outputs.py`` those of outputs.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from transforms.testing.stub_server import StubServer
 from transforms.types import TensorSpec
 
 SHORT_S = 0.03
-"""A request's time limit where it is meant to pass."""
+"""The time-out in seconds of requests that are to time out."""
 
 
 class ClientContract(OutputsContract):
-    """The whole contract: subclass it for a protocol.
+    """All tests of the contract. Subclass it for a protocol.
 
     Attributes:
-        place: How messages name the address, as a regular expression.
-        concurrency: How many of 40 requests must be under way at the same time.
+        place: A regular expression for the server's address in error messages.
+        concurrency: The number of requests, of 40, that must be in flight at the same time.
     """
 
     place = r"127\.0\.0\.1"
@@ -49,6 +49,7 @@ class ClientContract(OutputsContract):
 
     @pytest.mark.parametrize("count", [1, 2, 64])
     def test_one_row_for_each_row_in_order(self, stub: StubServer, count: int) -> None:
+        """The answer has one row for each row of the request, in the same order."""
         count = self.at_most(count)
         x = rows_of(count)
         answer = self.predict(stub, x)
@@ -59,10 +60,12 @@ class ClientContract(OutputsContract):
         assert stub.faults.batch_sizes == [count]
 
     def test_arrays_that_are_not_contiguous_or_not_little_endian(self, stub: StubServer) -> None:
+        """The client sends the values of an array, whatever its layout in memory."""
         x = rows_of(4, 6)[::2, ::-3].astype(">f4")[: self.at_most(4)]
         np.testing.assert_array_equal(self.output(self.predict(stub, x)), 0.5 * x.astype("f4") + 2)
 
     def test_every_dtype_both_ways(self, stub: StubServer) -> None:
+        """A model that returns its input returns the same values, of the same dtype."""
         for dtype in self.dtypes:
             if dtype == "string":
                 values = np.array([[b"", b"plain"], ["ä€".encode(), b"\x00\xff"]], dtype=object)
@@ -86,10 +89,12 @@ class ClientContract(OutputsContract):
             np.testing.assert_array_equal(output, values, err_msg=dtype)
 
     def test_not_a_number_and_infinities(self, stub: StubServer) -> None:
+        """NaN and infinities reach the model and come back."""
         x = np.array([[np.nan, np.inf], [1, -np.inf]], np.float32)[: self.at_most(2)]
         np.testing.assert_array_equal(self.output(self.predict(stub, x)), 0.5 * x + 2)
 
     def test_several_inputs_and_outputs_by_name(self, stub: StubServer) -> None:
+        """Inputs and outputs are matched by name; outputs are sorted by name."""
         stub.model = StubModel.of(
             {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int64", (-1, 2))},
             {"text": TensorSpec("string", (-1,)), "sum": TensorSpec("float32", (-1,))},
@@ -108,7 +113,7 @@ class ClientContract(OutputsContract):
         assert list(answer.outputs["text"]) == texts[:rows]
 
     def test_an_input_called_b64(self, stub: StubServer) -> None:
-        """An object whose only key is b64 is data: the name must not make the request mean something else."""
+        """``{"b64": …}`` means bytes in TensorFlow Serving's JSON. An input of that name must not be read so."""
         spec = TensorSpec("float32", (-1,))
         stub.model = StubModel.of({"b64": spec}, {"y": spec}, lambda inputs: {"y": inputs["b64"]})
         ones = np.ones(self.at_most(2), np.float32)
@@ -116,7 +121,7 @@ class ClientContract(OutputsContract):
         assert list(self.output(answer)) == list(ones)
 
     def test_a_scalar_signature_answers_one_row(self, stub: StubServer) -> None:
-        """half_plus_three takes x: float[] and answers y: float[]."""
+        """A signature whose input and output are scalars, without a batch dimension, answers one row."""
         scalar = TensorSpec("float32", ())
         stub.model = StubModel.of({"x": scalar}, {"y": scalar}, lambda i: {"y": i["x"] * np.float32(0.5) + np.float32(3)})
         answer = self.use(stub, lambda client: client.predict({"x": np.array(4, np.float32)}, 1, TIMEOUT_S))
@@ -124,6 +129,7 @@ class ClientContract(OutputsContract):
         assert self.output(answer)[0] == 5
 
     def test_an_input_left_to_its_default(self, stub: StubServer) -> None:
+        """An input with a default value may be left out of a request."""
         spec = TensorSpec("float32", (-1,))
         stub.model = StubModel.of(
             {"x": spec, "bias": TensorSpec("float32", (-1,), has_default=True)}, {"y": spec}, lambda i: {"y": i["x"]}
@@ -143,6 +149,7 @@ class ClientContract(OutputsContract):
 
     @pytest.mark.parametrize("kind", ["short", "long", "scalar", "wrong_dtype", "no_outputs", "malformed"])
     def test_an_answer_that_does_not_fit_is_malformed(self, stub: StubServer, kind: Kind) -> None:
+        """An answer with wrong rows, dtypes or outputs raises ``MalformedAnswerError``; the next request succeeds."""
         if kind not in self.visible_kinds:
             pytest.skip("the protocol's answers look the same with it")
         x = rows_of(self.at_most(3))
@@ -156,13 +163,14 @@ class ClientContract(OutputsContract):
         assert len(self.output(self.use(stub, work))) == len(x)  # the connection survives it
 
     def test_fewer_rows_than_the_caller_counts(self, stub: StubServer) -> None:
+        """An answer with fewer rows than ``rows`` raises ``MalformedAnswerError``."""
         if self.max_rows == 1:
             pytest.skip("an answer is one row")
         with pytest.raises(MalformedAnswerError, match="3 rows for a request of 4"):
             self.use(stub, lambda client: client.predict({"x": rows_of(3)}, 4, TIMEOUT_S))
 
     def test_an_answer_with_more_bytes_than_the_limit(self, stub: StubServer) -> None:
-        """Told apart from other answers that do not fit: the answer to fewer rows may be small enough."""
+        """This error has a type of its own, because the answer to fewer rows may be small enough."""
         wide = rows_of(1, 20_000)
         options = ClientOptions(max_answer_bytes=40_000)
         with pytest.raises(AnswerTooLargeError, match=rf"{self.where}.*--max_answer_bytes"):
@@ -174,12 +182,14 @@ class ClientContract(OutputsContract):
     # ---- errors
 
     def test_an_input_of_another_dtype_is_rejected(self, stub: StubServer) -> None:
+        """A wrong dtype raises ``RejectedError``, without the value in its message."""
         words = np.array([[b"secret-payload"]], dtype=object)
         with pytest.raises(RejectedError if self.has_signature else ModelError) as caught:
             self.predict(stub, words)
         assert "secret-payload" not in str(caught.value)
 
     def test_a_poison_row_rejects_its_batch(self, stub: StubServer) -> None:
+        """A batch with a guilty row raises ``poison_error``; a batch without it is answered."""
         x = rows_of(3)
         stub.faults.poison = lambda row: bool(row["x"][0] == 3)
         with pytest.raises(self.poison_error, match=stub.faults.poison_error.message):
@@ -187,6 +197,7 @@ class ClientContract(OutputsContract):
         assert len(self.output(self.predict(stub, rows_of(1)))) == 1
 
     def test_a_batch_too_large_is_rejected(self, stub: StubServer) -> None:
+        """A batch with more rows than the server takes raises ``RejectedError``."""
         stub.faults.max_batch = 2
         with pytest.raises(RejectedError, match="larger than maximum" if self.max_rows is None else "not 3 rows"):
             self.predict(stub, rows_of(3))
@@ -212,13 +223,14 @@ class ClientContract(OutputsContract):
         ],
     )
     def test_status_codes(self, stub: StubServer, code: str, error: type[Exception]) -> None:
+        """Each status code raises its type of error, with the server's text and address in the message."""
         stub.faults.fail_next(1, code, "injected: the reason")
         with pytest.raises(error, match=rf"{self.where} at {self.place}.*the reason") as caught:
             self.predict(stub, rows_of(1))
         assert type(caught.value) is error
 
     def test_a_full_queue_is_overload_not_absence(self, stub: StubServer) -> None:
-        """TensorFlow Serving's batching answers UNAVAILABLE when its queue is full: the server is there."""
+        """TensorFlow Serving answers UNAVAILABLE when its batching queue is full. The server is up, so it is overloaded."""
         stub.faults.fail_next(1, message="The batch scheduling queue to which this task was submitted is full")
         with pytest.raises(TransientError) as caught:
             self.predict(stub, rows_of(1))
@@ -226,13 +238,14 @@ class ClientContract(OutputsContract):
 
     @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])
     def test_how_long_the_server_asks_to_wait(self, stub: StubServer, code: str) -> None:
+        """The wait that the server asks for is in ``retry_after_s``."""
         stub.faults.fail_next(1, code, retry_after_s=7)
         with pytest.raises(TransientError) as caught:
             self.predict(stub, rows_of(1))
         assert caught.value.retry_after_s == 7
 
     def test_messages_hold_no_payload_and_one_line(self, stub: StubServer) -> None:
-        """TensorFlow quotes what it can't parse; a dead letter's header must not."""
+        """TensorFlow quotes values that it can't parse. The error message, which becomes a header, must not contain them."""
         quoted = "Could not parse example input, value: 'secret-payload'\n"
         stub.faults.fail_next(1, "INVALID_ARGUMENT", quoted + "x" * 5000)
         with pytest.raises(RejectedError) as caught:
@@ -245,6 +258,7 @@ class ClientContract(OutputsContract):
     # ---- time and connections
 
     def test_no_answer_in_time_is_transient_and_cancels_the_request(self, stub: StubServer) -> None:
+        """A time-out raises ``TransientError``, not ``UnavailableError``, and the server sees a cancelled request."""
         stub.faults.answer_next(None, "hang")
         timeout_s = SHORT_S
         while not stub.faults.requests:  # a busy machine may not even have sent it in so short a time
@@ -256,7 +270,7 @@ class ClientContract(OutputsContract):
 
     @pytest.mark.parametrize("timeout_s", [0.0, -1.0])
     def test_no_time_left_is_no_time(self, stub: StubServer, timeout_s: float) -> None:
-        """Some libraries (aiohttp) take 0 for "no limit"; a caller whose deadline has passed must not wait for ever."""
+        """A time-out of 0 or less ends the request at once. Some libraries, such as aiohttp, read 0 as no limit."""
 
         async def work(client: ModelClient) -> None:
             stub.faults.answer_next(None, "hang")
@@ -266,6 +280,7 @@ class ClientContract(OutputsContract):
         self.use(stub, work)
 
     def test_a_cancelled_predict_cancels_the_request(self, stub: StubServer) -> None:
+        """The server sees a cancelled request when the task of ``predict`` is cancelled."""
         stub.faults.answer_next(1, "hang")
 
         async def work(client: ModelClient) -> None:
@@ -279,6 +294,7 @@ class ClientContract(OutputsContract):
         self.use(stub, work)
 
     def test_a_connection_cut_during_the_request_is_unavailable(self, stub: StubServer) -> None:
+        """A connection that is cut raises ``UnavailableError``."""
         stub.faults.answer_next(1, "hang_up")
 
         async def work(client: ModelClient) -> None:
@@ -288,6 +304,8 @@ class ClientContract(OutputsContract):
         self.use(stub, work)
 
     def test_down_and_up_again(self, stub: StubServer) -> None:
+        """A client raises ``UnavailableError`` while the server is down, and reconnects by itself."""
+
         async def work(client: ModelClient) -> Any:
             await asyncio.to_thread(stub.down)
             with pytest.raises(UnavailableError):
@@ -298,7 +316,7 @@ class ClientContract(OutputsContract):
             return await answered(client)
 
         async def answered(client: ModelClient) -> Any:
-            """The caller's retries: gRPC reconnects within its backoff of 100 ms."""
+            """Retries as a caller does; gRPC reconnects within its backoff of 100 ms."""
             while True:
                 try:
                     return await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)
@@ -308,6 +326,7 @@ class ClientContract(OutputsContract):
         assert len(self.output(self.use(stub, work))) == 1
 
     def test_nobody_there(self) -> None:
+        """A client of an address without a server raises ``UnavailableError``."""
         stub = self.stub_class()  # holds a free port, on which nobody listens
         try:
             assert isinstance(self.metadata_error(stub.uri()), UnavailableError)
@@ -315,7 +334,7 @@ class ClientContract(OutputsContract):
             stub.close()
 
     def test_many_requests_at_once_each_get_their_own_answer(self, stub: StubServer) -> None:
-        """And are under way together: none is answered before as many as there should be have come."""
+        """The server answers none of the requests before ``concurrency`` of them are in flight."""
 
         async def work(client: ModelClient) -> list[Any]:
             stub.faults.hold_after(0)
@@ -334,6 +353,8 @@ class ClientContract(OutputsContract):
         assert stub.faults.held == 0
 
     def test_closing_twice_and_with_a_request_in_flight(self, stub: StubServer) -> None:
+        """Closing ends the requests in flight with ``UnavailableError``, and later ones too."""
+
         async def run() -> None:
             client = self.open(stub.uri())
             await client.metadata(TIMEOUT_S)
@@ -350,6 +371,7 @@ class ClientContract(OutputsContract):
         asyncio.run(run())
 
     def test_constructing_does_no_io_and_needs_no_loop(self) -> None:
+        """A client can be made without a server and outside of an asyncio loop."""
         stub = self.stub_class()
         try:
             client = self.open(stub.uri().replace("127.0.0.1", "nowhere.invalid"))

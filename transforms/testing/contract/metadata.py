@@ -1,4 +1,4 @@
-"""``MetadataContract``: the part of the contract about metadata, versions, labels, signatures, headers and TLS."""
+"""``MetadataContract``: tests of metadata, versions, labels, signatures, headers and TLS."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ TIMEOUT_S = 20.0
 
 
 def rows_of(count: int, width: int = 3) -> np.ndarray:
-    """X [count, width], every number different, so that a shifted row is noticed."""
+    """Returns x [count, width], float32. All numbers differ, so that a shifted row is noticed."""
     return np.arange(count * width, dtype=np.float32).reshape(count, width)
 
 
 class MetadataContract:
-    """The tests of what is served, and the attributes by which a protocol says what it has.
+    """Tests of a model's metadata, and the attributes that describe a protocol.
 
     Attributes:
         stub_class: The protocol's stub server.
-        dtypes: The dtypes that the protocol carries both ways; none if an answer does not show its dtype.
+        dtypes: The dtypes that requests and answers can have; empty if answers have no dtype.
         has_signature: Whether the server publishes signatures.
         has_labels: Whether a URI can name a version by a label.
-        max_rows: The highest number of rows in a request, if the protocol limits it.
-        visible_kinds: The faults that a client can see in an answer.
-        poison_error: The error for a batch with a row that the model refuses.
-        sole_output: The name that the client gives an output without a name; ``None`` if outputs always have one.
-        where: How messages name the model.
+        max_rows: The highest number of rows of a request; ``None`` if the protocol has no limit.
+        visible_kinds: The kinds of faults that a client can detect in an answer.
+        poison_error: The error for a batch with a guilty row.
+        sole_output: The name that the client gives to an output without a name; ``None`` if all outputs have names.
+        where: The text that names the model in error messages.
     """
 
     stub_class: type[StubServer]
@@ -67,11 +67,11 @@ class MetadataContract:
             yield stub
 
     def at_most(self, rows: int) -> int:
-        """Returns ``rows``, or as many as the protocol allows."""
+        """Returns ``rows``, limited to ``max_rows``."""
         return min(rows, self.max_rows or rows)
 
     def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
-        """Makes the client; override it for one with shorter intervals than a URI gives."""
+        """Returns a new client of a URI. Override it if the tests need other settings, such as shorter intervals."""
         return open_client(uri, options)
 
     def use(
@@ -81,7 +81,17 @@ class MetadataContract:
         uri: str | None = None,
         options: ClientOptions | None = None,
     ) -> T:
-        """Runs ``work`` with a client that has read the metadata."""
+        """Makes a client, reads the metadata, runs ``work`` and closes the client.
+
+        Args:
+            stub: The server.
+            work: Called with the client.
+            uri: The model URI; the URI of the stub if ``None``.
+            options: The options of the client.
+
+        Returns:
+            The result of ``work``.
+        """
 
         async def run() -> T:
             async with self.open(uri or stub.uri(), options) as client:
@@ -91,11 +101,11 @@ class MetadataContract:
         return asyncio.run(run())
 
     def predict(self, stub: StubServer, x: np.ndarray, timeout_s: float = TIMEOUT_S) -> Any:
-        """Returns the answer to one request with ``x`` as the only input."""
+        """Sends one request with ``x`` as the only input and returns the answer."""
         return self.use(stub, lambda client: client.predict({"x": x}, len(x), timeout_s))
 
     def output(self, answer: Any, name: str = "y") -> Any:
-        """Returns an output of an answer."""
+        """Returns the output ``name`` of an answer, or the only output if the protocol does not name it."""
         return answer.outputs[self.sole_output or name]
 
     def needs_signatures(self) -> None:
@@ -104,7 +114,7 @@ class MetadataContract:
             pytest.skip("the server publishes no signatures")
 
     def metadata_error(self, uri: str) -> Exception:
-        """Returns what reading the metadata raises."""
+        """Reads the metadata of a URI, which must fail, and returns the error."""
 
         async def run() -> Exception:
             async with self.open(uri) as client:
@@ -117,6 +127,7 @@ class MetadataContract:
     # ---- metadata, versions, signatures
 
     def test_metadata(self, stub: StubServer) -> None:
+        """The metadata name the model, its highest version that is available, and its signature."""
         stub.model.versions = {3: "AVAILABLE", 4: "AVAILABLE", 5: "LOADING"}
 
         async def work(client: ModelClient) -> Any:
@@ -130,6 +141,7 @@ class MetadataContract:
 
     @pytest.mark.parametrize("shape", [None, (), (2, 3), (-1, 4)])
     def test_shapes_of_the_signature(self, stub: StubServer, shape: tuple[int, ...] | None) -> None:
+        """Shapes keep unknown ranks, scalars and unknown dimensions."""
         self.needs_signatures()
         stub.model = StubModel.of({"x": TensorSpec("int32", shape)}, {"y": TensorSpec("string", shape)}, dict)
 
@@ -141,6 +153,7 @@ class MetadataContract:
         assert signature.outputs == {"y": TensorSpec("string", shape)}
 
     def test_a_version_and_a_label_in_the_uri(self, stub: StubServer) -> None:
+        """A URI without a version gets the highest one; a version or label in it chooses another."""
         stub.model.versions = {1: "AVAILABLE", 2: "AVAILABLE"}
         stub.model.labels = {"stable": 1}
 
@@ -155,6 +168,8 @@ class MetadataContract:
             assert self.use(stub, work, stub.uri(label="stable")) == ("1", "1")
 
     def test_a_version_flip_is_noticed(self, stub: StubServer) -> None:
+        """Answers have the new version after the server has changed it."""
+
         async def work(client: ModelClient) -> str:
             assert (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version == "1"
             stub.model.flip(2)
@@ -167,6 +182,7 @@ class MetadataContract:
         assert self.use(stub, work) == "2"
 
     def test_an_unknown_model_version_and_label(self, stub: StubServer) -> None:
+        """Unknown names raise ``NotServedError``, which lists the versions of the model."""
         stub.model.versions = {7: "AVAILABLE"}
         unknown = [stub.uri(model="other"), stub.uri(version=8)]
         for uri in [*unknown, stub.uri(label="no_such")] if self.has_labels else unknown:
@@ -175,12 +191,14 @@ class MetadataContract:
         assert re.search(r"\b7 \((AVAILABLE|READY)\)", str(self.metadata_error(stub.uri(version=8))))
 
     def test_a_model_still_loading_is_not_available_yet(self, stub: StubServer) -> None:
+        """A model that is loading raises ``UnavailableError``, so that callers retry."""
         stub.model.versions = {1: "LOADING"}
         error = self.metadata_error(stub.uri())
         assert isinstance(error, UnavailableError)
         assert "loading" in str(error)
 
     def test_the_signature_asked_for(self, stub: StubServer) -> None:
+        """``?signature=NAME`` chooses a signature; an unknown one raises ``NotServedError``, which lists the others."""
         self.needs_signatures()
         spec = TensorSpec("float32", (-1,))
         twice = Signature("twice", METHOD_PREDICT, {"x": spec}, {"z": spec})
@@ -194,6 +212,7 @@ class MetadataContract:
         assert "serving_default, twice" in str(error)
 
     def test_the_only_signature_needs_no_name(self, stub: StubServer) -> None:
+        """The only signature of a model is used, whatever its name."""
         spec = TensorSpec("float32", (-1,))
         stub.model = StubModel.of({"x": spec}, {"y": spec}, lambda i: {"y": i["x"]}, signature="only")
         ones = np.ones(self.at_most(2), np.float32)
@@ -201,7 +220,7 @@ class MetadataContract:
         assert list(self.output(answer)) == list(ones)
 
     def test_model_or_signature_gone_while_running(self, stub: StubServer) -> None:
-        """Leaving records out of the batch would not cure it, so it is not the records' failure."""
+        """The error is ``NotServedError``: the records are not at fault, so bisection would not help."""
 
         async def work(client: ModelClient) -> None:
             if self.has_signature:
@@ -216,6 +235,7 @@ class MetadataContract:
         self.use(stub, work)
 
     def test_headers_travel_and_stay_secret(self, stub: StubServer) -> None:
+        """Headers of the options are sent, and their values are not in ``repr``."""
         options = ClientOptions(headers=(("authorization", "Bearer s3cret"),))
         assert "s3cret" not in repr(options)
 
@@ -230,6 +250,7 @@ class MetadataContract:
     # ---- TLS
 
     def test_mutual_tls(self, tmp_path: Path) -> None:
+        """A client needs the authority's certificate and one of its own; a wrong path is named."""
         write_certificates(tmp_path)
         pem = {name: str(tmp_path / name) for name in ("ca.pem", "client.pem", "client.key")}
         full = ClientOptions(tls_ca_file=pem["ca.pem"], tls_cert_file=pem["client.pem"], tls_key_file=pem["client.key"])

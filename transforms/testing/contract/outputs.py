@@ -1,4 +1,4 @@
-"""``OutputsContract``: the part of the contract about a model's outputs: which there are, and which are wanted."""
+"""``OutputsContract``: tests of a model's outputs and of ``ClientOptions.outputs``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _three_outputs(function: Function | None = None) -> StubModel:
 
 
 class OutputsContract(MetadataContract):
-    """The tests of outputs.
+    """Tests of a model's outputs.
 
     Attributes:
-        asks_for_outputs: Whether a request names the outputs that are wanted, so that the others are not sent.
+        asks_for_outputs: Whether requests name the outputs to return, so that the server does not send the others.
     """
 
     asks_for_outputs = False
@@ -37,6 +37,7 @@ class OutputsContract(MetadataContract):
         return self.use(stub, ask, options=ClientOptions(outputs=outputs))
 
     def test_only_the_outputs_that_are_wanted(self, stub: StubServer) -> None:
+        """Answers and metadata have only the outputs of ``ClientOptions.outputs``."""
         stub.model = _three_outputs()
         answer = self._ask(stub, "c", "a")
         assert list(answer.outputs) == ["a", "c"]
@@ -50,18 +51,19 @@ class OutputsContract(MetadataContract):
         assert list(self._ask(stub, "c", "a", work=metadata)) == (["c", "a"] if self.has_signature else [])
 
     def test_all_outputs_unless_some_are_wanted(self, stub: StubServer) -> None:
+        """Answers have all outputs if ``ClientOptions.outputs`` is empty."""
         stub.model = _three_outputs()
         assert list(self._ask(stub).outputs) == ["a", "b", "c"]
         assert stub.outputs_asked == () or not self.asks_for_outputs
 
     def test_an_output_that_the_model_does_not_have(self, stub: StubServer) -> None:
-        """Known at the start where the server publishes a signature; else with the first answer. Both list what there is."""
+        """The error comes with the metadata if there is a signature, else with the first answer. It lists the outputs."""
         stub.model = _three_outputs()
         with pytest.raises(NotServedError, match=r"--outputs=y,z: .*no such output; it has a, b, c"):
             self._ask(stub, "z", "a", "y")
 
     def test_an_output_that_one_answer_lacks(self, stub: StubServer) -> None:
-        """That is a fault of this answer, not of the flag: others had it."""
+        """Earlier answers had the output, so this answer is malformed, and the flag is right."""
         if self.asks_for_outputs:
             pytest.skip("a server that is asked for an output gives it")
 
@@ -77,6 +79,7 @@ class OutputsContract(MetadataContract):
         self._ask(stub, "a", "b", work=work)
 
     def test_an_output_that_nobody_wants_spoils_no_answer(self, stub: StubServer) -> None:
+        """A malformed output matters only if it is wanted."""
         if not self.has_signature:
             pytest.skip("the protocol's answers have one entry a row")
         stub.model = _three_outputs(lambda i: {"a": i["x"], "b": i["x"][:1], "c": i["x"]})
@@ -86,7 +89,7 @@ class OutputsContract(MetadataContract):
 
     @pytest.mark.parametrize("count", [1, 2, 3])
     def test_an_output_without_a_batch_dimension_is_the_same_for_every_row(self, stub: StubServer, count: int) -> None:
-        """Two class names beside a score: never one name a row, not even for two rows."""
+        """An output with two class names belongs to every row. It is not split by rows, even if there are two."""
         if self.max_rows == 1:
             pytest.skip("an answer is one row")
         if not self.has_signature:
