@@ -19,7 +19,7 @@ BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
 LAYERS = (
     ("transforms.types", "transforms.errors"),
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes"),
-    ("transforms.dead_letter",),
+    ("transforms.dead_letter", "transforms.internal_errors"),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.answer_body", "transforms.request_headers"),
     ("transforms.observe", "transforms.child_process"),

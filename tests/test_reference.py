@@ -64,8 +64,9 @@ def test_names_are_unique_and_described_in_a_sentence() -> None:
 
 def test_every_class_is_of_a_stage_and_makes_failures_of_it() -> None:
     for kind in DeadLetterClass:
-        assert kind.stage in (STAGE_DECODE, STAGE_PREDICT, STAGE_ENCODE, STAGE_WRITE)
+        assert {kind.stage} <= set(kind.stages) <= {STAGE_DECODE, STAGE_PREDICT, STAGE_ENCODE, STAGE_WRITE}
     assert DeadLetterClass.REJECTED.failure("why", 3) == Failure("predict", "Rejected", "why", 3)
+    assert DeadLetterClass.INTERNAL_ERROR.failure("why", 2, "encode") == Failure("encode", "InternalError", "why", 2)
     assert DeadLetterClass.TOMBSTONE.failure("why") == Failure("decode", "Tombstone", "why", 0)
 
 

@@ -18,22 +18,25 @@ class DeadLetterClass(enum.Enum):
     Attributes:
         error_class: The name.
         stage: The stage that fails: ``decode``, ``predict``, ``encode`` or ``write``.
+        stages: All stages that fail so; mostly only ``stage``.
         description: One sentence: what was wrong.
     """
 
-    def __init__(self, name: str, stage: str, description: str):
+    def __init__(self, name: str, stage: str, description: str, *other_stages: str):
         self.error_class = name
         self.stage = stage
+        self.stages = (stage, *other_stages)
         self.description = description
 
-    def failure(self, message: str, attempts: int = 0) -> Failure:
+    def failure(self, message: str, attempts: int = 0, stage: str | None = None) -> Failure:
         """Returns the failure of one record.
 
         Args:
             message: What was wrong, where, and what was expected. Never the payload's bytes.
             attempts: How many requests held the record.
+            stage: The stage that failed, where ``stages`` has several.
         """
-        return Failure(self.stage, self.error_class, message, attempts)
+        return Failure(stage or self.stage, self.error_class, message, attempts)
 
     HEADER_ERROR = "HeaderError", STAGE_DECODE, "The headers can't be read: a name is not UTF-8."
     TOMBSTONE = "Tombstone", STAGE_DECODE, "The value is null (a tombstone)."
@@ -73,6 +76,13 @@ class DeadLetterClass(enum.Enum):
     LABEL_ERROR = "LabelError", STAGE_ENCODE, "The outputs can't be ranked: no scores, a wrong number of them, or NaN."
     ENCODE_ERROR = "EncodeError", STAGE_ENCODE, "An output has no JSON form."
     RECORD_TOO_LARGE = "RecordTooLarge", STAGE_ENCODE, "The prediction has more bytes than the output topic takes."
+    INTERNAL_ERROR = (
+        "InternalError",
+        STAGE_DECODE,
+        "A bug of this program: it raised an exception for this record that it did not foresee. Please report it.",
+        STAGE_PREDICT,
+        STAGE_ENCODE,
+    )
     TIMESTAMP_REFUSED = (
         "TimestampRefused",
         STAGE_WRITE,

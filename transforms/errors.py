@@ -14,7 +14,8 @@
         │   └── ModelFailedError   the server answers, but its model failed on this request, perhaps for its content
         ├── RejectedError       refused for its content: bisect the batch
         │   ├── BatchTooLargeError     more rows than the server takes
-        │   └── RequestTooLargeError   more bytes than the server takes
+        │   ├── RequestTooLargeError   more bytes than the server takes
+        │   └── InternalError          our own code raised what it did not foresee, on this request
         ├── MalformedAnswerError   short, long or unreadable answer
         │   └── AnswerTooLargeError    more bytes than we take
         └── NotServedError      unknown model, version or signature; not allowed
@@ -119,6 +120,10 @@ class BatchTooLargeError(RejectedError):
 
 class RequestTooLargeError(RejectedError):
     """The request has more bytes than the server takes. If it has several rows, a smaller request may fit."""
+
+
+class InternalError(RejectedError):
+    """The client raised what it did not foresee: a bug, which only some content may show. ``__cause__`` is the exception."""
 
 
 class MalformedAnswerError(ModelError):

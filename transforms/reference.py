@@ -19,7 +19,7 @@ def headers_table() -> str:
 
 def dead_letter_table() -> str:
     """Returns the dead-letter classes by stage, in Markdown."""
-    rows = [f"| {known.stage} | `{known.error_class}` | {known.description} |" for known in DeadLetterClass]
+    rows = [f"| {', '.join(known.stages)} | `{known.error_class}` | {known.description} |" for known in DeadLetterClass]
     return "\n".join(["| stage | class | why |", "|---|---|---|", *rows, ""])
 
 

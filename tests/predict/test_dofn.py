@@ -267,12 +267,12 @@ def test_an_error_that_ends_the_job_is_raised_and_told(drive: Callable[..., Driv
     assert [type(error) for error in Listener.errors] == [UnavailableError]
 
 
-def test_an_unexpected_error_is_raised_in_the_bundle(drive: Callable[..., Driver]) -> None:
+def test_an_error_of_the_process_is_raised_in_the_bundle(drive: Callable[..., Driver]) -> None:
     async def broken(call: Call) -> Answer:
-        raise ZeroDivisionError
+        raise MemoryError
 
     driver = drive(FakeModel(broken))
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(MemoryError):
         driver.bundle(chunk_of(0))
 
 

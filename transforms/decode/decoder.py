@@ -16,6 +16,7 @@ import orjson
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.feature_paths import Features
+from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.decode.pass_through import PassThrough
 from transforms.errors import ContractError
 from transforms.formats.as_json import with_bytes_as_b64
@@ -116,8 +117,12 @@ class Decoder:
 
         Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``,
         ``AvroError``, ``ProtobufError``, ``NpyError``. With a schema registry also ``FrameError``, ``SchemaError``,
-        ``UnknownSchema`` and ``RegistryUnavailable``.
+        ``UnknownSchema`` and ``RegistryUnavailable``. ``InternalError`` for a record that our code raises on.
         """
+        return decoded_one_by_one(self._decode, records)
+
+    def _decode(self, records: Sequence[KafkaRecord]) -> DecodedChunk:
+        records = cast("list[KafkaRecord]", records)
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
             return chunk

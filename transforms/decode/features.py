@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.codecs import UNKNOWN_INPUT, can_be_sent_on
 from transforms.types import DecodedChunk, Segment, Signature, TensorSpec
@@ -43,6 +44,9 @@ class FeatureDecoder:
         Returns:
             A chunk without records. Its rows are the indexes of the elements.
         """
+        return decoded_one_by_one(self._decode, elements)
+
+    def _decode(self, elements: Sequence[Any]) -> DecodedChunk:
         chunk = DecodedChunk([], [], {})
         alike: dict[Hashable, tuple[list[int], list[dict[str, np.ndarray]]]] = {}
         for row, element in enumerate(elements):

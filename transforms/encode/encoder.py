@@ -6,6 +6,7 @@ be encoded does not affect other rows.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,9 @@ from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.frame import FRAME_BYTES
 from transforms.formats.json_columns import Texts, column_texts
 from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
+from transforms.internal_errors import internal_failure, one_by_one
 from transforms.types import (
+    STAGE_ENCODE,
     AnsweredSegment,
     Failure,
     Header,
@@ -105,7 +108,8 @@ class Encoder:
         """Returns one output record for each record of the chunk, in its order.
 
         Dead-letter classes: ``EncodeError`` (an output has no JSON form), ``LabelError`` (scores can't be ranked),
-        ``FieldCollision``, ``MergeError`` (the original is not JSON) and ``RecordTooLarge``.
+        ``FieldCollision``, ``MergeError`` (the original is not JSON), ``RecordTooLarge``, and ``InternalError`` (our code
+        raises on a row).
 
         Raises:
             ValueError: A row of the chunk has neither an answer nor a failure, or both, which is a mistake of the caller.
@@ -113,7 +117,15 @@ class Encoder:
         records = chunk.records
         written: list[OutputRecord | None] = [None] * len(records)
         for answer in chunk.answers:
-            self._encode_answer(chunk, answer, written)
+
+            def encode(at: Sequence[int], answer: AnsweredSegment = answer) -> None:
+                self._encode_answer(chunk, answer if len(at) == len(answer.rows) else _row_of(answer, at[0]), written)
+
+            def failed(at: int, error: Exception, answer: AnsweredSegment = answer) -> None:
+                row, failure = answer.rows[at], internal_failure(STAGE_ENCODE, error, answer.attempts)
+                written[row] = dead_letter(records[row], failure, self._dead_letter_topic)
+
+            one_by_one(encode, range(len(answer.rows)), failed)
         for row, failure in chunk.failures.items():
             written[row] = dead_letter(records[row], failure, self._dead_letter_topic)
         complete = [record for record in written if record is not None]
@@ -195,6 +207,11 @@ class Encoder:
                     message = "the record already has a field 'prediction'; rename it, or use --output_mode=prediction"
                     failures.setdefault(i, DeadLetterClass.FIELD_COLLISION.failure(message, answer.attempts))
         return merged
+
+
+def _row_of(answer: AnsweredSegment, at: int) -> AnsweredSegment:
+    outputs = {name: values[at : at + 1] for name, values in answer.outputs.items()}
+    return dataclasses.replace(answer, rows=answer.rows[at : at + 1], outputs=outputs)
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,12 +6,20 @@ import abc
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro import AvroReader
 from transforms.formats.avro_schema import ParsedSchema, SchemaError, parse_avro_schema
 from transforms.formats.codecs import AVRO, PROTOBUF, FormatError
 from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
 from transforms.formats.registry import RegisteredSchema
-from transforms.types import KafkaRecord
+from transforms.internal_errors import REPORT, describe, is_internal, tell
+from transforms.types import STAGE_DECODE, KafkaRecord
+
+
+class UnforeseenError(FormatError):
+    """Our code raised on a schema what it did not foresee."""
+
+    dead_letter_class = DeadLetterClass.INTERNAL_ERROR
 
 
 class SchemaReader(Protocol):
@@ -63,6 +71,11 @@ class FramedReader(abc.ABC):
             self._known[number] = self._open(schema)
         except SchemaError as error:
             self._unusable[number] = error
+        except Exception as error:
+            if not is_internal(error):
+                raise
+            tell(STAGE_DECODE, error)
+            self._unusable[number] = UnforeseenError(f"{REPORT}: the schema raised {describe(error)}")
 
     def miss(self, number: int, error: FormatError) -> None:
         """Records why the schema of this id is missing, until ``wanted`` is called again."""

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 
 from transforms.clients.base import ModelClient
-from transforms.errors import MalformedAnswerError, RejectedError
+from transforms.errors import InternalError, MalformedAnswerError, RejectedError
+from transforms.internal_errors import describe, is_internal
 from transforms.predict.batching import request_inputs
 from transforms.predict.spans import Inputs
 from transforms.types import Answer, ModelMetadata, Signature
@@ -72,6 +73,7 @@ class Endpoint:
 
         Raises:
             ModelError: As ``ModelClient.predict`` and ``ModelClient.metadata``.
+            InternalError: The client raised what nobody foresaw.
         """
         if not self._connected:
             async with self._connecting:
@@ -79,13 +81,22 @@ class Endpoint:
                     await self.metadata()
         assert self._client is not None
         began = self._clock()
+        try:
+            answer = await self._ask(self._client, inputs, rows)
+        except Exception as error:
+            if not is_internal(error):
+                raise
+            raise InternalError(f"the client raised {describe(error)}") from error
+        return answer, self._clock() - began
+
+    async def _ask(self, client: ModelClient, inputs: Inputs, rows: int) -> Answer:
         sent, sent_rows = request_inputs(self._signature, inputs, rows)
-        answer = await self._client.predict(sent, sent_rows, self._timeout_s)
+        answer = await client.predict(sent, sent_rows, self._timeout_s)
         if not self._proven.issuperset(answer.unproven_outputs):
-            answer = await self._prove(self._client, answer, sent, sent_rows)
+            answer = await self._prove(client, answer, sent, sent_rows)
         if sent_rows != rows:
             answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
-        return answer, self._clock() - began
+        return answer
 
     async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:
         """Asks with one row, once, so that the client sees the outputs at a second request size.

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping
 import numpy as np
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import MalformedAnswerError, ModelError, RejectedError
+from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError
+from transforms.internal_errors import internal_failure
 from transforms.predict.batching import RowsResult
+from transforms.types import STAGE_PREDICT
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -64,6 +66,9 @@ class Span:
 
     def blamed(self, error: ModelError) -> RowsResult:
         """The result of a guilty row."""
+        if isinstance(error, InternalError) and isinstance(error.__cause__, Exception):
+            failure = internal_failure(STAGE_PREDICT, error.__cause__, self.attempts)
+            return RowsResult(self.start, self.rows, self.attempts, failure=failure)
         if isinstance(error, RejectedError):
             return self.failed(DeadLetterClass.REJECTED, error)
         if isinstance(error, MalformedAnswerError):
