@@ -155,15 +155,15 @@ def quiet_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC logs every connection that a server closes
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
-    logging.getLogger().addFilter(_is_no_warning_of_beam)
+    logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)
     librdkafka = logging.getLogger("transforms.kafka.librdkafka")
     # librdkafka logs retries and rolled-back transactions as errors. We report errors that stop the job ourselves.
     librdkafka.setLevel(logging.CRITICAL)
 
 
-def _is_no_warning_of_beam(record: logging.LogRecord) -> bool:
-    """Some modules of Beam log by the root logger. Beam 2.77 without ``[gcp]`` warns that it has no client of BigQuery."""
-    return record.levelno > logging.WARNING or "apache_beam" not in Path(record.pathname).parts
+def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:
+    """Beam 2.77 without ``[gcp]`` warns by the root logger, in every process, that its client of BigQuery is not there."""
+    return record.levelno > logging.WARNING or "/apache_beam/io/gcp/" not in record.pathname
 
 
 def main() -> int:
