@@ -1,6 +1,6 @@
-"""The two patches of Beam's local runner that a stream needs, each behind a probe of what it changes.
+"""The patches of Beam that a stream or its safety needs, each behind a probe of what it changes.
 
-Both reach into modules that Beam promises nothing about. So each patch first looks whether the internals are as they were in
+They reach into modules that Beam promises nothing about. So each patch first looks whether the internals are as they were in
 the tested versions, and is applied only then: on any other Beam the job does not start, and the message names those.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import apache_beam
 from apache_beam.runners.portability.fn_api_runner import fn_runner
-from apache_beam.runners.worker import statesampler
+from apache_beam.runners.worker import statesampler, worker_pool_main
 from apache_beam.utils.counters import CounterFactory
 
 from transforms.errors import ContractError
@@ -21,6 +21,7 @@ from transforms.errors import ContractError
 TESTED = ("2.73.0", "2.77.0")
 """The oldest and the newest Beam that the tests ran on (``make test``, ``make test-newest``)."""
 
+_ANYWHERE, _LOCAL = "[::]:%s", "127.0.0.1:%s"
 _CONSOLIDATE = "consolidate_monitoring_infos"
 
 
@@ -121,9 +122,35 @@ def _visible(module: Any, sampler: Any) -> tuple[bool, threading.Thread | None, 
     return module.get_current_tracker() is sampler, sampler.tracked_thread, sampler.started, sampler.finished
 
 
+def keep_worker_pool_local(module: Any = worker_pool_main) -> None:
+    """Patches Beam so that its worker pool listens on 127.0.0.1.
+
+    With ``--environment_type=LOOPBACK`` the workers run in this process. The pool that starts them listens on all addresses,
+    without asking who calls, and takes the address of a control service from the caller: any stranger could have this
+    process run his functions. The patch replaces the address, a constant of the method.
+
+    Args:
+        module: The module of ``BeamFnExternalWorkerPoolServicer``.
+
+    Raises:
+        ContractError: The pool is started in another way than in the tested versions.
+    """
+    start: Any = getattr(getattr(module, "BeamFnExternalWorkerPoolServicer", None), "start", None)
+    code = getattr(getattr(start, "__func__", None), "__code__", None)
+    if code is None:
+        _refuse("the worker pool has no method start")
+    if _LOCAL in code.co_consts:
+        return
+    if code.co_consts.count(_ANYWHERE) != 1 or "add_insecure_port" not in code.co_names:
+        _refuse(f"the worker pool does not listen on {_ANYWHERE}")
+    start.__func__.__code__ = code.replace(
+        co_consts=tuple(_LOCAL if constant == _ANYWHERE else constant for constant in code.co_consts)
+    )
+
+
 def _refuse(found: str) -> NoReturn:
     oldest, newest = TESTED
     raise ContractError(
-        f"Beam's local runner is not as it was tested: {found} in apache-beam {apache_beam.__version__}; "
+        f"Beam is not as it was tested: {found} in apache-beam {apache_beam.__version__}; "
         f"install a version from {oldest} to {newest}: pip install 'apache-beam>={oldest},<={newest}'"
     )

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.build import build
 from pipeline.job import Job
+from pipeline.runners.beam_internals import keep_worker_pool_local
 from pipeline.runners.follow_java import Follower, follow
 from transforms.kafka.beam.gate import open_gate
 
@@ -21,8 +22,10 @@ def run(job: Job, runner: str, beam_args: Sequence[str]) -> None:
     """Submits the job and waits for its end.
 
     Raises:
+        ContractError: Beam's internals are not as in the tested versions.
         RuntimeError: The job failed. The text holds the trace.
     """
+    keep_worker_pool_local()
     threading.excepthook = _but_lost_connections(threading.excepthook)
     gate = open_gate(job.stop)
     pipeline = beam.Pipeline(options=PipelineOptions([*beam_args, "--streaming", f"--runner={runner}"]))

@@ -12,7 +12,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.worker import statesampler
 
-from pipeline.runners.beam_internals import TESTED, close_metrics_leak, stop_state_sampling
+from pipeline.runners.beam_internals import TESTED, close_metrics_leak, keep_worker_pool_local, stop_state_sampling
 from transforms.errors import ContractError
 
 NAMES_THE_VERSIONS = rf"apache-beam {beam.__version__}; install a version from {TESTED[0]} to {TESTED[1]}"
@@ -159,3 +159,37 @@ def test_another_sampler_is_refused_and_left_as_it_is(changed: type[Sampler], fo
         stop_state_sampling(sampling(changed))
     assert changed.start is start
     assert TRACKER[-1] is None
+
+
+def pool(start: Any) -> SimpleNamespace:
+    """A stand-in for Beam's module whose worker pool is started by the function."""
+
+    class BeamFnExternalWorkerPoolServicer:
+        pass
+
+    BeamFnExternalWorkerPoolServicer.start = classmethod(start)  # type: ignore[attr-defined]
+    return SimpleNamespace(BeamFnExternalWorkerPoolServicer=BeamFnExternalWorkerPoolServicer)
+
+
+def test_the_worker_pool_listens_on_this_machine_only() -> None:
+    def start(cls: Any, server: Any, port: int = 7) -> Any:
+        return server.add_insecure_port("[::]:%s" % port)  # noqa: UP031  # as Beam has it
+
+    patched = pool(start)
+    keep_worker_pool_local(patched)
+    keep_worker_pool_local(patched)
+    server = SimpleNamespace(add_insecure_port=lambda address: address)
+    assert patched.BeamFnExternalWorkerPoolServicer.start(server, port=9) == "127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        (SimpleNamespace(), "the worker pool has no method start"),
+        (pool(lambda cls, server: server.add_insecure_port("0.0.0.0:1")), "the worker pool does not listen on"),
+        (pool(lambda cls, server: server.add_port("[::]:%s")), "the worker pool does not listen on"),
+    ],
+)
+def test_another_worker_pool_is_refused(changed: SimpleNamespace, found: str) -> None:
+    with pytest.raises(ContractError, match=f"{found}.*{NAMES_THE_VERSIONS}"):
+        keep_worker_pool_local(changed)

@@ -1,0 +1,56 @@
+"""Nothing that the program starts listens where another machine could reach it, whatever the runner."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import pytest
+
+from tests.integration.process import Scoring
+from tests.listening import listening, open_to_others
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_a_socket_on_all_addresses_is_seen() -> None:
+    """What the other tests rest on."""
+    for family, anywhere in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # it is the point
+        with socket.socket(family) as server:
+            server.bind((anywhere, 0))
+            server.listen()
+            port = server.getsockname()[1]
+            assert f"{anywhere}:{port}" in open_to_others(os.getpid())
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+        assert where in listening(os.getpid())
+        assert where not in open_to_others(os.getpid())
+
+
+def test_the_demo_listens_on_this_machine_only() -> None:
+    """The broker, and the model server's two ports."""
+    assert len(looked_at("--runner=DirectRunner")) >= 3
+
+
+@pytest.mark.usefixtures("prism")
+def test_so_it_does_on_prism() -> None:
+    """Also Prism's port, and the worker pool that Beam has in this process."""
+    assert len(looked_at("--runner=PrismRunner")) >= 5
+
+
+def looked_at(runner: str) -> dict[str, str]:
+    """Runs the demo until it has predictions; returns all addresses that it listens on, none of ours open to others."""
+    demo = Scoring([runner, "--status=plain"])
+    try:
+        demo.wait_for_output("records,")
+        found = listening(demo.pid)
+        ours = {where: who for where, who in open_to_others(demo.pid).items() if "/prism --job_port" not in who}
+        assert ours == {}, "Prism itself has no option for it"
+        demo.terminate()
+        demo.done()
+    finally:
+        demo.close()
+    return found
