@@ -84,12 +84,12 @@ def suspend(stream: Stream, times: int) -> None:
         _in_mid_stream(stream, time_left)
         victim = processes[time_left % 2]
         os.kill(victim.pid, signal.SIGSTOP)
-        stream.throttle(1 / time_left)
+        stream.throttle(1 / (2 * time_left + 1))
         time.sleep(8)  # past the session's and the transaction's time-out
         stream.goes_on()
         with stream.fault():
             os.kill(victim.pid, signal.SIGCONT)
-            stream.throttle(1 / time_left)
+            stream.throttle(1 / (2 * time_left))
     stream.drain(*processes)
 
 

@@ -26,6 +26,9 @@ class NotHereError(Exception):
     """This machine has not what the scenario needs; the message says what."""
 
 
+HELP_ROWS = 500
+"""How many rows more the model server answers at a time where those that it was to answer were not enough for a commit."""
+
 Said = Callable[[str], None]
 
 
@@ -125,7 +128,15 @@ class Stream:
     def goes_on(self, process: Scoring | None = None) -> None:
         """Waits for the next commit, and notes how long it took."""
         before, began = self.committed(), time.monotonic()
-        wait_until(lambda: self.committed() > before, "commit after a fault", GOES_ON_S, process)
+
+        def committed() -> bool:
+            if self.committed() > before:
+                return True
+            if self.stub.faults.held:  # what it was to answer went into bundles that a rebalance has rolled back
+                self.stub.faults.hold_after(HELP_ROWS)
+            return False
+
+        wait_until(committed, "commit after a fault", GOES_ON_S, process)
         self.pauses.append(time.monotonic() - began)
         self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
 
