@@ -157,8 +157,9 @@ def quiet_logging() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
     logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)
     librdkafka = logging.getLogger("transforms.kafka.librdkafka")
-    # librdkafka logs retries and rolled-back transactions as errors. We report errors that stop the job ourselves.
-    librdkafka.setLevel(logging.CRITICAL)
+    # librdkafka logs retries and rolled-back transactions as errors, and as critical that a producer was fenced, also where
+    # the job goes on with a new one. Its calls raise the same errors, and we report those that stop the job.
+    librdkafka.setLevel(logging.CRITICAL + 1)
 
 
 def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:

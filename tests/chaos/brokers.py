@@ -136,8 +136,8 @@ def retention(stream: Stream, times: int) -> None:
         stream.throttle(0.2)
         process = stream.job.start("--until_end", "--kafka_config=session.timeout.ms=6000")
         stream.stub.faults.wait_for(lambda faults: faults.held > 0, START_S)
-        committed = stream.job.committed()
-        before = {partition: offset + 5000 for partition, offset in committed.items()}
+        ends = topics.end_offsets(bootstrap, topic)
+        before = {partition: min(offset + 1000, ends[partition]) for partition, offset in stream.job.committed().items()}
         topics.delete_records(bootstrap, topic, before)
         stream.faults += 1
         stream.stub.faults.release()

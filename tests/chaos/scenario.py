@@ -6,6 +6,7 @@ import dataclasses
 import random
 import re
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 
@@ -116,9 +117,9 @@ def play(scenario: Scenario, delivery: str, seed: int, bootstrap: str, *, quick:
             verdict = stream.verdict()
         except NotHereError as error:
             problem = f"{NOT_RUN}: {error}"
-        except (AssertionError, TimeoutError) as error:
-            problem = str(error).splitlines()[0]
-            say(str(error))
+        except Exception as error:  # noqa: BLE001  # the others are still to be played
+            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            say("".join(traceback.format_exception(error)))
         answered = stub.faults.rows_answered
         return Outcome(
             scenario=scenario,

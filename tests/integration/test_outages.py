@@ -180,6 +180,8 @@ def test_suspended_process(new_job: NewJob, stubs: list[TfServingGrpcStub]) -> N
     for job, process in zip(jobs, processes, strict=True):
         process.done()
         assert job.report().ok, job.report()
+        assert "starting a new producer" in process.stderr
+        assert "fenced" not in process.stderr, "librdkafka says so, and nobody has taken over"
 
 
 def stop_in_a_transaction(job: Job, stub: TfServingGrpcStub, process: Scoring) -> None:
