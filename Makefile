@@ -11,7 +11,7 @@ UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos soak memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,11 @@ bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for
 
 chaos: $(VENV)/.installed-dev  ## faults on purpose, and what became of every record (CHAOS_ARGS=--quick for a short run)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+MINUTES ?= 60
+
+soak: $(VENV)/.installed-dev  ## a long run under random faults, which must not grow or slow down (MINUTES=60)
+	$(BIN)/python -m tests.chaos.soak --minutes=$(MINUTES)
 
 memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles
 	$(BIN)/python -m bench.memory
