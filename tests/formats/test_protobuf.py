@@ -161,3 +161,16 @@ def test_a_schema_of_another_kind(framed: Framed, shared_registry: SchemaRegistr
 def test_without_a_registry_there_is_no_schema() -> None:
     with pytest.raises(ContractError, match="needs --schema_registry"):
         Decoder(X, "protobuf")
+
+
+@pytest.mark.parametrize("name", ["DESCRIPTOR", "HasField", "ListFields", "SerializeToString", "class"])
+def test_a_field_with_a_name_that_messages_have_themselves(name: str) -> None:
+    """Optional, so that its presence is asked for, too."""
+    file = descriptor_pb2.FileDescriptorProto(name="odd.proto", syntax="proto3")
+    message = file.message_type.add(name="Odd")
+    message.field.add(name=name, number=1, type=F.TYPE_STRING, label=F.LABEL_OPTIONAL, proto3_optional=True, oneof_index=0)
+    message.field.add(name="n", number=2, type=F.TYPE_INT32, label=F.LABEL_OPTIONAL)
+    message.oneof_decl.add(name="_odd")
+    reader = ProtobufReader(text_of(file), {})
+    assert reader.read(b"\0\x0a\x01a\x10\x05") == {name: "a", "n": 5}
+    assert reader.read(b"\0") == {"n": 0}

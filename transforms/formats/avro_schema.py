@@ -7,16 +7,27 @@ epoch, as the type's name says), UUIDs as their text. Only decimals are converte
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import fastavro
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.formats.avro_cost import SchemaCost, UnboundedError
 from transforms.formats.codecs import FormatError
+from transforms.internal_errors import SICK
 
+MAX_SCHEMA_BYTES = 1 << 20
+"""The most characters of a schema's text: containers bring schemas of their own, and parsing takes time."""
+
+MAX_DECIMAL_BYTES = 512
+"""The most bytes of a decimal: 1,233 digits, where float64 ends at 308. Arithmetic takes more than linear time."""
+
+MAX_SCALE = 1000
 _DECIMAL = "decimal"
+_OWN_DECIMAL = "kafka-model-scoring-decimal"  # read by a function of ours; fastavro's own takes quadratic time
 
 
 class SchemaError(FormatError):
@@ -31,13 +42,11 @@ class ParsedSchema:
 
     Attributes:
         schema: For ``fastavro.schemaless_reader``.
-        recursive: Whether a type contains itself, so that the nesting of a value has no limit.
-        has_decimals: Whether values may hold ``decimal.Decimal``.
+        cost: What its values may cost.
     """
 
     schema: Any
-    recursive: bool
-    has_decimals: bool
+    cost: SchemaCost
 
 
 def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema:
@@ -53,72 +62,75 @@ def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema
     named: dict[str, Any] = {}
     try:
         for reference in references:
-            fastavro.parse_schema(_without_logical_types(json.loads(reference)), named)
-        schema = fastavro.parse_schema(_without_logical_types(json.loads(text)), named)
+            fastavro.parse_schema(_prepared(_loaded(reference)), named)
+        schema = fastavro.parse_schema(_prepared(_loaded(text)), named)
+        return ParsedSchema(schema, SchemaCost(schema, named))
+    except (SchemaError, *SICK):
+        raise
+    except UnboundedError as error:
+        raise SchemaError(str(error)) from error
+    except RecursionError as error:
+        raise SchemaError("the schema is nested too deeply") from error
     except Exception as error:  # fastavro raises many types: KeyError, TypeError, errors of its own
         what = str(error).partition("\n")[0][:200]
         raise SchemaError(f"the schema is not an Avro schema: {type(error).__name__}: {what}") from error
-    survey = _Survey(named)
-    survey.takes_bytes(schema)
-    return ParsedSchema(schema, survey.recursive, survey.has_decimals)
 
 
-def _without_logical_types(node: Any) -> Any:
+def _loaded(text: str) -> Any:
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise SchemaError(f"the schema has {len(text)} characters; {MAX_SCHEMA_BYTES} are allowed")
+    return json.loads(text)
+
+
+def _prepared(node: Any) -> Any:
     """Removes all logical types except decimals: fastavro would convert them to objects, which tensors can't hold."""
     if isinstance(node, list):
-        return [_without_logical_types(part) for part in node]
+        return [_prepared(part) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: value for key, value in node.items() if key != "logicalType" or value == _DECIMAL}
+    kept = {key: value for key, value in node.items() if key != "logicalType"}
+    if node.get("logicalType") == _DECIMAL:
+        _check_decimal(node)
+        kept["logicalType"] = _OWN_DECIMAL
     for key in ("type", "items", "values"):
         if key in kept:
-            kept[key] = _without_logical_types(kept[key])
+            kept[key] = _prepared(kept[key])
     if isinstance(kept.get("fields"), list):
-        kept["fields"] = [_without_logical_types(field) for field in kept["fields"]]
+        kept["fields"] = [_prepared(field) for field in kept["fields"]]
     return kept
 
 
-class _Survey:
-    """Walks over a parsed schema, each named type once."""
+# ---------------------------------------------------------------------- decimals
 
-    def __init__(self, named: Mapping[str, Any]):
-        self.recursive = self.has_decimals = False
-        self._named = named
-        self._known: dict[str, bool] = {}
-        self._above: set[str] = set()
 
-    def takes_bytes(self, node: Any) -> bool:
-        """Whether every value takes at least one byte. Raises ``SchemaError`` for an array of items that take none."""
-        if isinstance(node, list):
-            for part in node:
-                self.takes_bytes(part)
-            return True
-        if isinstance(node, str):
-            return self._named_takes_bytes(node, self._named[node]) if node in self._named else node != "null"
-        kind = node["type"]
-        if node.get("logicalType") == _DECIMAL:
-            self.has_decimals = True
-        if kind in ("record", "error"):
-            return self._named_takes_bytes(node["name"], node)
-        if kind == "fixed":
-            return bool(node["size"] > 0)
-        if kind == "array" and not self.takes_bytes(node["items"]):
-            # A few bytes can announce 2**62 items of no bytes each; reading them would never end.
-            raise SchemaError("the schema has arrays of items that take no bytes, so their length has no limit")
-        if kind == "map":
-            self.takes_bytes(node["values"])
-        return self.takes_bytes(kind) if isinstance(kind, (dict, list)) else kind != "null"
+class DecimalError(ValueError):
+    """A decimal can't be read as a number."""
 
-    def _named_takes_bytes(self, name: str, node: Any) -> bool:
-        if name in self._above:
-            self.recursive = True
-            return True
-        if node["type"] not in ("record", "error"):
-            self._known[name] = node["type"] != "fixed" or node["size"] > 0
-            self.has_decimals = self.has_decimals or node.get("logicalType") == _DECIMAL
-        if name not in self._known:
-            self._above.add(name)
-            fields = [self.takes_bytes(field["type"]) for field in node["fields"]]  # a list, so that every field is checked
-            self._known[name] = any(fields)
-            self._above.discard(name)
-        return self._known[name]
+
+def _check_decimal(node: dict[str, Any]) -> None:
+    precision, scale, size = node.get("precision"), node.get("scale", 0), node.get("size", 0)
+    if type(precision) is not int or precision < 1:
+        raise SchemaError("a decimal's precision is not a whole number of 1 or more")
+    if type(scale) is not int or not 0 <= scale <= min(precision, MAX_SCALE):
+        raise SchemaError(f"a decimal's scale is not a whole number from 0 to its precision, at most {MAX_SCALE}")
+    if type(size) is not int or size > MAX_DECIMAL_BYTES:
+        raise SchemaError(f"a decimal's size is not a whole number up to {MAX_DECIMAL_BYTES}")
+
+
+def _read_decimal(data: bytes, writer_schema: Any = None, reader_schema: Any = None) -> float:
+    if len(data) > MAX_DECIMAL_BYTES:
+        raise DecimalError(f"a decimal has {len(data)} bytes; {MAX_DECIMAL_BYTES} are allowed")
+    number, scale = int.from_bytes(data, "big", signed=True), writer_schema.get("scale", 0)
+    try:
+        return number / _power(scale) if scale else number  # of integers the nearest float64, as Python divides
+    except OverflowError:
+        raise DecimalError("a decimal is beyond float64") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _power(scale: int) -> int:
+    return int(10**scale)
+
+
+fastavro.read.LOGICAL_READERS[f"bytes-{_OWN_DECIMAL}"] = _read_decimal
+fastavro.read.LOGICAL_READERS[f"fixed-{_OWN_DECIMAL}"] = _read_decimal

@@ -8,6 +8,9 @@ from __future__ import annotations
 MAX_RECORD_BYTES = 64 << 20
 """The most memory in bytes that a decoded value may take, unless ``--max_record_bytes`` says otherwise: 64 MB."""
 
+NUMBER_BYTES = 32
+"""What a number in a list is taken to cost in CPython."""
+
 VALUE_BYTES = 64
 """What a string, or a short list or object, is taken to cost in CPython, beside its content."""
 

@@ -144,11 +144,12 @@ def _zigzag(value: bytes, start: int) -> tuple[int, int]:
 
 def _document(message: Message) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
+    kind = type(message)  # a field may be called DESCRIPTOR or HasField, and then hides the message's own
+    for field in kind.DESCRIPTOR.fields:
         value = getattr(message, field.name)
         if _is_repeated(field):
             found[field.name] = _entries(field, value) if _is_map(field) else [_value(field, part) for part in value]
-        elif not field.has_presence or message.HasField(field.name):
+        elif not field.has_presence or kind.HasField(message, field.name):
             found[field.name] = _value(field, value)
     return found
 

@@ -52,7 +52,8 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
         return FramedProtobuf()
     try:
         if options.registry is None:
-            return PlainAvro(options.avro_schema)
-        return FramedAvro(None if options.avro_schema is None else parse_avro_schema(options.avro_schema))
+            return PlainAvro(options.avro_schema, options.max_record_bytes)
+        schema = None if options.avro_schema is None else parse_avro_schema(options.avro_schema)
+        return FramedAvro(schema, options.max_record_bytes)
     except SchemaError as error:
         raise ContractError(f"--avro_schema: {error}") from error

@@ -11,6 +11,7 @@ from transforms.formats.avro import AvroReader
 from transforms.formats.avro_schema import ParsedSchema, SchemaError, parse_avro_schema
 from transforms.formats.codecs import AVRO, PROTOBUF, FormatError
 from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
+from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.registry import RegisteredSchema
 from transforms.internal_errors import REPORT, describe, is_internal, tell
 from transforms.types import STAGE_DECODE, KafkaRecord
@@ -99,17 +100,18 @@ class FramedAvro(FramedReader):
 
     Args:
         reader: The reader's schema; ``None`` for each value's own schema.
+        max_bytes: The most memory in bytes that a value may take.
     """
 
     kind = AVRO
 
-    def __init__(self, reader: ParsedSchema | None = None):
+    def __init__(self, reader: ParsedSchema | None = None, max_bytes: int = MAX_RECORD_BYTES):
         super().__init__()
-        self._reader = reader
+        self._reader, self._max_bytes = reader, max_bytes
 
     def _open(self, schema: RegisteredSchema) -> SchemaReader:
         references = list(dict.fromkeys(schema.references.values()))
-        return AvroReader(parse_avro_schema(schema.text, references), self._reader)
+        return AvroReader(parse_avro_schema(schema.text, references), self._reader, self._max_bytes)
 
 
 class FramedProtobuf(FramedReader):
