@@ -131,8 +131,8 @@ def _job(
     java: JavaKafka | None,
 ) -> Job:
     from pipeline.job import Job
-    from transforms.predict.dispatch import DispatchOptions
     from transforms.predict.dofn import PredictConfig
+    from transforms.predict.options import DispatchOptions
     from transforms.retry import RetryPolicy
 
     decode, encode = formats(config, model, topics.max_value_bytes)

@@ -16,7 +16,8 @@ from transforms.errors import (
 )
 from transforms.observe import Observer, observer, set_observer
 from transforms.predict.batching import RowsResult
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import Answer
 

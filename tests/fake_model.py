@@ -55,6 +55,7 @@ class FakeModel:
         in_flight: Requests under way, and ``most_in_flight`` the highest.
         cancelled: Requests that were cancelled.
         metadata_calls: How often the metadata was asked for.
+        metadata_errors: What the next of these calls raise.
         closed: How many clients were closed.
     """
 
@@ -62,6 +63,7 @@ class FakeModel:
         self.behaviour = behaviour
         self.metadata = ModelMetadata("fake", "7", served or signature())
         self.calls: list[Call] = []
+        self.metadata_errors: list[Exception] = []
         self.in_flight = self.most_in_flight = self.cancelled = self.metadata_calls = self.closed = 0
 
     def client(self) -> ModelClient:
@@ -75,6 +77,8 @@ class _FakeClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         self._model.metadata_calls += 1
+        if self._model.metadata_errors:
+            raise self._model.metadata_errors.pop(0)
         return self._model.metadata
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

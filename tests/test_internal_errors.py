@@ -20,8 +20,8 @@ from transforms.errors import ContractError
 from transforms.formats.options import FormatOptions
 from transforms.formats.registry import RegisteredSchema
 from transforms.formats.schemas import FramedAvro
-from transforms.predict.dispatch import DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
 from transforms.types import Answer, KafkaRecord

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from tests.fake_model import Call, FakeModel, serving
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError, UnavailableError
-from transforms.predict.dispatch import DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
 from transforms.testing.stub_model import StubModel

@@ -16,8 +16,8 @@ from tests.beam_run import run
 from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms.coders import OutputChunk, RecordChunk
 from transforms.errors import ContractError, RejectedError
-from transforms.predict.dispatch import DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub

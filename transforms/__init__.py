@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transforms.kafka.native.sink import WriteToKafka
     from transforms.kafka.native.source import ReadFromKafka
     from transforms.outcomes import FailedElement, Prediction
-    from transforms.predict.dispatch import DispatchOptions
+    from transforms.predict.options import DispatchOptions
     from transforms.predict.transform import Predict
     from transforms.retry import RetryPolicy
     from transforms.types import Failure, KafkaRecord, OutputRecord
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ClientOptions": "transforms.clients.base",
     "DeadLetters": "transforms.encode.transform",
-    "DispatchOptions": "transforms.predict.dispatch",
+    "DispatchOptions": "transforms.predict.options",
     "Encode": "transforms.encode.transform",
     "FailedElement": "transforms.outcomes",
     "Failure": "transforms.types",

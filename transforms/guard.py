@@ -14,8 +14,11 @@ class BundleGuard(Protocol):
     ``SessionGuard`` is the one for ``ReadFromKafka``: it polls Kafka, so that the process stays a member of the group.
     """
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         """Called every ``CHECK_S`` while a bundle waits.
+
+        Args:
+            holding: Whether it waits for a server that is down, so that nobody knows for how long.
 
         Returns:
             Whether the bundle can still be committed. If not, its requests are cancelled and it emits nothing.
@@ -25,6 +28,6 @@ class BundleGuard(Protocol):
 class NoGuard:
     """The guard for sources that need none."""
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         """Returns true: the bundle goes on waiting."""
         return True

@@ -42,6 +42,9 @@ class Observer:
     def rolled_back(self, reason: str) -> None:
         """A bundle was not committed; its records are read again."""
 
+    def left_unanswered(self, records: int) -> None:
+        """The job ends although the model server is down: so many records were read, and are read again by the next run."""
+
     def assigned(self, partitions: Sequence[str]) -> None:
         """The partitions now read, as ``topic/partition``, after a change."""
 

@@ -35,7 +35,7 @@ from transforms.guard import NoGuard
 from transforms.kafka.admin.checks import Checker, Position, Topics
 from transforms.kafka.admin.sample import read_sample
 from transforms.kafka.config import Partition
-from transforms.predict.dispatch import FAIL
+from transforms.predict.options import FAIL
 from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
 
 if TYPE_CHECKING:

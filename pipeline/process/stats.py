@@ -33,6 +33,7 @@ ROW = np.dtype(
         ("batched_rows", "<i8"),
         ("retries", "<i8"),
         ("rollbacks", "<i8"),
+        ("unanswered", "<i8"),
         ("first_at", "<f8"),  # seconds since the epoch: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
@@ -57,8 +58,8 @@ class WorkerStats(Observer):
     def __init__(self, path: Path | None = None, worker: int = 0, workers: int = 1):
         self.rows = open_rows(path, workers)
         self._row = self.rows[worker]
-        # These two describe the process, so a restarted worker resets them.
-        self._row["partitions"], self._row["holding"] = 0, b""
+        # These describe the process, so a restarted worker resets them.
+        self._row["partitions"], self._row["holding"], self._row["unanswered"] = 0, b"", 0
         self._lock = threading.Lock()  # several bundles may report at once: shards on Flink
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
 
@@ -99,6 +100,11 @@ class WorkerStats(Observer):
         """As ``Observer.rolled_back``."""
         self._row["rollbacks"] += 1
         self._row["rolled_back"] = reason.encode(errors="replace")[:512]
+
+    def left_unanswered(self, records: int) -> None:
+        """As ``Observer.left_unanswered``."""
+        with self._lock:
+            self._row["unanswered"] += records
 
     def assigned(self, partitions: Sequence[str]) -> None:
         """As ``Observer.assigned``."""
@@ -144,6 +150,7 @@ class Totals:
         self.batched_rows = int(rows["batched_rows"].sum())
         self.retries = int(rows["retries"].sum())
         self.rollbacks = int(rows["rollbacks"].sum())
+        self.unanswered = int(rows["unanswered"].sum())
         self.partitions = int(rows["partitions"].sum())
         self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")
         self.rolled_back = next((bytes(text).decode(errors="replace") for text in rows["rolled_back"] if text), "")
@@ -189,4 +196,5 @@ class Totals:
             "retries": self.retries,
             "bundles": self.bundles,
             "rollbacks": self.rollbacks,
+            "unanswered": self.unanswered,
         }

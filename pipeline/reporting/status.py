@@ -180,6 +180,9 @@ def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[i
         rows.insert(2, ("accuracy", text))
     if totals.retries or totals.rollbacks:
         rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
+    if totals.unanswered:
+        text = f"{totals.unanswered:,} records that were read: the model server was down; the next run reads them again"
+        rows.append(("unanswered", text))
     print()
     print("done" if code == 0 else "failed")
     for name, value in rows:

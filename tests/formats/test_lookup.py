@@ -56,7 +56,7 @@ class Guard:
     def __init__(self, good_for: int = 10**9):
         self.asked, self.good_for = 0, good_for
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         self.asked += 1
         return self.asked <= self.good_for
 
@@ -143,7 +143,7 @@ def test_a_registry_that_hangs_does_not_keep_the_group_waiting(make: Make) -> No
             return STRING
 
     class Answered(Guard):
-        def keep_alive(self) -> bool:
+        def keep_alive(self, holding: bool = False) -> bool:
             if super().keep_alive() and self.asked == 2:
                 answering.set()
             return True

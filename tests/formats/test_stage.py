@@ -22,7 +22,7 @@ class Guard:
     def __init__(self, answer: bool):
         self.answer = answer
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         return self.answer
 
 

@@ -121,6 +121,30 @@ def test_model_server_hold(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     assert "rebalanced" not in process.stdout
 
 
+def test_the_end_while_the_model_server_is_down(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """It is said long before the deadline, also by a job that has nothing to do; SIGTERM does not wait for the server."""
+    flags = ("--max_in_flight=4", "--retry_deadline_s=3600")
+    idle, busy = new_job(stub.uri(), flags=flags), new_job(stub.uri(), flags=flags)
+    processes = [idle.start(), busy.start()]
+    for job, process in zip((idle, busy), processes, strict=True):
+        job.produce(range(100))
+        job.wait_for_commit(100, process)
+    stub.down()
+    processes[0].wait_for_output("WAITING for the model server", 60)
+    busy.produce(range(100, 200))
+    processes[1].wait_for_output("WAITING for the model server", 60)
+    for process in processes:
+        process.terminate()
+    for process, unanswered in zip(processes, (0, 100), strict=True):
+        process.done(60)  # 5 s on a machine of one's own
+        assert process.summary["unanswered"] == unanswered
+    assert "100 records that were read: the model server was down" in processes[1].stdout
+    stub.up()
+    assert busy.run("--until_end").summary["records"] == 100
+    for job in (idle, busy):
+        assert job.report().ok, job.report()
+
+
 def test_model_server_policies(new_job: NewJob, stubs: list[TfServingGrpcStub]) -> None:
     """Server down past the deadline: dead_letter writes on, fail ends with 1 and commits nothing of the bundle."""
     flags = ("--max_in_flight=2", "--retry_deadline_s=1", *SMALL_BUNDLES)

@@ -13,7 +13,7 @@ from transforms.clients.base import ModelClient
 from transforms.errors import NotServedError, UnavailableError
 from transforms.guard import CHECK_S, BundleGuard
 from transforms.predict.ask import ask_model, ask_until_served
-from transforms.predict.dispatch import FAIL, HOLD, DispatchOptions
+from transforms.predict.options import FAIL, HOLD, DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata
 
@@ -77,7 +77,7 @@ class Guard:
     def __init__(self, most: int):
         self.most, self.looks = most, 0
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         self.looks += 1
         return self.looks <= self.most
 

@@ -22,7 +22,8 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.predict.batching import RowsResult
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.types import Answer, ModelMetadata
 
 RECORDS, BATCH, GUILTY = 1000, 50, 10

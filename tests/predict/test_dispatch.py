@@ -18,7 +18,8 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.predict.batching import RowsResult
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.types import Answer
 
 
@@ -144,7 +145,8 @@ def test_past_the_deadline_with_dead_letter(heard: Listener) -> None:
     assert "refused" in outcome.failure.message
     assert 10 <= time.now - 1000 < 16, "as long as the deadline, and one wait more at most"
     assert outcome.failure.attempts == outcome.attempts == len(time.slept) + 1
-    assert heard.held == []
+    assert heard.held[0] == "the model server: refused"
+    assert heard.held[-1] is None
 
 
 def test_past_the_deadline_with_fail() -> None:
@@ -239,6 +241,80 @@ def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
         return await asyncio.gather(*(asked.answer(x_of(value), 1) for value in range(4)))
 
     assert [by_row(outcomes, 1) for outcomes in run(work())] == [[0], [2], [4], [6]]
+
+
+@pytest.mark.parametrize("on_unavailable", ["hold", "dead_letter", "fail"])
+def test_a_server_that_is_down_is_told_long_before_the_deadline(on_unavailable: str, heard: Listener) -> None:
+    """Whoever looks at status, readiness or metrics learns it within some seconds, whatever the deadline is."""
+    time, told = Time(), list[float]()
+
+    async def behave(call: Call) -> Answer:
+        told.extend([time.now - 1000] if heard.held and not told else [])
+        if time.now < 1030:
+            raise UnavailableError("refused")
+        return await doubled(call)
+
+    asked = dispatcher(FakeModel(behave), time, deadline_s=3600, on_unavailable=on_unavailable)
+    assert by_row(run(asked.answer(x_of(1), 1)), 1) == [2.0]
+    assert heard.held[0] == "the model server: refused"
+    assert heard.held[-1] is None
+    assert not asked.holding
+    assert told[0] <= 4
+
+
+def test_a_request_that_fails_while_others_are_answered_is_no_reason_to_say_that_the_server_is_down(
+    heard: Listener,
+) -> None:
+    time = Time()
+
+    async def behave(call: Call) -> Answer:
+        if call.inputs["x"][0, 0] == 1 and time.now < 1030:
+            raise OverloadedError("RESOURCE_EXHAUSTED: queue full")
+        return await doubled(call)
+
+    async def work() -> None:
+        asked = dispatcher(FakeModel(behave), time, deadline_s=3600)
+        busy = asyncio.ensure_future(asked.answer(x_of(1), 1))
+        while not busy.done():
+            await asked.answer(x_of(2), 1)
+            await asyncio.sleep(0)
+
+    run(work())
+    assert heard.held == []
+
+
+def test_records_that_always_time_out_are_named_once_others_are_answered(heard: Listener) -> None:
+    """They hold the job, as nothing is blamed for a time-out. Who reads why can look at them."""
+    time = Time()
+
+    async def behave(call: Call) -> Answer:
+        if 3.0 in call.inputs["x"] and time.now < 5000:
+            raise OverloadedError("no answer within 30 s")
+        return await doubled(call)
+
+    async def work() -> list[RowsResult]:
+        asked = dispatcher(FakeModel(behave), time, deadline_s=60)
+        await asked.answer(x_of(9), 1)
+        return await asked.answer(x_of(0, 1, 2, 3), 4, lambda row: f"orders/5/{100 + row}")
+
+    assert by_row(run(work()), 4) == [0.0, 2.0, 4.0, 6.0]
+    assert any("one of the records from orders/5/100 to orders/5/103" in str(reason) for reason in heard.held)
+    last = [reason for reason in heard.held if reason is not None][-1]
+    assert last == ("the model server: it answers other records, but not record orders/5/103 so far: no answer within 30 s")
+    assert heard.held[-1] is None
+
+
+def test_a_look_says_that_the_server_is_down_and_ends_when_it_is_back(heard: Listener) -> None:
+    time, model = Time(), FakeModel()
+    asked = dispatcher(model, time)
+    model.metadata_errors = [UnavailableError("refused")] * 5
+    run(asked.look())
+    assert heard.held == [*["the model server: refused"] * 4, None]
+    assert time.now - 1000 <= 5
+    run(asked.look())
+    assert heard.held[-1] is None
+    assert len(heard.held) == 5
+    assert model.calls == [], "no record is needed for it"
 
 
 def test_cancelled_while_holding_it_no_longer_says_so(heard: Listener) -> None:

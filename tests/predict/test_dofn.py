@@ -17,8 +17,8 @@ from tests.fake_model import Behaviour, Call, FakeModel, doubled, serving
 from transforms.errors import ScoringError, TransientError, UnavailableError
 from transforms.guard import CHECK_S
 from transforms.observe import Observer, observer, set_observer
-from transforms.predict.dispatch import DispatchOptions
-from transforms.predict.dofn import AHEAD, PredictChunks, PredictConfig
+from transforms.predict.dofn import AHEAD, LOOK_S, PredictChunks, PredictConfig
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import Answer, DecodedChunk, Failure, KafkaRecord, PredictedChunk, Segment
 
@@ -44,10 +44,12 @@ class Guard:
 
     def __init__(self, answers: Callable[[int], bool] = lambda _: True):
         self.asked = 0
+        self.holding: list[bool] = []
         self._answers = answers
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         self.asked += 1
+        self.holding.append(holding)
         return self._answers(self.asked)
 
 
@@ -56,10 +58,10 @@ class Driver:
 
     def __init__(self, uri: str, model: FakeModel, guard: Guard | None = None, **options: Any):
         size, check_s = options.pop("batch_max_size", 2), options.pop("check_s", CHECK_S)
-        make_decoder = options.pop("make_decoder", None)
+        make_decoder, look_s = options.pop("make_decoder", None), options.pop("look_s", LOOK_S)
         dispatch = DispatchOptions(**{"retry": RetryPolicy(0.01, 0.001, 0.001), **options})
         config = PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size)
-        self.fn = PredictChunks(config, guard, check_s, make_decoder)
+        self.fn = PredictChunks(config, guard, check_s, make_decoder, look_s)
         self.fn.setup()
 
     def process(self, chunk: DecodedChunk) -> list[PredictedChunk]:
@@ -299,3 +301,40 @@ def test_a_uri_that_can_not_be_opened_leaves_no_thread() -> None:
 def test_it_can_be_pickled_before_it_is_set_up() -> None:
     fn = PredictChunks(PredictConfig("fake://model", FakeModel().metadata), Guard.__new__(Guard))
     assert pickle.loads(pickle.dumps(fn))._config == fn._config
+
+
+def test_while_no_records_come_the_server_is_looked_at_now_and_then(drive: Callable[..., Driver]) -> None:
+    """An empty bundle waits for nothing, and the look goes on in the next ones."""
+    model = FakeModel()
+    model.metadata_errors = [UnavailableError("refused")] * 1000
+    driver = drive(model, look_s=0.0)
+    holds: list[str | None] = []
+
+    class Heard(Observer):
+        def holding(self, reason: str | None) -> None:
+            holds.append(reason)
+
+    before = observer()
+    set_observer(Heard())
+    try:
+        stop_at = time.monotonic() + 60
+        while not holds and time.monotonic() < stop_at:
+            assert driver.bundle() == []
+        assert holds == ["the model server: refused"]
+        model.metadata_errors.clear()
+        while holds[-1] is not None and time.monotonic() < stop_at:
+            driver.bundle()
+        assert holds[-1] is None
+        assert model.calls == []
+    finally:
+        set_observer(before)
+
+
+def test_the_guard_is_told_whether_the_server_is_down(drive: Callable[..., Driver]) -> None:
+    async def down(call: Call) -> Answer:
+        raise UnavailableError("refused")
+
+    guard = Guard(lambda asked: not guard.holding[-1])
+    drive(FakeModel(down), guard, check_s=0.01, retry=RetryPolicy(0.2, 0.001, 0.01)).bundle(chunk_of(0, 1))
+    assert guard.holding[0] is False
+    assert guard.holding[-1] is True

@@ -13,8 +13,8 @@ import pytest
 from tests.dispatching import Listener, listening
 from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms.errors import RejectedError, UnavailableError
-from transforms.predict.dispatch import DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeAgain, DecodeChunks, DecodeConfig
 from transforms.types import Answer, KafkaRecord, PredictedChunk, Signature, TensorSpec

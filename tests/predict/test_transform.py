@@ -17,7 +17,7 @@ from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms import FailedElement, KafkaRecord, Predict, Prediction
 from transforms.clients.base import ClientOptions
 from transforms.errors import ConfigError, ContractError, RejectedError, UnavailableError
-from transforms.predict.dispatch import FAIL, DispatchOptions
+from transforms.predict.options import FAIL, DispatchOptions
 from transforms.predict.scorer import Scorer, ScorerConfig
 from transforms.retry import RetryPolicy
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
@@ -210,7 +210,7 @@ def test_a_bundle_that_is_given_up_emits_nothing_and_leaves_nothing_for_the_next
         return await doubled(call)
 
     class Guard:
-        def keep_alive(self) -> bool:
+        def keep_alive(self, holding: bool = False) -> bool:
             return False
 
     model.behaviour = behave

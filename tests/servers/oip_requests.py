@@ -12,7 +12,8 @@ from tests.dispatching import by_row
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.errors import ModelError
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 
 TIMEOUT_S = 30.0

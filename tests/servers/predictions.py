@@ -19,7 +19,8 @@ from transforms.clients.base import ModelClient
 from transforms.decode.decoder import Decoder
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, UnavailableError
 from transforms.predict.batching import RowsResult
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import KafkaRecord, ModelMetadata
 

@@ -91,7 +91,7 @@ class SchemaLookup:
         try:
             while True:
                 try:
-                    schema = self._ask(number)
+                    schema = self._ask(number, told)
                     if schema is None:
                         return False
                     framed.learn(number, schema)
@@ -110,23 +110,23 @@ class SchemaLookup:
                         observer().holding(str(error))
                         told = True
                     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
-                    if not self._pause(retries.delay_s(retry_after_s)):
+                    if not self._pause(retries.delay_s(retry_after_s), told):
                         return False
         finally:
             if told:
                 observer().holding(None)
 
-    def _ask(self, number: int) -> RegisteredSchema | None:
+    def _ask(self, number: int, holding: bool) -> RegisteredSchema | None:
         """Asks once; ``None`` if the bundle can no longer be committed."""
         answer = self._thread.submit(self._source.schema, number)
         while not concurrent.futures.wait([answer], CHECK_S).done:
-            if not self._guard.keep_alive():
+            if not self._guard.keep_alive(holding):
                 return None
         return answer.result()
 
-    def _pause(self, seconds: float) -> bool:
+    def _pause(self, seconds: float, holding: bool) -> bool:
         for pause_s in Deadline(seconds, self._clock).pauses(CHECK_S):
             self._sleep(pause_s)
-            if not self._guard.keep_alive():
+            if not self._guard.keep_alive(holding):
                 return False
         return True

@@ -29,7 +29,7 @@ from transforms.clients import check_uri
 from transforms.clients.base import ClientOptions
 from transforms.errors import ConfigError
 from transforms.handlers.loaded import LoadedModel
-from transforms.predict.dispatch import FAIL, DispatchOptions
+from transforms.predict.options import FAIL, DispatchOptions
 from transforms.predict.scorer import ScorerConfig, client_options
 from transforms.retry import RetryPolicy
 from transforms.types import Failure

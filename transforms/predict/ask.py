@@ -12,7 +12,7 @@ from transforms.clients.base import ClientOptions
 from transforms.errors import TransientError, UnavailableError
 from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer
-from transforms.predict.dispatch import HOLD, DispatchOptions
+from transforms.predict.options import HOLD, DispatchOptions
 from transforms.predict.request_loop import run_here
 from transforms.retry import Deadline, Retries
 from transforms.types import ModelMetadata
@@ -69,7 +69,7 @@ def ask_until_served(
 
     async def wait(delay_s: float) -> None:
         for pause_s in Deadline(delay_s, clock).pauses(CHECK_S if guard is not None else delay_s):
-            if guard is not None and not guard.keep_alive():
+            if guard is not None and not guard.keep_alive(True):
                 raise UnavailableError("the model server is down, and the bundle that waits for it was given up")
             await sleep(pause_s)
 

@@ -11,7 +11,17 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from transforms.types import AnsweredSegment, DecodedChunk, Failure, Header, PredictedChunk, Segment, Signature
+from transforms.headers import source_of
+from transforms.types import (
+    AnsweredSegment,
+    DecodedChunk,
+    Failure,
+    Header,
+    KafkaRecord,
+    PredictedChunk,
+    Segment,
+    Signature,
+)
 
 CHUNK_BATCHES = 8
 """How many full batches a chunk holds: few Beam elements, and still several requests in flight from one chunk."""
@@ -75,6 +85,14 @@ class Batch:
         if len(self.parts) == 1:
             return dict(self.parts[0].tensors)
         return {name: np.concatenate([part.tensors[name] for part in self.parts]) for name in self.parts[0].tensors}
+
+    def name_of(self, row: int) -> str:
+        """The record of a row of the batch, as ``topic/partition/offset``; empty if the row is not of a Kafka record."""
+        for pending, rows, _ in self._overlaps(row, 1):
+            record = pending.decoded.records[rows[0]]
+            if isinstance(record, KafkaRecord):
+                return source_of(record).decode()
+        return ""
 
     def settle(self) -> None:
         """Gives every chunk its rows' results."""

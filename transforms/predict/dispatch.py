@@ -35,7 +35,6 @@ from transforms.clients.base import ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import (
     BatchTooLargeError,
-    ConfigError,
     MalformedAnswerError,
     MergedBatchError,
     ModelError,
@@ -52,47 +51,27 @@ from transforms.predict.endpoint import Endpoint, Lanes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
+from transforms.predict.options import DEAD_LETTER, FAIL, HOLD, DispatchOptions
 from transforms.predict.probes import Probes
 from transforms.predict.spans import Inputs, Pair, Span, all_of
 from transforms.predict.trials import Guilty, Trials
-from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata, Signature
-
-HOLD = "hold"
-DEAD_LETTER = "dead_letter"
-FAIL = "fail"
 
 HALF_DEADLINE_S = 2.0
 """How long half of a batch is retried before it holds: the whole batch has used its deadline already."""
+
+TELL_S = 2.0
+"""How many seconds requests may fail, with none answered meanwhile, until the hold is reported. What becomes of their
+records is decided later, at the deadline."""
+
+LOOK_AGAIN_S = 1.0
+"""Seconds between two looks at a server that did not answer while there was nothing to ask. The second one is reported."""
 
 LANES = 8
 """How many requests may be asked for on connections of their own, side by side."""
 
 UNPROVEN_MOST = 16
 """How many rows may be blamed while the server has answered nothing at all. Then it is not the rows: the job holds."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DispatchOptions:
-    """How requests are made.
-
-    Attributes:
-        request_timeout_s: Time-out of one request, in seconds.
-        retry: When to retry, and for how long.
-        on_unavailable: What to do if the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or
-            ``fail``.
-        max_in_flight: Most requests in flight; ``None`` adapts to the server.
-    """
-
-    request_timeout_s: float = 30.0
-    retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
-    on_unavailable: str = HOLD
-    max_in_flight: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses any other value of ``on_unavailable``."""
-        if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
-            raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,12 +142,18 @@ class Dispatcher:
         self._holds = Hold()
         self.most_rows: int | None = None
 
-    async def answer(self, inputs: Inputs, rows: int) -> list[RowsResult]:
+    @property
+    def holding(self) -> bool:
+        """Whether requests wait for a server that is down."""
+        return self._holds.on
+
+    async def answer(self, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None) -> list[RowsResult]:
         """Gets a result for every row.
 
         Args:
             inputs: Input name to an array of shape ``[rows, …]``.
             rows: How many.
+            name_of: Names a row for people; used if it holds the job.
 
         Returns:
             Results that cover all rows, each once.
@@ -177,10 +162,22 @@ class Dispatcher:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
             ContractChangedError: The model has another signature, and ``renews`` is true.
         """
-        span, deadline_s = Span(inputs, rows), self._options.retry.deadline_s
+        span, deadline_s = Span(inputs, rows, name_of=name_of), self._options.retry.deadline_s
         if self.most_rows is None or rows <= self.most_rows:
             return await self._resolve(span, deadline_s)
         return await all_of(self._resolve(piece, deadline_s) for piece in span.pieces(self.most_rows))
+
+    async def look(self) -> None:
+        """Asks whether the server is there, without a record, until it is. To be called now and then while idle."""
+        failed = 0
+        try:
+            while (error := await self._probes.ready()) is not None:
+                failed += 1
+                if failed > 1:
+                    self._holds.begin(self, str(error))
+                await self._sleep(LOOK_AGAIN_S)
+        finally:
+            self._holds.end(self)
 
     def renew(self, metadata: ModelMetadata) -> None:
         """Makes requests for another signature from now on; nothing may be in flight."""
@@ -217,7 +214,7 @@ class Dispatcher:
             since: The number of the failed request of which these rows were a part, if there was one.
             pair: The two halves of that.
         """
-        waits, token = 0, object()
+        waits = 0
         try:
             while True:
                 outcome = await self._attempt(span)
@@ -237,17 +234,26 @@ class Dispatcher:
                 waits += 1
                 span.refused, span.cleared = 0, False  # what was refused before a wait proves nothing after it
                 self._limiter.overloaded()
+                if span.failing is None:
+                    span.failing = span.sent, self._clock()
                 if past and self._options.on_unavailable == DEAD_LETTER:
                     return [span.failed(DeadLetterClass.UNAVAILABLE, step.error)]
                 if past and self._options.on_unavailable == FAIL:
                     raise UnavailableError(f"the model server is down: {step.reason}") from step.error
-                if self._options.on_unavailable == HOLD and (past or step.told):
-                    self._holds.begin(token, step.reason)
-                observer().retried()
                 asked_s = step.error.retry_after_s if isinstance(step.error, TransientError) else None
-                await self._sleep(self._options.retry.delay_s(waits, asked_s, self._rng, deadline_s - elapsed_s))
+                delay_s = self._options.retry.delay_s(waits, asked_s, self._rng, deadline_s - elapsed_s)
+                if past or step.told or self._unanswered_for(span, delay_s):
+                    self._holds.begin(span, step.reason)
+                observer().retried()
+                await self._sleep(delay_s)
         finally:
-            self._holds.end(token)
+            self._holds.end(span)
+
+    def _unanswered_for(self, span: Span, delay_s: float) -> bool:
+        """Whether ``TELL_S`` will have passed, after a wait of ``delay_s``, since this span failed first, with no answer."""
+        assert span.failing is not None
+        since, failed_at = span.failing
+        return not self._probes.answered_since(since) and self._clock() + delay_s - failed_at >= TELL_S
 
     async def _attempt(self, span: Span) -> RowsResult | ModelError:
         async with contextlib.AsyncExitStack() as stack:
@@ -319,9 +325,12 @@ class Dispatcher:
         ):
             if not (past and await self._works(span)):
                 return wait
-            if span.rows > 1:
-                return await self._bisect(span, self._failures)
-            return dataclasses.replace(wait, reason=f"{error}; it answers other records, but not this one so far")
+            reason = f"it answers other records, but not {span.name or 'this one'} so far: {error}"
+            if span.rows == 1:
+                return dataclasses.replace(wait, reason=reason)
+            if self._options.on_unavailable == HOLD:
+                self._holds.begin(span, reason)  # each of its parts may take a time-out
+            return await self._bisect(span, self._failures)
         if isinstance(error, MergedBatchError):
             return await self._try(span, error)
         if self._probes.has_known_good or self._probes.answered_since(span.sent):

@@ -26,7 +26,8 @@ from transforms.guard import CHECK_S, BundleGuard, NoGuard
 from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.predict.contract import ChunkDecoder, ContractChangedError, MakeDecoder
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.predict.request_loop import Requests
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 AHEAD = 64
 """Most batches in flight or waiting for a slot. Above this, reading waits, so that records are still in the processor's
 cache when they are encoded."""
+
+LOOK_S = 2.5
+"""After how many seconds without records the server is looked at. With nothing to ask, a job would not notice its death."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class PredictChunks(beam.DoFn):
         guard: Keeps the source alive while a bundle waits.
         check_s: How often it is asked to.
         make_decoder: Decodes records again if the model's signature changes while the job runs; ``None``: hold then.
+        look_s: After how many seconds without records the server is looked at.
     """
 
     def __init__(
@@ -72,8 +77,9 @@ class PredictChunks(beam.DoFn):
         guard: BundleGuard | None = None,
         check_s: float = CHECK_S,
         make_decoder: MakeDecoder | None = None,
+        look_s: float = LOOK_S,
     ):
-        self._config, self._check_s, self._make_decoder = config, check_s, make_decoder
+        self._config, self._check_s, self._make_decoder, self._look_s = config, check_s, make_decoder, look_s
         self._model = config.model
         self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()
@@ -83,6 +89,7 @@ class PredictChunks(beam.DoFn):
     def setup(self) -> None:
         """Makes the client. Opens no connection."""
         self._requests = Requests(_open(self._config, self._make_decoder is not None))
+        self._look_at = time.monotonic() + self._look_s
 
     def start_bundle(self) -> None:
         """Cancels requests of a bundle that failed, and starts empty."""
@@ -91,12 +98,13 @@ class PredictChunks(beam.DoFn):
         self._requests.turn()  # lets the loop notice connections that the server has closed
         self._batcher = self._new_batcher()
         self._order: collections.deque[PendingChunk] = collections.deque()
-        self._void = False
+        self._void = self._any = False
         self._check_at = time.monotonic() + self._check_s
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
         """Sends the batches that are full; yields the chunks that are complete."""
         assert self._requests is not None
+        self._any = True
         if self._void:
             return
         if self._decoder is not None:
@@ -118,6 +126,11 @@ class PredictChunks(beam.DoFn):
     def finish_bundle(self) -> Iterator[Any]:
         """Sends the rest and waits for every answer."""
         assert self._requests is not None
+        if self._any:
+            self._look_at = time.monotonic() + self._look_s
+        elif time.monotonic() >= self._look_at:  # the source has read nothing
+            self._look_at = time.monotonic() + self._look_s
+            self._requests.look()
         if self._void:
             return
         self._requests.send(self._batcher.flush())
@@ -146,7 +159,7 @@ class PredictChunks(beam.DoFn):
         self._settle(self._requests.take(self._check_s))
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + self._check_s
-            if not self._guard.keep_alive():
+            if not self._guard.keep_alive(self._requests.holding):
                 self._give_up()
         return not self._void
 

@@ -11,6 +11,11 @@ class Hold:
     def __init__(self) -> None:
         self._tokens: set[object] = set()
 
+    @property
+    def on(self) -> bool:
+        """Whether a request waits."""
+        return bool(self._tokens)
+
     def begin(self, token: object, reason: str) -> None:
         """The request of ``token`` waits, because of ``reason``. May be called again."""
         self._tokens.add(token)

@@ -130,6 +130,14 @@ class Probes:
         # Zeros may be refused: a server that refuses them is there.
         return error is None or (self._known_good is None and isinstance(error, RejectedError))
 
+    async def ready(self) -> ModelError | None:
+        """Asks for the model's metadata, which costs the server little; returns the error if it is not answered."""
+        try:
+            await self._endpoint.metadata()
+        except ModelError as error:
+            return error
+        return None
+
     async def _look(self) -> Finding:
         probe = self._known_good or _zeros(self._signature)
         error = await self._send_first(probe) if probe is not None else None

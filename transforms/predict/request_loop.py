@@ -45,6 +45,7 @@ class Requests:
         self._turns = 0
         self._done: collections.deque[Batch] = collections.deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._look: asyncio.Task[None] | None = None
         try:
             self._dispatcher = self._complete(dispatcher)
         except BaseException:
@@ -60,6 +61,17 @@ class Requests:
     def most_rows(self) -> int | None:
         """How many rows the server takes in one request, as learnt from its refusals; ``None`` if any."""
         return self._dispatcher.most_rows
+
+    @property
+    def holding(self) -> bool:
+        """Whether requests wait for a server that is down."""
+        return self._dispatcher.holding
+
+    def look(self) -> None:
+        """Starts to look whether the server is there, unless that is under way. It goes on in later turns of the loop."""
+        if self._look is None or self._look.done():
+            self._look = self._loop.create_task(self._dispatcher.look())
+            self.turn()
 
     def send(self, batches: Sequence[Batch]) -> None:
         """Starts the requests of batches. ``take`` returns them when they are answered."""
@@ -98,13 +110,15 @@ class Requests:
     def cancel(self) -> None:
         """Cancels the requests in flight and drops answered batches."""
         if self._in_flight:
-            self._complete(self._cancel())
+            self._complete(_cancelled(list(self._tasks)))
             self._in_flight = 0
             self._done.clear()
 
     def close(self) -> None:
         """Closes the client and ends the loop."""
         self.cancel()
+        if self._look is not None:
+            self._complete(_cancelled([self._look]))
         try:
             self._complete(asyncio.wait_for(self._dispatcher.close(), CLOSE_S))
             self._complete(self._loop.shutdown_default_executor())
@@ -135,7 +149,7 @@ class Requests:
 
     async def _answer(self, batch: Batch) -> None:
         try:
-            batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows)
+            batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows, batch.name_of)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # raised again in the bundle's thread, after ``take``
@@ -144,11 +158,11 @@ class Requests:
         if self._wanted and (len(self._done) >= self._wanted or batch.error is not None):
             self._stop_soon()
 
-    async def _cancel(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def run_here(work: Coroutine[Any, Any, T]) -> T:

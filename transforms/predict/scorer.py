@@ -18,8 +18,8 @@ from transforms.observe import reporting_failures
 from transforms.outcomes import FailedElement, Outcome, outcomes_of
 from transforms.predict.ask import ask_until_served
 from transforms.predict.batching import CHUNK_BATCHES
-from transforms.predict.dispatch import DEAD_LETTER, DispatchOptions
 from transforms.predict.dofn import PredictChunks, PredictConfig
+from transforms.predict.options import DEAD_LETTER, DispatchOptions
 from transforms.types import KafkaRecord, PredictedChunk
 
 T = TypeVar("T")

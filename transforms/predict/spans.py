@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from transforms.types import STAGE_PREDICT
 Inputs = Mapping[str, np.ndarray]
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(eq=False, slots=True)
 class Span:
     """The rows ``start`` to ``start + rows`` of a batch.
 
@@ -32,6 +32,8 @@ class Span:
         strikes: How often it failed alone, with the server known to work before and after.
         refused: How often these rows were refused in turn, alone or with others.
         cleared: Whether the server was seen to take others after it had refused this span.
+        failing: The number of the first request of this span that failed, and when, in seconds; ``None`` before.
+        name_of: Names a row of the batch, such as ``topic/partition/offset``; empty if the row has no name.
     """
 
     inputs: Inputs
@@ -44,6 +46,18 @@ class Span:
     strikes: int = 0
     refused: int = 0
     cleared: bool = False
+    failing: tuple[int, float] | None = None
+    name_of: Callable[[int], str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The record of this row, or the first and the last of these rows; empty if they have no names."""
+        if self.name_of is None:
+            return ""
+        first, last = self.name_of(self.start), self.name_of(self.start + self.rows - 1)
+        if not first or first == last:
+            return first and f"record {first}"
+        return f"one of the records from {first} to {last}"
 
     def pieces(self, most: int) -> Iterator[Span]:
         """Yields spans of at most ``most`` rows that cover this one."""
@@ -58,7 +72,9 @@ class Span:
 
     def _part(self, low: int, high: int) -> Span:
         inputs = {name: values[low:high] for name, values in self.inputs.items()}
-        return Span(inputs, high - low, self.start + low, self.attempts, apart=self.apart, refused=self.refused)
+        part = Span(inputs, high - low, self.start + low, self.attempts, apart=self.apart, refused=self.refused)
+        part.name_of = self.name_of
+        return part
 
     def failed(self, kind: DeadLetterClass, error: ModelError) -> RowsResult:
         """The result of rows that get no answer."""

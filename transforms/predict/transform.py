@@ -13,7 +13,7 @@ from transforms.clients import check_uri
 from transforms.clients.base import ClientOptions
 from transforms.guard import BundleGuard
 from transforms.outcomes import FailedElement
-from transforms.predict.dispatch import FAIL, DispatchOptions
+from transforms.predict.options import FAIL, DispatchOptions
 from transforms.predict.scorer import Scorer, ScorerConfig, client_options
 from transforms.retry import RetryPolicy
 

@@ -54,6 +54,10 @@ class BeamMetrics(Observer):
         _count("rollbacks", 1)
         logging.getLogger("pipeline").warning("a bundle was rolled back: %s", reason)
 
+    def left_unanswered(self, records: int) -> None:
+        """As ``Observer.left_unanswered``."""
+        logging.getLogger("pipeline").warning("%d records that were read are left for the next run", records)
+
     def assigned(self, partitions: Sequence[str]) -> None:
         """As ``Observer.assigned``."""
         logging.getLogger("pipeline").warning("reading %s", ", ".join(partitions) or "nothing")

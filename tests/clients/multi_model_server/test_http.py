@@ -27,7 +27,8 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.predict.batching import RowsResult
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.testing.mms_stub import MultiModelServerStub, TorchServeStub
 from transforms.testing.stub_model import StubModel

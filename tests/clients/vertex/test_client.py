@@ -26,7 +26,8 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.predict.batching import Batch, Part, PendingChunk
-from transforms.predict.dispatch import Dispatcher, DispatchOptions
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
 from transforms.testing.stub_model import StubModel
 from transforms.testing.vertex_grpc_stub import VertexGrpcStub
 from transforms.testing.vertex_rest_stub import VertexRestStub

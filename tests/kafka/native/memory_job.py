@@ -25,12 +25,16 @@ class Listener(Observer):
         self.rollbacks: list[str] = []
         self.commits: list[tuple[int, dict[str, int], list[tuple[float, int]]]] = []
         self.owned: list[list[str]] = []
+        self.unanswered: list[int] = []
 
     def committed(self, predictions: int, dead_letters: object, latencies_ms: object) -> None:
         self.commits.append((predictions, dict(dead_letters), list(latencies_ms)))  # type: ignore[call-overload]
 
     def rolled_back(self, reason: str) -> None:
         self.rollbacks.append(reason)
+
+    def left_unanswered(self, records: int) -> None:
+        self.unanswered.append(records)
 
     def assigned(self, partitions: object) -> None:
         self.owned.append(list(partitions))  # type: ignore[call-overload]

@@ -38,8 +38,9 @@ class FakeSession:
     def keep_alive(self) -> bool:
         return self.lives
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> int:
         self.lives = False
+        return 3
 
     def discard(self) -> None:
         self.discarded = True
@@ -168,6 +169,6 @@ def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Pro
     assert both.commit() is CommitResult.ROLLED_BACK
     assert (one.commits, two.commits) == (3, 3)
     assert both.keep_alive()
-    both.give_up("no")
+    assert both.give_up("no") == 6
     assert not both.keep_alive()
     assert (one.lives, two.lives) == (False, False)

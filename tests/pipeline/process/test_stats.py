@@ -59,6 +59,7 @@ def test_the_summary_has_the_contracts_fields() -> None:
     stats.answered(2)
     stats.retried()
     stats.rolled_back("the group rebalanced")
+    stats.left_unanswered(3)
     summary = totals(stats).summary()
     assert set(summary) >= {
         "records", "predictions", "dead_letters", "duration_s", "records_per_s", "latency_ms", "batches", "mean_batch_size",
@@ -68,6 +69,7 @@ def test_the_summary_has_the_contracts_fields() -> None:
     assert (summary["records"], summary["predictions"], summary["dead_letters"]) == (10, 7, 3)
     assert summary["dead_letters_by_class"] == {"Rejected": 1, "Tombstone": 2}
     assert (summary["batches"], summary["mean_batch_size"], summary["retries"], summary["rollbacks"]) == (2, 3.0, 1, 1)
+    assert summary["unanswered"] == 3
     assert (summary["bundles"], summary["duration_s"]) == (2, pytest.approx(0.005, abs=0.002))
     json.dumps(summary)
 

@@ -245,9 +245,15 @@ class Session:
             self._cautious = CAUTIOUS_BUNDLES
         return self.state is not State.VOID
 
-    def give_up(self, reason: str) -> None:
-        """Makes the open bundle void, with ``reason`` for the log. It is rolled back when it ends."""
+    def give_up(self, reason: str) -> int:
+        """Makes the open bundle void, with ``reason`` for the log. It is rolled back when it ends.
+
+        Returns:
+            How many records it has read, which stay unanswered until they are read again; 0 if it was void before.
+        """
+        unanswered = 0 if self.state is State.VOID else self._bundle.read
         self._make_void(reason)
+        return unanswered
 
     def _poll_paused(self) -> None:
         if self.state is State.READING:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.sessions import bundle_session
+from transforms.kafka.native.sessions import BundleSession, bundle_session
 from transforms.kafka.stop import draining
+from transforms.observe import observer
+
+HOLDING_DRAIN_S = 1.0
+"""Seconds that a bundle may still wait after a request to drain while the model server is down."""
 
 
 class SessionGuard:
@@ -14,19 +19,30 @@ class SessionGuard:
 
     Args:
         config: The job's Kafka configuration, which identifies the session.
-        drain_deadline_s: Seconds that a bundle may still wait for the model server after a request to drain. Then the bundle
-            is made void, and the next run reads its records again.
+        drain_deadline_s: Seconds that a bundle may still wait for the model server after a request to drain; at most
+            ``HOLDING_DRAIN_S`` if it is down. Then the bundle is made void, and the next run reads its records again.
+        clock: Returns the seconds of a monotonic clock.
+        session_of: Returns the session of this thread's bundle.
     """
 
-    def __init__(self, config: KafkaConfig, drain_deadline_s: float):
+    def __init__(
+        self,
+        config: KafkaConfig,
+        drain_deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        session_of: Callable[[KafkaConfig], BundleSession] = bundle_session,
+    ):
         self._config, self._drain_deadline_s = config, drain_deadline_s
+        self._clock, self._session_of = clock, session_of
         self._draining_since: float | None = None
 
-    def keep_alive(self) -> bool:
+    def keep_alive(self, holding: bool = False) -> bool:
         """See ``BundleGuard.keep_alive``."""
-        kafka = bundle_session(self._config)
+        kafka = self._session_of(self._config)
         if draining():
-            self._draining_since = self._draining_since or time.monotonic()
-            if time.monotonic() - self._draining_since > self._drain_deadline_s:
-                kafka.give_up("drained while the model server was down")
+            self._draining_since = self._draining_since or self._clock()
+            deadline_s = min(HOLDING_DRAIN_S, self._drain_deadline_s) if holding else self._drain_deadline_s
+            past = self._clock() - self._draining_since > deadline_s
+            if past and (unanswered := kafka.give_up("drained while the model server was down")):
+                observer().left_unanswered(unanswered)
         return kafka.keep_alive()

@@ -64,7 +64,7 @@ class BundleSession(Protocol):
     def keep_alive(self) -> bool:
         """See ``Session.keep_alive``. With several sessions, whether all of them can still be committed."""
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> int:
         """See ``Session.give_up``."""
 
 
@@ -89,9 +89,8 @@ class _Several:
         alive = [session.keep_alive() for session in self._sessions.values()]
         return all(alive)
 
-    def give_up(self, reason: str) -> None:
-        for session in self._sessions.values():
-            session.give_up(reason)
+    def give_up(self, reason: str) -> int:
+        return sum([session.give_up(reason) for session in self._sessions.values()])
 
 
 class _Here(threading.local):

@@ -21,6 +21,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "answered": (11,),
     "retried": (),
     "rolled_back": ("x",),
+    "left_unanswered": (3,),
     "assigned": (["a/0"],),
     "holding": ("down",),
     "failed": (ScoringError("x"),),

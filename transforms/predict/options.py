@@ -1,0 +1,35 @@
+"""``DispatchOptions``: how requests are made, and what to do while the server is down."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from transforms.errors import ConfigError
+from transforms.retry import RetryPolicy
+
+HOLD = "hold"
+DEAD_LETTER = "dead_letter"
+FAIL = "fail"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DispatchOptions:
+    """How requests are made.
+
+    Attributes:
+        request_timeout_s: Time-out of one request, in seconds.
+        retry: When to retry, and for how long.
+        on_unavailable: What to do if the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or
+            ``fail``.
+        max_in_flight: Most requests in flight; ``None`` adapts to the server.
+    """
+
+    request_timeout_s: float = 30.0
+    retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
+    on_unavailable: str = HOLD
+    max_in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses any other value of ``on_unavailable``."""
+        if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
+            raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
