@@ -119,7 +119,15 @@ class BatchTooLargeError(RejectedError):
 
 
 class RequestTooLargeError(RejectedError):
-    """The request has more bytes than the server takes. If it has several rows, a smaller request may fit."""
+    """The request, or its answer, has more bytes than are taken. If it has several rows, a smaller request may fit.
+
+    Attributes:
+        takes: What share of these bytes is taken, between 0 and 1, if the server says it.
+    """
+
+    def __init__(self, message: str, takes: float | None = None):
+        super().__init__(message)
+        self.takes = takes
 
 
 class InternalError(RejectedError):

@@ -18,6 +18,7 @@ from transforms.errors import (
     ModelError,
     ModelFailedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -152,6 +153,42 @@ def test_a_limit_of_rows_is_learnt_once(named: bool) -> None:
     refused = [call.rows for call in model.calls if call.rows > 8]
     assert refused == [64] if named else sorted(set(refused), reverse=True) == [64, 32, 16]
     assert len([call for call in model.calls if call.rows == 8]) == 80, "as many rows as it takes"
+
+
+def of_bytes(*sizes: int) -> dict[str, np.ndarray]:
+    return {"x": np.array([b"x" * size for size in sizes], object)}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_limit_of_bytes_is_learnt_once(told: bool) -> None:
+    """Rows of different sizes share a request as long as they fit; a row above the limit is alone in being rejected."""
+    limit, refused = 1000, []
+
+    async def behave(call: Call) -> Answer:
+        size = sum(map(len, call.inputs["x"])) * 4 // 3  # as base64
+        if size > limit:
+            refused.append(size)
+            raise RequestTooLargeError("HTTP 413", limit / size if told else None)
+        return Answer({"y": np.zeros((call.rows, 1))}, "7")
+
+    model = FakeModel(behave, signature((-1,), "string"))
+    sizes = [*range(1, 64), 2000]
+    random.Random(5).shuffle(sizes)
+
+    async def work() -> None:
+        asked = dispatcher(model)
+        refused_first = 0
+        for _ in range(10):
+            found = by_row(await asked.answer(of_bytes(*sizes), 64), 64)
+            assert found == ["Rejected" if size == 2000 else 0.0 for size in sizes]
+            refused_first = refused_first or len(refused)
+        once_each = len(refused) - refused_first
+        assert once_each == 9 * 2, "the large row, asked for twice alone"
+        assert refused_first <= (6 if told else 10)
+
+    run(work())
+    answered = len(model.calls) - len(refused)
+    assert answered / 10 <= 2.5 * sum(sizes[:64]) * 4 / 3 / limit, "requests are about as large as they may be"
 
 
 def test_a_single_row_that_is_too_large_a_batch_is_rejected() -> None:

@@ -11,7 +11,7 @@ What a failed request means:
 * **Refused** for its content, or answered with the wrong number of rows: bisected, until only the guilty rows fail. If
   nothing else was answered meanwhile, the known-good row is asked for, too. If that is refused as well, the contract has
   changed: ``ContractChangedError`` if the signature is another one, else hold.
-* **Too many rows** for the server: cut to its limit, which is kept for all later batches.
+* **Too many rows or bytes** for the server: cut to its limit, which is kept for all later batches (``Limits``).
 * **Merged** by the server with rows of another shape: sent again while nothing else is in flight.
 
 A request that was refused or failed costs no wait, and bisections run side by side: ``g`` guilty rows of ``n`` cost
@@ -34,7 +34,6 @@ from collections.abc import Awaitable, Callable
 from transforms.clients.base import ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import (
-    BatchTooLargeError,
     MalformedAnswerError,
     MergedBatchError,
     ModelError,
@@ -51,6 +50,7 @@ from transforms.predict.endpoint import Endpoint, Lanes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
+from transforms.predict.limits import Limits
 from transforms.predict.options import DEAD_LETTER, FAIL, HOLD, DispatchOptions
 from transforms.predict.probes import Probes
 from transforms.predict.spans import Inputs, Pair, Span, all_of
@@ -105,9 +105,6 @@ class Dispatcher:
         rng: Randomness for the jitter.
         open_another: Makes more clients of the same model, for connections of their own; ``None``: all share ``client``.
         renews: Whether the caller takes ``ContractChangedError``; if not, a changed contract holds.
-
-    Attributes:
-        most_rows: How many rows the server takes in one request, as learnt from its refusals; ``None`` if any.
     """
 
     def __init__(
@@ -140,7 +137,12 @@ class Dispatcher:
         self._unproven = 0
         self._declined: list[tuple[Signature, str]] = []
         self._holds = Hold()
-        self.most_rows: int | None = None
+        self._limits = Limits()
+
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows the server takes in one request, as learnt from its refusals; ``None`` if any."""
+        return self._limits.most_rows
 
     @property
     def holding(self) -> bool:
@@ -162,10 +164,7 @@ class Dispatcher:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
             ContractChangedError: The model has another signature, and ``renews`` is true.
         """
-        span, deadline_s = Span(inputs, rows, name_of=name_of), self._options.retry.deadline_s
-        if self.most_rows is None or rows <= self.most_rows:
-            return await self._resolve(span, deadline_s)
-        return await all_of(self._resolve(piece, deadline_s) for piece in span.pieces(self.most_rows))
+        return await self._pieces(Span(inputs, rows, name_of=name_of))
 
     async def look(self) -> None:
         """Asks whether the server is there, without a record, until it is. To be called now and then while idle."""
@@ -186,7 +185,7 @@ class Dispatcher:
             endpoint.renew(metadata.signature)
         self._probes.renew(metadata.signature)
         self._declined.clear()
-        self._unproven, self.most_rows = 0, None
+        self._unproven, self._limits = 0, Limits()
 
     def decline(self, signature: Signature, why: str) -> None:
         """Holds instead of ``ContractChangedError``, as long as the model has this signature.
@@ -223,8 +222,7 @@ class Dispatcher:
                 if isinstance(outcome, RowsResult):
                     return [outcome]
                 elapsed_s = self._clock() - span.began_at if span.began_at is not None else 0.0
-                past = elapsed_s >= deadline_s
-                step = await self._after(span, outcome, since or span.sent, pair, past)
+                step = await self._after(span, outcome, since or span.sent, pair, past := elapsed_s >= deadline_s)
                 since = None
                 if isinstance(step, list):
                     return step
@@ -287,8 +285,8 @@ class Dispatcher:
         self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool
     ) -> list[RowsResult] | _Wait | _Again:
         """Decides what follows a failed request."""
-        if isinstance(error, BatchTooLargeError) and span.rows > 1 and self._signature.rows_per_request is None:
-            return await self._cut(span, error)
+        if self._signature.rows_per_request is None and self._limits.learn(span, error):
+            return await self._pieces(span)
         if isinstance(error, RejectedError | MalformedAnswerError):
             return await self._refused(span, error, since, pair)
         return await self._failed(span, error, past)
@@ -385,11 +383,12 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ smaller requests
 
-    async def _cut(self, span: Span, error: BatchTooLargeError) -> list[RowsResult]:
-        """Sends as many rows as the server takes, now and from now on."""
-        most = error.most_rows if error.most_rows and error.most_rows < span.rows else span.rows // 2
-        self.most_rows = min(most, self.most_rows or most)
-        return await all_of(self._resolve(piece, self._options.retry.deadline_s) for piece in span.pieces(self.most_rows))
+    async def _pieces(self, span: Span) -> list[RowsResult]:
+        """Sends requests as large as the server takes."""
+        deadline_s, pieces = self._options.retry.deadline_s, self._limits.pieces(span)
+        if len(pieces) == 1:
+            return await self._resolve(pieces[0], deadline_s)
+        return await all_of(self._resolve(piece, deadline_s) for piece in pieces)
 
     async def _bisect(self, span: Span, alarms: FalseAlarms, pair: Pair | None = None) -> list[RowsResult]:
         """Sends both halves. What was sent together with the span (its ``pair``) may show that others are answered."""

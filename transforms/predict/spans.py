@@ -59,16 +59,16 @@ class Span:
             return first and f"record {first}"
         return f"one of the records from {first} to {last}"
 
-    def pieces(self, most: int) -> Iterator[Span]:
-        """Yields spans of at most ``most`` rows that cover this one."""
-        for at in range(0, self.rows, most):
-            yield self._part(at, min(at + most, self.rows))
+    def cut(self, ends: Iterable[int]) -> Iterator[Span]:
+        """Yields spans that cover this one; each ends before the row of ``ends``, and the next begins there."""
+        start = 0
+        for end in ends:
+            yield self._part(start, end)
+            start = end
 
     def halves(self) -> Iterator[Span]:
-        """Yields two spans that cover this one."""
-        half = self.rows // 2
-        yield self._part(0, half)
-        yield self._part(half, self.rows)
+        """Returns two spans that cover this one."""
+        return self.cut([self.rows // 2, self.rows])
 
     def _part(self, low: int, high: int) -> Span:
         inputs = {name: values[low:high] for name, values in self.inputs.items()}

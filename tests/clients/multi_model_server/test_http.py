@@ -23,6 +23,7 @@ from transforms.errors import (
     NotServedError,
     OverloadedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -251,7 +252,7 @@ def said(status: int, kind: str, message: str) -> Handle:
         (said(404, "ModelNotFoundException", "Model not found: m"), NotServedError),
         (said(404, "ModelVersionNotFoundException", "Model version: 7 does not exist"), NotServedError),
         (said(400, "BadRequestException", "Parameter model_name is required."), RejectedError),
-        (replying(413), RejectedError),
+        (replying(413), RequestTooLargeError),
         (replying(429), OverloadedError),
         (replying(502, b"<html>"), UnavailableError),
         (replying(503, b"<html>"), UnavailableError),

@@ -14,6 +14,7 @@ from transforms.errors import (
     NotServedError,
     OverloadedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -83,7 +84,7 @@ def test_http(status: int, body: object, error: type[ModelError]) -> None:
         ("INTERNAL", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", RejectedError),
         ("UNAVAILABLE", "Exceeds maximum queue size", OverloadedError),
         ("UNAVAILABLE", "failed to connect to all addresses", UnavailableError),
-        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (8000028 vs. 4194304)", RejectedError),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (8000028 vs. 4194304)", RequestTooLargeError),
         ("RESOURCE_EXHAUSTED", "out of memory", OverloadedError),
     ],
 )

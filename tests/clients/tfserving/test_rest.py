@@ -27,6 +27,7 @@ from transforms.errors import (
     NotServedError,
     OverloadedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -256,7 +257,7 @@ def replying(status: int, body: bytes = b"", headers: dict[str, str] | None = No
         (404, NotServedError),
         (405, NotServedError),
         (408, OverloadedError),
-        (413, RejectedError),
+        (413, RequestTooLargeError),
         (422, RejectedError),
         (425, OverloadedError),
         (429, OverloadedError),

@@ -13,7 +13,15 @@ from tests.clients.vertex.test_client import both, echo, predict, use
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.clients.vertex.errors import from_body
-from transforms.errors import ModelError, NotServedError, OverloadedError, RejectedError, TransientError, UnavailableError
+from transforms.errors import (
+    ModelError,
+    NotServedError,
+    OverloadedError,
+    RejectedError,
+    RequestTooLargeError,
+    TransientError,
+    UnavailableError,
+)
 from transforms.testing.vertex_grpc_stub import VertexGrpcStub
 from transforms.testing.vertex_rest_stub import VertexRestStub
 from transforms.testing.vertex_stub import VertexStub
@@ -120,7 +128,7 @@ def test_error_bodies_of_any_form(document: Any, code: str, retry_after_s: float
         (404, NotServedError),
         (405, NotServedError),
         (408, OverloadedError),
-        (413, RejectedError),
+        (413, RequestTooLargeError),
         (429, OverloadedError),
         (500, TransientError),
         (501, NotServedError),

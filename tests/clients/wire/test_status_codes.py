@@ -21,6 +21,7 @@ from transforms.errors import (
     NotServedError,
     OverloadedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -109,6 +110,23 @@ def test_a_limit_of_rows_is_read_where_the_server_says_it(text: str, most: int |
 
 
 @pytest.mark.parametrize(
+    ("error", "takes"),
+    [
+        (from_http_status(WHERE, 413, "Maximum request body size 1000 exceeded, actual body size 4000"), 0.25),
+        (from_http_status(WHERE, 413, "Payload too large"), None),
+        (from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (80 vs. 60)"), 0.75),
+        (from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "grpc: received message larger than max (80 vs 60)"), 0.75),
+        (from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "gRPC message exceeds maximum size 60: 80"), 0.75),
+        (from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "Received message larger than max (60 vs. 60)"), None),
+        (from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "Received message larger than max"), None),
+    ],
+)
+def test_a_limit_of_bytes_is_read_where_the_server_says_it(error: ModelError, takes: float | None) -> None:
+    assert type(error) is RequestTooLargeError
+    assert error.takes == takes
+
+
+@pytest.mark.parametrize(
     ("status", "text", "error"),
     [
         (503, "The batch scheduling queue to which this task was submitted is full", OverloadedError),
@@ -137,7 +155,7 @@ def test_how_long_to_wait_travels_with_what_is_tried_again() -> None:
 
 def test_a_cure_is_added_and_a_misleading_text_replaced() -> None:
     too_large = from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "Received message larger than max (5 vs. 4)")
-    assert type(too_large) is RejectedError
+    assert type(too_large) is RequestTooLargeError
     assert str(too_large).endswith("(5 vs. 4); lower --batch_max_size")
     http1 = tfserving_grpc.translate(WHERE, "UNAVAILABLE", "Trying to connect an http1.x server")
     assert type(http1) is NotServedError

@@ -126,7 +126,8 @@ class VertexClient(ModelClient):
         if len(body) > limit:
             what = f"{rows} records make" if rows > 1 else "this record alone makes"
             raise RequestTooLargeError(
-                f"{self._where}: {what} a request of {len(body)} bytes, and the endpoint takes {limit} at most"
+                f"{self._where}: {what} a request of {len(body)} bytes, and the endpoint takes {limit} at most",
+                limit / len(body),
             )
         return body
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.clients.wire.status_codes import clean, from_grpc_code, http_error, speaks_http1
+from transforms.clients.wire.status_codes import clean, from_grpc_code, http_error, speaks_http1, text_rule
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
-from transforms.errors import ModelError, NotServedError, RejectedError, TransientError
+from transforms.errors import ModelError, NotServedError, RejectedError, RequestTooLargeError, TransientError
 
 # HTTP status to google.rpc.Code, for answers that are not in Google's form: from a gateway or a private container.
 _CODES = {
@@ -42,7 +42,11 @@ _PERMISSION = (
 _NOT_DEPLOYED = re.compile(
     r"(?i)not deployed|undeployed|no (deployed|model)|(has|have) (no|not any|0) deployed|traffic.?split"
 )
-_RULES = (speaks_http1("use &transport=rest"), *SERVING_RULES)
+_RULES = (
+    speaks_http1("use &transport=rest"),
+    text_rule("INVALID_ARGUMENT", r"^HTTP 413: ", RequestTooLargeError),
+    *SERVING_RULES,
+)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")
 
 

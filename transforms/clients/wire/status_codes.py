@@ -19,6 +19,7 @@ from transforms.errors import (
     NotServedError,
     OverloadedError,
     RejectedError,
+    RequestTooLargeError,
     TransientError,
     UnavailableError,
 )
@@ -66,7 +67,7 @@ HTTP_ERRORS: dict[int, type[ModelError]] = {
     400: RejectedError,
     408: OverloadedError,
     409: TransientError,
-    413: RejectedError,
+    413: RequestTooLargeError,
     422: RejectedError,
     425: OverloadedError,
     429: OverloadedError,
@@ -127,6 +128,21 @@ def speaks_http1(cure: str) -> TextRule:
     return text_rule("UNAVAILABLE", "http1", NotServedError, message=message)
 
 
+_SIZES = (
+    re.compile(r"(?i)larger than max\w* \((?P<size>\d+) vs\.? (?P<limit>\d+)\)"),  # gRPC's C core, and Go
+    re.compile(r"(?i)exceeds maximum size (?P<limit>\d+): (?P<size>\d+)"),  # gRPC in Java
+    re.compile(r"(?i)size (?P<limit>\d+) exceeded, actual body size (?P<size>\d+)"),  # aiohttp
+)
+"""How servers say the size of a request and the limit that it exceeds."""
+
+
+def _share_taken(text: str) -> float | None:
+    found = next((matched for pattern in _SIZES if (matched := pattern.search(text))), None)
+    if found is None or not 0 < int(found["limit"]) < int(found["size"]):
+        return None
+    return int(found["limit"]) / int(found["size"])
+
+
 COMMON_RULES = (
     # basic_batch_scheduler.h: the server is up, but overloaded.
     text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", OverloadedError),
@@ -138,7 +154,12 @@ COMMON_RULES = (
         cure=RAISE_LIMIT,
     ),
     # "Received message larger than max (…)", "CLIENT: Sent message larger than max": a retry would fail the same way.
-    text_rule("RESOURCE_EXHAUSTED", r"(?i)message larger than max", RejectedError, cure="lower --batch_max_size"),
+    text_rule(
+        "RESOURCE_EXHAUSTED",
+        r"(?i)message (?:larger than max|exceeds maximum size)",
+        RequestTooLargeError,
+        cure="lower --batch_max_size",
+    ),
     # basic_batch_scheduler.h of TensorFlow Serving; infer_request.cc of Triton.
     text_rule(
         "INVALID_ARGUMENT 400",
@@ -168,7 +189,7 @@ def from_grpc_code(
     """
     message = f"{where}: {code}: {clean(text) or 'no details'}"
     return _error(where, code, text, message, retry_after_s, rules) or _new(
-        GRPC_ERRORS.get(code, NotServedError), message, retry_after_s
+        GRPC_ERRORS.get(code, NotServedError), message, text, retry_after_s
     )
 
 
@@ -185,7 +206,9 @@ def from_http_status(
         rules: The protocol's rules, which are tried first.
     """
     message = f"{where}: HTTP {status}: {clean(text) or 'no error text'}"
-    return _error(where, status, text, message, retry_after_s, rules) or _new(http_error(status), message, retry_after_s)
+    return _error(where, status, text, message, retry_after_s, rules) or _new(
+        http_error(status), message, text, retry_after_s
+    )
 
 
 def _error(
@@ -197,9 +220,11 @@ def _error(
             if rule.error is BatchTooLargeError:
                 limits = [int(value) for value in matched.groupdict().values() if value]
                 return BatchTooLargeError(said, limits[0] if limits else None)
-            return _new(rule.error, said, retry_after_s)
+            return _new(rule.error, said, text, retry_after_s)
     return None
 
 
-def _new(kind: type[ModelError], message: str, retry_after_s: float | None) -> ModelError:
+def _new(kind: type[ModelError], message: str, text: str, retry_after_s: float | None) -> ModelError:
+    if issubclass(kind, RequestTooLargeError):
+        return kind(message, _share_taken(text))
     return kind(message, retry_after_s) if issubclass(kind, TransientError) else kind(message)
