@@ -1,20 +1,26 @@
 """``--runner=PrismRunner``: finds or builds Prism's binary, starts it, and sets the options that streaming jobs need.
 
 Prism is Beam's local runner, written in Go. The binary is searched in this order: ``--prism_location`` (a file); the cache
-folder; Beam's release on GitHub, by Beam's own downloader; ``go install``, if Go is installed. The version is always the
+folder; Go, if it is installed; without Go, Beam's release on GitHub, by Beam's own downloader. The version is always the
 same, whatever the Python SDK's version: older ones lack fixes for streams. We start Prism instead of Beam, so that it always
-ends with this process. It listens on all addresses of the machine; it has no option to change that.
+ends with this process.
+
+Prism listens on all addresses of the machine, without asking who calls, and runs what it is told to; it has no option to
+change that. So we build it ourselves where we can: its source comes from Go's module proxy, checked against Go's checksum
+database, and one line of it is changed, so that it listens on 127.0.0.1. The release is neither checked nor changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import platform
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +30,14 @@ from transforms.child_process import child_server, free_port
 from transforms.errors import ContractError
 
 VERSION = "v2.77.0"
-PACKAGE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+SOURCE = "github.com/apache/beam/sdks/v2"
+LISTENS_IN = "go/pkg/beam/runners/prism/internal/jobservices/server.go"
+LISTENS = ('net.Listen("tcp", fmt.Sprintf(":%d", port))', 'net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))')
+"""The line by which Prism listens, and what we make of it."""
+
+LOCAL, RELEASE = "prism-local", "prism"
+"""Names of the binaries in the cache: the one that we build, and the one of Beam's release."""
+
 BUILD_S = 900
 ANSWER_S = 10.0
 
@@ -58,7 +71,7 @@ def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator
         "--log_kind=text",
     ]
     with child_server(command, port, "--runner=PrismRunner: Prism"):
-        yield (*beam_args, *more, f"--job_endpoint=localhost:{port}")
+        yield (*beam_args, *more, f"--job_endpoint=127.0.0.1:{port}")
 
 
 def find_prism(
@@ -77,13 +90,16 @@ def find_prism(
         ContractError: It can be neither downloaded nor built.
     """
     folder = cache_folder() / "prism" / VERSION
-    binary = folder / "prism"
-    if binary.is_file() and os.access(binary, os.X_OK):
-        return binary
+    if _runs(folder / LOCAL):
+        return folder / LOCAL
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together get it once
-        return binary if binary.is_file() else _get_prism(folder, say, download, build)
+        return folder / LOCAL if _runs(folder / LOCAL) else _get_prism(folder, say, download, build)
+
+
+def _runs(binary: Path) -> bool:
+    return binary.is_file() and os.access(binary, os.X_OK)
 
 
 def _get_prism(
@@ -92,26 +108,29 @@ def _get_prism(
     download: Callable[[str, Path], Path] | None,
     build: Callable[[str, Path], Path] | None,
 ) -> Path:
-    say(f"getting Prism {VERSION}, Beam's local runner, once, into {folder}")
-    try:
-        found = (download or _download)(VERSION, folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        problem = f"{type(error).__name__}: {error}"
-    else:
-        return found.rename(folder / "prism")
-    if shutil.which("go") is None and build is None:
-        raise ContractError(_cures(f"Beam's release can't be downloaded ({problem}), and there is no Go to build it with"))
-    say(f"Beam's release can't be downloaded; building it by go install {PACKAGE}@{VERSION} (a minute or three)")
-    try:
-        return (build or _build)(VERSION, folder)
-    except OSError as error:
-        raise ContractError(_cures(f"Beam's release can't be downloaded ({problem}), and {error}")) from error
+    problem = "there is no Go to build it with"
+    if build is not None or shutil.which("go") is not None:
+        say(f"building Prism {VERSION}, Beam's local runner, once, into {folder} (a minute or three)")
+        try:
+            return (build or _build)(VERSION, folder).replace(folder / LOCAL)
+        except OSError as error:
+            problem = str(error)
+    if not _runs(folder / RELEASE):
+        say(f"getting Beam's release of Prism {VERSION}, once, into {folder}: {problem}")
+        try:
+            (download or _download)(VERSION, folder).replace(folder / RELEASE)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ContractError(
+                _cures(f"{problem}, and Beam's release can't be downloaded ({type(error).__name__}: {error})")
+            ) from error
+    say("this Prism listens on all addresses of the machine, for anybody; with Go installed, another is built")
+    return folder / RELEASE
 
 
 def _cures(what: str) -> str:
     return (
         f"--runner=PrismRunner: {what}; name a binary by --prism_location=FILE, put one into {CACHE_VARIABLE}'s "
-        f"prism/{VERSION}/prism, or use --runner=DirectRunner, which needs none"
+        f"prism/{VERSION}/{LOCAL}, or use --runner=DirectRunner, which needs none"
     )
 
 
@@ -128,18 +147,41 @@ def _download(version: str, folder: Path) -> Path:
 
 
 def _build(version: str, folder: Path) -> Path:
-    """Builds the binary with Go.
+    """Builds the binary with Go, from a copy of the source that listens on 127.0.0.1.
 
     Raises:
-        OSError: The build failed. The message says why.
+        OSError: It can't be built. The message says why.
     """
-    command = ["go", "install", f"{PACKAGE}@{version}"]
+    module = _go(["mod", "download", "-json", f"{SOURCE}@{version}"], folder)  # checks it against Go's checksum database
+    with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as copy:
+        # Files in Go's own cache are read-only, and must not be changed.
+        shutil.copytree(json.loads(module)["Dir"], copy, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        for path in (Path(copy), *Path(copy).rglob("*/")):
+            path.chmod(0o700)
+        listen_locally(Path(copy, LISTENS_IN))
+        _go(["build", "-o", str(folder / LOCAL), "./go/cmd/prism"], Path(copy))
+    return folder / LOCAL
+
+
+def listen_locally(source: Path) -> None:
+    """Changes the line of Prism's source by which it listens.
+
+    Raises:
+        OSError: The line is not there once.
+    """
+    text = source.read_text(encoding="utf-8")
+    before, after = LISTENS
+    if text.count(before) != 1:
+        raise OSError(f"Prism's source is not as it was tested: {before} stands {text.count(before)} times in {source.name}")
+    source.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def _go(arguments: Sequence[str], folder: Path) -> str:
+    what = f"go {arguments[0]}"
     try:
-        done = subprocess.run(
-            command, env={**os.environ, "GOBIN": str(folder)}, capture_output=True, text=True, timeout=BUILD_S, check=False
-        )
+        done = subprocess.run(["go", *arguments], cwd=folder, capture_output=True, text=True, timeout=BUILD_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"go install took more than {BUILD_S} s") from error
+        raise OSError(f"{what} took more than {BUILD_S} s") from error
     if done.returncode:
-        raise OSError("go install failed: " + " ".join(done.stderr.splitlines()[-3:]))
-    return folder / "prism"
+        raise OSError(f"{what} failed: " + " ".join((done.stderr or done.stdout).splitlines()[-3:]))
+    return done.stdout

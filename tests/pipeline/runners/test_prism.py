@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runners.prism import VERSION, find_prism, with_prism
+from pipeline.runners.prism import LISTENS, LOCAL, RELEASE, VERSION, find_prism, listen_locally, with_prism
 from transforms.cache import CACHE_VARIABLE
 from transforms.errors import ContractError
 
@@ -30,20 +30,25 @@ def down(version: str, folder: Path) -> Path:
 
 
 def test_the_cache_is_asked_first(folder: Path) -> None:
-    binary(folder / "prism")
-    assert find_prism(print, down, down) == folder / "prism"
+    binary(folder / LOCAL)
+    assert find_prism(print, down, down) == folder / LOCAL
 
 
-def test_beams_release_comes_before_building(folder: Path) -> None:
-    """It is moved to where the next run finds it."""
-    assert find_prism(print, lambda version, into: binary(into / f"prism-{version}"), down) == folder / "prism"
-    assert find_prism(print, down, down) == folder / "prism"
-
-
-def test_without_a_release_it_is_built(folder: Path) -> None:
+def test_it_is_built_where_there_is_go(folder: Path) -> None:
+    """A release that is there already listens on all addresses: it is the last resort."""
+    binary(folder / RELEASE)
     said: list[str] = []
-    assert find_prism(said.append, down, lambda _, into: binary(into / "prism")) == folder / "prism"
-    assert f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@{VERSION}" in said[1]
+    assert find_prism(said.append, down, lambda _, into: binary(into / LOCAL)) == folder / LOCAL
+    assert find_prism(said.append, down, down) == folder / LOCAL
+    assert len(said) == 1, "and says so once"
+
+
+def test_without_go_it_is_beams_release_which_is_said_to_be_open(folder: Path) -> None:
+    """It is moved to where the next run finds it."""
+    said: list[str] = []
+    assert find_prism(said.append, lambda version, into: binary(into / f"prism-{version}"), down) == folder / RELEASE
+    assert find_prism(said.append, down, down) == folder / RELEASE
+    assert len([text for text in said if "listens on all addresses" in text]) == 2
 
 
 def test_without_either_the_cures_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -52,6 +57,18 @@ def test_without_either_the_cures_are_named(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ContractError, match=r"there is no Go to build it with"):
         find_prism(print, down)
+
+
+def test_the_source_is_changed_in_one_line_or_not_at_all(tmp_path: Path) -> None:
+    source = tmp_path / "server.go"
+    source.write_text("\tlis, err := " + LISTENS[0] + "\n\tother(port)\n")
+    listen_locally(source)
+    assert source.read_text() == '\tlis, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))\n\tother(port)\n'
+    for other in ("", 2 * LISTENS[0]):
+        source.write_text(other)
+        with pytest.raises(OSError, match="not as it was tested"):
+            listen_locally(source)
+        assert source.read_text() == other
 
 
 def test_a_location_that_is_not_there_is_a_mistake() -> None:
