@@ -9,6 +9,7 @@ import lzma
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import fastavro
@@ -58,7 +59,11 @@ def chain(levels: int, doubled: bool = False) -> list[Any]:
 
 
 LIST = '{"type":"record","name":"L","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","L"]}]}'
-STREAMS = {"deflate": lambda data: zlib.compress(data, wbits=-15), "bzip2": bz2.compress, "xz": lzma.compress}
+STREAMS: dict[str, Callable[[bytes], bytes]] = {
+    "deflate": lambda data: zlib.compress(data, wbits=-15),
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 @pytest.mark.parametrize(
