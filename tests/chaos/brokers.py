@@ -16,6 +16,7 @@ from tests.kafka_broker import TO_BE_KILLED, KafkaBroker
 from tests.kafka_cluster import KafkaCluster
 
 DISK_BYTES = 64 << 20
+AWAY_S = 180
 
 
 INSTANCE = "chaos"
@@ -29,6 +30,18 @@ def restart(stream: Stream, times: int) -> None:
         def away(time_left: int) -> None:
             broker.kill() if time_left % 2 else broker.stop()
             time.sleep(1)
+            broker.start()
+
+        _one_process(stream, times, away)
+
+
+def away_for_long(stream: Stream, times: int) -> None:
+    """The only broker is killed, and stays away for longer than any time-out of clients and transactions."""
+    with KafkaBroker(properties=TO_BE_KILLED) as broker, stream.elsewhere(broker.bootstrap):
+
+        def away(_: int) -> None:
+            broker.kill()
+            time.sleep(AWAY_S)
             broker.start()
 
         _one_process(stream, times, away)

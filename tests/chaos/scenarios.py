@@ -20,6 +20,8 @@ SCENARIOS = (
              flags=processes.SHORT_TIMES, partitions=4),
     Scenario("signals", "SIGTERM or Ctrl-C, sometimes twice, in any state", processes.ask_to_end, (20, 3), quick=False),
     Scenario("broker-restarts", "the only broker killed or shut down, and back", brokers.restart, (20, 2)),
+    Scenario("broker-away", f"the only broker killed, and away for {brokers.AWAY_S} s", brokers.away_for_long, (1, 1),
+             records=(50_000, 20_000), quick=False),
     Scenario("coordinators", "of three brokers: leaders, group and transaction coordinator killed", brokers.coordinators,
              (12, 4), flags=(f"--instance_id={brokers.INSTANCE}",), quick=False),
     Scenario("disk-full", "the broker's disk full, until there is room again", brokers.disk_full, (2, 1),

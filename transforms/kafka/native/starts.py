@@ -10,14 +10,12 @@ import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.native.patience import Patience
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.vendor import describe, is_transient
-from transforms.retry import Deadline
 
 MOVED_ON = {ck.KafkaError.ILLEGAL_GENERATION, ck.KafkaError.UNKNOWN_MEMBER_ID, ck.KafkaError.REBALANCE_IN_PROGRESS}
 """The group has rebalanced, or is about to, without us: our commits are refused until we have joined again."""
-
-_ANSWER_TIMEOUT_S = 30.0
 
 _Answer = TypeVar("_Answer")
 
@@ -111,13 +109,17 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
     """Calls ``ask`` until it succeeds, while its errors are transient.
 
     Raises:
-        KafkaError: The error is not transient, or the deadline has passed.
+        KafkaError: The error is not transient, or a drain has waited for long.
     """
-    deadline = Deadline(_ANSWER_TIMEOUT_S)
+    patience = Patience(what)
     while True:
         try:
-            return ask()
+            answer = ask()
         except ck.KafkaException as error:
-            if not is_transient(error.args[0]) or deadline.passed:
+            if not is_transient(error.args[0]) or not patience.lasts(error.args[0]):
+                patience.answered()
                 raise KafkaError(f"{what}: {describe(error.args[0])}") from error
-        time.sleep(0.05)
+            time.sleep(0.05)
+        else:
+            patience.answered()
+            return answer

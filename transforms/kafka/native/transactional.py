@@ -16,6 +16,7 @@ from transforms.errors import FencedError, KafkaError
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig
 from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.patience import Patience
 from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer
 from transforms.kafka.vendor import FENCED, describe, is_transient
 from transforms.retry import Deadline
@@ -23,7 +24,9 @@ from transforms.types import OutputRecord
 
 log = logging.getLogger(__name__)
 
-GIVE_UP_S = 120.0
+STEP_S = 5.0
+"""How long one call of librdkafka takes at most; it is then called again."""
+
 HANG_S = 5.0
 """How long after the transaction's own time-out a call that does not come back is given up for good."""
 
@@ -208,11 +211,20 @@ class TransactionalWriter(Writer):
             self._begun_at = self._clock()
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error."""
-        deadline = Deadline(GIVE_UP_S)
+        """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error.
+
+        While Kafka is away that may take for ever, as with at least once: nothing is lost by waiting.
+        """
+        patience, producer = Patience("transaction", self._clock), self.producer
+        try:
+            self._decide(patience, producer, call, *arguments)
+        finally:
+            patience.answered()
+
+    def _decide(self, patience: Patience, producer: Any, call: Callable[..., Any], *arguments: Any) -> None:
         while True:
             try:
-                call(*arguments, CALL_TIMEOUT_S)
+                call(*arguments, STEP_S)
                 return
             except ck.KafkaException as raised:
                 error: ck.KafkaError = raised.args[0]
@@ -232,7 +244,9 @@ class TransactionalWriter(Writer):
                     raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
                 if error.txn_requires_abort():
                     raise NotCommittedError(describe(error)) from raised
-                if not is_transient(error) or deadline.passed:
+                if self.producer is not producer:
+                    raise OutcomeUnknownError("the producer was left behind") from raised
+                if not is_transient(error) or not patience.lasts(error):
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
                     self.producer.poll(0.01)  # some errors come back at once: not to spin until it passes

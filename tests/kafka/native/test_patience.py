@@ -1,0 +1,123 @@
+"""Kafka is away for longer than anybody planned for: an exactly-once job waits and says so, as an at-least-once one does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+
+from transforms.errors import KafkaError
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.patience import DRAIN_S, SHOWN_AFTER_S, Patience
+from transforms.kafka.native.transactional import TransactionalWriter
+from transforms.kafka.stop import request_drain
+from transforms.observe import Observer, set_observer
+
+AWAY = ck.KafkaError(ck.KafkaError._TIMED_OUT, "timed out")
+AN_HOUR_S = 3600.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class AwayProducer:
+    """Each of its transactional calls takes 5 s and times out, until Kafka is back."""
+
+    def __init__(self, clock: Clock):
+        self.clock, self.back_at, self.committed = clock, 0.0, False
+
+    def opened(self, _: dict[str, Any], **__: Any) -> AwayProducer:
+        return self
+
+    def init_transactions(self, timeout_s: float) -> None:
+        self._call(timeout_s)
+
+    def commit_transaction(self, timeout_s: float) -> None:
+        self._call(timeout_s)
+        self.committed = True
+
+    def send_offsets_to_transaction(self, _: object, __: object, timeout_s: float) -> None:
+        self._call(timeout_s)
+
+    def begin_transaction(self) -> None: ...
+
+    def poll(self, _: float) -> None: ...
+
+    def _call(self, timeout_s: float) -> None:
+        if self.clock.now < self.back_at:
+            self.clock.now += timeout_s
+            raise ck.KafkaException(AWAY)
+
+
+class Shown(Observer):
+    def __init__(self) -> None:
+        self.reasons: list[str | None] = []
+
+    def holding(self, reason: str | None) -> None:
+        self.reasons.append(reason)
+
+
+@pytest.fixture
+def shown() -> Iterator[Shown]:
+    observer = Shown()
+    set_observer(observer)
+    yield observer
+    set_observer(Observer())
+
+
+class NoReader:
+    consumer = None
+
+
+def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    producer = AwayProducer(clock)
+    writer = TransactionalWriter(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    producer.back_at = AN_HOUR_S
+    with caplog.at_level(logging.WARNING):
+        writer.commit([], NoReader(), None)  # type: ignore[arg-type]
+    assert producer.committed
+    assert shown.reasons[0] is not None
+    assert "Kafka" in shown.reasons[0]
+    assert shown.reasons[-1] is None
+    assert "Kafka answers again after 3600 s" in caplog.text
+    assert 55 <= caplog.text.count("waiting for Kafka") <= 61, "once a minute"
+
+
+@pytest.mark.parametrize("drained_at", [0.0, AN_HOUR_S])
+def test_a_drain_waits_for_a_while(drained_at: float) -> None:
+    clock = Clock()
+    patience = Patience("transaction", clock, lambda: clock.now >= drained_at)
+    while patience.lasts(AWAY):
+        clock.now += 1
+    assert clock.now == pytest.approx(drained_at + DRAIN_S, abs=1)
+
+
+def test_what_is_short_is_not_shown(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    patience = Patience("transaction", clock)
+    clock.now = SHOWN_AFTER_S - 1
+    assert patience.lasts(AWAY)
+    patience.answered()
+    assert shown.reasons == []
+    assert caplog.text == ""
+
+
+@pytest.mark.usefixtures("not_draining")
+def test_a_drain_ends_with_an_error() -> None:
+    clock = Clock()
+    producer = AwayProducer(clock)
+    writer = TransactionalWriter(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    producer.back_at = AN_HOUR_S
+    request_drain()
+    with pytest.raises(KafkaError, match="transaction: "):
+        writer.commit([], NoReader(), None)  # type: ignore[arg-type]
+    assert clock.now < AN_HOUR_S

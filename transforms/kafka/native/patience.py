@@ -1,0 +1,63 @@
+"""``Patience``: how long a call is repeated while Kafka is away: until it is back, or until a drain has waited for long."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import confluent_kafka as ck
+
+from transforms.kafka.stop import draining
+from transforms.kafka.vendor import describe
+from transforms.observe import observer
+from transforms.retry import Deadline
+
+log = logging.getLogger(__name__)
+
+SHOWN_AFTER_S = 5.0
+"""After how many seconds without an answer the job shows that it waits for Kafka."""
+
+TOLD_EVERY_S = 60.0
+"""How often the log says so."""
+
+DRAIN_S = 120.0
+"""How long a drain waits for Kafka."""
+
+
+class Patience:
+    """The wait of one call that is repeated.
+
+    Args:
+        what: What is waited for, for the log and for the error.
+        clock: Seconds, monotonic.
+        draining: Whether the job is to end.
+    """
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic, draining: Callable[[], bool] = draining):
+        self._what, self._clock, self._draining = what, clock, draining
+        self._began = clock()
+        self._told_at: float | None = None
+        self._shown = False
+        self._drain: Deadline | None = None
+
+    def lasts(self, error: ck.KafkaError) -> bool:
+        """Whether to try again after a transient error; shows that the job waits."""
+        now = self._clock()
+        if now - self._began >= SHOWN_AFTER_S:
+            if self._told_at is None or now - self._told_at >= TOLD_EVERY_S:
+                self._told_at = now
+                log.warning("%s: waiting for Kafka for %.0f s: %s", self._what, now - self._began, describe(error))
+            observer().holding(f"Kafka: {self._what}: {describe(error)}")
+            self._shown = True
+        if self._draining():
+            self._drain = self._drain or Deadline(DRAIN_S, self._clock)
+            return not self._drain.passed
+        return True
+
+    def answered(self) -> None:
+        """Kafka has answered, whatever it was."""
+        if self._shown:
+            self._shown = False
+            observer().holding(None)
+            log.warning("%s: Kafka answers again after %.0f s", self._what, self._clock() - self._began)
