@@ -60,6 +60,10 @@ class AwayProducer:
 class Shown(Observer):
     def __init__(self) -> None:
         self.reasons: list[str | None] = []
+        self.polls = 0
+
+    def polled(self) -> None:
+        self.polls += 1
 
     def holding(self, reason: str | None) -> None:
         self.reasons.append(reason)
@@ -88,6 +92,7 @@ def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytes
     assert shown.reasons[0] is not None
     assert "Kafka" in shown.reasons[0]
     assert shown.reasons[-1] is None
+    assert shown.polls > AN_HOUR_S / 60, "it is not stuck, which /healthz would say"
     assert "Kafka answers again after 3600 s" in caplog.text
     assert 55 <= caplog.text.count("waiting for Kafka") <= 61, "once a minute"
 

@@ -43,6 +43,7 @@ class Patience:
 
     def lasts(self, error: ck.KafkaError) -> bool:
         """Whether to try again after a transient error; shows that the job waits."""
+        observer().polled()  # it asks Kafka again and again: for /healthz it is not stuck, as a restart would not help
         now = self._clock()
         if now - self._began >= SHOWN_AFTER_S:
             if self._told_at is None or now - self._told_at >= TOLD_EVERY_S:
