@@ -77,8 +77,13 @@ def shown() -> Iterator[Shown]:
     set_observer(Observer())
 
 
+class NoConsumer:
+    def memberid(self) -> str:
+        return "member"
+
+
 class NoReader:
-    consumer = None
+    consumer = NoConsumer()
 
 
 def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:

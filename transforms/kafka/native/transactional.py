@@ -63,6 +63,7 @@ class TransactionalWriter(Writer):
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
         self._consumer: ck.Consumer | None = None
+        self._ours: set[str] = set()
         self._initialize()
 
     @property
@@ -83,6 +84,7 @@ class TransactionalWriter(Writer):
     def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
         self._consumer = reader.consumer
+        self._ours.add(reader.consumer.memberid())
         self._begin()  # offsets alone: the position moved over transaction markers
         try:
             self._send_offsets(offsets, group)
@@ -155,8 +157,8 @@ class TransactionalWriter(Writer):
         except TimeoutError as error:
             raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
 
-    def _is_taken_over(self) -> bool:
-        """Whether a newer process has fenced this producer. Kafka says so in the same words when nobody has.
+    def _successor(self) -> str | None:
+        """The newer process that has fenced this producer; ``None`` if there is none, which Kafka says in the same words.
 
         It fences a producer whose transaction took too long (the broker was down, this process was suspended). And after an
         abort librdkafka asks for the next epoch, which the coordinator may have moved on itself meanwhile, for instance
@@ -168,25 +170,29 @@ class TransactionalWriter(Writer):
         """
         too_long = self.open_s > self._timeout_s
         if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
-            return not too_long and self._begun_at is not None
+            return None if too_long or self._begun_at is None else "a newer process"
         deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
-        while not self._has_a_namesake(self._consumer):
-            if deadline.passed:
-                return False
+        while (found := self._namesake(self._consumer)) is None and not deadline.passed:
             self._sleep(min(deadline.left_s, TAKEOVER_S / 20))
-        return True
+        return found
 
-    def _has_a_namesake(self, consumer: ck.Consumer) -> bool:
-        """Whether another member of the group goes by our name, which is the consumers' ``client.id``."""
+    def _namesake(self, consumer: ck.Consumer) -> str | None:
+        """Another member of the group that goes by our name, which is the consumers' ``client.id``."""
         admin = self._open_admin(self.config)
         group: Any = self.config.group_id
         try:
             members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
         except ck.KafkaException as error:
-            # Kafka is away again, and that is why we were fenced; or it does not tell us, and what it said first holds.
-            return not is_transient(error.args[0])
-        ours, name = consumer.memberid(), self.config.consumer_properties()["client.id"]
-        return any(member.client_id == name and member.member_id != ours for member in members)
+            if is_transient(error.args[0]) or error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
+                return None  # Kafka is away again, and that is why we were fenced; or it knows no members at all
+            return f"a newer process (the group can't be asked for it: {describe(error.args[0])})"
+        self._ours.add(consumer.memberid())
+        name = self.config.consumer_properties()["client.id"]
+        for member in members:
+            # One that we were ourselves, until Kafka lost us, stays in the group until its session times out.
+            if member.client_id == name and member.member_id not in self._ours:
+                return f"a newer process (member {member.member_id} at {member.host.lstrip('/')})"
+        return None
 
     def abort(self) -> None:
         """Aborts the open transaction, if there is one."""
@@ -232,11 +238,12 @@ class TransactionalWriter(Writer):
                     self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
-                    if not self._is_taken_over():
+                    successor = self._successor()
+                    if successor is None:
                         what = "took too long" if self.open_s > self._timeout_s else "was lost"
                         raise OutcomeUnknownError(f"the transaction {what}, and Kafka gave up its producer") from raised
                     raise FencedError(
-                        f"fenced: a newer process of group {self.config.group_id!r} with --instance_id="
+                        f"fenced: {successor} of group {self.config.group_id!r} with --instance_id="
                         f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
                         f"give every replica an --instance_id of its own ({describe(error)})"
                     ) from raised
