@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests import topics
@@ -32,7 +32,8 @@ def restart(stream: Stream, times: int) -> None:
             time.sleep(1)
             broker.start()
 
-        _one_process(stream, times, away)
+        stream.with_one_process(times, away)
+        stream.settle()
 
 
 def away_for_long(stream: Stream, times: int) -> None:
@@ -44,7 +45,8 @@ def away_for_long(stream: Stream, times: int) -> None:
             time.sleep(AWAY_S)
             broker.start()
 
-        _one_process(stream, times, away)
+        stream.with_one_process(times, away)
+        stream.settle()
 
 
 def coordinators(stream: Stream, times: int) -> None:
@@ -66,7 +68,8 @@ def coordinators(stream: Stream, times: int) -> None:
             stream.goes_on()
             cluster.start(node)
 
-        _one_process(stream, times, away)
+        stream.with_one_process(times, away)
+        stream.settle()
 
 
 def disk_full(stream: Stream, times: int) -> None:
@@ -85,7 +88,8 @@ def disk_full(stream: Stream, times: int) -> None:
                 broker.stop()
                 broker.start()
 
-            _one_process(stream, times, full)
+            stream.with_one_process(times, full)
+            stream.settle()
 
 
 @contextlib.contextmanager
@@ -99,20 +103,6 @@ def _small_disk() -> Iterator[Path]:
             yield Path(folder)
         finally:
             subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _one_process(stream: Stream, times: int, away: Callable[[int], None]) -> None:
-    """Scores everything with one process, through so many faults."""
-    stream.fill(stream.planned)
-    stream.throttle(0.5)
-    process = stream.job.start("--until_end")
-    for time_left in range(times, 0, -1):
-        stream.answered(stream.rng.randrange(1, max(2, stream.left() // (2 * time_left))), process)
-        with stream.fault(process):
-            away(time_left)
-            stream.throttle(0.5)
-    stream.finish(process)
-    stream.settle()
 
 
 def add_partitions(stream: Stream, times: int) -> None:

@@ -15,15 +15,7 @@ def in_mid_stream(fault: Fault) -> Callable[[Stream, int], None]:
     """A scenario of one process whose model server has the fault, so many times, at random moments."""
 
     def act(stream: Stream, times: int) -> None:
-        stream.fill(stream.planned)
-        stream.throttle(0.5)
-        process = stream.job.start("--until_end")
-        for time_left in range(times, 0, -1):
-            stream.answered(stream.rng.randrange(1, max(2, stream.left() // (2 * time_left))), process)
-            with stream.fault(process):
-                fault(stream)
-                stream.throttle(0.5)
-        stream.finish(process)
+        stream.with_one_process(times, lambda _: fault(stream))
 
     return act
 

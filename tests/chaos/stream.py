@@ -148,6 +148,18 @@ class Stream:
         """Lets the model server answer this share of what is left, and hold what comes then: nobody runs out of records."""
         self.stub.faults.hold_after(max(1, int(self.left() * share)))
 
+    def with_one_process(self, times: int, fault: Callable[[int], None]) -> None:
+        """Scores everything with one process; at random moments ``fault`` is called with the number of faults left."""
+        self.fill(self.planned)
+        self.throttle(0.5)
+        process = self.job.start("--until_end")
+        for time_left in range(times, 0, -1):
+            self.answered(self.rng.randrange(1, max(2, self.left() // (2 * time_left))), process)
+            with self.fault(process):
+                fault(time_left)
+                self.throttle(0.5)
+        self.finish(process)
+
     # ------------------------------------------------------------------ its end
 
     def finish(self, *processes: Scoring) -> None:
