@@ -37,6 +37,7 @@ class Upgraded:
     def __init__(self, new: Signature, after: int):
         self.new, self.after = new, after
         self.model = FakeModel(self.behave, OLD)
+        self.built_for = self.model.metadata
 
     async def behave(self, call: Call) -> Answer:
         await asyncio.sleep(0)
@@ -50,20 +51,24 @@ class Upgraded:
 
 
 def score(upgraded: Upgraded, fields: tuple[str, ...], on_unavailable: str = "fail") -> list[PredictedChunk]:
+    return score_chunks(upgraded, list(records(fields)), on_unavailable)
+
+
+def score_chunks(upgraded: Upgraded, chunks: list[list[KafkaRecord]], on_unavailable: str = "fail") -> list[PredictedChunk]:
     """All records in one bundle, as a worker runs it."""
     config = DecodeConfig(OLD)
     retry = RetryPolicy(0.05, 0.001, 0.005)
     decode = DecodeChunks(config)
     with serving(upgraded.model) as uri:
         predict_config = PredictConfig(
-            uri, upgraded.model.metadata, dispatch=DispatchOptions(10, retry, on_unavailable, 4), batch_max_size=8
+            uri, upgraded.built_for, dispatch=DispatchOptions(10, retry, on_unavailable, 4), batch_max_size=8
         )
         predict = PredictChunks(predict_config, make_decoder=DecodeAgain(config))
         decode.setup()
         predict.setup()
         try:
             predict.start_bundle()
-            found = [p for chunk in records(fields) for d in decode.process(chunk) for p in predict.process(d)]
+            found = [p for chunk in chunks for d in decode.process(chunk) for p in predict.process(d)]
             return found + [windowed.value for windowed in predict.finish_bundle()]
         finally:
             predict.teardown()
@@ -107,6 +112,25 @@ def test_records_that_fit_the_new_signature_are_decoded_again(
         assert output == (2 if version == "7" else 10) * (offset + 1)
     assert {version for _, version, _ in found} >= {"8"}
     assert heard.held == []
+
+
+@pytest.mark.parametrize("old_records", [0, 5])
+def test_records_that_fit_only_the_new_signature_are_no_dead_letters(old_records: int, heard: Listener) -> None:
+    """None of them is asked for with the old signature, so that no refusal tells of the new one: the server is asked."""
+    upgraded = Upgraded(dataclasses.replace(OLD, inputs={"z": TensorSpec("float32", (-1, 1))}), 0)
+    both, new = list(records(("x", "z"))), list(records(("z",)))
+    upgraded.model.metadata = dataclasses.replace(upgraded.model.metadata, version="8", signature=upgraded.new)
+    found = answers(score_chunks(upgraded, [*both[:old_records], *new[old_records:]]))
+    assert found == [(offset, "8", 10.0 * (offset + 1)) for offset in range(RECORDS)]
+    assert heard.held == []
+
+
+def test_misfits_of_a_model_that_has_not_changed_are_dead_letters_and_cost_one_question() -> None:
+    upgraded = Upgraded(OLD, 10**6)
+    (chunk, *_) = chunks = score_chunks(upgraded, list(records(("z",))))
+    assert {failure.error_class for chunk in chunks for failure in chunk.failures.values()} == {"FieldError"}
+    assert len(chunk.failures) == CHUNK
+    assert upgraded.model.metadata_calls == 1
 
 
 def test_records_that_do_not_fit_it_are_no_dead_letters() -> None:

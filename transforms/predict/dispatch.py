@@ -134,10 +134,8 @@ class Dispatcher:
         self._probes = Probes(probing, self._limiter, signature, clock)
         self._failures, self._refusals = FalseAlarms(), FalseAlarms()
         self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
-        self._unproven = 0
+        self._unproven, self._holds, self._limits = 0, Hold(), Limits()
         self._declined: list[tuple[Signature, str]] = []
-        self._holds = Hold()
-        self._limits = Limits()
 
     @property
     def most_rows(self) -> int | None:
@@ -178,6 +176,11 @@ class Dispatcher:
         finally:
             self._holds.end(self)
 
+    async def changed(self) -> ContractChangedError | None:
+        """Asks whether the model has another signature, which the records were not found to misfit (``decline``)."""
+        found = await self._probes.change()
+        return found if found is not None and self._why_declined(found.metadata.signature) is None else None
+
     def renew(self, metadata: ModelMetadata) -> None:
         """Makes requests for another signature from now on; nothing may be in flight."""
         self._signature = metadata.signature
@@ -188,12 +191,7 @@ class Dispatcher:
         self._unproven, self._limits = 0, Limits()
 
     def decline(self, signature: Signature, why: str) -> None:
-        """Holds instead of ``ContractChangedError``, as long as the model has this signature.
-
-        Args:
-            signature: The signature that the records do not fit.
-            why: What does not fit.
-        """
+        """Holds instead of ``ContractChangedError`` while the model has this signature; ``why`` the records misfit it."""
         self._declined.append((signature, why))
 
     async def close(self) -> None:
@@ -368,11 +366,13 @@ class Dispatcher:
             return _Wait(error, found.reason)
         reason = found.reason
         if found.metadata is not None:
-            why = next((why for signature, why in self._declined if signature == found.metadata.signature), None)
-            if why is None and self._renews:
+            if (why := self._why_declined(found.metadata.signature)) is None and self._renews:
                 raise ContractChangedError(found.metadata, reason)
             reason += f"; the records do not fit it: {why}" if why is not None else f": {error}"
         return _Wait(error, reason, told=True)
+
+    def _why_declined(self, signature: Signature) -> str | None:
+        return next((why for declined, why in self._declined if declined == signature), None)
 
     def _blame_unproven(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait:
         if self._unproven >= UNPROVEN_MOST:

@@ -21,6 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
 from transforms.guard import CHECK_S, BundleGuard, NoGuard
 from transforms.observe import reporting_failures
@@ -39,6 +40,12 @@ cache when they are encoded."""
 
 LOOK_S = 2.5
 """After how many seconds without records the server is looked at. With nothing to ask, a job would not notice its death."""
+
+ASK_S = 5.0
+"""How often the server is asked for its signature while records do not fit the known one, in seconds."""
+
+MISFITS = frozenset(it.error_class for it in (DeadLetterClass.FIELD_ERROR, DeadLetterClass.NPY_ERROR))
+"""Classes of records that may fit another signature."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class PredictChunks(beam.DoFn):
         """Makes the client. Opens no connection."""
         self._requests = Requests(_open(self._config, self._make_decoder is not None))
         self._look_at = time.monotonic() + self._look_s
+        self._ask_at = 0.0
 
     def start_bundle(self) -> None:
         """Cancels requests of a bundle that failed, and starts empty."""
@@ -107,13 +115,11 @@ class PredictChunks(beam.DoFn):
         self._any = True
         if self._void:
             return
-        if self._decoder is not None:
-            again = self._decoder.decode(decoded.records)
-            if again is None:
-                self._give_up()
-                return
-            decoded = again
-        pending = PendingChunk.of(decoded)
+        fitting = self._fitting(decoded)
+        if fitting is None:
+            self._give_up()
+            return
+        pending = PendingChunk.of(fitting)
         self._order.append(pending)
         self._requests.send(self._batches_of(pending))
         self._settle(self._requests.take(0))
@@ -189,6 +195,25 @@ class PredictChunks(beam.DoFn):
     def _batches_of(self, pending: PendingChunk) -> list[Batch]:
         return [batch for segment in pending.decoded.segments for batch in self._batcher.add(pending, segment)]
 
+    def _fitting(self, decoded: DecodedChunk) -> DecodedChunk | None:
+        """Returns the chunk for the model's present signature; ``None`` if the bundle can no longer be committed.
+
+        Records that do not fit the signature may fit a new one, of which nothing else would tell: no request is refused.
+        """
+        assert self._requests is not None
+        now = decoded if self._decoder is None else self._decoder.decode(decoded.records)
+        if now is None or self._make_decoder is None or time.monotonic() < self._ask_at or not _has_misfits(now):
+            return now
+        changed = self._requests.changed()
+        self._ask_at = time.monotonic() + ASK_S
+        if changed is not None:
+            self._renew(changed)
+            if self._void:
+                return None
+            if self._model is changed.metadata and self._decoder is not None:
+                return self._decoder.decode(decoded.records)
+        return now
+
     def _renew(self, changed: ContractChangedError) -> None:
         """Begins anew with the chunks that are not complete: for the new signature, or as before if they do not fit it."""
         assert self._requests is not None
@@ -227,6 +252,10 @@ class PredictChunks(beam.DoFn):
             yield self._order.popleft().chunk
             if self._requests is not None and self._requests.in_flight:
                 self._requests.turn()  # encoding and writing the chunk took time: serve the sockets
+
+
+def _has_misfits(chunk: DecodedChunk) -> bool:
+    return any(failure.error_class in MISFITS for failure in chunk.failures.values())
 
 
 def _misfit(before: DecodedChunk, now: DecodedChunk | None) -> str | None:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from transforms.errors import ModelError, RejectedError, TransientError
-from transforms.predict.contract import HOLDS, Finding, Verdict, difference
+from transforms.predict.contract import HOLDS, ContractChangedError, Finding, Verdict, difference
 from transforms.predict.endpoint import Endpoint
 from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Inputs, Span
-from transforms.types import Signature
+from transforms.types import ModelMetadata, Signature
 
 PROBE_ROWS = 1
 
@@ -138,6 +138,21 @@ class Probes:
             return error
         return None
 
+    async def change(self) -> ContractChangedError | None:
+        """Asks for the metadata; returns how the model's signature differs, and ``None`` if it does not or is not told."""
+        try:
+            now = await self._endpoint.metadata()
+        except ModelError:
+            return None
+        changed = self._change(now)
+        return ContractChangedError(now, changed.reason) if changed is not None else None
+
+    def _change(self, found: ModelMetadata) -> Finding | None:
+        if found.signature == self._signature:
+            return None
+        reason = f"the model has another signature{_as_version(found.version)}: "
+        return Finding(Verdict.CHANGED, reason + difference(self._signature, found.signature), found)
+
     async def _look(self) -> Finding:
         probe = self._known_good or _zeros(self._signature)
         error = await self._send_first(probe) if probe is not None else None
@@ -152,9 +167,8 @@ class Probes:
             return Finding(Verdict.DOWN, str(failed))
         except ModelError as failed:
             return Finding(Verdict.BROKEN, str(failed))
-        if found.signature != self._signature:
-            reason = f"the model has another signature{_as_version(found.version)}: "
-            return Finding(Verdict.CHANGED, reason + difference(self._signature, found.signature), found)
+        if (changed := self._change(found)) is not None:
+            return changed
         if probe is None or self._known_good is None:
             return Finding(Verdict.UNPROVEN, str(error or ""))
         if await self._send_first(probe) is None:  # this client may have stood at another version's signature

@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from transforms.predict.batching import Batch
+from transforms.predict.contract import ContractChangedError
 from transforms.predict.dispatch import Dispatcher
 from transforms.types import ModelMetadata, Signature
 
@@ -29,6 +30,9 @@ TURNS = 4
 request that waited for it: the answer's event, its future, the task that awaits it, the task that waited for its slot."""
 
 CLOSE_S = 10.0
+
+CHANGED_S = 5.0
+"""How long a bundle waits to be told whether the model has another signature."""
 
 
 class Requests:
@@ -89,6 +93,13 @@ class Requests:
     def decline(self, signature: Signature, why: str) -> None:
         """Keeps the signature, because the records do not fit the other one. See ``Dispatcher.decline``."""
         self._dispatcher.decline(signature, why)
+
+    def changed(self) -> ContractChangedError | None:
+        """Asks whether the model has another signature now. Waits for the answer, for ``CHANGED_S`` at most."""
+        try:
+            return self._complete(asyncio.wait_for(self._dispatcher.changed(), CHANGED_S))
+        except TimeoutError:
+            return None
 
     def turn(self) -> None:
         """Runs the loop for a few turns, without waiting."""
