@@ -24,6 +24,7 @@ from pipeline.reporting.metrics import serve_metrics
 from pipeline.reporting.status import Status, open_status, print_summary, write_summary
 from pipeline.runners.java import java_kafka
 from pipeline.runners.prism import with_prism
+from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import ScoringError
 from transforms.kafka.admin.checks import Checker, Topics
@@ -72,8 +73,7 @@ def launch(config: Config) -> int:
             instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
             job = _job(config, instance_id, model, topics, stop, java)
         except ScoringError as error:
-            for line in str(error).splitlines():
-                print(f"error: {line}", file=sys.stderr)
+            tell_error(error)
             return worker.EXIT_WRONG
         if topics.created:
             status.say(f"made the dead-letter topic {topics.created}")
@@ -92,7 +92,7 @@ def launch(config: Config) -> int:
         try:
             code, totals = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
-            print(f"error: {error}", file=sys.stderr)
+            tell_error(error)
             return worker.EXIT_WRONG
         print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code)
         if config.summary_json is not None:
@@ -225,7 +225,7 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
     try:
         return workers.wait(status.say)
     except ScoringError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell_error(error)
         return worker.EXIT_FAILED
 
 

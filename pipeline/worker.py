@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.process.stats import WorkerStats
+from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, ScoringError
 from transforms.observe import set_observer
+from transforms.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -104,11 +106,11 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         close_sessions()
     except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError with the trace as its text
         if stats.error is None and isinstance(error, ScoringError):  # raised before anything was read
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            tell_error(error)
         elif stats.error is None:
             logging.getLogger("pipeline").error("the pipeline failed: %s", error)
         else:
-            print(f"error: {stats.error}", file=sys.stderr, flush=True)
+            tell_error(stats.error)
         with contextlib.suppress(Exception):  # the failure is reported already; a session that is not closed times out
             close_sessions()
         return EXIT_FENCED if isinstance(stats.error, FencedError) else EXIT_FAILED
@@ -152,7 +154,9 @@ def end_with_parent() -> None:
 
 def quiet_logging() -> None:
     """Limits logs to our warnings and errors, one line each."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC logs every connection that a server closes
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
     logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)

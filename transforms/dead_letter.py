@@ -11,6 +11,7 @@ from transforms.headers import (
     SOURCE,
     source_of,
 )
+from transforms.printable import one_line
 from transforms.types import Failure, KafkaRecord, OutputRecord, UnreadableHeaders
 
 MAX_MESSAGE_BYTES = 2000
@@ -29,7 +30,7 @@ def dead_letter(record: KafkaRecord, failure: Failure, topic: str) -> OutputReco
         failure: Why it has no prediction.
         topic: The dead-letter topic.
     """
-    message = failure.message.encode("utf-8", "backslashreplace")
+    message = one_line(failure.message).encode("utf-8", "backslashreplace")
     if len(message) > MAX_MESSAGE_BYTES:
         message = message[: MAX_MESSAGE_BYTES - 3].decode("utf-8", "ignore").encode() + "…".encode()
     headers = [

@@ -26,6 +26,7 @@ from pipeline.cli.program import program
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
+from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.clients.wire.outputs import is_per_row
 from transforms.decode.readable import decode_readable
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = check_flags.parse(sys.argv[1:] if argv is None else argv)
     except ConfigError as error:
-        _tell(error)
+        tell_error(error)
         print(f"{program(check_flags.NAME)} --help lists the flags", file=sys.stderr)
         return EXIT_DOES_NOT_FIT
     worker.quiet_logging()
@@ -77,14 +78,9 @@ def check(asked: CheckConfig, out: TextIO) -> int:
             _check(asked, config, Output(out))
         except ScoringError as error:
             out.flush()
-            _tell(error)
+            tell_error(error)
             return EXIT_DOES_NOT_FIT
     return EXIT_FITS
-
-
-def _tell(error: ScoringError) -> None:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
 
 
 def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pipeline.checking.field_report import FITS, FieldRow
 from pipeline.checking.one_request import OneRequest
+from transforms.printable import one_line
 
 LABEL = 10
 """Width of the label before a line."""
@@ -30,7 +31,7 @@ class Output:
 
     def lines(self, label: str, *texts: str) -> None:
         """Prints lines under one label."""
-        for index, text in enumerate(texts):
+        for index, text in enumerate(map(one_line, texts)):
             head = (label if index == 0 else "").ljust(LABEL)
             if self._console is None:
                 print(f"{head} {text}", file=self._out)
@@ -42,7 +43,7 @@ class Output:
         cells = [("field ↔ input", "dtype", "shape", "sample", "value", "verdict")]
         cells += [(row.field, row.dtype, row.shape, row.sample, row.value, row.verdict) for row in rows]
         kept = [i for i in range(len(cells[0])) if i < 3 or any(line[i] for line in cells[1:])]
-        cells = [tuple(line[i] for i in kept) for line in cells]  # type: ignore[misc]  # fewer columns
+        cells = [tuple(one_line(line[i]) for i in kept) for line in cells]  # type: ignore[misc]  # fewer columns
         if self._console is None:
             widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
             print(file=self._out)

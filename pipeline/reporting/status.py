@@ -19,6 +19,7 @@ from rich.text import Text
 from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.process.stats import Totals
+from transforms.printable import printable
 
 LIVE_S = 0.25
 PLAIN_S = 2.0
@@ -81,7 +82,7 @@ class PlainStatus(Status):
 
     def say(self, text: str) -> None:
         """As ``Status.say``."""
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
     def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
         """As ``Status.show``."""
@@ -110,7 +111,7 @@ class LiveStatus(Status):
 
     def say(self, text: str) -> None:
         """As ``Status.say``."""
-        self._console.print(Text(text))
+        self._console.print(Text(printable(text)))
 
     @contextlib.contextmanager
     def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
@@ -139,7 +140,7 @@ class LiveStatus(Status):
         )
         parts: list[Table | Text] = [table]
         if totals.holding:
-            parts.append(Text(f"waiting for {totals.holding}", style="bold red"))
+            parts.append(Text(printable(f"waiting for {totals.holding}"), style="bold red"))
         if predictions is not None:
             parts.append(_latest(predictions))
         self._live.update(Group(*parts))
@@ -148,7 +149,11 @@ class LiveStatus(Status):
 def _latest(predictions: Predictions) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
     for key, label, verdict in list(predictions.latest):
-        table.add_row(key, Text(label, style="bold"), Text(verdict, style="green" if verdict == "right" else "red"))
+        table.add_row(
+            Text(printable(key)),
+            Text(printable(label), style="bold"),
+            Text(verdict, style="green" if verdict == "right" else "red"),
+        )
     return table
 
 

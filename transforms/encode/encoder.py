@@ -23,6 +23,7 @@ from transforms.formats.frame import FRAME_BYTES
 from transforms.formats.json_columns import Texts, column_texts
 from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
 from transforms.internal_errors import internal_failure, one_by_one
+from transforms.printable import one_line
 from transforms.types import (
     STAGE_ENCODE,
     AnsweredSegment,
@@ -153,7 +154,7 @@ class Encoder:
                     message = f"the prediction has {len(text)} bytes; at most {limit} are allowed"
                     failures[i] = DeadLetterClass.RECORD_TOO_LARGE.failure(message, answer.attempts)
         topic, model = self._output_topic, self._model
-        version = (VERSION, answer.version.encode())
+        version = (VERSION, one_line(answer.version).encode())
         latency = (LATENCY, b"%.1f" % answer.latency_ms)
         attempts = (ATTEMPTS, b"%d" % answer.attempts)
         new = functools.partial(tuple.__new__, OutputRecord)  # half the time of OutputRecord(…), for every record

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import sys
 import textwrap
 import threading
 import time
@@ -23,6 +22,7 @@ from pipeline.cli.config import Config
 from pipeline.reporting.status import Status
 from pipeline.runners.flink import options as flink
 from pipeline.runners.flink.rest import ENDED, FlinkRest, FlinkRestError, JobState
+from pipeline.terminal import tell_error
 from transforms.errors import ScoringError
 from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
@@ -122,7 +122,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
         submitted = submit(job, config)
     except ScoringError as error:
         progress.close()
-        print(f"error: {error}", file=sys.stderr)
+        tell_error(error)
         return worker.EXIT_WRONG
     try:
         shards = flink.parallelism(config)
@@ -135,7 +135,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
         if state == "FAILED":
             raise RemoteError(f"the job failed: {submitted.failure()}")
     except ScoringError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell_error(error)
         return worker.EXIT_FAILED
     finally:
         progress.close()
