@@ -58,6 +58,7 @@ class MemoryConsumer:
         self._callbacks: dict[str, Any] = {}
         self._lost: set[Partition] = set()
         self._unanswered: list[ck.KafkaError | None] = []  # asynchronous commits
+        self.member = OURS
 
     # ---- made and subscribed
 
@@ -71,7 +72,7 @@ class MemoryConsumer:
 
     def memberid(self) -> str:
         self._check_open()
-        return OURS
+        return self.member
 
     def _check_open(self) -> None:
         if self.closed:

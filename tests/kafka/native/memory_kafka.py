@@ -188,6 +188,8 @@ class MemoryAdmin:
     def describe_consumer_groups(self, groups: list[str]) -> Any:
         if self._kafka.describe_failures:
             raise self._kafka.describe_failures.pop(0)
-        members = [SimpleNamespace(client_id=name, member_id=member) for name, member in self._kafka.members]
+        members = [
+            SimpleNamespace(client_id=name, member_id=member, host="/10.0.0.7") for name, member in self._kafka.members
+        ]
         found = SimpleNamespace(result=lambda timeout: SimpleNamespace(members=members))
         return dict.fromkeys(groups, found)

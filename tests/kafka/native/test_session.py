@@ -241,8 +241,37 @@ def test_a_fenced_producer_says_who_took_over_and_what_to_do() -> None:
     job = Job([True])
     job.kafka.members = [NAMESAKE]
     job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
-    with pytest.raises(FencedError, match=r"--instance_id=0 has taken over .*group-0.* give every replica an --instance_id"):
+    said = r"\(member .* at 10\.0\.0\.7\) .*--instance_id=0 has taken over .*group-0.* give every replica an --instance_id"
+    with pytest.raises(FencedError, match=said):
         job.bundle()
+
+
+def test_a_member_that_this_process_was_itself_has_not_taken_over() -> None:
+    """Kafka lost it (its broker died), and keeps the member until its session times out; it joined again as another one."""
+    job = Job([True] * 2)
+    job.session.begin()
+    job.read(most=1)
+    job.write()
+    job.session.commit()
+    former, job.consumer.member = job.consumer.member, "joined again"
+    job.kafka.members = [(NAMESAKE[0], former), (NAMESAKE[0], "joined again")]
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
+    job.session.begin()
+    job.read()
+    job.write()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
+    assert job.bundle() == [(0, 1)]
+
+
+def test_a_group_that_is_not_known_has_nobody_who_took_over() -> None:
+    """Kafka 4 says so in an error, where it said that there are no members."""
+    job = Job([True])
+    job.kafka.describe_failures = [refused(ck.KafkaError.GROUP_ID_NOT_FOUND)] * 100
+    job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))
+    job.session.begin()
+    job.read()
+    job.write()
+    assert job.session.commit() is CommitResult.ROLLED_BACK
 
 
 def test_a_newer_process_is_given_time_to_join_the_group() -> None:
