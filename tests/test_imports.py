@@ -18,6 +18,7 @@ BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
 
 LAYERS = (
     ("transforms.types", "transforms.errors", "transforms.printable"),
+    ("transforms.private_folder",),
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes"),
     ("transforms.dead_letter", "transforms.internal_errors"),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),

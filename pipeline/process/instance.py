@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import socket
-import tempfile
-from pathlib import Path
 from typing import IO
+
+from transforms.private_folder import private_folder
 
 MOST = 1000
 
@@ -34,8 +33,8 @@ class InstanceIds:
             self.ids = [given] if count == 1 else [f"{given}-{index}" for index in range(count)]
             return
         name = hashlib.sha256(f"{bootstrap_servers}\n{group_id}".encode()).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"kafka-model-scoring-{os.getuid()}" / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = private_folder() / name
+        folder.mkdir(exist_ok=True, mode=0o700)
         host = socket.gethostname()
         self.ids = []
         for number in range(MOST):

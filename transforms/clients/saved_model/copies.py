@@ -8,20 +8,20 @@ system frees the lock when its process ends.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import IO
 
 from transforms.clients.model_files import ModelFiles
+from transforms.private_folder import private_folder
 
 _LOCK = ".lock"
 
 
 def copies_folder() -> Path:
     """Returns the folder of this user's copies, below the system's temporary folder (``TMPDIR``)."""
-    return Path(tempfile.gettempdir()) / f"kafka-model-scoring-{os.getuid()}" / "saved-models"
+    return private_folder() / "saved-models"
 
 
 class LocalCopy:

@@ -1,0 +1,31 @@
+"""``private_folder``: this user's folder in the system's temporary folder, where others may write, too."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from transforms.errors import ConfigError
+
+
+def private_folder() -> Path:
+    """Returns the folder, which is made if need be. Nobody else may read it or put anything into it.
+
+    Raises:
+        ConfigError: Somebody else has made something of its name.
+    """
+    uid = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"kafka-model-scoring-{uid}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ConfigError([f"{folder} can't be used: {error.strerror}; set TMPDIR to a folder of your own"]) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
+        cure = "remove it, or set TMPDIR to a folder of your own"
+        raise ConfigError([f"{folder} is not a folder of this user (id {uid}): {cure}"])
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
