@@ -16,6 +16,7 @@ import confluent_kafka as ck
 from confluent_kafka.admin import NewTopic
 
 from transforms.errors import ContractError
+from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
@@ -107,9 +108,10 @@ class Checker:
         found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
         missing = [
             f"{flag}={name}: the topic does not exist{_nearest(name, found.keys() - not_meant)}"
-            for flag, name, not_meant in [
-                *(("--input_topic", topic, {output_topic}) for topic in self._config.topics),
-                ("--output_topic", output_topic, {*self._config.topics}),
+            f"{may_be_hidden(self._config, name, right)}"
+            for flag, name, not_meant, right in [
+                *(("--input_topic", topic, {output_topic}, "READ") for topic in self._config.topics),
+                ("--output_topic", output_topic, {*self._config.topics}, "WRITE"),
             ]
             if name not in found
         ]
@@ -117,6 +119,8 @@ class Checker:
             raise ContractError("\n".join(missing))
         admin = open_admin(self._config)
         written = {output_topic, dead_letter_topic} & found.keys()
+        if lacking := missing_rights(admin, self._config, written):
+            raise ContractError("\n".join(lacking))
         limits = read_limits(admin, {*self._config.topics, *written})
         created = None
         if dead_letter_topic not in found:
@@ -298,6 +302,7 @@ class Checker:
                 return
             raise ContractError(
                 f"--dead_letter_topic={topic}: does not exist and can't be made: {describe(error.args[0])}"
+                f"{may_be_hidden(self._config, topic, 'WRITE')}"
             ) from error
 
 

@@ -1,0 +1,121 @@
+"""A broker with an authorizer: the rights that the documents name are enough; each missing one is named with its cure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tests.integration.process import Job, job_factory
+from tests.kafka_broker import KafkaBroker
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",  # whoever comes by the listener without authentication: these tests
+}
+WITHIN_S = 15.0
+"""From the command to the answer, on a quiet machine; the start of Python is in it."""
+
+GRANTS = ("input", "output", "dead letters", "group", "transactional id")
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[KafkaBroker]:
+    with KafkaBroker(properties=AUTHORIZER) as broker:
+        yield broker
+
+
+@pytest.fixture
+def job(guarded: KafkaBroker, stub: TfServingGrpcStub) -> Iterator[Job]:
+    """Ten records for a user who has no right yet."""
+    with job_factory(guarded.bootstrap) as new_job:
+        job = new_job(
+            stub.uri(),
+            flags=(
+                f"--bootstrap_servers={guarded.sasl_bootstrap}",
+                "--kafka_config=security.protocol=SASL_PLAINTEXT",
+                "--kafka_config=sasl.mechanism=PLAIN",
+                f"--kafka_config=sasl.username={guarded.user}",
+                "--kafka_config=sasl.password=${TEST_PASSWORD}",
+                "--instance_id=one",
+            ),
+        )
+        job.produce(range(10))
+        yield job
+
+
+def grant(broker: KafkaBroker, job: Job, names: set[str]) -> None:
+    """Gives the user these rights and no others."""
+    resources = {
+        "input": (ResourceType.TOPIC, job.inputs[0], AclOperation.READ),
+        "output": (ResourceType.TOPIC, job.output, AclOperation.WRITE),
+        "dead letters": (ResourceType.TOPIC, f"{job.output}.dead-letter", AclOperation.WRITE),
+        "group": (ResourceType.GROUP, job.group, AclOperation.READ),
+        "transactional id": (ResourceType.TRANSACTIONAL_ID, f"{job.group}-one", AclOperation.WRITE),
+    }
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    everything = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    admin.delete_acls([everything])[everything].result(30)
+    bindings = [
+        AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{broker.user}", "*", operation, AclPermissionType.ALLOW)
+        for kind, name, operation in (resources[it] for it in names)
+    ]
+    for future in admin.create_acls(bindings).values():
+        future.result(30)
+
+
+def test_these_rights_are_enough(guarded: KafkaBroker, job: Job) -> None:
+    grant(guarded, job, set(GRANTS))
+    process = job.start("--until_end", environ={"TEST_PASSWORD": guarded.password})
+    assert process.done().summary["records"] == 10
+
+
+@pytest.mark.parametrize(
+    ("missing", "said", "status"),
+    [
+        ("input", "--operation Read --topic in-", 2),
+        ("output", "--operation Write --topic out-", 2),
+        ("dead letters", "--operation Write --topic out-", 2),
+        ("group", "--operation Read --group group-", 2),
+        ("transactional id", "grant WRITE on TransactionalId", 1),  # Kafka has no question for it: the producer finds out
+    ],
+)
+def test_a_missing_right_is_named_with_its_cure(
+    guarded: KafkaBroker, job: Job, missing: str, said: str, status: int
+) -> None:
+    grant(guarded, job, set(GRANTS) - {missing})
+    began = time.monotonic()
+    process = job.start("--until_end", environ={"TEST_PASSWORD": guarded.password})
+    assert process.wait() == status, process
+    assert time.monotonic() - began < WITHIN_S, process
+    assert said in process.stderr, process
+    assert "Traceback" not in process.stderr, process
+    assert job.committed() == {}
+
+
+def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> None:
+    """DESCRIBE alone shows the topic: the missing READ was found only after the start."""
+    grant(guarded, job, set(GRANTS) - {"input"})
+    admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
+    see = AclBinding(
+        ResourceType.TOPIC, job.inputs[0], ResourcePatternType.LITERAL, f"User:{guarded.user}", "*",
+        AclOperation.DESCRIBE, AclPermissionType.ALLOW,
+    )  # fmt: skip
+    admin.create_acls([see])[see].result(30)
+    process = job.start("--until_end", environ={"TEST_PASSWORD": guarded.password})
+    assert process.wait() == 2, process
+    assert "this user has no right to Read" in process.stderr, process
+    assert f"--allow-principal User:{guarded.user} --operation Read --topic {job.inputs[0]}" in process.stderr, process

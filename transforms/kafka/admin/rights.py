@@ -1,0 +1,83 @@
+"""Which rights the job's user lacks, found before anything is read; each with the command that grants it.
+
+Kafka tells of a topic or a group what its asker may do with it (KIP-430). What a user may not even see is to Kafka a topic
+that does not exist, and a group that it may not ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import confluent_kafka as ck
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import AclOperation
+
+from transforms.kafka.config import KafkaConfig
+
+TIMEOUT_S = 10.0
+
+REFUSED = {ck.KafkaError.TOPIC_AUTHORIZATION_FAILED, ck.KafkaError.GROUP_AUTHORIZATION_FAILED}
+
+
+def missing_rights(admin: Any, config: KafkaConfig, outputs: Iterable[str]) -> list[str]:
+    """Asks Kafka which rights are missing.
+
+    Args:
+        admin: An admin client with the job's credentials.
+        config: The job's.
+        outputs: The topics that exist and are written to.
+
+    Returns:
+        A sentence for each, with the cure; none where Kafka has no authorizer, or does not answer the question.
+    """
+    wanted = [("--input_topic", topic, AclOperation.READ) for topic in config.topics]
+    wanted += [("--output_topic or --dead_letter_topic", topic, AclOperation.WRITE) for topic in sorted(outputs)]
+    asked = TopicCollection(sorted({topic for _, topic, _ in wanted}))
+    told = admin.describe_topics(asked, include_authorized_operations=True, request_timeout=TIMEOUT_S)
+    may = {topic: _operations(future) for topic, future in told.items()}
+    found = [
+        f"{flag}={topic}: this user has no right to {_name(right)}; {_grant(config, right, f'--topic {topic}')}"
+        for flag, topic, right in wanted
+        if _lacks(may.get(topic), right)
+    ]
+    group = config.group_id
+    told = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=TIMEOUT_S)
+    if _lacks(_operations(told[group]), AclOperation.READ):
+        found.append(
+            f"--group_id={group}: this user has no right to Read; {_grant(config, AclOperation.READ, f'--group {group}')}"
+        )
+    return found
+
+
+def may_be_hidden(config: KafkaConfig, topic: str, right: str) -> str:
+    """What to add to "does not exist" where Kafka may have hidden the topic: nothing without a user."""
+    if str(config.client_properties().get("security.protocol", "PLAINTEXT")).upper() == "PLAINTEXT":
+        return ""
+    return f", or this user may not see it: {_grant(config, AclOperation[right], f'--topic {topic}')}"
+
+
+def _operations(future: Future[Any]) -> Collection[AclOperation] | None:
+    """What the asker may do; ``None`` if that is not told."""
+    try:
+        operations: Collection[AclOperation] | None = future.result(TIMEOUT_S).authorized_operations
+    except ck.KafkaException as error:
+        return () if error.args[0].code() in REFUSED else None
+    return operations or None  # a user with no right at all would have been refused
+
+
+def _lacks(may: Collection[AclOperation] | None, right: AclOperation) -> bool:
+    return may is not None and right not in may and AclOperation.ALL not in may
+
+
+def _name(right: AclOperation) -> str:
+    return str(right.name).title()
+
+
+def _grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
+    user = config.client_properties().get("sasl.username") or "NAME"
+    return (
+        f"kafka-acls.sh --bootstrap-server {config.bootstrap_servers} --add --allow-principal User:{user} "
+        f"--operation {_name(right)} {resource} grants it"
+    )
