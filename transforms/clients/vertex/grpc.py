@@ -25,7 +25,7 @@ from transforms.clients.vertex.errors import Refusal, Reply
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.vertex.values import decode, encode
-from transforms.clients.wire.grpc import open_channel, retry_after_s
+from transforms.clients.wire.grpc import details_of, open_channel, retry_after_s
 from transforms.clients.wire.tensorflow.tensors import varint
 from transforms.errors import MalformedAnswerError, UnavailableError
 from transforms.request_headers import grpc_metadata
@@ -87,7 +87,7 @@ class GrpcTransport(Transport):
             failed = error.__cause__ or error.__context__
             if not isinstance(failed, grpc.aio.AioRpcError):
                 raise
-            refusal = Refusal(failed.code().name, failed.details() or "", retry_after_s(failed))
+            refusal = Refusal(failed.code().name, details_of(failed), retry_after_s(failed))
             if refusal.code == "UNAUTHENTICATED":
                 self._tokens.refused(tokens)
             return refusal

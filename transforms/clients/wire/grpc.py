@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
+from transforms.clients.wire.tls import with_tls_cure
 from transforms.errors import ConfigError, ModelError, UnavailableError
 from transforms.request_headers import grpc_metadata
 
@@ -80,7 +81,7 @@ class GrpcChannel:
         try:
             body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
-            raise self._translate(self._where, error.code().name, error.details() or "", retry_after_s(error)) from error
+            raise self._translate(self._where, error.code().name, details_of(error), retry_after_s(error)) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
@@ -136,6 +137,12 @@ def _credentials(options: ClientOptions) -> Any:
         except OSError as error:
             raise ConfigError([f"{name}={path}: can't be read: {error.strerror}"]) from error
     return grpc.ssl_channel_credentials(*contents)
+
+
+def details_of(error: grpc.aio.AioRpcError) -> str:
+    """Returns the details of an error; where the server's certificate is no good, with the cure."""
+    details = error.details() or ""
+    return with_tls_cure(details) if error.code() is grpc.StatusCode.UNAVAILABLE else details
 
 
 def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:

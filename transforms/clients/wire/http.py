@@ -21,6 +21,7 @@ from transforms.answer_body import (
 )
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
+from transforms.clients.wire.tls import with_tls_cure
 from transforms.errors import ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 from transforms.retry import read_retry_after
 
@@ -136,7 +137,8 @@ class HttpConnection:
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             if self._closed:
                 raise UnavailableError(f"{self._where}: the client was closed") from error
-            raise UnavailableError(f"{self._where}: {clean(str(error)) or type(error).__name__}") from error
+            why = with_tls_cure(str(error)) if self._secure else str(error)
+            raise UnavailableError(f"{self._where}: {clean(why) or type(error).__name__}") from error
         except aiohttp.ClientError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
 

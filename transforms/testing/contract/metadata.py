@@ -249,6 +249,27 @@ class MetadataContract:
 
     # ---- TLS
 
+    @pytest.mark.parametrize(
+        ("server", "trusts", "said"),
+        [
+            ("server", False, "of an authority that is not trusted here"),
+            ("elsewhere", True, "for another host name"),
+            ("expired", True, "has expired"),
+        ],
+    )
+    def test_a_certificate_that_is_no_good_is_told_apart(self, tmp_path: Path, server: str, trusts: bool, said: str) -> None:
+        """Each has another cure."""
+        write_certificates(tmp_path)
+        options = ClientOptions(tls_ca_file=str(tmp_path / "ca.pem") if trusts else None)
+
+        async def ask() -> None:
+            async with self.open(stub.uri(), options) as client:
+                await client.metadata(TIMEOUT_S)
+
+        identity = Tls(tmp_path / f"{server}.pem", tmp_path / f"{server}.key")
+        with self.stub_class(tls=identity) as stub, pytest.raises(UnavailableError, match=said):
+            asyncio.run(ask())
+
     def test_mutual_tls(self, tmp_path: Path) -> None:
         """A client needs the authority's certificate and one of its own; a wrong path is named."""
         write_certificates(tmp_path)
