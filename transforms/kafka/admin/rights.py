@@ -30,8 +30,11 @@ def missing_rights(admin: Any, config: KafkaConfig, outputs: Iterable[str]) -> l
         outputs: The topics that exist and are written to.
 
     Returns:
-        A sentence for each, with the cure; none where Kafka has no authorizer, or does not answer the question.
+        A sentence for each, with the cure; none where nobody logs in, where Kafka has no authorizer, or where it does not
+        answer the question.
     """
+    if not _logs_in(config):
+        return []
     wanted = [("--input_topic", topic, AclOperation.READ) for topic in config.topics]
     wanted += [("--output_topic or --dead_letter_topic", topic, AclOperation.WRITE) for topic in sorted(outputs)]
     asked = TopicCollection(sorted({topic for _, topic, _ in wanted}))
@@ -53,15 +56,21 @@ def missing_rights(admin: Any, config: KafkaConfig, outputs: Iterable[str]) -> l
 
 def may_be_hidden(config: KafkaConfig, topic: str, right: str) -> str:
     """What to add to "does not exist" where Kafka may have hidden the topic: nothing without a user."""
-    if str(config.client_properties().get("security.protocol", "PLAINTEXT")).upper() == "PLAINTEXT":
+    if not _logs_in(config):
         return ""
     return f", or this user may not see it: {_grant(config, AclOperation[right], f'--topic {topic}')}"
+
+
+def _logs_in(config: KafkaConfig) -> bool:
+    return str(config.client_properties().get("security.protocol", "PLAINTEXT")).upper() != "PLAINTEXT"
 
 
 def _operations(future: Future[Any]) -> Collection[AclOperation] | None:
     """What the asker may do; ``None`` if that is not told."""
     try:
         operations: Collection[AclOperation] | None = future.result(TIMEOUT_S).authorized_operations
+    except TimeoutError:
+        return None
     except ck.KafkaException as error:
         return () if error.args[0].code() in REFUSED else None
     return operations or None  # a user with no right at all would have been refused
