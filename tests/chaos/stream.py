@@ -114,9 +114,10 @@ class Stream:
                 time.sleep(0.2)
 
     def answered(self, rows: int, process: Scoring | None = None) -> None:
-        """Waits until the model server has answered so many rows more."""
-        mark = self.stub.faults.rows_answered + rows
-        wait_until(lambda: self.stub.faults.rows_answered >= mark, f"{rows} more answers", GOES_ON_S, process)
+        """Waits until the model server has answered so many rows more, or holds its answers (``throttle``)."""
+        faults = self.stub.faults
+        mark = faults.rows_answered + rows
+        wait_until(lambda: faults.rows_answered >= mark or faults.held > 0, f"{rows} more answers", GOES_ON_S, process)
 
     @contextlib.contextmanager
     def fault(self, process: Scoring | None = None) -> Iterator[None]:
