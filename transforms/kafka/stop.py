@@ -98,7 +98,11 @@ class LocalBudget:
 
 
 class SharedBudget:
-    """The budget of a job with several workers: a mapped file with two counts per worker (reserved, used) and a file lock.
+    """The budget of a job with several workers: a mapped file with three counts per worker, and a file lock.
+
+    The counts: records reserved, records used, and whether the worker waits because the others had reserved the rest. One
+    with nothing to read would reserve the rest again and again, and keep it from the one whose partitions have it. So a
+    worker that has used nothing lets those that wait go first.
 
     A worker that is killed leaves its reservation in the file. The next worker of the same index clears it when it opens the
     file. If a worker is killed after a commit and before it counts the records, they are not counted, and the job may answer
@@ -111,7 +115,9 @@ class SharedBudget:
         workers: The number of workers, to create the file; ``None`` opens an existing file.
     """
 
-    _COUNTS = struct.Struct("<qq")
+    _COUNTS = struct.Struct("<qqq")
+    _TURNS = 3
+    """How many reservations a worker leaves out for those that wait, in case one of them is gone."""
 
     def __init__(self, path: str | Path, records: int, worker: int, workers: int | None = None):
         self._records, self._worker = records, worker
@@ -120,31 +126,43 @@ class SharedBudget:
             os.ftruncate(self._file, self._COUNTS.size * workers)
         self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
         self._workers = len(self._map) // self._COUNTS.size
-        self.release(0)
+        self._yields = 0
+        with self._locked():
+            self._set(0, self._counts(worker)[1], waits=False)
 
     def reserve(self, wanted: int) -> int:
         """As ``Budget.reserve``."""
         with self._locked():
-            free = self._records - sum(sum(self._counts(index)) for index in range(self._workers))
-            granted = max(0, min(wanted, free))
-            reserved, used = self._counts(self._worker)
-            self._COUNTS.pack_into(self._map, self._worker * self._COUNTS.size, reserved + granted, used)
+            counts = [self._counts(index) for index in range(self._workers)]
+            reserved, used, _ = counts[self._worker]
+            if self._yields and any(waits for index, (_, _, waits) in enumerate(counts) if index != self._worker):
+                self._yields -= 1
+                granted = 0
+            else:
+                self._yields = 0
+                granted = max(0, min(wanted, self._records - sum(its + spent for its, spent, _ in counts)))
+            self._set(reserved + granted, used, waits=not granted)
         return granted
 
     def release(self, used: int) -> None:
         """As ``Budget.release``."""
         with self._locked():
-            before = self._counts(self._worker)[1]
-            self._COUNTS.pack_into(self._map, self._worker * self._COUNTS.size, 0, before + used)
+            reserved, before, waits = self._counts(self._worker)
+            if reserved:
+                self._yields = 0 if used else self._TURNS
+            self._set(0, before + used, waits=bool(waits))
 
     def spent(self) -> bool:
         """As ``Budget.spent``."""
         with self._locked():
             return sum(self._counts(index)[1] for index in range(self._workers)) >= self._records
 
-    def _counts(self, index: int) -> tuple[int, int]:
-        reserved, used = self._COUNTS.unpack_from(self._map, index * self._COUNTS.size)
-        return reserved, used
+    def _counts(self, index: int) -> tuple[int, int, int]:
+        reserved, used, waits = self._COUNTS.unpack_from(self._map, index * self._COUNTS.size)
+        return reserved, used, waits
+
+    def _set(self, reserved: int, used: int, *, waits: bool) -> None:
+        self._COUNTS.pack_into(self._map, self._worker * self._COUNTS.size, reserved, used, waits)
 
     def _locked(self) -> _Locked:
         return _Locked(self._file)

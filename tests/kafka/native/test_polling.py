@@ -241,6 +241,38 @@ def test_the_arithmetic_of_a_budget(budget: LocalBudget | SharedBudget) -> None:
     assert budget.reserve(1) == 0
 
 
+def test_a_worker_with_nothing_to_read_lets_those_that_wait_go_first(tmp_path: Path) -> None:
+    """Else it reserves the rest again whenever it gives it back, and the one whose partitions have it gets no record."""
+    idle, other = SharedBudget(tmp_path / "budget", 100, 0, 2), SharedBudget(tmp_path / "budget", 100, 1)
+    assert idle.reserve(2048) == 100
+    assert other.reserve(2048) == 0
+    idle.release(0)
+    assert idle.reserve(2048) == 0
+    assert other.reserve(2048) == 100
+    assert idle.reserve(2048) == 0
+    other.release(0)
+    assert other.reserve(2048) == 0, "it had nothing to read either"
+    assert idle.reserve(2048) == 100
+    idle.release(100)
+    assert idle.spent()
+    assert other.spent()
+
+
+def test_it_does_not_wait_for_one_that_is_gone_or_for_nobody(tmp_path: Path) -> None:
+    idle, gone = SharedBudget(tmp_path / "budget", 100, 0, 2), SharedBudget(tmp_path / "budget", 100, 1)
+    for _ in range(3):
+        assert idle.reserve(2048) == 100, "nobody waits"
+        idle.release(0)
+    assert idle.reserve(2048) == 100
+    assert gone.reserve(1) == 0
+    idle.release(0)
+    granted = [idle.reserve(2048) for _ in range(10)]
+    assert 100 in granted
+    idle.release(0)
+    SharedBudget(tmp_path / "budget", 100, 1)  # started again
+    assert idle.reserve(2048) == 100
+
+
 def test_workers_never_take_more_than_the_budget_together(tmp_path: Path) -> None:
     """Three processes, some of their bundles rolled back: what they commit sums up to the budget exactly."""
     path = tmp_path / "budget"
