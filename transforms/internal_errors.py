@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ScoringError
@@ -80,11 +80,11 @@ def tell(stage: str, error: Exception) -> None:
     )
 
 
-def one_by_one(work: Callable[[Sequence[T]], R], items: Sequence[T], failed: Callable[[T, Exception], R]) -> list[R]:
+def one_by_one(work: Callable[[Any], R], items: Sequence[T], failed: Callable[[T, Exception], R]) -> list[R]:
     """Works on all items at once; if that raises what nobody foresaw, on each of them alone.
 
     Args:
-        work: Works on some of the items.
+        work: Works on some of the items, which are of the type of ``items``.
         items: The items.
         failed: Makes the result of an item for which ``work`` raised although it was alone.
 

@@ -7,6 +7,7 @@ an observer can't be. Without one, nothing is recorded.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from transforms.errors import ScoringError
@@ -15,8 +16,8 @@ from transforms.errors import ScoringError
 class Observer:
     """Receives the events of one process. Every method does nothing unless it is overridden.
 
-    The methods are called by the thread that runs a bundle. Where a process runs several bundles at once (shards on Flink),
-    several threads may call them at the same time.
+    The methods are called by the thread that runs a bundle, ``polled`` and ``holding`` also by the one that commits. Where a
+    process runs several bundles at once (shards on Flink), several threads may call them at the same time.
     """
 
     def committed(
@@ -60,6 +61,8 @@ class Observer:
 
 
 _observer = Observer()
+_waiting: dict[object, str] = {}
+_waiting_lock = threading.Lock()
 
 
 def observer() -> Observer:
@@ -71,6 +74,20 @@ def set_observer(new: Observer) -> None:
     """Makes ``new`` the observer of this process."""
     global _observer
     _observer = new
+
+
+def waits(who: object, reason: str) -> None:
+    """``who`` waits for a server, because of ``reason``. May be called again, with a newer reason."""
+    with _waiting_lock:
+        _waiting[who] = reason
+        observer().holding(reason)
+
+
+def waits_no_more(who: object) -> None:
+    """``who`` waits no longer, if it did. The hold goes on while others wait, for another server perhaps."""
+    with _waiting_lock:
+        if _waiting.pop(who, None) is not None:
+            observer().holding(next(reversed(_waiting.values()), None))
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else [it for it in SCENARIOS if not args.quick or it.quick]
     )
     rounds = [(it, delivery) for it in chosen for delivery in (it.deliveries[:1] if args.quick else it.deliveries)]
-    print(setting(seed), flush=True)
+    where = setting(seed, "short form" if args.quick else "long form")
+    print(where, flush=True)
     outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; until then:")
     print(f"\n{table(outcomes)}")
     if args.report is not None:
-        write(args.report, outcomes, seed)
+        write(args.report, outcomes, where)
     return int(any(not outcome.ok and not outcome.skipped for outcome in outcomes))
 
 

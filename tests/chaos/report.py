@@ -51,17 +51,17 @@ def _cells(outcome: Outcome) -> list[str]:
     ]
 
 
-def setting(seed: int) -> str:
-    """Date, machine, versions and commit of a run."""
+def setting(seed: int, form: str) -> str:
+    """Date, machine, versions, commit and form of a run."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip() or 'unknown'}, {os.cpu_count()} cores "
+        f"{form}, {datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip() or 'unknown'}, {os.cpu_count()} cores "
         f"({platform.machine()}), Python {sys.version.split()[0]}, Apache Kafka {VERSION}, seed {seed}"
     )
 
 
-def write(file: Path, outcomes: Sequence[Outcome], seed: int) -> None:
-    """Puts the table between the marks of a document.
+def write(file: Path, outcomes: Sequence[Outcome], where: str) -> None:
+    """Puts the table between the marks of a document, below what ``setting`` says.
 
     Raises:
         ValueError: The document has no marks.
@@ -71,4 +71,4 @@ def write(file: Path, outcomes: Sequence[Outcome], seed: int) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{file} has no {BEGIN} and {END}")
-    file.write_text(f"{before}{BEGIN}\n\n{setting(seed)}\n\n{table(outcomes)}\n\n{END}{after}")
+    file.write_text(f"{before}{BEGIN}\n\n{where}\n\n{table(outcomes)}\n\n{END}{after}")

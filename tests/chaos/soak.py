@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeats the random choices of a run")
     args = parser.parse_args(arguments)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
-    print(setting(seed), flush=True)
+    print(setting(seed, f"{args.minutes:g} minutes"), flush=True)
     began = time.monotonic()
 
     def say(text: str) -> None:

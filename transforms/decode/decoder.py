@@ -1,26 +1,27 @@
 """Kafka bytes → tensors by the model's signature, a chunk at a time.
 
 The result for a record never depends on the other records of its chunk. If all rows have the same shape, each input is cast
-as one column. If a column does not cast, its rows are cast one by one (``formats/casting.py``).
+as one column. If a column does not cast, its rows are cast one by one (``document_caster.py``).
 """
 
 from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.decode.document_caster import DocumentCaster, field_error
 from transforms.decode.feature_paths import Features
 from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.decode.pass_through import PassThrough
 from transforms.errors import ContractError
 from transforms.formats.as_json import with_bytes_as_b64
-from transforms.formats.casting import MAX_RANK, Caster, FieldMismatch, describe, is_b64, observed_shape
+from transforms.formats.casting import Caster, FieldMismatch
 from transforms.formats.codecs import (
     BYTES,
     DOCUMENTS,
@@ -40,11 +41,6 @@ from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signat
 
 if TYPE_CHECKING:
     from transforms.formats.schemas import FramedReader
-
-_FIELDS_SHOWN = 8
-
-_Row = tuple[int, list[tuple[Caster, Any]]]  # a row and the value of each input it has
-_Group = tuple[list[int], dict[str, np.ndarray]]  # rows and their tensors
 
 
 class Decoder:
@@ -98,14 +94,11 @@ class Decoder:
         self._signature = signature
         self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
         self._keep = keep_documents
-        self._casters: list[Caster] = []
         self._features = Features(signature, formats.features) if formats.features else None
         self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
         if self.input_format in DOCUMENTS and signature.known:
             labels = self._features.labels if self._features is not None else {}
-            self._casters = [Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()]
-        self._has_defaults = any(caster.spec.has_default for caster in self._casters)
-        self._single = self._casters[0] if len(self._casters) == 1 else None
+            self._caster = DocumentCaster([Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()])
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
         self._reader = open_reader(self.input_format, signature, formats)
         self.schemas: FramedReader | None = None
@@ -121,8 +114,7 @@ class Decoder:
         """
         return decoded_one_by_one(self._decode, records)
 
-    def _decode(self, records: Sequence[KafkaRecord]) -> DecodedChunk:
-        records = cast("list[KafkaRecord]", records)
+    def _decode(self, records: list[KafkaRecord]) -> DecodedChunk:
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
             return chunk
@@ -156,11 +148,8 @@ class Decoder:
         if not self._signature.known:
             self._pass(chunk, rows, documents)
             return
-        tensors = self._cast_columns(documents)
-        if tensors is not None:
-            self._add(chunk, rows, tensors)
-        else:
-            self._cast_each(chunk, rows, documents)
+        for group_rows, tensors in self._caster.cast(rows, documents, chunk.failures):
+            self._add(chunk, group_rows, tensors)
 
     def _read_each(
         self, chunk: DecodedChunk, values: Sequence[bytes | None], read: Callable[[bytes], Any]
@@ -175,7 +164,7 @@ class Decoder:
             except FormatError as error:
                 chunk.failures[row] = error.dead_letter_class.failure(str(error))
             except FieldMismatch as error:
-                chunk.failures[row] = _mismatch(error)
+                chunk.failures[row] = field_error(error)
             else:
                 rows.append(row)
         return rows, found
@@ -188,65 +177,6 @@ class Decoder:
         for row, (members, _) in zip(kept, found, strict=True):
             carried[row] = members
         return kept, [document for _, document in found]
-
-    def _cast_columns(self, documents: list[Any]) -> dict[str, np.ndarray] | None:
-        """Casts all rows at once; ``None`` if they differ in fields or shapes, or if any value does not fit."""
-        casters, columns, first = self._casters, [], documents[0]
-        try:
-            if self._has_defaults and type(first) is dict:
-                casters = [c for c in casters if c.name in first or not c.spec.has_default]
-                absent = [c.name for c in self._casters if c not in casters]
-                if not casters or any(name in document for name in absent for document in documents):
-                    return None
-            for caster in casters:
-                if caster.name == "b64":
-                    return None  # {"b64": …} may be the bytes of a single input, not an object of named inputs
-                columns.append([document[caster.name] for document in documents])
-        except (KeyError, TypeError):
-            if self._single is None or any(type(d) is dict and not is_b64(d) for d in documents):
-                return None
-            columns = [documents]
-        tensors = {}
-        for caster, column in zip(casters, columns, strict=True):
-            array = caster.cast_all(column)
-            if array is None:
-                return None
-            tensors[caster.name] = array
-        return tensors
-
-    def _cast_each(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
-        """Casts rows that differ: groups them by their inputs and shapes, and records the failures."""
-        alike: dict[Hashable, list[_Row]] = {}
-        for row, document in zip(rows, documents, strict=True):
-            try:
-                fields = self._fields(document)
-            except FieldMismatch as error:
-                chunk.failures[row] = _mismatch(error)
-                continue
-            shapes = tuple([(caster.name, observed_shape(value, MAX_RANK)) for caster, value in fields])
-            alike.setdefault(shapes, []).append((row, fields))
-        for members in alike.values():
-            groups = _cast_group(members, chunk.failures)
-            if groups:
-                self._add(chunk, *_joined(groups))
-
-    def _fields(self, document: Any) -> list[tuple[Caster, Any]]:
-        """Returns the inputs that a document has; raises ``FieldMismatch`` if a required one is missing."""
-        if type(document) is not dict or is_b64(document):
-            if self._single is None:
-                inputs = ", ".join(f"{c.name}: {c.expected}" for c in self._casters)
-                raise FieldMismatch(f"expected an object with the fields {inputs}; came {describe(document)}")
-            return [(self._single, document)]
-        fields = []
-        for caster in self._casters:
-            if caster.name in document:
-                fields.append((caster, document[caster.name]))
-            elif not caster.spec.has_default:
-                raise FieldMismatch(f"{caster.name}: missing; expected {caster.expected}; {_names(document)}")
-        if not fields:
-            inputs = ", ".join(c.name for c in self._casters)
-            raise FieldMismatch(f"has none of the inputs ({inputs}); {_names(document)}")
-        return fields
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """Passes JSON on unchanged, for a server that publishes no signature."""
@@ -333,57 +263,16 @@ def _map_each(
         try:
             changed.append(change(document))
         except FieldMismatch as error:
-            failures[row] = _mismatch(error)
+            failures[row] = field_error(error)
         else:
             kept.append(row)
     return kept, changed
-
-
-def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[_Group]:
-    """Casts rows of one shape. If that fails, halves them until each row that does not fit is alone."""
-    rows = [row for row, _ in members]
-    casters = [caster for caster, _ in members[0][1]]
-    tensors: dict[str, np.ndarray] = {}
-    for i, caster in enumerate(casters):
-        array = caster.cast_all([fields[i][1] for _, fields in members])
-        if array is None:
-            break
-        tensors[caster.name] = array
-    else:
-        return [(rows, tensors)]
-    if len(members) > 1:
-        half = len(members) // 2
-        return _cast_group(members[:half], failures) + _cast_group(members[half:], failures)
-    try:
-        return [(rows, {caster.name: caster.cast_one(value) for caster, value in members[0][1]})]
-    except FieldMismatch as error:
-        failures[rows[0]] = _mismatch(error)
-        return []
-
-
-def _joined(groups: list[_Group]) -> _Group:
-    """Concatenates groups that have the same inputs and shapes."""
-    if len(groups) == 1:
-        return groups[0]
-    rows = [row for group_rows, _ in groups for row in group_rows]
-    tensors = {name: np.concatenate([group[name] for _, group in groups]) for name in groups[0][1]}
-    return rows, tensors
-
-
-def _mismatch(error: FieldMismatch) -> Failure:
-    return DeadLetterClass.FIELD_ERROR.failure(str(error))
 
 
 def _missing(value: bytes | None) -> Failure:
     if value is None:
         return DeadLetterClass.TOMBSTONE.failure("the value is null (a tombstone), so there is nothing to predict from")
     return DeadLetterClass.EMPTY_VALUE.failure("the value is empty (0 bytes)")
-
-
-def _names(document: dict[str, Any]) -> str:
-    names = [name if len(name) <= 40 else name[:40] + "…" for name in list(document)[:_FIELDS_SHOWN]]
-    more = len(document) - len(names)
-    return f"fields of the record: {', '.join(names) or 'none'}" + (f" and {more} more" if more else "")
 
 
 def _objects(values: list[Any]) -> np.ndarray:

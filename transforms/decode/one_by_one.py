@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from transforms.internal_errors import internal_failure, one_by_one
 from transforms.types import STAGE_DECODE, DecodedChunk, KafkaRecord, Segment
@@ -11,11 +11,11 @@ from transforms.types import STAGE_DECODE, DecodedChunk, KafkaRecord, Segment
 T = TypeVar("T")
 
 
-def decoded_one_by_one(decode: Callable[[Sequence[T]], DecodedChunk], elements: Sequence[T]) -> DecodedChunk:
+def decoded_one_by_one(decode: Callable[[Any], DecodedChunk], elements: Sequence[T]) -> DecodedChunk:
     """Decodes all elements at once or, if that raises what nobody foresaw, each alone.
 
     Args:
-        decode: Decodes some of them. Its result for an element does not depend on the others.
+        decode: Decodes some of them, given as ``elements``. Its result for an element does not depend on the others.
         elements: Records or features.
     """
 

@@ -19,7 +19,7 @@ from transforms.formats.codecs import FormatError
 from transforms.formats.registry import RegisteredSchema
 from transforms.formats.schemas import FramedReader
 from transforms.guard import CHECK_S, BundleGuard
-from transforms.observe import observer
+from transforms.observe import waits, waits_no_more
 from transforms.retry import Deadline, Retries, RetryPolicy
 from transforms.types import KafkaRecord
 
@@ -107,14 +107,13 @@ class SchemaLookup:
                     if retries.exhausted and self._on_unavailable == "fail":
                         raise UnavailableError(f"the schema registry is down: {error}") from error
                     if retries.elapsed_s >= TELL_AFTER_S:
-                        observer().holding(str(error))
+                        waits(self, str(error))
                         told = True
                     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else None
                     if not self._pause(retries.delay_s(retry_after_s), told):
                         return False
         finally:
-            if told:
-                observer().holding(None)
+            waits_no_more(self)
 
     def _ask(self, number: int, holding: bool) -> RegisteredSchema | None:
         """Asks once; ``None`` if the bundle can no longer be committed."""

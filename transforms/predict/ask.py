@@ -11,7 +11,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
 from transforms.errors import TransientError, UnavailableError
 from transforms.guard import CHECK_S, BundleGuard
-from transforms.observe import observer
+from transforms.observe import observer, waits, waits_no_more
 from transforms.predict.options import HOLD, DispatchOptions
 from transforms.predict.request_loop import run_here
 from transforms.retry import Deadline, Retries
@@ -74,23 +74,21 @@ def ask_until_served(
             await sleep(pause_s)
 
     async def ask() -> ModelMetadata:
-        retries, holding = Retries(options.retry, clock, rng), False
+        retries = Retries(options.retry, clock, rng)
         async with open_client(uri, client) as model:
             while True:
                 try:
-                    found = await model.metadata(options.request_timeout_s)
+                    return await model.metadata(options.request_timeout_s)
                 except TransientError as error:
                     retries.failed += 1
                     if retries.exhausted:
                         if options.on_unavailable != HOLD:
                             raise UnavailableError(f"the model server is down: {error}") from error
-                        holding = True
-                        observer().holding(f"the model server: {error}")
+                        waits(ask, f"the model server: {error}")
                     observer().retried()
                     await wait(retries.delay_s(error.retry_after_s))
-                else:
-                    if holding:
-                        observer().holding(None)
-                    return found
 
-    return run_here(ask())
+    try:
+        return run_here(ask())
+    finally:
+        waits_no_more(ask)

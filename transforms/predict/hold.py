@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.observe import observer
+from transforms.observe import waits, waits_no_more
 
 
 class Hold:
@@ -19,11 +19,11 @@ class Hold:
     def begin(self, token: object, reason: str) -> None:
         """The request of ``token`` waits, because of ``reason``. May be called again."""
         self._tokens.add(token)
-        observer().holding(f"the model server: {reason}")
+        waits(self, f"the model server: {reason}")
 
     def end(self, token: object) -> None:
         """The request of ``token`` waits no longer, if it did."""
         if token in self._tokens:
             self._tokens.discard(token)
             if not self._tokens:
-                observer().holding(None)
+                waits_no_more(self)

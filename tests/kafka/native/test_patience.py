@@ -15,6 +15,7 @@ from transforms.kafka.native.patience import DRAIN_S, SHOWN_AFTER_S, Patience
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import request_drain
 from transforms.observe import Observer, set_observer
+from transforms.predict.hold import Hold
 
 AWAY = ck.KafkaError(ck.KafkaError._TIMED_OUT, "timed out")
 AN_HOUR_S = 3600.0
@@ -105,24 +106,23 @@ def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytes
 @pytest.mark.parametrize("drained_at", [0.0, AN_HOUR_S])
 def test_a_drain_waits_for_a_while(drained_at: float) -> None:
     clock = Clock()
-    patience = Patience("transaction", clock, lambda: clock.now >= drained_at)
-    while patience.lasts(AWAY):
-        clock.now += 1
+    with Patience("transaction", clock, lambda: clock.now >= drained_at) as patience:
+        while patience.lasts(AWAY):
+            clock.now += 1
     assert clock.now == pytest.approx(drained_at + DRAIN_S, abs=1)
 
 
 def test_what_is_short_is_not_shown(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    patience = Patience("transaction", clock)
-    clock.now = SHOWN_AFTER_S - 1
-    assert patience.lasts(AWAY)
-    patience.answered()
+    with Patience("transaction", clock) as patience:
+        clock.now = SHOWN_AFTER_S - 1
+        assert patience.lasts(AWAY)
     assert shown.reasons == []
     assert caplog.text == ""
 
 
 @pytest.mark.usefixtures("not_draining")
-def test_a_drain_ends_with_an_error() -> None:
+def test_a_drain_ends_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     producer = AwayProducer(clock)
     writer = TransactionalWriter(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
@@ -131,3 +131,16 @@ def test_a_drain_ends_with_an_error() -> None:
     with pytest.raises(KafkaError, match="transaction: "):
         writer.commit([], NoReader(), None)  # type: ignore[arg-type]
     assert clock.now < AN_HOUR_S
+    assert "answers again" not in caplog.text
+
+
+def test_the_model_servers_hold_outlasts_kafkas(shown: Shown) -> None:
+    """The commit of one bundle waits for Kafka in the background, the next one's requests for the model server."""
+    clock, hold = Clock(), Hold()
+    hold.begin("request", "refused")
+    with Patience("transaction", clock) as patience:
+        clock.now = SHOWN_AFTER_S
+        assert patience.lasts(AWAY)
+    assert shown.reasons[-1] == "the model server: refused"
+    hold.end("request")
+    assert shown.reasons[-1] is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import confluent_kafka as ck
@@ -97,8 +97,7 @@ class Reader:
             records = [record for record in records if (record.topic, record.partition) not in removed]
             for partition in removed:
                 self.ends.pop(partition, None)
-            back = self.start_offsets(sorted(removed & self.owned))
-            self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
+            self.rewind_to_committed(removed)
         return records
 
     def _records(self, messages: list[ck.Message]) -> list[KafkaRecord]:
@@ -133,6 +132,11 @@ class Reader:
                 if partition in self._stopped:
                     self._stopped.discard(partition)
                     self._set_fetching([partition])
+
+    def rewind_to_committed(self, partitions: Collection[Partition]) -> None:
+        """Seeks back to what the group has committed, in those of the partitions that are still owned."""
+        back = self.start_offsets(sorted(self.owned.intersection(partitions)))
+        self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
 
     def stop(self, partition: Partition, position: int) -> None:
         """Seeks ``partition`` to ``position``, and reads no more of it until it is rewound."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Self
 
 import confluent_kafka as ck
 
 from transforms.kafka.stop import draining
 from transforms.kafka.vendor import describe
-from transforms.observe import observer
+from transforms.observe import observer, waits, waits_no_more
 from transforms.retry import Deadline
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ DRAIN_S = 120.0
 
 
 class Patience:
-    """The wait of one call that is repeated.
+    """The wait of one call that is repeated, in the ``with`` block of this.
 
     Args:
         what: What is waited for, for the log and for the error.
@@ -38,7 +39,7 @@ class Patience:
         self._what, self._clock, self._draining = what, clock, draining
         self._began = clock()
         self._told_at: float | None = None
-        self._shown = False
+        self._gave_up = False
         self._drain: Deadline | None = None
 
     def lasts(self, error: ck.KafkaError) -> bool:
@@ -49,16 +50,17 @@ class Patience:
             if self._told_at is None or now - self._told_at >= TOLD_EVERY_S:
                 self._told_at = now
                 log.warning("%s: waiting for Kafka for %.0f s: %s", self._what, now - self._began, describe(error))
-            observer().holding(f"Kafka: {self._what}: {describe(error)}")
-            self._shown = True
+            waits(self, f"Kafka: {self._what}: {describe(error)}")
         if self._draining():
             self._drain = self._drain or Deadline(DRAIN_S, self._clock)
-            return not self._drain.passed
-        return True
+            self._gave_up = self._drain.passed
+        return not self._gave_up
 
-    def answered(self) -> None:
-        """Kafka has answered, whatever it was."""
-        if self._shown:
-            self._shown = False
-            observer().holding(None)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """The call has come back, with an answer of Kafka unless it was given up."""
+        waits_no_more(self)
+        if self._told_at is not None and not self._gave_up:
             log.warning("%s: Kafka answers again after %.0f s", self._what, self._clock() - self._began)

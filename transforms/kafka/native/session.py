@@ -246,11 +246,7 @@ class Session:
         return self.state is not State.VOID
 
     def give_up(self, reason: str) -> int:
-        """Makes the open bundle void, with ``reason`` for the log. It is rolled back when it ends.
-
-        Returns:
-            How many records it has read, which stay unanswered until they are read again; 0 if it was void before.
-        """
+        """Makes the open bundle void, with ``reason`` for the log; returns how many records that leaves unanswered."""
         unanswered = 0 if self.state is State.VOID else self._bundle.read
         self._make_void(reason)
         return unanswered
@@ -371,11 +367,8 @@ class Session:
         if self._rollbacks > MAX_ROLLBACKS:
             failed = f"{self._rollbacks} bundles in a row could not be committed"
             raise KafkaError(f"{failed}; the last because: {bundle.void_because}")
-        first = bundle.first
-        if bundle.outcome_unknown:
-            ours = self.reader.start_offsets(sorted(first.keys() & self.reader.owned))
-            first = {(tp.topic, tp.partition): tp.offset for tp in ours}
-        self.reader.rewind(first)
+        rewind = self.reader.rewind_to_committed if bundle.outcome_unknown else self.reader.rewind
+        rewind(bundle.first)
         observer().rolled_back(bundle.void_because)
         self._bundle = Bundle()
         self._states.enter(State.READING)

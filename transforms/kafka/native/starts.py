@@ -111,15 +111,11 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
     Raises:
         KafkaError: The error is not transient, or a drain has waited for long.
     """
-    patience = Patience(what)
-    while True:
-        try:
-            answer = ask()
-        except ck.KafkaException as error:
-            if not is_transient(error.args[0]) or not patience.lasts(error.args[0]):
-                patience.answered()
-                raise KafkaError(f"{what}: {describe(error.args[0])}") from error
+    with Patience(what) as patience:
+        while True:
+            try:
+                return ask()
+            except ck.KafkaException as error:
+                if not is_transient(error.args[0]) or not patience.lasts(error.args[0]):
+                    raise KafkaError(f"{what}: {describe(error.args[0])}") from error
             time.sleep(0.05)
-        else:
-            patience.answered()
-            return answer

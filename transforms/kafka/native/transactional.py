@@ -221,11 +221,8 @@ class TransactionalWriter(Writer):
 
         While Kafka is away that may take for ever, as with at least once: nothing is lost by waiting.
         """
-        patience, producer = Patience("transaction", self._clock), self.producer
-        try:
-            self._decide(patience, producer, call, *arguments)
-        finally:
-            patience.answered()
+        with Patience("transaction", self._clock) as patience:
+            self._decide(patience, self.producer, call, *arguments)
 
     def _decide(self, patience: Patience, producer: Any, call: Callable[..., Any], *arguments: Any) -> None:
         while True:
