@@ -33,6 +33,7 @@ SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--di
 TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=3")
 """What tests of one file share (a cluster, a server) is started once. Two keep two cores busy."""
 COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
+A_MAKE_HANDS_ON = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -63,6 +64,14 @@ def both(
         system = part("system", *TWO_FILES_AT_A_TIME, *given)
     bad = [status for status in (unit, system) if status not in GOOD]
     return bad[0] if bad else min(unit, system)  # no tests at all only if neither part has one
+
+
+def outside_make() -> dict[str, str]:
+    """The environment for a ``make`` that a test runs, without what the one around the tests hands on.
+
+    With it, `make VENV=.venv-3.11` around the tests would hold for theirs, too.
+    """
+    return {name: value for name, value in os.environ.items() if name not in A_MAKE_HANDS_ON}
 
 
 def part(name: str, *arguments: str) -> int:

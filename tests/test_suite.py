@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka_broker import ROOT
-from tests.suite import COVERAGE, TWO_FILES_AT_A_TIME, both
+from tests.suite import COVERAGE, TWO_FILES_AT_A_TIME, both, outside_make
 
 OK, FAILED, INTERRUPTED, WRONG, NOTHING = (pytest.ExitCode(number) for number in (0, 1, 2, 4, 5))
 
@@ -111,7 +111,7 @@ def test_the_coverage_floor_says_what_to_run_first(tmp_path: Path) -> None:
 
     def make(*options: str) -> subprocess.CompletedProcess[str]:
         command = ["make", *options, "coverage-floor"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=tmp_path, env=outside_make(), capture_output=True, text=True, check=False)
 
     assert "-m venv .venv" in make("--dry-run").stdout
     (tmp_path / ".venv").mkdir()

@@ -22,6 +22,7 @@ import pytest
 
 from tests.docs.pages import COMMANDS, README, ROOT, TUTORIAL, Block, blocks, command_blocks
 from tests.kafka_broker import free_ports, install
+from tests.suite import outside_make
 
 
 def plain(text: str) -> str:
@@ -64,7 +65,7 @@ class Reader:
         make.chmod(0o755)
         programs = os.environ["PATH"]
         own = {"HOME": str(home), "PATH": f"{tools}:{programs}", "ORIGINAL_PATH": programs}
-        self._environment: dict[str, str] = dict(os.environ) | own
+        self._environment: dict[str, str] = outside_make() | own
         self._running: list[subprocess.Popen[str]] = []
 
     def own(self, text: str) -> str:
