@@ -150,6 +150,7 @@ def _job(
                 retry,
                 config.on_unavailable,
                 config.max_in_flight,
+                config.idle_look_s,
             ),
             config.batch_max_size,
         ),

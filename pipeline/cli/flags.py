@@ -29,6 +29,7 @@ from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXAC
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
+from transforms.predict.options import LOOK_S
 
 # Sections of --help and of the reference.
 RUNNER, KAFKA, MODEL, REQUESTS, STOPPING, REPORTING = "Beam", "Kafka", "Model", "Requests", "Stopping", "Reporting"
@@ -169,6 +170,10 @@ class Flags:
     on_unavailable: str = flag(
         REQUESTS, choice("hold", "dead_letter", "fail"),
         "after that, with the server down: wait, write dead letters, or end", default="hold")
+    idle_look_s: float = flag(
+        REQUESTS, seconds(or_0=True),
+        "how often the model server is asked for its metadata while no records come, to tell when it is down; 0: never, so "
+        "that a server that scales to zero can", default=str(LOOK_S))
 
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(

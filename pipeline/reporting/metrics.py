@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import socket
 import sys
 import threading
 import time
@@ -15,6 +16,13 @@ from transforms.errors import ScoringError
 
 CLIENT_TIMEOUT_S = 10.0
 """How long a client may send or take nothing until its connection, and with it a thread, is given up."""
+
+MOST_CLIENTS = 32
+"""Connections at a time, each of which has a thread. One more cuts the oldest, which is never a scraper that is served in
+milliseconds: a client that sends a byte now and then keeps nobody else out."""
+
+MAKE_ROOM_S = 1.0
+"""How long a new client waits for the thread of the one that was cut."""
 
 
 @contextlib.contextmanager
@@ -79,6 +87,29 @@ def serve_metrics(
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler]):
+        self._slots = threading.BoundedSemaphore(MOST_CLIENTS)
+        self._clients: dict[Any, None] = {}  # the oldest comes first
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a client in a thread of its own, if one is or becomes free."""
+        if not self._slots.acquire(blocking=False):
+            with contextlib.suppress(StopIteration, RuntimeError, OSError):  # the oldest is leaving by itself
+                next(iter(self._clients)).shutdown(socket.SHUT_RDWR)
+            if not self._slots.acquire(timeout=MAKE_ROOM_S):
+                super().shutdown_request(request)
+                return
+        self._clients[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Frees the client's place once its connection is closed."""
+        super().shutdown_request(request)
+        if request in self._clients:
+            del self._clients[request]
+            self._slots.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Says nothing of a client that has hung up."""
         if not isinstance(sys.exc_info()[1], OSError):

@@ -17,7 +17,7 @@ from tests.fake_model import Behaviour, Call, FakeModel, doubled, serving
 from transforms.errors import ScoringError, TransientError, UnavailableError
 from transforms.guard import CHECK_S
 from transforms.observe import Observer, observer, set_observer
-from transforms.predict.dofn import AHEAD, LOOK_S, PredictChunks, PredictConfig
+from transforms.predict.dofn import AHEAD, PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.types import Answer, DecodedChunk, Failure, KafkaRecord, PredictedChunk, Segment
@@ -58,10 +58,10 @@ class Driver:
 
     def __init__(self, uri: str, model: FakeModel, guard: Guard | None = None, **options: Any):
         size, check_s = options.pop("batch_max_size", 2), options.pop("check_s", CHECK_S)
-        make_decoder, look_s = options.pop("make_decoder", None), options.pop("look_s", LOOK_S)
+        make_decoder = options.pop("make_decoder", None)
         dispatch = DispatchOptions(**{"retry": RetryPolicy(0.01, 0.001, 0.001), **options})
         config = PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size)
-        self.fn = PredictChunks(config, guard, check_s, make_decoder, look_s)
+        self.fn = PredictChunks(config, guard, check_s, make_decoder)
         self.fn.setup()
 
     def process(self, chunk: DecodedChunk) -> list[PredictedChunk]:
@@ -307,7 +307,7 @@ def test_while_no_records_come_the_server_is_looked_at_now_and_then(drive: Calla
     """An empty bundle waits for nothing, and the look goes on in the next ones."""
     model = FakeModel()
     model.metadata_errors = [UnavailableError("refused")] * 1000
-    driver = drive(model, look_s=0.0)
+    driver = drive(model, look_s=1e-9)
     holds: list[str | None] = []
 
     class Heard(Observer):
@@ -328,6 +328,17 @@ def test_while_no_records_come_the_server_is_looked_at_now_and_then(drive: Calla
         assert model.calls == []
     finally:
         set_observer(before)
+
+
+def test_a_look_s_of_0_leaves_an_idle_server_alone(drive: Callable[..., Driver]) -> None:
+    """So one that scales to zero is not woken: without records no request of any kind is sent."""
+    model = FakeModel()
+    driver = drive(model, look_s=0.0)
+    for _ in range(100):
+        assert driver.bundle() == []
+    assert model.metadata_calls == 0
+    assert len(driver.bundle(chunk_of(0, 1))) == 1
+    assert model.metadata_calls > 0
 
 
 def test_the_guard_is_told_whether_the_server_is_down(drive: Callable[..., Driver]) -> None:

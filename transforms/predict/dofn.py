@@ -38,9 +38,6 @@ AHEAD = 64
 """Most batches in flight or waiting for a slot. Above this, reading waits, so that records are still in the processor's
 cache when they are encoded."""
 
-LOOK_S = 2.5
-"""After how many seconds without records the server is looked at. With nothing to ask, a job would not notice its death."""
-
 ASK_S = 5.0
 """How often the server is asked for its signature while records do not fit the known one, in seconds."""
 
@@ -75,7 +72,6 @@ class PredictChunks(beam.DoFn):
         guard: Keeps the source alive while a bundle waits.
         check_s: How often it is asked to.
         make_decoder: Decodes records again if the model's signature changes while the job runs; ``None``: hold then.
-        look_s: After how many seconds without records the server is looked at.
     """
 
     def __init__(
@@ -84,9 +80,9 @@ class PredictChunks(beam.DoFn):
         guard: BundleGuard | None = None,
         check_s: float = CHECK_S,
         make_decoder: MakeDecoder | None = None,
-        look_s: float = LOOK_S,
     ):
-        self._config, self._check_s, self._make_decoder, self._look_s = config, check_s, make_decoder, look_s
+        self._config, self._check_s, self._make_decoder = config, check_s, make_decoder
+        self._look_s = config.dispatch.look_s or float("inf")
         self._model = config.model
         self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()

@@ -11,6 +11,9 @@ HOLD = "hold"
 DEAD_LETTER = "dead_letter"
 FAIL = "fail"
 
+LOOK_S = 2.5
+"""After how many seconds without records the server is looked at. With nothing to ask, a job would not notice its death."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DispatchOptions:
@@ -22,12 +25,14 @@ class DispatchOptions:
         on_unavailable: What to do if the server is still down at the deadline: ``hold`` (wait for it), ``dead_letter`` or
             ``fail``.
         max_in_flight: Most requests in flight; ``None`` adapts to the server.
+        look_s: After how many seconds without records the server is looked at; 0: never.
     """
 
     request_timeout_s: float = 30.0
     retry: RetryPolicy = dataclasses.field(default_factory=RetryPolicy)
     on_unavailable: str = HOLD
     max_in_flight: int | None = None
+    look_s: float = LOOK_S
 
     def __post_init__(self) -> None:
         """Refuses any other value of ``on_unavailable``."""

@@ -14,7 +14,7 @@ SWITCH = Switch()
 
 _WHOLE_FROM_0 = r"\d{1,15}"
 _WHOLE_FROM_1 = r"[1-9]\d{0,14}"
-_ABOVE_0 = r"\d{1,12}(\.\d+)?|\.\d+"
+_SECONDS = r"\d{1,12}(\.\d+)?|\.\d+"
 
 
 def text(metavar: str = "VALUE", pattern: str = ".+") -> One[str]:
@@ -69,15 +69,15 @@ def whole_or_auto() -> One[int | None]:
     return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
 
 
-def seconds() -> One[float]:
-    """Seconds, above 0, fractions allowed."""
+def seconds(or_0: bool = False) -> One[float]:
+    """Seconds, above 0 (or 0, with ``or_0``), fractions allowed."""
 
     def check(name: str, value: str) -> float:
-        if not re.fullmatch(_ABOVE_0, value) or float(value) <= 0:
-            raise ConfigError([f"--{name}={value}: give a number above 0"])
+        if not re.fullmatch(_SECONDS, value) or (float(value) <= 0 and not or_0):
+            raise ConfigError([f"--{name}={value}: give a number {'of at least' if or_0 else 'above'} 0"])
         return float(value)
 
-    return One(check=check, metavar="SECONDS", pattern=_ABOVE_0)
+    return One(check=check, metavar="SECONDS", pattern=_SECONDS)
 
 
 def milliseconds() -> One[float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -11,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pipeline.reporting.health import not_ready
-from pipeline.reporting.metrics import serve_metrics
+from pipeline.reporting.metrics import MOST_CLIENTS, serve_metrics
 from tests.pipeline.reporting.test_collector import parse, stats
 from transforms.errors import ScoringError
 
@@ -105,3 +107,23 @@ def test_a_stalled_client_does_not_hold_a_thread_for_ever(sent: bytes, capfd: py
                 assert not thread.is_alive()
         assert get(port, "/metrics")[0] == 200
     assert capfd.readouterr().err == ""
+
+
+def test_clients_that_stall_take_no_more_than_so_many_threads() -> None:
+    """Each sends a byte now and then, so that none is silent for long; a scraper is served nevertheless."""
+    before = threading.active_count()
+    with serve_metrics(0, stats().rows, client_timeout_s=60) as port, contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(6 * MOST_CLIENTS):
+            clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)))
+            clients[-1].sendall(b"GET /me")
+        for client in clients:
+            with contextlib.suppress(OSError):  # it was cut
+                client.sendall(b"t")
+        assert get(port, "/metrics")[0] == 200
+        assert threading.active_count() <= before + MOST_CLIENTS + 1
+        assert clients[0].recv(1) == b"", "the oldest is cut"
+    deadline = time.monotonic() + 30
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before, "all threads end with their connections"
