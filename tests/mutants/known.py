@@ -76,7 +76,7 @@ KNOWN = (
     ),
     Mutation(
         "a contract that changed makes dead letters", _DISPATCH,
-        "if not unproven and found.verdict is not Verdict.HOLDS:", "if False:",
+        "if not unproven and found.verdict is not Verdict.WORKS:", "if False:",
         "tests/predict/test_contract.py",
     ),
     Mutation(

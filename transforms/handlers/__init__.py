@@ -3,7 +3,7 @@
     from apache_beam.ml.inference.base import RunInference
     from transforms.handlers import TFServingModelHandler, is_failure
 
-    results = examples | RunInference(TFServingModelHandler("grpc://serving:8500/fraud"))
+    results = elements | RunInference(TFServingModelHandler("grpc://serving:8500/fraud"))
 
 ``base.py`` says what an element is, what comes out, and what becomes of failures.
 """

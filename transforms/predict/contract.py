@@ -14,14 +14,14 @@ class Verdict(enum.Enum):
     """What a look at the server says about a request that failed.
 
     Attributes:
-        HOLDS: It answers others: the failed request's rows may be at fault.
+        WORKS: It answers others: the failed request's rows may be at fault.
         DOWN: It answers nobody now.
         CHANGED: It refuses what it answered before, and its signature is another one.
         BROKEN: It refuses what it answered before, and nothing in its signature says why; or it no longer serves the model.
         UNPROVEN: It has answered nothing so far, and refuses a row of zeros, too.
     """
 
-    HOLDS = enum.auto()
+    WORKS = enum.auto()
     DOWN = enum.auto()
     CHANGED = enum.auto()
     BROKEN = enum.auto()
@@ -46,7 +46,7 @@ class Finding:
 MakeDecoder = Callable[[Signature], "ChunkDecoder"]
 """Makes a decoder for another signature. Must be picklable. Raises ``ContractError`` if records can't fit it at all."""
 
-HOLDS = Finding(Verdict.HOLDS)
+WORKS = Finding(Verdict.WORKS)
 
 
 class ChunkDecoder(Protocol):

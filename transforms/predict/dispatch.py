@@ -18,8 +18,8 @@ A request that was refused or failed costs no wait, and bisections run side by s
 ``O(g log n)`` requests.
 
 The *hold* (``on_unavailable=hold``) is a circuit breaker over the whole job. Closed: requests flow. Open: the server is
-down, every request waits for its next try, and nothing is committed. Half open: a request that is tried again is itself the
-probe; the first one that is answered closes the breaker (Nygard, "Release It!", 2007).
+down, every request waits for its next try, and nothing is committed. Half open: a waiting request is tried again, and if it
+fails, a probe is sent. The first answer closes the breaker (Nygard, "Release It!", 2007).
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ class Dispatcher:
                 await pair.both_tried()
             found = await self._probes.examine(since)
             unproven = found.verdict is Verdict.UNPROVEN
-            if not unproven and found.verdict is not Verdict.HOLDS:
+            if not unproven and found.verdict is not Verdict.WORKS:
                 return self._broken(error, found)
         if span.rows > 1:
             return await self._bisect(span, self._refusals, pair)
@@ -331,7 +331,7 @@ class Dispatcher:
             return await self._try(span, error)
         if self._probes.has_known_good or self._probes.answered_since(span.sent):
             found = await self._probes.examine(span.sent)
-            if found.verdict is not Verdict.HOLDS:
+            if found.verdict is not Verdict.WORKS:
                 return self._broken(error, found) if found.verdict is not Verdict.DOWN else wait
         elif not past and span.rows == 1:
             return wait  # there is no other row to probe with, and the server may be about to start
@@ -348,7 +348,7 @@ class Dispatcher:
 
     async def _works(self, span: Span) -> bool:
         if self._probes.has_known_good:
-            return (await self._probes.examine(span.sent)).verdict is Verdict.HOLDS
+            return (await self._probes.examine(span.sent)).verdict is Verdict.WORKS
         return await self._probes.answers_a_row_of(span)
 
     async def _try(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait | _Again:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from transforms.errors import ModelError, RejectedError, TransientError
-from transforms.predict.contract import HOLDS, ContractChangedError, Finding, Verdict, difference
+from transforms.predict.contract import WORKS, ContractChangedError, Finding, Verdict, difference
 from transforms.predict.endpoint import Endpoint
 from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Inputs, Span
@@ -83,14 +83,14 @@ class Probes:
             since: The number of the failed request: an answer to a later one proves that it does.
         """
         if self._answered >= since:
-            return HOLDS
+            return WORKS
         async with self._asking:
             if self._answered >= since:
-                return HOLDS
+                return WORKS
             if self._bad is not None and self._remembers_bad:
                 return self._bad
             found = await self._look()
-            if found is not HOLDS:
+            if found is not WORKS:
                 self._bad, self._bad_at = found, self._clock()
             return found
 
@@ -157,7 +157,7 @@ class Probes:
         probe = self._known_good or _zeros(self._signature)
         error = await self._send_first(probe) if probe is not None else None
         if probe is not None and error is None:
-            return HOLDS
+            return WORKS
         if isinstance(error, TransientError):
             return Finding(Verdict.DOWN, str(error))
         try:
@@ -172,7 +172,7 @@ class Probes:
         if probe is None or self._known_good is None:
             return Finding(Verdict.UNPROVEN, str(error or ""))
         if await self._send_first(probe) is None:  # this client may have stood at another version's signature
-            return HOLDS
+            return WORKS
         was = f", with version {self._version}" if self._version else ""
         return Finding(
             Verdict.BROKEN,

@@ -24,7 +24,7 @@ class Guilty:
     error: ModelError
 
 
-Outcome = RowsResult | ModelError | Guilty
+Judgement = RowsResult | ModelError | Guilty
 """The row's answer; how it failed, which proves nothing; or that it is guilty."""
 
 
@@ -32,11 +32,11 @@ Outcome = RowsResult | ModelError | Guilty
 class _Suspect:
     span: Span
     merged: bool
-    outcome: Outcome | None = None
+    judgement: Judgement | None = None
 
 
 class Trials:
-    """Holds trials, one pause at a time. For one asyncio loop.
+    """Tries suspected rows, one pause at a time. For one asyncio loop.
 
     Args:
         limiter: Pauses the other requests.
@@ -55,7 +55,7 @@ class Trials:
         self._limiter, self._attempt, self._control, self._alarms = limiter, attempt, control, alarms
         self._suspects: list[_Suspect] = []
 
-    async def judge(self, span: Span, error: ModelError) -> Outcome:
+    async def judge(self, span: Span, error: ModelError) -> Judgement:
         """Waits for a pause, and asks for ``span`` until it is answered, or guilty, or nothing can be said of it.
 
         Args:
@@ -66,35 +66,35 @@ class Trials:
         self._suspects.append(suspect)
         try:
             async with self._limiter.alone():
-                if suspect.outcome is None:  # if not, it had its trial in the pause of another
+                if suspect.judgement is None:  # if not, it had its trial in the pause of another
                     await self._rounds()
         finally:
             self._suspects.remove(suspect)
-        return suspect.outcome or error
+        return suspect.judgement or error
 
     async def _rounds(self) -> None:
-        while suspects := [suspect for suspect in self._suspects if suspect.outcome is None]:
+        while suspects := [suspect for suspect in self._suspects if suspect.judgement is None]:
             struck = [(suspect, error) for suspect in suspects if (error := await self._ask(suspect)) is not None]
             if not struck:
                 continue
             if not (await self._controlled() or await self._controlled()):
                 for suspect, error in struck:  # the server fails everybody
-                    suspect.outcome = error
+                    suspect.judgement = error
                 continue
             for suspect, error in struck:
                 suspect.span.strikes += 1
                 if suspect.span.strikes >= self._alarms.strikes():
-                    suspect.outcome = Guilty(error)
+                    suspect.judgement = Guilty(error)
 
     async def _ask(self, suspect: _Suspect) -> ModelError | None:
         """Sends one row; returns the error that is a strike, if a probe is answered after it."""
-        outcome = await self._attempt(suspect.span)
-        if isinstance(outcome, RowsResult):
+        found = await self._attempt(suspect.span)
+        if isinstance(found, RowsResult):
             if not suspect.merged:  # not by chance: it is how that server treats requests side by side
                 self._alarms.alarm()
-        elif not isinstance(outcome, RejectedError | MalformedAnswerError | OverloadedError | MergedBatchError):
-            return outcome
-        suspect.outcome = outcome
+        elif not isinstance(found, RejectedError | MalformedAnswerError | OverloadedError | MergedBatchError):
+            return found
+        suspect.judgement = found
         return None
 
     async def _controlled(self) -> bool:
