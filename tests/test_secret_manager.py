@@ -19,7 +19,7 @@ NAME = "projects/p/secrets/kafka/versions/3"
 REGIONAL = "projects/p/locations/europe-west1/secrets/kafka/versions/latest"
 
 
-class Answer:
+class Response:
     def __init__(self, status_code: int, body: Any = None):
         self.status_code, self._body = status_code, body
 
@@ -27,8 +27,8 @@ class Answer:
         return self._body
 
 
-def good(data: str) -> Answer:
-    return Answer(200, {"payload": {"data": data}})
+def good(data: str) -> Response:
+    return Response(200, {"payload": {"data": data}})
 
 
 def no_sleep(_: float) -> None:
@@ -43,7 +43,7 @@ def test_every_reference_in_a_text_is_replaced() -> None:
 def test_a_secret_is_asked_for_by_its_full_name() -> None:
     asked = []
 
-    def get(path: str) -> Answer:
+    def get(path: str) -> Response:
         asked.append(path)
         return good("aHVudGVyMg==")
 
@@ -56,19 +56,19 @@ def test_a_secret_is_asked_for_by_its_full_name() -> None:
 )
 def test_what_trying_again_does_not_cure_is_told_at_once(status: int, cure: str) -> None:
     with pytest.raises(SecretError, match=cure) as caught:
-        access(NAME, lambda _: Answer(status), no_sleep)
+        access(NAME, lambda _: Response(status), no_sleep)
     assert NAME in str(caught.value)
 
 
 def test_an_overloaded_service_is_asked_again() -> None:
-    answers: Iterator[Answer] = iter([Answer(503), Answer(429), good("eA==")])
+    answers: Iterator[Response] = iter([Response(503), Response(429), good("eA==")])
     waits: list[float] = []
     assert access(NAME, lambda _: next(answers), waits.append) == "x"
     assert waits == [1.0, 2.0]
 
 
 def test_a_service_that_stays_away_is_given_up() -> None:
-    def get(_: str) -> Answer:
+    def get(_: str) -> Response:
         raise ConnectionRefusedError
 
     waits: list[float] = []

@@ -33,7 +33,7 @@ WAITS_S = (1.0, 2.0, 4.0)
 """Seconds to wait before each retry, while the service is overloaded or does not answer."""
 
 
-class Answer(Protocol):
+class Response(Protocol):
     """What ``requests`` answers with, as far as it is used."""
 
     status_code: int
@@ -42,7 +42,7 @@ class Answer(Protocol):
         """Returns the body, read as JSON."""
 
 
-Get = Callable[[str], Answer]
+Get = Callable[[str], Response]
 
 
 def has_reference(text: str) -> bool:
@@ -127,7 +127,7 @@ def _refusal(status: int) -> tuple[str, bool]:
     return f"the service answered HTTP {status}", status == 429 or status >= 500
 
 
-def _value(name: str, answer: Answer) -> str:
+def _value(name: str, answer: Response) -> str:
     try:
         return base64.b64decode(answer.json()["payload"]["data"], validate=True).decode()
     except (ValueError, KeyError, TypeError):
@@ -162,9 +162,9 @@ def _get(base: str) -> Get:
     except GoogleAuthError as error:
         raise SecretError(f"${{secret:…}}: no Google credentials here: {error}") from error
 
-    def get(path: str) -> Answer:
+    def get(path: str) -> Response:
         try:
-            answer: Answer = session.get(f"{base}/{path}", timeout=TIMEOUT_S)
+            answer: Response = session.get(f"{base}/{path}", timeout=TIMEOUT_S)
         except GoogleAuthError as error:
             raise SecretError(f"${{secret:…}}: Google gives no access token: {error}") from error
         return answer
