@@ -33,7 +33,7 @@ class DeadLetterClass(enum.Enum):
 
         Args:
             message: What was wrong, where, and what was expected. Never the payload's bytes.
-            attempts: How many requests held the record.
+            attempts: How many requests the record was part of.
             stage: The stage that failed, where ``stages`` has several.
         """
         return Failure(stage or self.stage, self.error_class, message, attempts)

@@ -54,7 +54,7 @@ def internal_failure(stage: str, error: Exception, attempts: int = 0) -> Failure
     Args:
         stage: ``decode``, ``predict`` or ``encode``.
         error: What was raised.
-        attempts: How many requests held the record.
+        attempts: How many requests the record was part of.
     """
     what = describe(error)
     tell(stage, error)
