@@ -1,4 +1,4 @@
-"""Elements through stages on the engine that ``--runner=DirectRunner`` uses."""
+"""Elements through stages on the runner that ``--runner=DirectRunner`` uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the dispatcher share: a clock that only sleeping moves, a listener, and scripted behaviour."""
+"""What the tests of the dispatcher share: a clock that only sleeping moves, an observer, and scripted behaviour."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Highest(random.Random):
         return b
 
 
-class Listener(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.retries = 0
         self.answers: list[int] = []
@@ -67,12 +67,12 @@ class Listener(Observer):
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Listener]:
+def recording() -> Iterator[Recorder]:
     """What the dispatcher tells meanwhile."""
-    before, listener = observer(), Listener()
-    set_observer(listener)
+    before, recorder = observer(), Recorder()
+    set_observer(recorder)
     try:
-        yield listener
+        yield recorder
     finally:
         set_observer(before)
 

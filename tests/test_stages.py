@@ -1,4 +1,4 @@
-"""The stages inside a Beam pipeline: decode, batch, predict, encode, dead letters, on the engine that the job uses."""
+"""The stages inside a Beam pipeline: decode, batch, predict, encode, dead letters, on the runner that the job uses."""
 
 from __future__ import annotations
 

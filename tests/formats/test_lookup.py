@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.dispatching import listening
+from tests.dispatching import recording
 from tests.formats.decoding import records
 from transforms.errors import NotServedError, TransientError, UnavailableError
 from transforms.formats.lookup import RegistryUnavailableError, SchemaLookup
@@ -113,7 +113,7 @@ def test_an_unknown_id_is_no_reason_to_wait_and_is_asked_for_again(make: Make) -
 def test_a_registry_that_is_down_holds_the_bundle_until_it_is_back(make: Make) -> None:
     """For as long as it takes, which is longer here than any deadline; and says so, and when it is over."""
     source, avro, guard = Source(*down(500)), FramedAvro(), Guard()
-    with listening() as told:
+    with recording() as told:
         assert make(source, guard).teach(avro, VALUES)
     assert read(avro) == ["a", "b"]
     assert guard.asked > 500
@@ -122,13 +122,13 @@ def test_a_registry_that_is_down_holds_the_bundle_until_it_is_back(make: Make) -
 
 
 def test_a_blip_is_told_nobody(make: Make) -> None:
-    with listening() as told:
+    with recording() as told:
         assert make(Source(TransientError("HTTP 500"), NotServedError("HTTP 401"))).teach(FramedAvro(), VALUES)
     assert told.held == []
 
 
 def test_a_bundle_that_can_no_longer_be_committed_is_let_go(make: Make) -> None:
-    with listening() as told:
+    with recording() as told:
         assert not make(Source(*down(10**5)), Guard(good_for=40)).teach(FramedAvro(), VALUES)
     assert told.held[-1] is None
 
@@ -179,6 +179,6 @@ def test_on_unavailable_dead_letter(make: Make) -> None:
 
 
 def test_on_unavailable_fail(make: Make) -> None:
-    with listening() as told, pytest.raises(UnavailableError, match="the schema registry is down"):
+    with recording() as told, pytest.raises(UnavailableError, match="the schema registry is down"):
         make(Source(*down(10**5)), on="fail", deadline_s=5).teach(FramedAvro(), VALUES)
     assert told.held[-1] is None

@@ -61,7 +61,7 @@ def test_nothing_of_a_void_bundle_leaves_after_its_void_is_known(registry: Schem
 def test_the_error_that_ends_the_job_is_told(registry: SchemaRegistryStub) -> None:
     told: list[Exception] = []
 
-    class Listener(Observer):
+    class Recorder(Observer):
         def failed(self, error: Exception) -> None:
             told.append(error)
 
@@ -69,7 +69,7 @@ def test_the_error_that_ends_the_job_is_told(registry: SchemaRegistryStub) -> No
     registry.down()
     made = stage(registry, Guard(answer=True), "fail")
     before = observer()
-    set_observer(Listener())
+    set_observer(Recorder())
     try:
         with pytest.raises(UnavailableError, match="the schema registry is down"):
             bundle(made, framed(number))

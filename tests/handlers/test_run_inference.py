@@ -1,4 +1,4 @@
-"""The handlers in Beam's own ``RunInference``, on its engine, against a stub of TensorFlow Serving and a fake model."""
+"""The handlers in ``RunInference``, on Beam's local runner, against a stub of TensorFlow Serving and a fake model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One input for every engine and both implementations of Kafka, and what must be equal of what they write.
+"""One input for every runner and both implementations of Kafka, and what must be equal of what they write.
 
 The matrix that runs it, each against what the DirectRunner writes for it:
 

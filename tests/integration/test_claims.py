@@ -1,4 +1,4 @@
-"""Shards that an engine places, on a real Kafka: a job in another number of shards fences what is left of the former."""
+"""Shards that a runner places, on a real Kafka: a job in another number of shards fences what is left of the former."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka → the model in the worker → Kafka: exactly once, with poison records, while versions come and workers share it."""
+"""Kafka → the model in the worker → Kafka: exactly once, with guilty rows, while versions come and workers share it."""
 
 from __future__ import annotations
 

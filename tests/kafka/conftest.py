@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka.native.memory_job import Listener
+from tests.kafka.native.memory_job import Recorder
 from transforms.observe import observer, set_observer
 
 
 @pytest.fixture
-def heard() -> Iterator[Listener]:
-    before, listener = observer(), Listener()
-    set_observer(listener)
-    yield listener
+def heard() -> Iterator[Recorder]:
+    before, recorder = observer(), Recorder()
+    set_observer(recorder)
+    yield recorder
     set_observer(before)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dispatching import Highest, Time, listening
+from tests.dispatching import Highest, Time, recording
 from tests.fake_model import FakeModel, serving
 from transforms.clients.base import ModelClient
 from transforms.errors import NotServedError, UnavailableError
@@ -41,7 +41,7 @@ class Down(FakeModel):
 
 @pytest.fixture
 def time() -> Iterator[Time]:
-    with listening():
+    with recording():
         yield Time()
 
 
@@ -65,10 +65,10 @@ def test_at_the_deadline_it_fails_unless_it_shall_hold(time: Time) -> None:
         ask(model, time, FAIL)
     assert 60 <= sum(time.slept) < 120
     assert model.closed == 1
-    with listening() as listener:
+    with recording() as recorder:
         assert ask(Down(100), Time(), HOLD).model == "fake"
-    assert listener.held[-1] is None, "told that it is over"
-    assert "the model server: refused" in listener.held
+    assert recorder.held[-1] is None, "told that it is over"
+    assert "the model server: refused" in recorder.held
 
 
 class Guard:

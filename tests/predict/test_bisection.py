@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.dispatching import POISON, Listener, Time, by_row, dispatcher, listening, refusing, run, x_of
+from tests.dispatching import POISON, Recorder, Time, by_row, dispatcher, recording, refusing, run, x_of
 from tests.fake_model import Behaviour, Call, FakeModel, doubled, signature
 from transforms.errors import (
     AnswerTooLargeError,
@@ -26,9 +26,9 @@ from transforms.types import Answer, Signature, TensorSpec
 
 
 @pytest.fixture
-def heard() -> Iterator[Listener]:
-    with listening() as listener:
-        yield listener
+def heard() -> Iterator[Recorder]:
+    with recording() as recorder:
+        yield recorder
 
 
 # ---------------------------------------------------------------------- guilty rows
@@ -66,7 +66,7 @@ def test_a_server_that_takes_only_small_batches_loses_nothing() -> None:
     assert by_row(outcomes, 64) == [2 * row for row in range(64)]
 
 
-def test_an_answer_that_is_too_large_for_a_batch_is_asked_for_in_parts(heard: Listener) -> None:
+def test_an_answer_that_is_too_large_for_a_batch_is_asked_for_in_parts(heard: Recorder) -> None:
     """And a record whose answer alone is too large is a dead letter; the job goes on."""
 
     async def large(call: Call) -> Answer:
@@ -86,7 +86,7 @@ def lying(status: str = "internal error") -> Behaviour:
 
 
 @pytest.mark.parametrize("place", [0, 5, 31])
-def test_a_poison_row_that_is_answered_as_an_overload_is_found(place: int, heard: Listener) -> None:
+def test_a_poison_row_that_is_answered_as_an_overload_is_found(place: int, heard: Recorder) -> None:
     values = [float(value) for value in range(32)]
     values[place] = POISON
     model, time = FakeModel(lying()), Time()
@@ -111,7 +111,7 @@ def test_a_poison_row_is_found_even_in_the_very_first_batch() -> None:
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_a_poison_row_is_found_even_if_it_is_the_very_first_and_alone(refuses: bool, heard: Listener) -> None:
+def test_a_poison_row_is_found_even_if_it_is_the_very_first_and_alone(refuses: bool, heard: Recorder) -> None:
     """No other row is there to probe with: one of zeros tells that the server is up, also by being refused."""
 
     async def behave(call: Call) -> Answer:
@@ -140,7 +140,7 @@ def test_the_row_of_zeros_has_the_types_of_the_signature(dtype: str) -> None:
     assert {row.dtype for row in zeros} == {poison.dtype}
 
 
-def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model_failed(heard: Listener) -> None:
+def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model_failed(heard: Recorder) -> None:
     """Nothing was ever answered and there is no other row to probe with: that word is all there is to go by."""
     failed = refusing(lambda x: True, ModelFailedError("HTTP 503: Prediction failed"))
     time = Time()
@@ -150,7 +150,7 @@ def test_a_poison_row_alone_and_first_is_found_if_the_server_says_that_its_model
 
 
 @pytest.mark.parametrize("place", [0, 17, 63])
-def test_a_row_on_which_the_model_fails_does_not_cost_the_whole_deadline(place: int, heard: Listener) -> None:
+def test_a_row_on_which_the_model_fails_does_not_cost_the_whole_deadline(place: int, heard: Recorder) -> None:
     """A server that says so is not overloaded: a probe tells that it works, and the batch is bisected at once."""
     values = [float(value) for value in range(64)]
     values[place] = POISON
@@ -188,7 +188,7 @@ def test_a_row_alone_and_first_is_held_if_the_server_only_fails() -> None:
         run(dispatcher(FakeModel(refusing(lambda x: True, TransientError("overload")))).answer(x_of(1), 1))
 
 
-def test_once_a_row_was_answered_it_is_asked_and_no_word_is_taken(heard: Listener) -> None:
+def test_once_a_row_was_answered_it_is_asked_and_no_word_is_taken(heard: Recorder) -> None:
     """A model that fails for everybody, for want of memory say, blames no row."""
 
     async def behave(call: Call) -> Answer:
@@ -227,7 +227,7 @@ def test_a_server_that_comes_back_just_before_the_probe_blames_no_row(rows: int,
     assert by_row(run(work()), rows) == [2 * row for row in range(rows)]
 
 
-def test_when_the_server_goes_down_during_a_bisection_the_halves_hold(heard: Listener) -> None:
+def test_when_the_server_goes_down_during_a_bisection_the_halves_hold(heard: Recorder) -> None:
     time = Time()
 
     async def behave(call: Call) -> Answer:

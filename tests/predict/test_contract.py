@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.dispatching import POISON, Time, by_row, dispatcher, listening, run, x_of
+from tests.dispatching import POISON, Time, by_row, dispatcher, recording, run, x_of
 from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, RejectedError
 from transforms.predict.batching import RowsResult
@@ -58,7 +58,7 @@ def test_no_record_is_blamed_when_the_server_refuses_what_it_answered_before(err
         results = await asyncio.gather(*(asked.answer(x_of(*batch), 50) for batch in batches))
         return found + [row for result in results for row in by_row(result, 50)]
 
-    with listening() as heard:
+    with recording() as heard:
         assert run(work()) == [2.0, *(2.0 * value for value in range(500))]
     assert heard.held[-1] is None
     assert "refuses a record that it answered before, with version 7" in str(heard.held[0])
@@ -86,7 +86,7 @@ def test_a_changed_signature_is_named(on_unavailable: str) -> None:
         with pytest.raises(Exception, match=named):
             run(work())
     else:
-        with listening() as heard, pytest.raises(RuntimeError, match="for ever"):
+        with recording() as heard, pytest.raises(RuntimeError, match="for ever"):
             run(work())
         assert "another signature (version 8): input z: float32[?,2] is new: no z" in str(heard.held[0])
 
@@ -107,7 +107,7 @@ def test_who_can_decode_again_gets_the_new_signature_and_may_decline_it() -> Non
         asked.decline(new, "z: missing")
         return await asked.answer(x_of(2, 3), 2)
 
-    with listening() as heard:
+    with recording() as heard:
         assert by_row(run(work()), 2) == [4, 6]
     assert "the records do not fit it: z: missing" in str(heard.held[0])
 
@@ -142,7 +142,7 @@ def test_before_anything_was_answered_a_few_records_are_blamed_and_then_the_oper
         for value in range(1, 501):
             found.extend(by_row(await asked.answer(x_of(value), 1), 1))
 
-    with listening() as heard, pytest.raises(RuntimeError, match="for ever"):
+    with recording() as heard, pytest.raises(RuntimeError, match="for ever"):
         run(work())
     assert found == ["Rejected"] * UNPROVEN_MOST
     assert f"refused the first {UNPROVEN_MOST} records and has answered none" in str(heard.held[0])

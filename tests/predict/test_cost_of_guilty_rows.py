@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.dispatching import Highest, Listener, Time, by_row, dispatcher, listening, refusing, run, x_of
+from tests.dispatching import Highest, Recorder, Time, by_row, dispatcher, recording, refusing, run, x_of
 from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.clients.base import ModelClient
 from transforms.errors import (
@@ -65,7 +65,7 @@ def test_one_percent_of_guilty_rows(error: ModelError, error_class: str, repeate
         return await refuse(call)
 
     model, others = FakeModel(behave), FakeModel(behave)
-    with listening() as heard:
+    with recording() as heard:
         found = run(ask_all(dispatcher(model, time, others=others)))
     assert found == expected(error_class)
     assert time.slept == []
@@ -123,7 +123,7 @@ def test_guilty_rows_that_cut_the_connection() -> None:
     asked = Dispatcher(
         server.client(), signature(), DispatchOptions(), time, time.sleep, Highest(), open_another=server.client
     )
-    with listening() as heard:
+    with recording() as heard:
         assert run(ask_all(asked)) == expected("ServerError")
     assert time.slept == []
     assert heard.held == []
@@ -197,6 +197,6 @@ def test_a_single_row_that_is_too_large_a_batch_is_rejected() -> None:
             raise BatchTooLargeError("batch-size must be <= 0", 0)
         return await doubled(call)
 
-    with listening() as heard:
+    with recording() as heard:
         assert by_row(run(dispatcher(FakeModel(behave)).answer(x_of(5), 1)), 1) == ["Rejected"]
-    assert isinstance(heard, Listener)
+    assert isinstance(heard, Recorder)

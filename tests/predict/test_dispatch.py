@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.dispatching import Highest, Listener, Time, by_row, dispatcher, failing, listening, run, x_of
+from tests.dispatching import Highest, Recorder, Time, by_row, dispatcher, failing, recording, run, x_of
 from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.errors import (
     ConfigError,
@@ -24,15 +24,15 @@ from transforms.types import Answer
 
 
 @pytest.fixture
-def heard() -> Iterator[Listener]:
-    with listening() as listener:
-        yield listener
+def heard() -> Iterator[Recorder]:
+    with recording() as recorder:
+        yield recorder
 
 
 # ---------------------------------------------------------------------- retries
 
 
-def test_a_request_that_succeeds_at_once(heard: Listener) -> None:
+def test_a_request_that_succeeds_at_once(heard: Recorder) -> None:
     model, time = FakeModel(), Time()
     [outcome] = run(dispatcher(model, time).answer(x_of(1, 2, 3), 3))
     assert by_row([outcome], 3) == [2, 4, 6]
@@ -42,7 +42,7 @@ def test_a_request_that_succeeds_at_once(heard: Listener) -> None:
     assert (heard.answers, heard.retries, heard.held) == ([3], 0, [])
 
 
-def test_transient_failures_are_retried_on_the_schedule(heard: Listener) -> None:
+def test_transient_failures_are_retried_on_the_schedule(heard: Recorder) -> None:
     model, time = FakeModel(failing([TransientError("busy")] * 4 + [UnavailableError("gone")])), Time()
     [outcome] = run(dispatcher(model, time).answer(x_of(1), 1))
     assert time.slept == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8])
@@ -82,7 +82,7 @@ def test_a_server_can_not_make_a_request_wait_past_its_deadline(then: str) -> No
     assert time.slept == pytest.approx([2.0])
 
 
-def test_a_job_that_holds_asks_again_within_a_deadline_whatever_the_server_asks_for(heard: Listener) -> None:
+def test_a_job_that_holds_asks_again_within_a_deadline_whatever_the_server_asks_for(heard: Recorder) -> None:
     time = Time()
     model = FakeModel(failing([OverloadedError("busy", float("inf"))] * 4))
     assert by_row(run(dispatcher(model, time, deadline_s=2).answer(x_of(1), 1)), 1) == [2]
@@ -107,7 +107,7 @@ def test_a_half_has_its_own_deadline_for_what_the_server_asks_for() -> None:
     assert max(time.slept) == pytest.approx(2.0)
 
 
-def test_a_model_that_is_not_served_for_a_while_is_waited_for(heard: Listener) -> None:
+def test_a_model_that_is_not_served_for_a_while_is_waited_for(heard: Recorder) -> None:
     """Between two versions, say."""
     time = Time()
     [outcome] = run(dispatcher(FakeModel(failing([NotServedError("no version")] * 3)), time).answer(x_of(1), 1))
@@ -136,7 +136,7 @@ def test_an_error_that_no_row_can_be_guilty_of_is_not_swallowed() -> None:
 # ---------------------------------------------------------------------- the deadline
 
 
-def test_past_the_deadline_with_dead_letter(heard: Listener) -> None:
+def test_past_the_deadline_with_dead_letter(heard: Recorder) -> None:
     time = Time()
     model = FakeModel(failing([UnavailableError("refused")] * 1000))
     [outcome] = run(dispatcher(model, time, deadline_s=10, on_unavailable="dead_letter").answer(x_of(1, 2), 2))
@@ -157,7 +157,7 @@ def test_past_the_deadline_with_fail() -> None:
     assert 10 <= time.now - 1000 < 16
 
 
-def test_past_the_deadline_with_hold(heard: Listener) -> None:
+def test_past_the_deadline_with_hold(heard: Recorder) -> None:
     """It waits as long as it takes, and tells so once it has begun and once it is over."""
     time = Time()
 
@@ -244,7 +244,7 @@ def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
 
 
 @pytest.mark.parametrize("on_unavailable", ["hold", "dead_letter", "fail"])
-def test_a_server_that_is_down_is_told_long_before_the_deadline(on_unavailable: str, heard: Listener) -> None:
+def test_a_server_that_is_down_is_told_long_before_the_deadline(on_unavailable: str, heard: Recorder) -> None:
     """Whoever looks at status, readiness or metrics learns it within some seconds, whatever the deadline is."""
     time, told = Time(), list[float]()
 
@@ -263,7 +263,7 @@ def test_a_server_that_is_down_is_told_long_before_the_deadline(on_unavailable: 
 
 
 def test_a_request_that_fails_while_others_are_answered_is_no_reason_to_say_that_the_server_is_down(
-    heard: Listener,
+    heard: Recorder,
 ) -> None:
     time = Time()
 
@@ -283,7 +283,7 @@ def test_a_request_that_fails_while_others_are_answered_is_no_reason_to_say_that
     assert heard.held == []
 
 
-def test_records_that_always_time_out_are_named_once_others_are_answered(heard: Listener) -> None:
+def test_records_that_always_time_out_are_named_once_others_are_answered(heard: Recorder) -> None:
     """They hold the job, as nothing is blamed for a time-out. Who reads why can look at them."""
     time = Time()
 
@@ -304,7 +304,7 @@ def test_records_that_always_time_out_are_named_once_others_are_answered(heard: 
     assert heard.held[-1] is None
 
 
-def test_a_look_says_that_the_server_is_down_and_ends_when_it_is_back(heard: Listener) -> None:
+def test_a_look_says_that_the_server_is_down_and_ends_when_it_is_back(heard: Recorder) -> None:
     time, model = Time(), FakeModel()
     asked = dispatcher(model, time)
     model.metadata_errors = [UnavailableError("refused")] * 5
@@ -317,7 +317,7 @@ def test_a_look_says_that_the_server_is_down_and_ends_when_it_is_back(heard: Lis
     assert model.calls == [], "no record is needed for it"
 
 
-def test_cancelled_while_holding_it_no_longer_says_so(heard: Listener) -> None:
+def test_cancelled_while_holding_it_no_longer_says_so(heard: Recorder) -> None:
     model = FakeModel(failing([UnavailableError("refused")] * 10_000))
 
     async def work() -> None:

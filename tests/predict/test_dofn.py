@@ -249,8 +249,8 @@ def test_a_bundle_that_failed_elsewhere_leaves_nothing_for_the_next(drive: Calla
 
 
 def test_an_error_that_ends_the_job_is_raised_and_told(drive: Callable[..., Driver]) -> None:
-    class Listener(Observer):
-        errors: list[ScoringError] = []  # noqa: RUF012  # one test, one listener
+    class Recorder(Observer):
+        errors: list[ScoringError] = []  # noqa: RUF012  # one test, one recorder
 
         def failed(self, error: ScoringError) -> None:
             self.errors.append(error)
@@ -259,14 +259,14 @@ def test_an_error_that_ends_the_job_is_raised_and_told(drive: Callable[..., Driv
         raise TransientError("refused")
 
     before = observer()
-    set_observer(Listener())
+    set_observer(Recorder())
     try:
         driver = drive(FakeModel(down), on_unavailable="fail")
         with pytest.raises(UnavailableError, match="refused"):
             driver.bundle(chunk_of(0, 1, 2, 3))
     finally:
         set_observer(before)
-    assert [type(error) for error in Listener.errors] == [UnavailableError]
+    assert [type(error) for error in Recorder.errors] == [UnavailableError]
 
 
 def test_an_error_of_the_process_is_raised_in_the_bundle(drive: Callable[..., Driver]) -> None:

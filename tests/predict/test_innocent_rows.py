@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.dispatching import POISON, Time, by_row, dispatcher, listening, run, x_of
+from tests.dispatching import POISON, Time, by_row, dispatcher, recording, run, x_of
 from tests.fake_model import Behaviour, Call, FakeModel, doubled
 from transforms.errors import (
     MergedBatchError,
@@ -102,7 +102,7 @@ def test_overload_and_time_outs_blame_no_row(on_unavailable: str) -> None:
         await asked.answer(x_of(1), 1)
         return await asked.answer(x_of(2, POISON, 3), 3)
 
-    with listening() as heard:
+    with recording() as heard:
         if on_unavailable == "dead_letter":
             assert by_row(run(work()), 3) == [4, "Unavailable", 6]
             return

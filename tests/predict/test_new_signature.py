@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.dispatching import Listener, listening
+from tests.dispatching import Recorder, recording
 from tests.fake_model import Call, FakeModel, doubled, serving, signature
 from transforms.errors import RejectedError, UnavailableError
 from transforms.predict.dofn import PredictChunks, PredictConfig
@@ -90,9 +90,9 @@ def answers(chunks: list[PredictedChunk]) -> list[tuple[int, str, float]]:
 
 
 @pytest.fixture
-def heard() -> Iterator[Listener]:
-    with listening() as listener:
-        yield listener
+def heard() -> Iterator[Recorder]:
+    with recording() as recorder:
+        yield recorder
 
 
 @pytest.mark.parametrize("after", [0, 7])
@@ -102,7 +102,7 @@ def heard() -> Iterator[Listener]:
     ids=["another name", "another dtype"],
 )
 def test_records_that_fit_the_new_signature_are_decoded_again(
-    inputs: dict[str, TensorSpec], after: int, heard: Listener
+    inputs: dict[str, TensorSpec], after: int, heard: Recorder
 ) -> None:
     """No dead letter, each record once and in order; what version 7 answered in time stays."""
     upgraded = Upgraded(dataclasses.replace(OLD, inputs=inputs), after)
@@ -115,7 +115,7 @@ def test_records_that_fit_the_new_signature_are_decoded_again(
 
 
 @pytest.mark.parametrize("old_records", [0, 5])
-def test_records_that_fit_only_the_new_signature_are_no_dead_letters(old_records: int, heard: Listener) -> None:
+def test_records_that_fit_only_the_new_signature_are_no_dead_letters(old_records: int, heard: Recorder) -> None:
     """None of them is asked for with the old signature, so that no refusal tells of the new one: the server is asked."""
     upgraded = Upgraded(dataclasses.replace(OLD, inputs={"z": TensorSpec("float32", (-1, 1))}), 0)
     both, new = list(records(("x", "z"))), list(records(("z",)))

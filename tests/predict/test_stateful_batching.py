@@ -37,14 +37,14 @@ _now_s = [0.0]
 
 @pytest.fixture(autouse=True)
 def found() -> Found:
-    """What came out, in its order. The engine works in this process, on functions of this module, not on copies."""
+    """What came out, in its order. The runner works in this process, on functions of this module, not on copies."""
     _found.clear()
     _now_s[0] = 0.0
     return _found
 
 
 def run(added: Any, after: Callable[[Any], Any] | None = None, log: Callable[[Any], Any] | None = None) -> None:
-    """Runs a stream through the stage, on Beam's engine that knows a test's time."""
+    """Runs a stream through the stage, on Beam's runner that knows a test's time."""
     _now_s[0] = 0.0
     options = PipelineOptions([])
     options.view_as(StandardOptions).streaming = True
@@ -59,7 +59,7 @@ def run(added: Any, after: Callable[[Any], Any] | None = None, log: Callable[[An
 
 
 def wait(added: Any, seconds: float) -> Any:
-    """Lets time pass, for the engine and for the stage."""
+    """Lets time pass, for the runner and for the stage."""
     _now_s[0] += seconds  # of the stream that is being made
     return added.advance_processing_time(seconds).add_elements([_now_s[0]])
 
@@ -110,7 +110,7 @@ def test_nobody_waits_longer_than_allowed(found: Found) -> None:
 
 
 def test_the_timer_of_a_batch_that_was_filled_sends_nothing_twice(found: Found) -> None:
-    """It is cleared. An engine that fires it all the same (this one does) only sends the next batch off early."""
+    """It is cleared. A runner that fires it all the same (this one does) only sends the next batch off early."""
     added = wait(stream().add_elements([chunk(0)]).add_elements([chunk(1, 2, 3)]), WAIT_S / 2).add_elements([chunk(4)])
     run(wait(added, WAIT_S / 2).add_elements([chunk(5)]).advance_watermark_to_infinity())
     assert found[0] == ("in/0", [0, 1, 2, 3])

@@ -20,7 +20,7 @@ from transforms.types import KafkaRecord
 A, B = ("in", 0), ("in", 1)
 
 
-class Listener(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.rollbacks: list[str] = []
         self.commits: list[tuple[int, dict[str, int], list[tuple[float, int]]]] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import confluent_kafka as ck
 import pytest
 
-from tests.kafka.native.memory_job import A, Job, Listener
+from tests.kafka.native.memory_job import A, Job, Recorder
 from tests.kafka.native.memory_kafka import Output
 from tests.kafka.native.memory_mender import ORIGINAL, MemoryOriginals
 from tests.kafka.native.test_exactly_once import outcome
@@ -47,7 +47,7 @@ def dead(job: Job) -> dict[int, str]:
 @pytest.mark.parametrize("guilty", [(6,), (6, 7), (1, 6, 13, 19), PREDICTIONS])
 @pytest.mark.parametrize("code", [E.INVALID_RECORD, E.INVALID_TIMESTAMP, E.MSG_SIZE_TOO_LARGE, E.POLICY_VIOLATION])
 def test_the_guilty_are_dead_letters_and_the_others_are_written(
-    delivery: str, guilty: tuple[int, ...], code: int, heard: Listener
+    delivery: str, guilty: tuple[int, ...], code: int, heard: Recorder
 ) -> None:
     """Whether or not librdkafka names them, and with nothing known of the topic; no record is read or answered twice."""
     job = job_with(offsets_refused(code, *guilty), delivery=delivery)
@@ -198,7 +198,7 @@ def test_an_input_record_that_is_gone_leaves_what_the_prediction_knows() -> None
     assert dict(letter.headers)["inference.original.value_bytes"] == b"?"
 
 
-def test_a_refusal_in_the_background_is_mended_there(heard: Listener) -> None:
+def test_a_refusal_in_the_background_is_mended_there(heard: Recorder) -> None:
     """The next bundle is read meanwhile, and is not rolled back."""
     job = Job([True] * 40, dead_letter_topic="dead", overlap_from=1)
     job.kafka.refuses = offsets_refused(E.INVALID_RECORD, 6, 7, 31)
@@ -213,7 +213,7 @@ def test_a_refusal_in_the_background_is_mended_there(heard: Listener) -> None:
     assert heard.rollbacks == []
 
 
-def test_a_refusal_and_a_rebalance_at_once_is_a_rollback(heard: Listener) -> None:
+def test_a_refusal_and_a_rebalance_at_once_is_a_rollback(heard: Recorder) -> None:
     job = job_with(offsets_refused(E.INVALID_RECORD, 6))
     job.session.begin()
     job.read()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import confluent_kafka as ck
 import pytest
 
-from tests.kafka.native.memory_job import A, B, Job, Listener
+from tests.kafka.native.memory_job import A, B, Job, Recorder
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
@@ -34,7 +34,7 @@ def test_outputs_and_offsets_become_final_together() -> None:
     assert job.session.take_committed_count() == 0
 
 
-def test_what_is_told_of_a_commit(heard: Listener) -> None:
+def test_what_is_told_of_a_commit(heard: Recorder) -> None:
     """Predictions, dead letters by class, and how long each poll's records took from being read."""
     job = Job([True] * 6)
     job.session.begin()
@@ -117,7 +117,7 @@ def test_without_that_rule_a_filter_may_stand_between() -> None:
 # ---------------------------------------------------------------------- rolling back
 
 
-def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Listener) -> None:
+def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Recorder) -> None:
     job = Job([True] * 3)
     job.kafka.commit_failures.append(refused(ck.KafkaError._FAIL, "no", abort=True))
     job.session.begin()
@@ -131,7 +131,7 @@ def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Listener)
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
 
 
-def test_a_retriable_error_is_tried_again_without_a_rollback(heard: Listener) -> None:
+def test_a_retriable_error_is_tried_again_without_a_rollback(heard: Recorder) -> None:
     job = Job([True] * 3)
     job.kafka.send_failures.append(refused(ck.KafkaError.NOT_COORDINATOR, retriable=True))
     job.kafka.commit_failures.append(refused(ck.KafkaError._TIMED_OUT, retriable=True))
@@ -140,8 +140,8 @@ def test_a_retriable_error_is_tried_again_without_a_rollback(heard: Listener) ->
     assert heard.rollbacks == []
 
 
-def test_a_bundle_that_never_came_to_its_commit_is_rolled_back_by_the_next(heard: Listener) -> None:
-    """A DoFn raised, and the engine runs the bundle again."""
+def test_a_bundle_that_never_came_to_its_commit_is_rolled_back_by_the_next(heard: Recorder) -> None:
+    """A DoFn raised, and the runner runs the bundle again."""
     job = Job([True] * 3)
     job.session.begin()
     first = job.read()
@@ -151,7 +151,7 @@ def test_a_bundle_that_never_came_to_its_commit_is_rolled_back_by_the_next(heard
     assert heard.rollbacks == ["the bundle failed"]
 
 
-def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Listener) -> None:
+def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Recorder) -> None:
     job = Job([True] * 5, [True] * 5)
     job.session.begin()
     job.read(most=2)
@@ -195,7 +195,7 @@ def test_a_partition_that_went_and_came_back_is_read_from_what_others_committed(
     assert sorted(job.kafka.outputs) == sorted(job.kafka.records())
 
 
-def test_an_expelled_member_is_refused_and_reads_from_what_its_heirs_left(heard: Listener) -> None:
+def test_an_expelled_member_is_refused_and_reads_from_what_its_heirs_left(heard: Recorder) -> None:
     """A pause of the machine: the group went on without us, and we learn it from the broker's refusal."""
     job = Job([True] * 6)
     job.session.begin()
@@ -399,7 +399,7 @@ def test_a_rebalance_while_waiting_gives_the_bundle_up() -> None:
     assert job.bundle() == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_short(heard: Listener) -> None:
+def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_short(heard: Recorder) -> None:
     """While it is open, no read_committed reader passes it. Afterwards outputs are held until all are there."""
     job = Job([True] * 3)
     job.session.begin()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka.native.memory_job import Job, Listener
+from tests.kafka.native.memory_job import Job, Recorder
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.session_guard import HOLDING_DRAIN_S, SessionGuard
 from transforms.kafka.native.states import CommitResult
@@ -24,7 +24,7 @@ def no_drain() -> Iterator[None]:
 
 @pytest.mark.parametrize(("holding", "waits_s"), [(True, HOLDING_DRAIN_S), (False, 60.0)])
 def test_a_drain_waits_for_answers_but_hardly_for_a_server_that_is_down(
-    holding: bool, waits_s: float, heard: Listener
+    holding: bool, waits_s: float, heard: Recorder
 ) -> None:
     """What stays unanswered is counted once, and is read again."""
     job = Job([True] * 3)

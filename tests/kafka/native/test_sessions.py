@@ -1,4 +1,4 @@
-"""Which session a bundle finds: by its thread, one a shard, and a new one beside a bundle that the engine has given up."""
+"""Which session a bundle finds: by its thread, one a shard, and a new one beside a bundle that the runner has given up."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class WhenTold(LateExecutor):
 
 
 def test_a_commit_that_failed_for_good_can_not_be_passed_over() -> None:
-    """Else an engine that runs the bundle again would read on behind its records, and they would be lost."""
+    """Else a runner that runs the bundle again would read on behind its records, and they would be lost."""
     job = Job([True] * 3)
     job.kafka.members = [("group-0", "newer")]
     job.kafka.commit_failures.append(refused(ck.KafkaError._FENCED, fatal=True))

@@ -22,7 +22,7 @@ def lazily(infos: Any) -> Iterator[Any]:
     yield from infos
 
 
-def engine(consolidate: Any) -> SimpleNamespace:
+def runner(consolidate: Any) -> SimpleNamespace:
     """A stand-in for Beam's module whose runner consolidates metrics with the function."""
 
     class FnApiRunner:
@@ -73,7 +73,7 @@ def test_the_installed_beam_is_one_that_the_patches_fit() -> None:
 
 
 def test_a_lazy_consolidation_is_done_at_once_after_the_patch() -> None:
-    patched = engine(lazily)
+    patched = runner(lazily)
     close_metrics_leak(patched)
     close_metrics_leak(patched)  # once more changes nothing
     assert patched.consolidate_monitoring_infos(iter([1, 2])) == [1, 2]
@@ -81,7 +81,7 @@ def test_a_lazy_consolidation_is_done_at_once_after_the_patch() -> None:
 
 def test_a_consolidation_that_is_not_lazy_is_left_alone() -> None:
     """Then Beam has closed the leak itself."""
-    mended = engine(list)
+    mended = runner(list)
     close_metrics_leak(mended)
     assert mended.consolidate_monitoring_infos is list
 
@@ -94,11 +94,11 @@ def test_a_consolidation_that_is_not_lazy_is_left_alone() -> None:
             SimpleNamespace(FnApiRunner=object, consolidate_monitoring_infos=lazily),
             "FnApiRunner does not call consolidate_monitoring_infos",
         ),
-        (engine(lambda infos, by: lazily(infos)), "takes other arguments"),
-        (engine(lambda infos: 7), "returns a int"),
+        (runner(lambda infos, by: lazily(infos)), "takes other arguments"),
+        (runner(lambda infos: 7), "returns a int"),
     ],
 )
-def test_another_engine_is_refused_with_the_versions_that_were_tested(changed: SimpleNamespace, found: str) -> None:
+def test_another_runner_is_refused_with_the_versions_that_were_tested(changed: SimpleNamespace, found: str) -> None:
     with pytest.raises(ContractError, match=f"{found}.*{NAMES_THE_VERSIONS}"):
         close_metrics_leak(changed)
 

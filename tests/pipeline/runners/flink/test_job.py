@@ -1,4 +1,4 @@
-"""A job on an engine of its own: when it is said to have ended, when it is ended, and what is said meanwhile."""
+"""A job on a cluster: when it is said to have ended, when it is ended, and what is said meanwhile."""
 
 from __future__ import annotations
 

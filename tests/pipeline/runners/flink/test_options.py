@@ -24,7 +24,7 @@ def test_the_runner_needs_flinks_rest_interface_and_a_portable_one_a_job_server(
     assert parse(*OWN, "--runner=PortableRunner", "--flink_master=f:8081", "--job_endpoint=j:8099").flink
     assert on_flink().flink
     assert not parse(*OWN).flink
-    assert not parse(*OWN, "--runner=PortableRunner", "--job_endpoint=prism:8073").flink, "another engine's job server"
+    assert not parse(*OWN, "--runner=PortableRunner", "--job_endpoint=prism:8073").flink, "another runner's job server"
 
 
 @pytest.mark.parametrize(
