@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.cli.options import parse
+from pipeline.console import COMMANDS
 from pipeline.embedded.options import parse as parse_embedded
 from tests.docs.pages import PAGES, README, ROOT, TUTORIAL, Block, command_blocks
 from transforms.errors import ConfigError
@@ -31,11 +32,14 @@ def test_a_block_says_how_it_is_run(block: Block) -> None:
 
 
 def arguments(module: str) -> Iterator[tuple[Block, list[str]]]:
-    """The arguments of every ``python -m MODULE`` in the documents."""
+    """The arguments of every ``python -m MODULE`` in the documents, and of the console script's command of that name."""
     for block in ALL:
         for command in block.commands():
             for part in command.replace("\\\n", " ").split("&&"):
                 words = shlex.split(part)
+                if words[:1] == ["kafka-model-scoring"]:
+                    named = words[1:2] if words[1:2] and words[1] in COMMANDS else []
+                    words = ["python", "-m", ".".join(["pipeline", *named]), *words[1 + len(named) :]]
                 if words[:3] == ["python", "-m", module]:
                     yield block, words[3:]
 
