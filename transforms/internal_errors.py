@@ -1,8 +1,8 @@
-"""What nobody foresaw: an exception of any kind, raised by this program or by a library of its, for one record.
+"""Internal errors: unexpected exceptions of this program or of a library, raised while one record is worked on.
 
-It must not end the job, which would end at the same record again at every start. So the work is done again for each
-record alone; whoever raises then is a dead letter of class ``InternalError``, and the rest of the bundle goes on. What says
-that the process is sick rather than the record is raised as before, and so are this project's own exceptions.
+Such an exception must not end the job, which would end at the same record again at every start. So the work is repeated
+for each record alone. A record for which it raises again is a dead letter of class ``InternalError``; the rest of the bundle
+goes on. Exceptions that are not about the record (``SICK``) are raised as before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SICK = (MemoryError, OSError, ImportError, ScoringError)
-"""Of the process, its disk, its network or its installation; and our own, which mean what they say."""
+"""Exceptions that are not about a record: of the process, its disk, network or installation; and those of this project."""
 
 REPORT = "a bug of this program, please report it"
 
@@ -33,7 +33,7 @@ _telling = threading.Lock()
 
 
 def is_internal(error: BaseException) -> bool:
-    """Whether an exception is of the kind that no code foresaw, so that the record may be to blame for it."""
+    """Whether an exception is an unexpected one, which the record may have caused."""
     return isinstance(error, Exception) and not isinstance(error, SICK)
 
 
@@ -81,7 +81,7 @@ def tell(stage: str, error: Exception) -> None:
 
 
 def one_by_one(work: Callable[[Any], R], items: Sequence[T], failed: Callable[[T, Exception], R]) -> list[R]:
-    """Works on all items at once; if that raises what nobody foresaw, on each of them alone.
+    """Works on all items at once; if that raises an unexpected exception, on each of them alone.
 
     Args:
         work: Works on some of the items, which are of the type of ``items``.

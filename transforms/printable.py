@@ -1,4 +1,4 @@
-"""``printable``: text of records and servers as people may read it: it steers no terminal and forges no line of a log."""
+"""``printable``: escapes control and invisible characters of records' and servers' text, for terminals, logs and headers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same, with line breaks as escapes, too."""
+    """Returns the text as ``printable`` does, with line breaks escaped, too."""
     return printable(text).replace("\n", "\\n")
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats log records as ``logging.Formatter`` does, with what is not printable as escapes."""
+    """A ``logging.Formatter`` whose lines have control and invisible characters as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
         """As ``logging.Formatter.format``."""

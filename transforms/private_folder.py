@@ -1,4 +1,4 @@
-"""``private_folder``: this user's folder in the system's temporary folder, where others may write, too."""
+"""``private_folder``: a folder of this user alone, within the system's temporary folder, in which all users may write."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from transforms.errors import ConfigError
 
 
 def private_folder() -> Path:
-    """Returns the folder, which is made if need be. Nobody else may read it or put anything into it.
+    """Makes the folder if it is not there, and returns it. No other user may read it or write to it.
 
     Raises:
-        ConfigError: Somebody else has made something of its name.
+        ConfigError: Its name is taken: by a folder of another user, a file or a link.
     """
     uid = os.getuid()
     folder = Path(tempfile.gettempdir()) / f"kafka-model-scoring-{uid}"

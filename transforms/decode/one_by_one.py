@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def decoded_one_by_one(decode: Callable[[Any], DecodedChunk], elements: Sequence[T]) -> DecodedChunk:
-    """Decodes all elements at once or, if that raises what nobody foresaw, each alone.
+    """Decodes all elements at once or, if that raises an unexpected exception, each alone.
 
     Args:
         decode: Decodes some of them, given as ``elements``. Its result for an element does not depend on the others.

@@ -1,4 +1,4 @@
-"""Bounds the answers of a schema registry: confluent-kafka's client reads whatever comes, inflated, for as long as it comes.
+"""Bounds the size and the time of a schema registry's answers. confluent-kafka's client bounds neither, and decompresses.
 
 The client has no option for it, but its HTTP session (httpx, or httpx2) has hooks. So each answer's body goes through
 ``AnswerBody``, like those of model servers, and has to be complete within the time-out.
@@ -31,7 +31,7 @@ def bound_answers(
         clock: Returns seconds, monotonic.
 
     Returns:
-        Whether it could be done. A client of another make is left as it is, with a warning.
+        Whether the client's session has the hooks. If not, the client is left as it is, with a warning.
     """
     session: Any = getattr(getattr(client, "_rest_client", None), "session", None)
     library = importlib.import_module(type(session).__module__.partition(".")[0])

@@ -1,7 +1,7 @@
-"""Dead letters that a topic is sure to take: what it refuses is replaced or cut, and each change is named in a header.
+"""Changes a dead letter that its topic refused so that the topic takes it. A header names each change.
 
-What Kafka's answer is about is changed: the timestamp, the key, or the size. Of that, the value is cut first, then the
-input's headers are left out, then the key is replaced. Error class, message and source stay.
+Kafka's error code says what is changed: the timestamp, the key, or the size. To make a dead letter smaller, first its value
+is cut, then the input's headers are left out, then the key is replaced. Error class, message and source stay.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from transforms.kafka.vendor import TOO_LARGE
 from transforms.types import Header, OutputRecord
 
 BATCH_BYTES = 61
-"""What a batch of one record has besides it (Kafka's record format 2)."""
+"""The bytes of a batch of one record, without those of the record (Kafka's record format 2)."""
 
 _RECORD_BYTES, _HEADER_BYTES = 36, 10
-"""Most bytes that a record, and each of its headers, has besides their contents: lengths, attributes and differences."""
+"""The most bytes of a record, and of each header, without their contents: lengths, attributes and differences."""
 
 KEY_SHOWN_BYTES = 1_000
 SHORT_MESSAGE_BYTES = 200
@@ -30,10 +30,10 @@ SHORT_VALUE_BYTES = 100
 """A value that is not worth cutting: the header that says so is as long."""
 
 REPLACED_MS = 60_000
-"""A timestamp so near to now is one that was replaced already."""
+"""A timestamp at most this far from the present was replaced already."""
 
 LEAST_BYTES = 4_096
-"""The least ``max.message.bytes`` of a dead-letter topic: an error's headers fit into it."""
+"""The lowest ``max.message.bytes`` that a dead-letter topic needs for the headers of an error."""
 
 
 def size_of(record: OutputRecord) -> int:

@@ -1,4 +1,4 @@
-"""What retention has deleted before the group answered it: one message for the start and for a running job."""
+"""Finds records that retention deleted before the group answered them, and makes the message for users."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Deleted(NamedTuple):
 
     @property
     def records(self) -> int:
-        """How many are gone, by their offsets."""
+        """The number of deleted offsets, at most as many records."""
         return self.earliest - self.committed
 
 
 def deleted_records(committed: Iterable[ck.TopicPartition], earliest: Mapping[tuple[str, int], int]) -> list[Deleted]:
-    """Returns what is gone of each partition whose committed offset lies before its earliest one.
+    """Returns what was deleted, for each partition whose committed offset is below its earliest offset.
 
     Args:
         committed: The committed offsets; negative where there is none.
@@ -41,7 +41,7 @@ def deleted_records(committed: Iterable[ck.TopicPartition], earliest: Mapping[tu
 
 
 def message(deleted: Iterable[Deleted], group_id: str) -> str:
-    """Returns the message for a person: how many records in all, where, and how to go on without them."""
+    """Returns the message for users: how many records in all, where, and how to go on without them."""
     deleted = list(deleted)
     where = "; ".join(
         f"{each.topic}/{each.partition}: {each.records:,} (committed {each.committed}, earliest {each.earliest})"

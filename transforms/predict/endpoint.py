@@ -73,7 +73,7 @@ class Endpoint:
 
         Raises:
             ModelError: As ``ModelClient.predict`` and ``ModelClient.metadata``.
-            InternalError: The client raised what nobody foresaw.
+            InternalError: The client raised an unexpected exception.
         """
         if not self._connected:
             async with self._connecting:
@@ -137,7 +137,7 @@ class Endpoint:
 
 
 class Lanes:
-    """Endpoints that one request at a time has for itself: what the request does to its connection hurts no other.
+    """A pool of endpoints, each used by one request at a time: a request that breaks its connection fails no other request.
 
     Args:
         endpoints: The endpoints; none of them is opened before it is needed.
@@ -149,7 +149,7 @@ class Lanes:
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Endpoint]:
-        """Waits for one that is free, and has it until the block ends."""
+        """Waits for a free endpoint; the block has it alone."""
         async with self._slots:
             endpoint = self._free.pop()
             try:

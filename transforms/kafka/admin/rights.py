@@ -1,7 +1,7 @@
-"""Which rights the job's user lacks, found before anything is read; each with the command that grants it.
+"""Finds the rights that the job's user lacks, before anything is read, and names the command that grants each.
 
-Kafka tells of a topic or a group what its asker may do with it (KIP-430). What a user may not even see is to Kafka a topic
-that does not exist, and a group that it may not ask for.
+A description of a topic or a group has the operations that the user may do with it (KIP-430). Of a topic that the user may
+not see, Kafka says that it does not exist; the description of such a group it refuses.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _logs_in(config: KafkaConfig) -> bool:
 
 
 def _operations(future: Future[Any]) -> Collection[AclOperation] | None:
-    """What the asker may do; ``None`` if that is not told."""
+    """Returns the operations that the user may do; ``None`` if Kafka does not say."""
     try:
         operations: Collection[AclOperation] | None = future.result(TIMEOUT_S).authorized_operations
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""``Deliveries``: what the delivery reports of a producer said of outputs that were not written."""
+"""``Deliveries``: collects the outputs that were not written, from the delivery reports of a producer."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Deliveries:
         return reports[start : len(in_flight)]
 
     def delivered(self) -> None:
-        """All reports have come: the callbacks may be used again."""
+        """Notes that all reports have come. The callbacks may be used again."""
         self._in_flight.clear()
 
     def _report(self, in_flight: Sequence[OutputRecord], at: int, error: ck.KafkaError | None, _: object) -> None:
@@ -78,7 +78,7 @@ class Deliveries:
             self.failure = record.topic, error
 
     def given_up(self) -> None:
-        """What is in flight is not waited for. Reports that still come find their outputs; the next outputs have others."""
+        """Stops waiting for the outputs in flight. Their reports may still come, so the next outputs get new callbacks."""
         self._in_flight, self._reports = [], []
 
     def clear(self) -> None:
@@ -92,15 +92,15 @@ class Deliveries:
         return (self.refused[0].record.topic, self.refused[0].error) if self.refused else None
 
     def unwritten(self) -> list[OutputRecord]:
-        """Those that are refused, and their bystanders."""
+        """Returns the refused outputs and the bystanders."""
         return [*(refusal.record for refusal in self.refused), *self.bystanders]
 
 
 def from_unwritten_on(outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
-    """Returns the outputs of a bundle that were not written, and those behind them.
+    """Returns the outputs of a bundle that were not written, and those after them, to write them again.
 
-    What came after a missing one, from the same input partition to the same topic, is written twice: so the last copies of
-    all records are in the order of the input.
+    An output after a missing one, of the same input partition and to the same topic, is written twice. So the last copies
+    of all outputs are in the order of the input.
 
     Args:
         outputs: All of them.

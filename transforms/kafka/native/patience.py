@@ -1,4 +1,4 @@
-"""``Patience``: how long a call is repeated while Kafka is away: until it is back, or until a drain has waited for long."""
+"""``Patience``: how long a call is retried while Kafka does not answer: without a limit, or ``DRAIN_S`` during a drain."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ DRAIN_S = 120.0
 
 
 class Patience:
-    """The wait of one call that is repeated, in the ``with`` block of this.
+    """The retries of one call, which are made inside the ``with`` block. Shows and logs that the job waits for Kafka.
 
     Args:
-        what: What is waited for, for the log and for the error.
+        what: What the call does, for the log and for the status.
         clock: Seconds, monotonic.
         draining: Whether the job is to end.
     """
@@ -43,7 +43,7 @@ class Patience:
         self._drain: Deadline | None = None
 
     def lasts(self, error: ck.KafkaError) -> bool:
-        """Whether to try again after a transient error; shows that the job waits."""
+        """Returns whether to try again after a transient error. Shows that the job waits, after ``SHOWN_AFTER_S``."""
         observer().polled()  # it asks Kafka again and again: for /healthz it is not stuck, as a restart would not help
         now = self._clock()
         if now - self._began >= SHOWN_AFTER_S:
@@ -60,7 +60,7 @@ class Patience:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """The call has come back, with an answer of Kafka unless it was given up."""
+        """Ends the wait: Kafka has answered, or the call was given up."""
         waits_no_more(self)
         if self._told_at is not None and not self._gave_up:
             log.warning("%s: Kafka answers again after %.0f s", self._what, self._clock() - self._began)
