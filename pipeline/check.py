@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from pipeline.console import command
+from pipeline.console import command, leave
 
 if __name__ == "__main__":
-    sys.exit(command("check"))
+    leave(command("check"))

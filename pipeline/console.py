@@ -62,6 +62,11 @@ def run() -> NoReturn:
         if isinstance(ended.code, str):
             print(ended.code, file=sys.stderr)
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    leave(status)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process at once, without waiting for threads of libraries or of checks that were interrupted."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline import worker
 from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
 from pipeline.checking.registry import check_registry
+from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
 from pipeline.cli.names import DATAFLOW, PRISM
 from pipeline.demo import Demo
@@ -26,7 +27,7 @@ from pipeline.runners.java import java_kafka
 from pipeline.runners.prism import with_prism
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
-from transforms.errors import ScoringError
+from transforms.errors import NotReadyError, ScoringError
 from transforms.kafka.admin.checks import Checker, Topics
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.types import ModelMetadata
@@ -44,7 +45,8 @@ def launch(config: Config) -> int:
     """Runs the job that ``config`` describes, to its end.
 
     Returns:
-        The exit status: 0 done or drained, 1 failed while running, 2 a check failed (nothing was consumed).
+        The exit status: 0 done or drained, 1 failed while running or waited in vain for a server at the start, 2 a check
+        failed (nothing was consumed).
     """
     worker.quiet_logging()
     reset_drain()
@@ -60,8 +62,12 @@ def launch(config: Config) -> int:
             stack.callback(ids.close)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at once see incomplete modules
+            waiting = StartWait(config.wait_for_start_s)
             model, (topics, stop) = check_all(
-                lambda: served(config), lambda: _check_kafka(config, status), lambda: check_registry(config)
+                waiting,
+                lambda: served(config, waiting),
+                lambda: _check_kafka(config, status, waiting),
+                lambda: check_registry(config, waiting),
             )
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
@@ -72,6 +78,10 @@ def launch(config: Config) -> int:
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
             instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
             job = _job(config, instance_id, model, topics, stop, java)
+        except NotReadyError as error:
+            tell_error(error)
+            # What waiting may cure is no mistake, so that a service manager starts again; unless no wait is wanted.
+            return worker.EXIT_FAILED if config.wait_for_start_s else worker.EXIT_WRONG
         except ScoringError as error:
             tell_error(error)
             return worker.EXIT_WRONG
@@ -104,10 +114,9 @@ def _load_beam() -> None:
     import pipeline.runners.direct  # noqa: F401  # into sys.modules, in the background
 
 
-def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions]:
-    checker = Checker(kafka_config(config, "check"))
-    try:
-        topics = checker.topics(config.output_topic, config.dead_letter_topic)
+def _check_kafka(config: Config, status: Status, waiting: StartWait) -> tuple[Topics, StopConditions]:
+    def check(timeout_s: float) -> tuple[Topics, StopConditions]:
+        topics = checker.topics(config.output_topic, config.dead_letter_topic, timeout_s=timeout_s)
         if config.start_from == "committed":
             checker.check_retention(topics.partitions)
         else:
@@ -116,10 +125,11 @@ def _check_kafka(config: Config, status: Status) -> tuple[Topics, StopConditions
         if config.with_java:
             checker.commit_first(topics.partitions)
         end_offsets, pending = checker.ends(topics.partitions) if config.until_end else (None, ())
-    finally:
-        checker.close()
-    drain_at_s = time.time() + config.duration_s if config.duration_s is not None else None
-    return topics, StopConditions(config.max_records, end_offsets, pending, drain_at_s)
+        drain_at_s = time.time() + config.duration_s if config.duration_s is not None else None
+        return topics, StopConditions(config.max_records, end_offsets, pending, drain_at_s)
+
+    with contextlib.closing(Checker(kafka_config(config, "check"))) as checker:
+        return waiting.until_there("Kafka", check)
 
 
 def _job(

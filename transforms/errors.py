@@ -3,6 +3,7 @@
     ScoringError
     ├── ConfigError             wrong flags, all of them together              exit status 2
     ├── ContractError           model, topic and flags do not fit              exit status 2
+    │   └── NotReadyError       a server is not there yet: waiting may cure it   after --wait_for_start_s: 1
     ├── SecretError             a secret that a flag refers to can't be read
     ├── KafkaError              the broker refused or lost us                  exit status 1
     │   └── FencedError         a newer process of the same instance took over
@@ -10,6 +11,7 @@
         ├── TransientError      try again: 5xx, and the four below
         │   ├── OverloadedError    too much to do, or no answer in time: says nothing about the request
         │   ├── UnavailableError   no server answers at the address, or the connection was cut
+        │   │   └── CertificateError   a certificate is not accepted, by us or by the server
         │   ├── MergedBatchError   the server merged this request with others that do not fit: ask again alone
         │   └── ModelFailedError   the server answers, but its model failed on this request, perhaps for its content
         ├── RejectedError       refused for its content: bisect the batch
@@ -46,6 +48,10 @@ class ConfigError(ScoringError):
 
 class ContractError(ScoringError):
     """The model, the topics and the flags do not fit together; found before anything is consumed."""
+
+
+class NotReadyError(ContractError):
+    """A server that the job needs does not answer, or is not ready, at the start: it may be a moment later."""
 
 
 class SecretError(ScoringError):
@@ -85,6 +91,10 @@ class OverloadedError(TransientError):
 
 class UnavailableError(TransientError):
     """No server answers at the address: connection refused or reset, or the host name is not resolved."""
+
+
+class CertificateError(UnavailableError):
+    """The TLS handshake failed for a certificate, the server's or ours: somebody has to mend it first."""
 
 
 class MergedBatchError(TransientError):

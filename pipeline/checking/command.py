@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from pipeline import worker
 from pipeline.checking import flags as check_flags
-from pipeline.checking.contract import CHECK_TIMEOUT_S, check_all, formats, kafka_config, served
+from pipeline.checking.contract import check_all, formats, kafka_config, served
 from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
 from pipeline.checking.flags import CheckConfig
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
 from pipeline.checking.registry import check_registry
+from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.demo import Demo
@@ -94,8 +95,12 @@ def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
 
 
 def _check(asked: CheckConfig, config: Config, output: Output) -> None:
+    waiting = StartWait(config.wait_for_start_s)
     model, (topics, positions) = check_all(
-        lambda: served(config), lambda: _look_at_topics(config), lambda: check_registry(config)
+        waiting,
+        lambda: served(config, waiting),
+        lambda: _look_at_topics(config, waiting),
+        lambda: check_registry(config, waiting),
     )
     _show_model(model, config, output)
     _show_topics(topics, positions, config, output)
@@ -123,7 +128,7 @@ def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord])
     """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
     # With paths the documents are not looked at field by field: what the decoder says of an input has to do.
     by_field = input_format == JSON and not decode.formats.features
-    retry = dataclasses.replace(decode.retry, deadline_s=min(CHECK_TIMEOUT_S, decode.retry.deadline_s))
+    retry = dataclasses.replace(decode.retry, deadline_s=min(ATTEMPT_S, decode.retry.deadline_s))
     decode = dataclasses.replace(decode, keep_documents=by_field, retry=retry, on_unavailable=FAIL)
     decoder = decode.decoder()
     if (lookup := decode.lookup(decoder, NoGuard())) is not None and decoder.schemas is not None:
@@ -137,15 +142,15 @@ def _address(config: Config) -> str:
     return f"none is sent: the model is in the worker ({config.model})" if config.model_in_worker else config.model
 
 
-def _look_at_topics(config: Config) -> tuple[Topics, dict[Partition, Position]]:
-    checker = Checker(kafka_config(config, "check"))
-    try:
-        topics = checker.topics(config.output_topic, config.dead_letter_topic, create=False)
+def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Partition, Position]]:
+    def look(timeout_s: float) -> tuple[Topics, dict[Partition, Position]]:
+        topics = checker.topics(config.output_topic, config.dead_letter_topic, create=False, timeout_s=timeout_s)
         if config.start_from == "committed":
             checker.check_retention(topics.partitions)
         return topics, checker.positions(topics.partitions, config.start_from)
-    finally:
-        checker.close()
+
+    with contextlib.closing(Checker(kafka_config(config, "check"))) as checker:
+        return waiting.until_there("Kafka", look)
 
 
 _ROWS = {

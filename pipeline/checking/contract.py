@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
 from transforms.beam_files import BeamFiles
 from transforms.clients.base import ClientOptions
-from transforms.errors import ContractError, NotServedError, ScoringError, TransientError
+from transforms.errors import CertificateError, ContractError, NotReadyError, NotServedError, ScoringError, TransientError
 from transforms.kafka.config import KafkaConfig
 from transforms.predict.ask import ask_model
 from transforms.predict.batching import CHUNK_BATCHES
@@ -25,44 +26,67 @@ if TYPE_CHECKING:
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-CHECK_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 900.0
 """The time limit for loading a model in the worker. Its files may have to be copied first, which can take minutes."""
 
 
-def check_all(model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]) -> tuple[_A, _B]:
+def check_all(
+    waiting: StartWait, model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]
+) -> tuple[_A, _B]:
     """Runs the checks in parallel and reports the mistakes of all.
 
+    Args:
+        waiting: The wait that the checks share; it is given up when one of them finds what no waiting cures.
+        model: Asks the model server.
+        topics: Asks Kafka.
+        registry: Asks the schema registry.
+
     Raises:
+        NotReadyError: Nothing is wrong but that one or more do not answer, or are not ready.
         ContractError: One or more found something wrong.
     """
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(3, thread_name_prefix="check")
+    try:
         asked, looked, schemas = pool.submit(model), pool.submit(topics), pool.submit(registry)
-    errors = [future.exception() for future in (asked, looked, schemas)]
-    if mistakes := [str(error) for error in errors if isinstance(error, ScoringError)]:
-        raise ContractError("\n".join(mistakes))
+        checks: list[concurrent.futures.Future[Any]] = [asked, looked, schemas]
+        concurrent.futures.wait(checks, return_when=concurrent.futures.FIRST_EXCEPTION)
+    finally:  # the others, if one has failed or this thread was interrupted
+        waiting.give_up()
+        pool.shutdown(wait=False)
+    errors = [future.exception() for future in checks]
+    if mistakes := [error for error in errors if isinstance(error, ScoringError)]:
+        kind = NotReadyError if all(isinstance(error, NotReadyError) for error in mistakes) else ContractError
+        raise kind("\n".join(map(str, mistakes)))
     schemas.result()
     return asked.result(), looked.result()
 
 
-def served(config: Config) -> ModelMetadata:
-    """Asks the model server what it serves.
+def served(config: Config, waiting: StartWait) -> ModelMetadata:
+    """Asks the model server what it serves, until it answers or the wait is over.
 
     Raises:
-        ContractError: It can't be reached, or does not serve that.
+        NotReadyError: It can't be reached, or the model is still loading.
+        ContractError: It does not serve that, or a certificate is not accepted.
     """
-    try:
-        return ask_model(config.model, client_options(config), ask_timeout_s(config))
-    except TransientError as error:
-        problem = "the model can't be loaded now" if config.model_in_worker else "the model server can't be reached"
-        raise ContractError(f"--model={config.model}: {problem}: {error}") from error
-    except NotServedError as error:
-        raise ContractError(f"--model={config.model}: {error}") from error
+    whom = "the model" if config.model_in_worker else "the model server"
+    problem = f"{whom} can't be {'loaded now' if config.model_in_worker else 'reached'}"
+
+    def ask(timeout_s: float) -> ModelMetadata:
+        try:
+            return ask_model(config.model, client_options(config), ask_timeout_s(config, timeout_s))
+        except CertificateError as error:
+            raise ContractError(f"--model={config.model}: {problem}: {error}") from error
+        except TransientError as error:
+            raise NotReadyError(f"--model={config.model}: {problem}: {error}") from error
+        except NotServedError as error:
+            raise ContractError(f"--model={config.model}: {error}") from error
+
+    return waiting.until_there(whom, ask)
 
 
-def ask_timeout_s(config: Config) -> float:
-    """Returns how long to wait for the model's metadata."""
-    return LOAD_TIMEOUT_S if config.model_in_worker else min(CHECK_TIMEOUT_S, config.request_timeout_s)
+def ask_timeout_s(config: Config, timeout_s: float = ATTEMPT_S) -> float:
+    """Returns how long to wait for the model's metadata: ``timeout_s``, unless the model is loaded here."""
+    return LOAD_TIMEOUT_S if config.model_in_worker else min(timeout_s, config.request_timeout_s)
 
 
 def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -> tuple[DecodeConfig, EncodeConfig]:

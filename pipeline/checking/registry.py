@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 
+from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from transforms.errors import ContractError, NotServedError, TransientError
+from transforms.errors import ContractError, NotReadyError, NotServedError, TransientError
 from transforms.formats.readers import FRAMED
 
 
-def check_registry(config: Config) -> None:
-    """Asks the schema registry once, if the job needs its schemas.
+def check_registry(config: Config, waiting: StartWait) -> None:
+    """Asks the schema registry until it answers or the wait is over, if the job needs its schemas.
 
     Raises:
-        ContractError: It does not answer, or refuses us.
+        NotReadyError: It does not answer.
+        ContractError: It refuses us.
     """
     registry = config.formats.registry
     if registry is None or config.input_format not in FRAMED:
@@ -21,7 +23,13 @@ def check_registry(config: Config) -> None:
     from transforms.formats.registry import Registry
 
     with contextlib.closing(Registry(registry)) as client:
-        try:
-            client.check()
-        except (TransientError, NotServedError) as error:
-            raise ContractError(f"--schema_registry: {error}") from error
+
+        def ask(_: float) -> None:
+            try:
+                client.check()
+            except TransientError as error:
+                raise NotReadyError(f"--schema_registry: {error}") from error
+            except NotServedError as error:
+                raise ContractError(f"--schema_registry: {error}") from error
+
+        waiting.until_there("the schema registry", ask)

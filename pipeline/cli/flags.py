@@ -175,6 +175,11 @@ class Flags:
         "how often the model server is asked for its metadata while no records come, to tell when it is down; 0: never, so "
         "that a server that scales to zero can", default=str(LOOK_S))
 
+    wait_for_start_s: float = flag(
+        REQUESTS, seconds(or_0=True),
+        "how long to wait at the start for Kafka, the model server and the schema registry if they are not there yet, or "
+        "the model is still loading; 0 for not at all", default="120")
+
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(
             _JAVA_STOPS,

@@ -171,7 +171,8 @@ def test_a_registry_that_goes_down_holds_the_job(job: Job, registry: SchemaRegis
 def test_a_registry_that_is_not_there_is_told_before_anything_is_read(job: Job, registry: SchemaRegistryStub) -> None:
     registry.down()
     with TfServingGrpcStub() as stub:
-        process = job.start(f"--model={stub.uri()}", "--input_format=avro", f"--schema_registry={registry.url}")
+        flags = ("--input_format=avro", f"--schema_registry={registry.url}", "--wait_for_start_s=0")
+        process = job.start(f"--model={stub.uri()}", *flags)
         assert process.wait() == 2
     assert f"error: --schema_registry: the schema registry at {registry.url} does not answer" in process.stderr
 

@@ -53,6 +53,7 @@ def test_a_model_that_does_not_answer_ends_with_2_before_anything_is_read() -> N
         "--output_topic=b",
         "--model=grpc://127.0.0.1:1/m",
         "--request_timeout_ms=500",
+        "--wait_for_start_s=0",
     )
     assert done.returncode == 2
     assert "error: --model=grpc://127.0.0.1:1/m: the model server can't be reached" in done.stderr

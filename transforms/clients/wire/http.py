@@ -22,7 +22,7 @@ from transforms.answer_body import (
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
 from transforms.clients.wire.tls import with_tls_cure
-from transforms.errors import ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
+from transforms.errors import CertificateError, ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 from transforms.retry import read_retry_after
 
 JSON_TYPE = "application/json"
@@ -138,7 +138,8 @@ class HttpConnection:
             if self._closed:
                 raise UnavailableError(f"{self._where}: the client was closed") from error
             why = with_tls_cure(str(error)) if self._secure else str(error)
-            raise UnavailableError(f"{self._where}: {clean(why) or type(error).__name__}") from error
+            refused = UnavailableError if why == str(error) else CertificateError
+            raise refused(f"{self._where}: {clean(why) or type(error).__name__}") from error
         except aiohttp.ClientError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
 

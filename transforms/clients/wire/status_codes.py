@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 
 from transforms.answer_body import RAISE_LIMIT
+from transforms.clients.wire.tls import ABOUT_CERTIFICATES
 from transforms.errors import (
     AnswerTooLargeError,
     BatchTooLargeError,
+    CertificateError,
     ModelError,
     ModelFailedError,
     NotServedError,
@@ -144,6 +146,8 @@ def _share_taken(text: str) -> float | None:
 
 
 COMMON_RULES = (
+    # Of gRPC on our side: the handshake failed.
+    text_rule("UNAVAILABLE", ABOUT_CERTIFICATES, CertificateError),
     # basic_batch_scheduler.h: the server is up, but overloaded.
     text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", OverloadedError),
     # gRPC's own words on our side, of an answer: the grpc.max_receive_message_length of wire/grpc.py.

@@ -24,6 +24,9 @@ _CURES = (
     ),
 )
 
+ABOUT_CERTIFICATES = "|".join(re.escape(cure) for _, cure in _CURES)
+"""The pattern of every text that ``with_tls_cure`` has found to be about a certificate."""
+
 
 def with_tls_cure(text: str) -> str:
     """Returns an error text of a connection with what is wrong before it, if it is about a certificate."""

@@ -15,7 +15,7 @@ from typing import Any
 import confluent_kafka as ck
 from confluent_kafka.admin import NewTopic
 
-from transforms.errors import ContractError
+from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig, Partition
@@ -94,18 +94,23 @@ class Checker:
             }
         )
 
-    def topics(self, output_topic: str, dead_letter_topic: str, *, create: bool = True) -> Topics:
+    def topics(
+        self, output_topic: str, dead_letter_topic: str, *, create: bool = True, timeout_s: float = TIMEOUT_S
+    ) -> Topics:
         """Checks that the topics exist. Creates the dead-letter topic if it does not, as Kafka Connect does.
 
         Args:
             output_topic: The topic of predictions.
             dead_letter_topic: The topic of dead letters.
             create: Whether to create a missing dead-letter topic. If false, nothing on the broker is changed.
+            timeout_s: How long to wait for a broker's first answer, in seconds.
 
         Raises:
-            ContractError: No broker answers, access is denied, or a topic does not exist.
+            NotReadyError: No broker answers.
+            ContractError: Access is denied, or a topic does not exist.
         """
-        found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
+        self._problem = None
+        found = self._call(self._consumer.list_topics, timeout=timeout_s).topics
         missing = [
             f"{flag}={name}: the topic does not exist{_nearest(name, found.keys() - not_meant)}"
             f"{may_be_hidden(self._config, name, right)}"
@@ -202,6 +207,7 @@ class Checker:
         """Sets the group's committed offsets: ``earliest``, ``latest`` or an ISO time.
 
         Raises:
+            NotReadyError: Kafka does not answer.
             ContractError: The group has members now.
         """
         wanted = self._targets(partitions, start_from)
@@ -215,10 +221,14 @@ class Checker:
                 self._commit(wanted)
                 return
             except ck.KafkaException as error:
-                if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID or deadline.passed:
+                has_members = error.args[0].code() == ck.KafkaError.UNKNOWN_MEMBER_ID
+                what = f"--start_from={start_from}: group {self._config.group_id!r} can't be reset"
+                if not has_members and is_transient(error.args[0]):
+                    raise NotReadyError(f"{what} now: {describe(error.args[0])}") from error
+                if not has_members or deadline.passed:
                     raise ContractError(
-                        f"--start_from={start_from}: group {self._config.group_id!r} can't be reset; has it members running "
-                        f"now? Stop them, or use another --group_id ({describe(error.args[0])})"
+                        f"{what}; has it members running now? Stop them, or use another --group_id "
+                        f"({describe(error.args[0])})"
                     ) from error
             if not told:
                 log.warning(
@@ -265,7 +275,8 @@ class Checker:
         with contextlib.suppress(ck.KafkaException, RuntimeError):
             self._consumer.poll(0)  # delivers errors of the background threads, which say more
         problem = self._problem or error.args[0]
-        raise ContractError(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
+        kind = NotReadyError if is_transient(problem) else ContractError
+        raise kind(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
 
     def _committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
         asked = [ck.TopicPartition(*partition) for partition in partitions]
@@ -300,7 +311,9 @@ class Checker:
         except ck.KafkaException as error:
             if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
                 return
-            raise ContractError(
+            # In a cluster that is just starting, there may be fewer brokers than the topic needs replicas.
+            early = is_transient(error.args[0]) or error.args[0].code() == ck.KafkaError.INVALID_REPLICATION_FACTOR
+            raise (NotReadyError if early else ContractError)(
                 f"--dead_letter_topic={topic}: does not exist and can't be made: {describe(error.args[0])}"
                 f"{may_be_hidden(self._config, topic, 'WRITE')}"
             ) from error

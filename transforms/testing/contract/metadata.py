@@ -14,6 +14,7 @@ import pytest
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.errors import (
+    CertificateError,
     ConfigError,
     ModelError,
     NotServedError,
@@ -267,7 +268,7 @@ class MetadataContract:
                 await client.metadata(TIMEOUT_S)
 
         identity = Tls(tmp_path / f"{server}.pem", tmp_path / f"{server}.key")
-        with self.stub_class(tls=identity) as stub, pytest.raises(UnavailableError, match=said):
+        with self.stub_class(tls=identity) as stub, pytest.raises(CertificateError, match=said):
             asyncio.run(ask())
 
     def test_mutual_tls(self, tmp_path: Path) -> None:
