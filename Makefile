@@ -79,7 +79,7 @@ docs: $(DOCS)/.installed  ## builds the documentation into build/site, and check
 	$(DOCS)/bin/python docs/tools/self_contained.py build/site
 	@echo "built: $(CURDIR)/build/site/index.html"
 
-reference: $(VENV)/.installed-dev  ## writes the parts of docs/reference that are made from the code
+reference: $(VENV)/.installed-dev  ## writes what is made from the code: parts of docs/, deploy/dataflow/metadata.json
 	$(BIN)/python -m docs.tools.reference
 
 bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for a short run)

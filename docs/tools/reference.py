@@ -1,4 +1,4 @@
-"""The parts of the pages that are made from the code: ``make reference`` writes them.
+"""The parts of the pages that are made from the code, and the flex template's metadata: ``make reference`` writes them.
 
 A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. A test compares what is there with what the code
 says.
@@ -7,6 +7,7 @@ says.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping
@@ -15,12 +16,14 @@ from pathlib import Path
 from pipeline.cli.reference import reference
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
+from pipeline.runners.dataflow.flex_template import metadata
 from tests.test_imports import LAYERS
 from transforms import errors
 from transforms.clients import registry
 from transforms.reference import dead_letter_table, headers_table
 
 PAGES = Path(__file__).resolve().parents[1]
+FLEX_TEMPLATE = PAGES.parent / "deploy" / "dataflow" / "metadata.json"
 PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w ]+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL)
 
 
@@ -98,10 +101,12 @@ def renewed(page: str) -> str:
 
 
 def main() -> None:
-    """Writes the parts into the pages."""
+    """Writes the parts into the pages, and the flex template's metadata."""
     for path in sorted(PAGES.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         path.write_text(renewed(text), encoding="utf-8")
+    template = json.dumps(metadata(), indent=2, ensure_ascii=False)
+    FLEX_TEMPLATE.write_text(f"{template}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

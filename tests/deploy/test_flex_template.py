@@ -37,7 +37,7 @@ print(len(message.parameters))
 
 
 def test_the_file_is_what_the_flags_say() -> None:
-    """Else: python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json."""
+    """Else: make reference."""
     assert json.loads(FILE.read_text(encoding="utf-8")) == metadata()
 
 

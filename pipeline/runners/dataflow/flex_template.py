@@ -1,6 +1,6 @@
 """The flex template's metadata and its entry point, both generated from the table of flags, so that all three agree.
 
-    python -m pipeline.runners.dataflow.flex_template > deploy/dataflow/metadata.json
+    python -m pipeline.runners.dataflow.flex_template   # prints it; make reference writes deploy/dataflow/metadata.json
 
 A template's parameters are a map, so each has one value. For a flag that may be repeated, ``|`` separates the values.
 Dataflow checks a value with the parameter's regular expressions before it starts a machine.
