@@ -46,6 +46,17 @@ def create_topic(bootstrap: str, name: str, partitions: int = 1, config: Mapping
     _wait_for_partitions(admin, name, partitions)
 
 
+def delete_topic(bootstrap: str, name: str) -> None:
+    """Deletes a topic, and waits until it is gone, so that one of its name can be made."""
+    admin = AdminClient(_client(bootstrap))
+    admin.delete_topics([name])[name].result(TIMEOUT_S)
+    deadline = time.monotonic() + TIMEOUT_S
+    while name in admin.list_topics(timeout=TIMEOUT_S).topics:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"topic {name} is still there after {TIMEOUT_S:.0f} s")
+        time.sleep(0.02)
+
+
 def configure(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
     """Sets properties of a topic."""
     admin = AdminClient(_client(bootstrap))

@@ -34,7 +34,7 @@ ROW = np.dtype(
         ("retries", "<i8"),
         ("rollbacks", "<i8"),
         ("unanswered", "<i8"),
-        ("first_at", "<f8"),  # seconds since the epoch: the first record was read
+        ("first_at", "<f8"),  # on the monotonic clock, which processes of a machine share: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
@@ -67,7 +67,7 @@ class WorkerStats(Observer):
         self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
-        row, now = self._row, time.time()
+        row, now = self._row, time.monotonic()
         row["bundles"] += 1
         if not latencies_ms:
             return
@@ -83,7 +83,7 @@ class WorkerStats(Observer):
 
     def polled(self) -> None:
         """As ``Observer.polled``."""
-        self._row["polled_at"] = time.time()
+        self._row["polled_at"] = time.monotonic()
 
     def answered(self, rows: int) -> None:
         """As ``Observer.answered``."""

@@ -18,7 +18,7 @@ def unhealthy(rows: Any, now: float) -> str | None:
 
     Args:
         rows: The workers'.
-        now: Seconds since the epoch.
+        now: Seconds on the monotonic clock: a wall clock that is set makes nobody stuck.
     """
     for worker, polled_at in enumerate(rows["polled_at"]):
         if not polled_at:

@@ -57,7 +57,7 @@ def serve_metrics(
                 encode, content_type = choose_encoder(self.headers.get("Accept", ""))
                 status, body = 200, encode(registry)
             elif self.path in ("/healthz", "/readyz"):
-                problem = unhealthy(rows, time.time()) or (not_ready(rows) if self.path == "/readyz" else None)
+                problem = unhealthy(rows, time.monotonic()) or (not_ready(rows) if self.path == "/readyz" else None)
                 status, body = (503, f"{problem}\n".encode()) if problem else (200, b"ok\n")
             else:
                 status, body = 404, b"see /metrics, /healthz and /readyz\n"

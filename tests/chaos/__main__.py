@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.report import setting, table, write
-from tests.chaos.scenario import Outcome, play
+from tests.chaos.report import Run, read_log, row, table, write
+from tests.chaos.scenario import AT_LEAST_ONCE, EXACTLY_ONCE, Outcome, Scenario, play
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.stream import Said
 from tests.kafka_broker import KafkaBroker
@@ -31,21 +31,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="few faults and records, the short form of continuous integration"
     )
     parser.add_argument("--seed", type=int, default=None, help="repeats the random choices of a run")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="puts the table into this document")
+    parser.add_argument(
+        "--delivery",
+        action="append",
+        choices=(EXACTLY_ONCE, AT_LEAST_ONCE),
+        help="a guarantee (repeatable; both by default)",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="puts each outcome into this document's table as soon as there is one"
+    )
+    parser.add_argument("--take", type=Path, metavar="LOG", help="puts what a run has printed into --report; plays nothing")
     args = parser.parse_args(arguments)
     if args.list:
         for scenario in SCENARIOS:
             print(f"{scenario.name:20} {scenario.what}")
         return 0
+    if args.take is not None:
+        if args.report is None:
+            parser.error("--take needs --report")
+        write(args.report, read_log(args.take.read_text()), names)
+        return 0
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
-    chosen = (
-        [it for it in SCENARIOS if it.name in args.only]
-        if args.only
-        else [it for it in SCENARIOS if not args.quick or it.quick]
-    )
-    rounds = [(it, delivery) for it in chosen for delivery in (it.deliveries[:1] if args.quick else it.deliveries)]
-    where = setting(seed, "short form" if args.quick else "long form")
-    print(where, flush=True)
+    run = Run.now(seed, "short" if args.quick else "long")
+    print(run, flush=True)
+    rounds = _rounds(args.only or [], args.delivery or [], args.quick)
     outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -56,12 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcome = play(scenario, delivery, seed, broker.bootstrap, quick=args.quick, say=_say())
                 print(f"{head}: {_told(outcome)}", flush=True)
                 outcomes.append(outcome)
+                if args.report is not None:
+                    write(args.report, [row(outcome, run)], names)
     except KeyboardInterrupt:
         print("stopped; until then:")
-    print(f"\n{table(outcomes)}")
-    if args.report is not None:
-        write(args.report, outcomes, where)
+    print(f"\n{table([row(outcome, run) for outcome in outcomes])}")
     return int(any(not outcome.ok and not outcome.skipped for outcome in outcomes))
+
+
+def _rounds(only: Sequence[str], deliveries: Sequence[str], quick: bool) -> list[tuple[Scenario, str]]:
+    """What is played: the short form has each scenario with its first guarantee, unless guarantees are asked for."""
+    chosen = [it for it in SCENARIOS if (it.name in only if only else it.quick or not quick)]
+    if deliveries:
+        return [(it, delivery) for it in chosen for delivery in it.deliveries if delivery in deliveries]
+    return [(it, delivery) for it in chosen for delivery in (it.deliveries[:1] if quick else it.deliveries)]
 
 
 def _say() -> Said:

@@ -1,4 +1,4 @@
-"""Faults of Kafka: a broker restarted, the leaders and coordinators of three brokers killed, topics that change."""
+"""Faults of Kafka: a broker restarted, the leaders and coordinators of three brokers killed, a disk that is full."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import topics
 from tests.chaos.stream import NotHereError, Stream
-from tests.integration.process import START_S
 from tests.kafka_broker import TO_BE_KILLED, KafkaBroker
 from tests.kafka_cluster import KafkaCluster
 
@@ -103,52 +101,3 @@ def _small_disk() -> Iterator[Path]:
             yield Path(folder)
         finally:
             subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def add_partitions(stream: Stream, times: int) -> None:
-    """The input topic gets more partitions, which have records at once."""
-    topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
-    share = stream.planned // (times + 1)
-    stream.fill(share)
-    process = stream.job.start()
-    for _ in range(times):
-        with stream.fault(process):
-            topics.add_partitions(bootstrap, topic, topics.partition_count(bootstrap, topic) + 1)
-            stream.fill(share)
-    stream.drain(process)
-
-
-def aborted_transactions(stream: Stream, times: int) -> None:
-    """The input has gaps: aborted transactions between its records, and markers of committed ones."""
-    topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
-    count = topics.partition_count(bootstrap, topic)
-    for index in range(times):
-        stream.fill(stream.planned // times)
-        never = (b'{"x": [-7]}' for _ in range(100))
-        topics.produce(bootstrap, topic, never, partitions=(n % count for n in range(100)), transaction="abort")
-        stream.faults += 1
-        stream.say(f"aborted transaction {index + 1}")
-    stream.job.run("--until_end")
-
-
-def retention(stream: Stream, times: int) -> None:
-    """Records are deleted before they are read: the job ends and says how many; ``--start_from=earliest`` goes on."""
-    topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
-    stream.fill(stream.planned)
-    for _ in range(times):
-        stream.throttle(0.2)
-        process = stream.job.start("--until_end", "--kafka_config=session.timeout.ms=6000")
-        stream.stub.faults.wait_for(lambda faults: faults.held > 0, START_S)
-        ends = topics.end_offsets(bootstrap, topic)
-        before = {partition: min(offset + 1000, ends[partition]) for partition, offset in stream.job.committed().items()}
-        topics.delete_records(bootstrap, topic, before)
-        stream.faults += 1
-        stream.stub.faults.release()
-        assert process.wait() == 1, process
-        assert "retention has deleted" in process.stderr, process
-        # What was committed since then was read before it was deleted.
-        for partition, offset in stream.job.committed().items():
-            stream.gone |= {(topic, partition, at) for at in range(offset, before[partition])}
-        process = stream.job.start("--max_records=1", "--start_from=earliest", "--kafka_config=session.timeout.ms=6000")
-        process.done()
-    stream.finish()

@@ -1,10 +1,11 @@
-"""Faults of processes: killed, suspended, asked to end. Each scenario leaves a job that has come to its end."""
+"""Faults of processes: killed, suspended. Each scenario leaves a job that has come to its end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.stream import GOES_ON_S, Stream
@@ -21,7 +22,7 @@ def kill_one(stream: Stream, times: int) -> None:
     stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end")
     for time_left in range(times, 0, -1):
-        _in_mid_stream(stream, time_left, process)
+        in_mid_stream(stream, time_left, process)
         with stream.fault():
             process.kill()
             stream.throttle(1 / time_left)
@@ -31,16 +32,26 @@ def kill_one(stream: Stream, times: int) -> None:
 
 def kill_one_of_two(stream: Stream, times: int) -> None:
     """Of two processes of a group one is killed, and started again; then the other one."""
+    _kill_of_two(stream, times, lambda time_left: (time_left % 2,))
+
+
+def kill_both(stream: Stream, times: int) -> None:
+    """Both processes of a group are killed at the same moment, and started again."""
+    _kill_of_two(stream, times, lambda _: (0, 1))
+
+
+def _kill_of_two(stream: Stream, times: int, victims: Callable[[int], tuple[int, ...]]) -> None:
     stream.fill(stream.planned)
     stream.throttle(1 / (times + 1))
     processes = [stream.job.start() for _ in range(2)]
     for time_left in range(times, 0, -1):
-        _in_mid_stream(stream, time_left)
-        victim = time_left % 2
+        in_mid_stream(stream, time_left)
         with stream.fault():
-            processes[victim].kill()
+            for victim in victims(time_left):
+                processes[victim].kill()
             stream.throttle(1 / time_left)
-            processes[victim] = stream.job.start()
+            for victim in victims(time_left):
+                processes[victim] = stream.job.start()
     stream.drain(*processes)
 
 
@@ -50,7 +61,7 @@ def kill_workers(stream: Stream, times: int) -> None:
     stream.throttle(1 / (times + 1))
     process = stream.job.start("--until_end", "--workers=2")
     for time_left in range(times, 0, -1):
-        _in_mid_stream(stream, time_left, process)
+        in_mid_stream(stream, time_left, process)
         _two_workers(process)
         with stream.fault(process):
             os.kill(stream.rng.choice(_workers(process)), signal.SIGKILL)
@@ -65,7 +76,7 @@ def kill_parent(stream: Stream, times: int) -> None:
     process = stream.job.start("--until_end", "--workers=2")
     for time_left in range(times, 0, -1):
         _two_workers(process)
-        _in_mid_stream(stream, time_left, process)
+        in_mid_stream(stream, time_left, process)
         orphans = _workers(process)
         with stream.fault():
             process.kill()
@@ -81,7 +92,7 @@ def suspend(stream: Stream, times: int) -> None:
     stream.throttle(1 / (times + 1))
     processes = [stream.job.start() for _ in range(2)]
     for time_left in range(times, 0, -1):
-        _in_mid_stream(stream, time_left)
+        in_mid_stream(stream, time_left)
         victim = processes[time_left % 2]
         os.kill(victim.pid, signal.SIGSTOP)
         stream.throttle(1 / (2 * time_left + 1))
@@ -93,29 +104,7 @@ def suspend(stream: Stream, times: int) -> None:
     stream.drain(*processes)
 
 
-def ask_to_end(stream: Stream, times: int) -> None:
-    """SIGTERM or Ctrl-C, sometimes twice, at any moment from the start on; the next process takes over."""
-    stream.fill(stream.planned)
-    stream.throttle(1 / (times + 1))
-    process = stream.job.start("--until_end")
-    for time_left in range(times, 0, -1):
-        process.wait_until_it_catches_signals()
-        if time_left % 3:
-            _in_mid_stream(stream, time_left, process)
-        else:
-            time.sleep(stream.rng.uniform(0, 3))  # in its start, too
-        with stream.fault():
-            process.terminate() if time_left % 2 else process.interrupt()
-            if time_left % 4 == 0:
-                time.sleep(0.2)
-                process.terminate()
-            process.wait()
-            stream.throttle(1 / time_left)
-            process = stream.job.start("--until_end")
-    stream.finish(process)
-
-
-def _in_mid_stream(stream: Stream, times_left: int, process: Scoring | None = None) -> None:
+def in_mid_stream(stream: Stream, times_left: int, process: Scoring | None = None) -> None:
     """Waits for some answers, and some more time: less than what the model server gives before it holds."""
     share = stream.left() // times_left
     stream.answered(stream.rng.randrange(max(1, share // 2)), process)

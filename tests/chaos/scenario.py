@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tests.chaos.stream import NotHereError, Said, Stream
 from tests.chaos.verdict import Verdict
 from tests.integration.process import SMALL_BUNDLES, Scoring, job_factory
+from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 
 EXACTLY_ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
@@ -41,6 +42,7 @@ class Scenario:
         partitions: Of the input topic.
         deliveries: The guarantees that it is played with.
         quick: Whether the short form has it.
+        server: The kind of model server.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Scenario:
     partitions: int = 3
     deliveries: tuple[str, ...] = (EXACTLY_ONCE, AT_LEAST_ONCE)
     quick: bool = True
+    server: type[StubServer] = TfServingGrpcStub
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,7 @@ def play(scenario: Scenario, delivery: str, seed: int, bootstrap: str, *, quick:
         say: Takes lines of progress.
     """
     began = time.monotonic()
-    with job_factory(bootstrap, show=False) as new_job, TfServingGrpcStub() as stub:
+    with job_factory(bootstrap, show=False) as new_job, scenario.server() as stub:
         stub.faults.latency_s = 0.01
         flags = (*FLAGS, f"--delivery={delivery}", *scenario.flags)
         job = new_job(stub.uri(), scenario.partitions, flags=flags)

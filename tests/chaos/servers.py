@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.chaos.stream import Stream
-from transforms.testing.faults import StubError
+from tests.chaos.cutting_proxy import CuttingProxy
+from tests.chaos.stream import GOES_ON_S, Stream
+from tests.integration.process import wait_until
+from transforms.testing.faults import Kind, StubError
 
 Fault = Callable[[Stream], None]
+Act = Callable[[Stream, int], None]
+
+CUT_ANSWERS = 20
 
 
-def in_mid_stream(fault: Fault) -> Callable[[Stream, int], None]:
+def in_mid_stream(fault: Fault) -> Act:
     """A scenario of one process whose model server has the fault, so many times, at random moments."""
 
     def act(stream: Stream, times: int) -> None:
@@ -62,12 +67,35 @@ def another_version(stream: Stream) -> None:
     stream.stub.model.flip(stream.faults + 1)
 
 
-def poison(code: str, message: str, *classes: str) -> Callable[[Stream, int], None]:
-    """A scenario in which the model server answers this to each batch with one of 1% of the records."""
+def cut_answers(stream: Stream, times: int) -> None:
+    """20 answers end in the middle, at any byte, with the connection."""
+    with CuttingProxy(stream.stub.address, stream.rng) as proxy:
+        stream.job.flags = tuple(it.replace(stream.stub.address, proxy.address) for it in stream.job.flags)
 
+        def cut(_: int) -> None:
+            before = proxy.cuts
+            proxy.cut_next(CUT_ANSWERS)
+            wait_until(lambda: proxy.cuts >= before + CUT_ANSWERS, "cut answers", GOES_ON_S)
+
+        stream.with_one_process(times, cut)
+
+
+def poison(code: str, message: str, *classes: str) -> Act:
+    """A scenario in which the model server answers this to each batch with one of 1% of the records."""
+    return _poison("status", StubError(code, message), *classes)
+
+
+def poison_that(kind: Kind, *classes: str) -> Act:
+    """A scenario in which the model server has this fault for each batch with one of 1% of the records."""
+    return _poison(kind, None, *classes)
+
+
+def _poison(kind: Kind, error: StubError | None, *classes: str) -> Act:
     def act(stream: Stream, times: int) -> None:
         stream.stub.faults.poison = lambda row: bool((row["x"] < 0).any())
-        stream.stub.faults.poison_error = StubError(code, message)
+        stream.stub.faults.poison_kind = kind
+        if error is not None:
+            stream.stub.faults.poison_error = error
         stream.fill(stream.planned, every=100, classes=classes)
         stream.faults = len(stream.poison)
         stream.job.run("--until_end")

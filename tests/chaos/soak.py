@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import servers
-from tests.chaos.report import setting
+from tests.chaos.report import Run
 from tests.chaos.scenario import FLAGS
 from tests.chaos.stream import GOES_ON_S, Stream
 from tests.integration.process import Scoring, job_factory, wait_until
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeats the random choices of a run")
     args = parser.parse_args(arguments)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
-    print(setting(seed, f"{args.minutes:g} minutes"), flush=True)
+    print(Run.now(seed, f"{args.minutes:g}-minute"), flush=True)
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator
 from confluent_kafka import KafkaException
 
 from tests import topics
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Generation, Verdict, judge_all
 from tests.integration.process import Job, Scoring, wait_until
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.stub_server import StubServer
 
 GOES_ON_S = 300.0
 """How long a job may take to commit again after a fault; only a fault of ours lasts longer."""
@@ -47,11 +47,12 @@ class Stream:
         values: Healthy record to its number.
         poison: Record that can only be a dead letter to the classes that may be its.
         gone: Records that were deleted before they could be read.
+        optional: Records that were deleted, and that may have been read before: they may have an outcome, at most one.
         planned: How many records the scenario has.
     """
 
     job: Job
-    stub: TfServingGrpcStub
+    stub: StubServer
     rng: random.Random
     exactly_once: bool
     say: Said
@@ -60,10 +61,12 @@ class Stream:
     values: dict[topics.Source, float] = dataclasses.field(default_factory=dict)
     poison: dict[topics.Source, frozenset[str]] = dataclasses.field(default_factory=dict)
     gone: set[topics.Source] = dataclasses.field(default_factory=set)
+    optional: set[topics.Source] = dataclasses.field(default_factory=set)
     planned: int = 0
 
     def __post_init__(self) -> None:
         self._verdict: Verdict | None = None
+        self._former: list[Generation] = []
 
     @contextlib.contextmanager
     def elsewhere(self, bootstrap: str) -> Iterator[None]:
@@ -76,8 +79,15 @@ class Stream:
 
     # ------------------------------------------------------------------ its input
 
-    def fill(self, records: int, every: int = 0, classes: Collection[str] = ()) -> None:
-        """Writes so many numbers; one in ``every`` is poison for the model server, to be a dead letter of ``classes``."""
+    def fill(self, records: int, every: int = 0, classes: Collection[str] = (), keys: int = 0) -> None:
+        """Writes so many numbers.
+
+        Args:
+            records: How many.
+            every: One in so many is poison for the model server, ...
+            classes: ... to be a dead letter of one of these.
+            keys: How many keys they have, in turn; none if 0.
+        """
         topic = self.job.inputs[0]
         count = topics.partition_count(self.job.bootstrap, topic)
         numbers = range(self.job.produced, self.job.produced + records)
@@ -87,6 +97,7 @@ class Stream:
             self.job.bootstrap,
             topic,
             (b'{"x": [%d]}' % row for row in rows),
+            keys=(b"%d" % (number % keys) for number in numbers) if keys else None,
             partitions=(number % count for number in numbers),
         )
         for (partition, offset), row in zip(written, rows, strict=True):
@@ -95,6 +106,16 @@ class Stream:
                 self.poison[source] = frozenset(classes)
             else:
                 self.values[source] = row
+
+    def input_deleted(self) -> None:
+        """The input topic is about to be deleted: what is not committed need not be answered."""
+        topic, committed = self.job.inputs[0], self.job.committed()
+        self.optional |= {it for it in self.values if it[0] == topic and it[2] >= committed.get(it[1], 0)}
+
+    def input_made_again(self) -> None:
+        """The deleted input topic is there again, empty: its offsets begin at 0, so what was in it is judged for itself."""
+        self._former.append(Generation(self.job.produced, self.values, self.poison, self.gone, self.optional))
+        self.values, self.poison, self.gone, self.optional = {}, {}, set(), set()
 
     @property
     def records(self) -> int:
@@ -143,7 +164,7 @@ class Stream:
 
     def left(self) -> int:
         """How many records are not committed yet."""
-        return self.job.produced - self.committed()
+        return self.job.produced - (self._former[-1].end if self._former else 0) - self.committed()
 
     def throttle(self, share: float) -> None:
         """Lets the model server answer this share of what is left, and hold what comes then: nobody runs out of records."""
@@ -188,7 +209,5 @@ class Stream:
         """Counts what became of the records."""
         if self._verdict is not None:
             return self._verdict
-        inputs: dict[tuple[str, int], set[int]] = {}
-        for topic, partition, offset in (self.values.keys() | self.poison.keys()) - self.gone:
-            inputs.setdefault((topic, partition), set()).add(offset)
-        return judge(inputs, self.values, self.poison, self.job.predictions(), self.job.dead_letters())
+        present = Generation(self.job.produced, self.values, self.poison, self.gone, self.optional)
+        return judge_all([*self._former, present], self.job.predictions(), self.job.dead_letters())

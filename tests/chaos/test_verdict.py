@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Generation, Verdict, judge, judge_all
 from tests.kafka_cluster import java_hash
 from transforms.types import Headers, KafkaRecord
 
@@ -66,6 +66,54 @@ def test_only_at_least_once_allows_it(predictions: list[KafkaRecord], found: dic
     assert verdict == Verdict(**{**GOOD, **found})
     assert not verdict.ok(exactly_once=True)
     assert verdict.ok(exactly_once=False)
+
+
+def test_a_deleted_record_may_have_been_answered_or_not() -> None:
+    """Once at most, and rightly; where it has an outcome, it counts as a record."""
+    deleted = Generation(10, VALUES, {}, optional={(TOPIC, 0, 3)})
+    answered, not_answered = judge_all([deleted], PREDICTIONS, []), judge_all([deleted], PREDICTIONS[:2], [])
+    assert answered == Verdict(**{**GOOD, "records": 3})
+    assert not_answered == Verdict(**{**GOOD, "records": 2})
+    assert judge_all([deleted], [*PREDICTIONS, PREDICTIONS[2]], []).doubled == 1
+    assert judge_all([deleted], [*PREDICTIONS[:2], outcome(3, b'{"y": [9.0]}')], []).wrong == 1
+    assert judge_all([deleted], PREDICTIONS[1:], []).missing == 1
+
+
+def test_a_record_deleted_before_it_was_read_has_no_outcome() -> None:
+    assert judge_all([Generation(10, VALUES, {}, gone={(TOPIC, 0, 3)})], PREDICTIONS, []).wrong == 1
+
+
+NEW_VALUES = {(TOPIC, 0, 0): 10.0, (TOPIC, 0, 1): 11.0}
+NEW_PREDICTIONS = [outcome(0, b'{"y": [7.0]}'), outcome(1, b'{"y": [7.5]}')]
+GENERATIONS = [Generation(10, VALUES, {}), Generation(12, NEW_VALUES, {})]
+
+
+def test_a_topic_made_again_has_the_same_offsets() -> None:
+    """Offset 0 of it is no second outcome of the former topic's offset 0; each generation is judged for itself."""
+    assert judge_all(GENERATIONS, [*PREDICTIONS, *NEW_PREDICTIONS], []) == Verdict(**{**GOOD, "records": 5})
+
+
+@pytest.mark.parametrize(
+    ("predictions", "dead_letters", "found"),
+    [
+        ([*PREDICTIONS, *NEW_PREDICTIONS[1:]], [], {"missing": 1}),
+        ([*PREDICTIONS[1:], *NEW_PREDICTIONS], [], {"missing": 1}),
+        ([*PREDICTIONS, *NEW_PREDICTIONS, NEW_PREDICTIONS[1]], [], {"doubled": 1}),
+        ([*PREDICTIONS, *NEW_PREDICTIONS[::-1]], [], {"out_of_order": 1}),
+        ([*PREDICTIONS, NEW_PREDICTIONS[0], outcome(1, b'{"y": [99.0]}')], [], {"wrong": 1}),
+        ([*PREDICTIONS, NEW_PREDICTIONS[0], outcome(1, b'{"y": "?"}')], [], {"wrong": 1}),
+        # An answer of the former topic's record for the new one's: it is doubled there and wrong, and missing here.
+        ([*PREDICTIONS, NEW_PREDICTIONS[0], outcome(1, b'{"y": [2.5]}')], [], {"doubled": 1, "wrong": 1, "missing": 1}),
+        ([*PREDICTIONS, NEW_PREDICTIONS[0]], [outcome(1, error_class="Rejected")], {"wrongly_dead": 1}),
+    ],
+    ids=["new one lost", "old one lost", "twice", "wrong way round", "nobody's answer", "no number", "mixed up", "dead"],
+)
+def test_each_generation_is_judged(
+    predictions: list[KafkaRecord], dead_letters: list[KafkaRecord], found: dict[str, int]
+) -> None:
+    verdict = judge_all(GENERATIONS, predictions, dead_letters)
+    assert {name: getattr(verdict, name) for name in found} == found
+    assert not verdict.ok(exactly_once=True)
 
 
 def test_java_hash() -> None:

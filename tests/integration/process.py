@@ -113,6 +113,11 @@ class Scoring:
         """Sends SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def interrupt_all(self) -> None:
+        """Sends SIGINT to it and its children, as a terminal does on Ctrl-C: the whole group of processes gets it."""
+        if self.running:
+            os.killpg(self.pid, signal.SIGINT)
+
     def terminate(self) -> None:
         """Sends SIGTERM, as Kubernetes does."""
         self._process.send_signal(signal.SIGTERM)
@@ -143,6 +148,7 @@ class Job:
         output: The output topic; dead letters go to ``<output>.dead-letter``.
         group: The consumer group.
         flags: What every process gets besides.
+        environ: The same of the environment.
         started: Every process started.
         produced: How many numbers ``produce`` has written.
     """
@@ -152,6 +158,7 @@ class Job:
     output: str
     group: str
     flags: tuple[str, ...] = ()
+    environ: dict[str, str] = dataclasses.field(default_factory=dict)
     started: list[Scoring] = dataclasses.field(default_factory=list)
     produced: int = 0
 
@@ -167,7 +174,7 @@ class Job:
         command = [f"--{name}={value}" for name, value in ours.items() if name not in given]
         command += [f"--input_topic={topic}" for topic in self.inputs] if "input_topic" not in given else []
         command += [flag for flag in self.flags if _name(flag) not in given or _name(flag) == "kafka_config"]
-        process = Scoring([*command, *flags], environ)
+        process = Scoring([*command, *flags], self.environ | (environ or {}))
         self.started.append(process)
         return process
 

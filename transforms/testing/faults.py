@@ -53,7 +53,8 @@ class Faults:
     Attributes:
         latency_s: Seconds that every request takes.
         poison: Takes a row (input name to value), and returns whether the server refuses a batch with that row.
-        poison_error: The error for a batch with such a row.
+        poison_kind: The fault of a batch with such a row.
+        poison_error: The error of such a batch, for the kind ``status``.
         max_batch: The highest number of rows; more are INVALID_ARGUMENT, as with TensorFlow Serving's batching.
         max_concurrent_requests: The highest number of requests at a time; more are UNAVAILABLE, with TensorFlow Serving's
             text for a full queue.
@@ -70,6 +71,7 @@ class Faults:
     def __init__(self) -> None:
         self.latency_s = 0.0
         self.poison: Callable[[dict[str, Any]], bool] | None = None
+        self.poison_kind: Kind = "status"
         self.poison_error = StubError("INVALID_ARGUMENT", "injected fault: a row of the batch is poison")
         self.max_batch: int | None = None
         self.max_concurrent_requests: int | None = None
@@ -203,13 +205,18 @@ class Faults:
         if self.max_batch is not None and rows > self.max_batch:
             limit = f"maximum input batch size {self.max_batch}"
             raise StubError("INVALID_ARGUMENT", f"Task size {rows} is larger than {limit}")
-        if self.poison is not None:
-            for row in range(rows):
-                if self.poison({name: array[row] if array.ndim else array[()] for name, array in inputs.items()}):
-                    raise self.poison_error
+        if self.poison is not None and self._has_poison(inputs, rows, self.poison):
+            if self.poison_kind == "status":
+                raise self.poison_error
+            return Fault(self.poison_kind)
         if fault is not None and fault.error is not None:
             raise fault.error
         return fault
+
+    def _has_poison(self, inputs: Mapping[str, np.ndarray], rows: int, poison: Callable[[dict[str, Any]], bool]) -> bool:
+        return any(
+            poison({name: array[row] if array.ndim else array[()] for name, array in inputs.items()}) for row in range(rows)
+        )
 
     def left(self, rows_answered: int = 0, cancelled: bool = False) -> None:
         """Counts the end of a request. Called by the server."""

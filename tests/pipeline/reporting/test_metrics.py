@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pipeline.reporting.health import not_ready
+from pipeline.reporting.health import STUCK_S, not_ready
 from pipeline.reporting.metrics import MOST_CLIENTS, serve_metrics
 from tests.pipeline.reporting.test_collector import parse, stats
 from transforms.errors import ScoringError
@@ -54,9 +54,21 @@ def test_holding_is_healthy_but_not_ready() -> None:
         assert not_ready(worker.rows) == text.strip()
 
 
+def test_the_time_of_day_does_not_matter() -> None:
+    """Times are on the monotonic clock: setting the clock neither stops a healthy job nor hides a stuck one."""
+    worker = stats()
+    worker.polled()
+    worker.committed(1, {}, [(1.0, 1)])
+    now = time.monotonic()
+    for name in ("first_at", "last_at", "polled_at"):
+        assert now - 60 < worker.rows[name][0] <= now
+    with serve_metrics(0, worker.rows) as port:
+        assert get(port, "/healthz")[0] == 200
+
+
 def test_a_stuck_one_is_told_by_its_status() -> None:
     worker = stats()
-    worker.rows["polled_at"] = 1
+    worker.rows["polled_at"] = time.monotonic() - 2 * STUCK_S
     with serve_metrics(0, worker.rows) as port:
         assert get(port, "/healthz")[0] == 503
         assert get(port, "/readyz")[0] == 503
