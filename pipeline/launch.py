@@ -209,7 +209,7 @@ def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, stat
 def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
     from pipeline.process.supervisor import Workers
 
-    stop = job.stop
+    stop, rows = job.stop, open_rows(stats_file, config.workers)
     if stop.max_records is not None:
         budget_file = stats_file.with_name("budget")
         SharedBudget(budget_file, stop.max_records, 0, config.workers)
@@ -229,7 +229,8 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
                 config.workers,
             )
             for index, instance_id in enumerate(ids.ids)
-        ]
+        ],
+        answered=lambda index: Totals(rows[index : index + 1]).records,
     )
     worker.drain_on_signals(_drainer(status, workers.drain))
     status.say(f"{config.workers} workers: process {', '.join(map(str, workers.pids))}")

@@ -20,7 +20,8 @@ log = logging.getLogger("pipeline")
 CHECK_S = 0.1
 QUICK_DEATHS = 5
 QUICK_S = 30.0
-"""A worker that dies this many times in a row, each time within this many seconds of its start, is not restarted."""
+"""A worker that dies this many times in a row, each time within this many seconds of its start and without having answered a
+record, is not restarted: what ends it is the same each time. One that gets on is started again, however often it dies."""
 
 
 class WorkerFailedError(ScoringError):
@@ -33,6 +34,8 @@ class _Worker:
     process: subprocess.Popen[bytes]
     started_at: float
     quick_deaths: int = 0
+    vain_starts: int = 0
+    answered_before: int = 0
     start_at: float | None = None
     dismissed: bool = False  # it was waiting for its restart when the drain began
 
@@ -45,6 +48,8 @@ class Workers:
         start: Starts the process of an order.
         clock: Returns seconds, monotonic.
         sleep: Waits for a number of seconds.
+        answered: Takes a worker's index, and returns how many records it has answered and committed so far, with all the
+            processes that it has had.
     """
 
     def __init__(
@@ -53,7 +58,9 @@ class Workers:
         start: Callable[[Order], subprocess.Popen[bytes]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        answered: Callable[[int], int] = lambda _: 0,
     ):
+        self._answered = answered
         self._start, self._clock, self._sleep = start or _start, clock, sleep
         self._workers = [_Worker(order, self._start(order), clock()) for order in orders]
         self._draining = False
@@ -112,8 +119,11 @@ class Workers:
     def _plan_restart(self, worker: _Worker, code: int, on_event: Callable[[str], None]) -> None:
         quick = self._clock() - worker.started_at < QUICK_S
         worker.quick_deaths = worker.quick_deaths + 1 if quick else 0
+        answered = self._answered(worker.order.index)
+        worker.vain_starts = worker.vain_starts + 1 if quick and answered == worker.answered_before else 0
+        worker.answered_before = answered
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        if worker.quick_deaths >= QUICK_DEATHS:
+        if worker.vain_starts >= QUICK_DEATHS:
             self._end_all()
             raise WorkerFailedError(f"worker {worker.order.index} {how}, {QUICK_DEATHS} times in a row; see above")
         delay_s = min(10.0, 0.5 * 2.0**worker.quick_deaths) if worker.quick_deaths else 0.0

@@ -66,18 +66,19 @@ def compaction(stream: Stream, times: int) -> None:
     """Log compaction takes the older records of each key away, while the job reads."""
     topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
     topics.configure(bootstrap, topic, COMPACTED)
-    share = stream.planned // (times + 1)
+    partitions, share = topics.partition_count(bootstrap, topic), stream.planned // (times + 1)
     stream.fill(share, keys=KEYS)
-    stream.stub.faults.hold_after(share // 2)  # of the last share nothing is compacted: so many are there
+    stream.stub.faults.hold_after(KEYS // 2)  # one of each key stays, however much is compacted: so many are there
     process = stream.job.start()
     for _ in range(times):
         stream.stub.faults.wait_for(lambda faults: faults.held > 0, START_S)
         there = _there(stream)
-        time.sleep(0.3)  # what is written now is in a segment of its own, and what was there before may be compacted
-        stream.fill(share, keys=KEYS)
+        stream.fill(share - partitions, keys=KEYS)
+        time.sleep(0.3)
+        stream.fill(partitions, keys=KEYS)  # in a new segment: what was written before may be compacted
         _wait_until_fewer(stream, there + share // 2, process)
         with stream.fault(process):
-            stream.stub.faults.hold_after(share // 2)
+            stream.stub.faults.hold_after(KEYS // 2)
     stream.drain(process)
     left = topics.offsets_of(topics.read_all(bootstrap, topic))
     stream.optional |= {it for it in stream.values if it[2] not in left.get((topic, it[1]), ())}

@@ -40,7 +40,8 @@ class Fleet:
         self.now = 0.0
         self.on_sleep: Callable[[], None] = lambda: None
         orders = [Order(None, "DirectRunner", (), Path("stats"), index, len(scripts)) for index in range(len(scripts))]  # type: ignore[arg-type]  # no job is run
-        self.workers = Workers(orders, self.start, lambda: self.now, self.sleep)
+        self.answered = 0
+        self.workers = Workers(orders, self.start, lambda: self.now, self.sleep, lambda _: self.answered)
 
     def start(self, order: Order) -> subprocess.Popen[bytes]:
         scripts = self.scripts[order.index]
@@ -134,6 +135,20 @@ def test_deaths_far_apart_are_each_forgiven(fleet: Callable[..., Fleet]) -> None
     job.on_sleep = kill_now_and_then
     assert job.wait() == EXIT_DONE
     assert len(job.events) == 3 * QUICK_DEATHS
+
+
+def test_a_worker_that_gets_on_is_started_again_however_often_it_is_killed(fleet: Callable[..., Fleet]) -> None:
+    """It answers something each time before it is killed; once it does not any more, it is given up as any other."""
+    job = fleet([exits(1)], [WAITS])
+    lives = 3 * QUICK_DEATHS
+
+    def gets_on() -> None:
+        job.answered = min(lives, len([index for index, _ in job.started if index == 0]))
+
+    job.on_sleep = gets_on
+    with pytest.raises(WorkerFailedError, match=f"{QUICK_DEATHS} times in a row"):
+        job.wait()
+    assert lives + QUICK_DEATHS - 1 <= len([index for index, _ in job.started if index == 0]) <= lives + QUICK_DEATHS
 
 
 def test_a_fenced_worker_is_not_started_again_and_ends_the_job(fleet: Callable[..., Fleet]) -> None:
