@@ -12,6 +12,7 @@ from pipeline.checking.contract import ask_timeout_s, client_options
 from pipeline.cli.config import Config
 from transforms.clients import open_client
 from transforms.clients.base import RequestPreview
+from transforms.clients.registry import mistakes_named, read_metadata
 from transforms.errors import ModelError
 from transforms.predict.batching import Batcher, PendingChunk, batch_size, request_inputs
 from transforms.predict.request_loop import run_here
@@ -87,8 +88,9 @@ def _preview(config: Config, inputs: Mapping[str, np.ndarray], rows: int) -> Req
 
     async def ask() -> RequestPreview | None:
         async with open_client(config.model, client_options(config)) as client:
-            await client.metadata(ask_timeout_s(config))
-            return client.preview(inputs, rows)
+            await read_metadata(config.model, client, ask_timeout_s(config))
+            with mistakes_named(config.model, "preview"):
+                return client.preview(inputs, rows)
 
     try:
         return run_here(ask())

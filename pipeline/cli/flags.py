@@ -127,8 +127,8 @@ class Flags:
         "a file with the schema of Avro records; with --schema_registry, what they are read as")
     max_record_bytes: int = flag(
         MODEL, whole(),
-        "the bytes of memory that a record may take once it is decompressed and decoded (Avro, npy); larger ones "
-        "are dead letters", default=str(MAX_RECORD_BYTES))
+        "the bytes of memory that a record may take once it is decompressed and decoded (Avro, Protobuf, npy); "
+        "larger ones are dead letters", default=str(MAX_RECORD_BYTES))
     schema_registry: str | None = flag(
         MODEL, registry_urls(),
         "http(s)://HOST:PORT of a Confluent-compatible registry: Avro and Protobuf records are framed and their schemas "

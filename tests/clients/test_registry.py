@@ -13,7 +13,9 @@ import pytest
 from tests.fake_model import FakeModel
 from transforms.clients import check_uri, open_client, register_client, registry, unregister_client
 from transforms.clients.base import ClientOptions, ModelClient
-from transforms.errors import ConfigError
+from transforms.errors import ConfigError, NotServedError
+from transforms.predict.ask import ask_model, ask_until_served
+from transforms.predict.options import DispatchOptions
 
 
 class Toy:
@@ -268,6 +270,44 @@ def test_what_an_outside_client_raises_is_an_error_that_names_its_package(kms_to
         with pytest.raises(ConfigError) as caught:
             call("toy+http://h:1/m")
         assert str(caught.value) == f"{OF_TOY} can't be used: {function} raised {said}"
+
+
+METADATA_RAISES = """
+from transforms.clients.base import ModelClient
+class Client(ModelClient):
+    async def metadata(self, timeout_s): {}
+    async def predict(self, inputs, rows, timeout_s): ...
+    async def close(self): ...
+def parse(uri): return uri
+def open(uri, options): return Client()
+"""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("raise KeyError('signature')", "metadata raised KeyError: 'signature'"),
+        ("raise ConnectionRefusedError(111, 'refused')", "metadata raised ConnectionRefusedError: [Errno 111] refused"),
+        ("raise SystemExit(3)", "metadata raised SystemExit: 3"),
+        ("return {'signature': 1}", "metadata returned dict, no ModelMetadata" + DESCRIBED),
+        ("import kms_toy.nothing", "ModuleNotFoundError: No module named 'kms_toy.nothing'"),
+    ],
+)
+def test_what_an_outside_client_raises_when_the_job_starts(kms_toy: Path, metadata: str, said: str) -> None:
+    """The command line ends with status 2 for a ``ConfigError``; anything else was a traceback."""
+    kms_toy.write_text(METADATA_RAISES.format(metadata))
+    with pytest.raises(ConfigError) as caught:
+        ask_model("toy+http://h:1/m", None, 1.0)
+    assert str(caught.value) == f"{OF_TOY} can't be used: {said}"
+    with pytest.raises(ConfigError) as caught:
+        ask_until_served("toy+http://h:1/m", None, DispatchOptions())
+    assert str(caught.value) == f"{OF_TOY} can't be used: {said}"
+
+
+def test_a_model_error_of_an_outside_client_is_left_as_it_is(kms_toy: Path) -> None:
+    kms_toy.write_text(METADATA_RAISES.format("from transforms.errors import NotServedError; raise NotServedError('gone')"))
+    with pytest.raises(NotServedError, match=r"^gone$"):
+        ask_model("toy+http://h:1/m", None, 1.0)
 
 
 def test_what_a_registered_client_raises_is_an_error_that_says_so(toy: str) -> None:

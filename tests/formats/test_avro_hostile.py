@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.formats.decoding import UNKNOWN, X, classes, decode, rows_of, takes
 from tests.formats.test_avro import DECIMAL_2, X_SCHEMA, bare, container, schema_of
+from transforms.formats import avro_choices
 from transforms.formats.avro import AvroError, AvroReader
 from transforms.formats.avro_cost import MAX_DEPTH
 from transforms.formats.avro_schema import MAX_DECIMAL_BYTES, SchemaError, parse_avro_schema
@@ -228,3 +229,54 @@ def test_a_value_that_is_read_ends_where_it_was_counted_to_end(schema: Any, valu
     least = next((limit for limit in limits if cost.proven_bytes(limit) >= len(value)), large)
     if least < large:
         cost.count(value, 0, least)  # what is proven is within the count
+
+
+CHOICES = [
+    ({"type": "array", "items": ["null", "float"]}, b"\x04%b\x00\x00", b"\x00", b"\x03"),
+    (["null", "float"], b"%b\0\0\0\0", b"\x02", b"\x01"),
+    ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"%b", b"\x02", b"\x01"),
+    ({"type": "map", "values": {"type": "enum", "name": "E", "symbols": ["A", "B"]}}, b"\x02\x02k%b\x00", b"\x02", b"\x03"),
+    (
+        {"type": "record", "name": "R", "fields": [{"name": "next", "type": ["null", "R"]}]},
+        b"\x02%b\x00",
+        b"\x02",
+        b"\x01",
+    ),
+]
+
+
+@pytest.mark.parametrize(("schema", "value", "right", "below"), CHOICES)
+@pytest.mark.parametrize("resolved", [False, True])
+def test_a_branch_or_symbol_of_a_number_below_0(
+    schema: Any, value: bytes, right: bytes, below: bytes, resolved: bool
+) -> None:
+    """fastavro takes -1 for the last one, of which no writer makes such a value."""
+    parsed = parse_avro_schema(json.dumps(schema))
+    reader = AvroReader(parsed, parsed if resolved else None)
+    again = AvroReader(parse_avro_schema(json.dumps(schema)))  # a schema's second reader does as its first
+    expected = fastavro.schemaless_reader(io.BytesIO(value % right), fastavro.parse_schema(schema))
+    assert reader.read(value % right) == again.read(value % right) == expected
+    with pytest.raises(AvroError):
+        reader.read(value % below)
+
+
+def test_a_fastavro_that_does_not_look_indexes_up_in_dicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not promised: without it every value is walked over first."""
+    monkeypatch.setattr("transforms.formats.avro_choices._is_read_by_fastavro", lambda: False)
+    reader = AvroReader(parse_avro_schema(json.dumps(["null", "string"])))
+    assert reader.read(b"\x02\x02a") == "a"
+    with pytest.raises(AvroError, match="no branch of its number"):
+        reader.read(b"\x01\x02a")
+
+
+def test_this_fastavro_does() -> None:
+    """Else Avro with unions costs twice as much: see ``avro_choices.py``."""
+    assert avro_choices._is_read_by_fastavro()
+
+
+@pytest.mark.parametrize("symbols", [["A B"], [1]])
+def test_a_schema_that_says_it_was_checked(symbols: Any) -> None:
+    """By fastavro's own mark. It is checked, like any other."""
+    checked = {"type": "enum", "name": "E", "symbols": symbols, "__fastavro_parsed": True, "__named_schemas": {}}
+    with pytest.raises(SchemaError):
+        parse_avro_schema(json.dumps(checked))

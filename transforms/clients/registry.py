@@ -26,6 +26,7 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
 from transforms.errors import ConfigError, ScoringError
+from transforms.types import ModelMetadata, Signature
 
 ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
 """The group in which an installed package names its protocols."""
@@ -155,7 +156,7 @@ def parse(uri: str) -> object:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    with _mistakes_named(uri, "parse") as factory:
+    with mistakes_named(uri, "parse") as factory:
         return factory().parse(uri)
 
 
@@ -165,18 +166,32 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
-    with _mistakes_named(uri, "open") as factory:
+    with mistakes_named(uri, "open") as factory:
         client = factory().open(uri, options)
         if not isinstance(client, ModelClient):
             raise ClientMistakeError(f"open returned {type(client).__name__}, no ModelClient; {DESCRIBED}")
     return select_outputs(client, options.outputs)
 
 
+async def read_metadata(uri: str, client: ModelClient, timeout_s: float) -> ModelMetadata:
+    """Returns what a client's ``metadata`` does, before anything is consumed.
+
+    Raises:
+        ModelError: As ``ModelClient.metadata``.
+        ConfigError: A package that the client imports is missing, or the client has a mistake.
+    """
+    with mistakes_named(uri, "metadata"):
+        found = await client.metadata(timeout_s)
+        if not isinstance(found, ModelMetadata) or not isinstance(found.signature, Signature):
+            raise ClientMistakeError(f"metadata returned {type(found).__name__}, no ModelMetadata; {DESCRIBED}")
+        return found
+
+
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:
     """Returns the error for a client that could not import a package: what to install, if that would help.
 
-    An ``ImportError`` in ``open`` becomes this error by itself. A client that imports a package later, in ``metadata``,
-    raises this error.
+    An ``ImportError`` in ``open`` or in the first ``metadata`` becomes this error by itself. A client that imports a package
+    later raises this error.
 
     Args:
         model: The model's URI, or the name of the model in messages.
@@ -229,7 +244,7 @@ def _installed() -> dict[str, Entry]:
 
 
 @contextlib.contextmanager
-def _mistakes_named(uri: str, function: str) -> Iterator[Callable[[], ClientFactory]]:
+def mistakes_named(uri: str, function: str) -> Iterator[Callable[[], ClientFactory]]:
     """Yields what loads the client of a URI, and turns what is wrong with the client into a ``ConfigError``.
 
     Args:

@@ -47,10 +47,12 @@ class AvroReader:
     """
 
     def __init__(self, schema: ParsedSchema, reader: ParsedSchema | None = None, max_bytes: int = MAX_RECORD_BYTES):
-        self._writer_schema = schema.schema
+        checks_choices = reader is None and schema.checked is not None
+        self._writer_schema: Any = schema.checked if checks_choices else schema.schema
         self._reader_schema = None if reader is None else reader.schema
         self._cost, self._max_bytes = schema.cost, max_bytes
-        self._proven_bytes = schema.cost.proven_bytes(max_bytes)
+        # The walk that counts also finds indexes of unions and enums below 0, which fastavro alone would take.
+        self._proven_bytes = schema.cost.proven_bytes(max_bytes) if checks_choices or not schema.cost.has_choices else -1
 
     def read(self, value: bytes, start: int = 0) -> Any:
         """Reads the one datum that ``value`` holds from ``start`` on.

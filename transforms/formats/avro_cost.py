@@ -83,6 +83,9 @@ class SchemaCost:
         schema: The schema, as ``fastavro.parse_schema`` returns it.
         named: Its named types, from the same call.
 
+    Attributes:
+        has_choices: Whether it has unions or enums.
+
     Raises:
         UnboundedError: Values may be endless, or are nested too deeply.
     """
@@ -91,6 +94,7 @@ class SchemaCost:
         self._named = named
         self._types: dict[str, Cost] = {}
         self._recursive = False
+        self.has_choices = False
         self._root = self._type(schema)
         self._bounds = [] if self._recursive else [(rate, at) for rate in _RATES if (at := self._excess(rate)) is not None]
 
@@ -111,6 +115,7 @@ class SchemaCost:
 
     def _type(self, node: Any) -> Cost:
         if isinstance(node, list):
+            self.has_choices = True
             parts = [self._type(part) for part in node]
             return Cost(Kind.UNION, depth=max([part.depth for part in parts], default=0), parts=parts)
         if isinstance(node, str):
@@ -132,6 +137,7 @@ class SchemaCost:
             self._recursive = self._recursive or not found.known
             return found
         if node["type"] == "enum":
+            self.has_choices = True
             made = Cost(Kind.ENUM, 8, choices=len(node["symbols"]))
         elif node["type"] == "fixed":
             size = node["size"]

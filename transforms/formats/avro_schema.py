@@ -15,6 +15,7 @@ from typing import Any
 import fastavro
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.formats.avro_choices import with_checked_choices
 from transforms.formats.avro_cost import SchemaCost, UnboundedError
 from transforms.formats.codecs import FormatError
 from transforms.internal_errors import SICK
@@ -41,11 +42,13 @@ class ParsedSchema:
     """A schema in the form that fastavro takes.
 
     Attributes:
-        schema: For ``fastavro.schemaless_reader``.
+        schema: For ``fastavro.schemaless_reader`` with a reader's schema, and as one.
+        checked: For it without a reader's schema: refuses indexes below 0; ``None`` if fastavro can't be made to.
         cost: What its values may cost.
     """
 
     schema: Any
+    checked: Any | None
     cost: SchemaCost
 
 
@@ -64,7 +67,8 @@ def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema
         for reference in references:
             fastavro.parse_schema(_prepared(_loaded(reference)), named)
         schema = fastavro.parse_schema(_prepared(_loaded(text)), named)
-        return ParsedSchema(schema, SchemaCost(schema, named))
+        cost = SchemaCost(schema, named)  # first: it refuses schemas that are nested too deeply
+        return ParsedSchema(schema, with_checked_choices(schema, named), cost)
     except (SchemaError, *SICK):
         raise
     except UnboundedError as error:
@@ -83,12 +87,15 @@ def _loaded(text: str) -> Any:
 
 
 def _prepared(node: Any) -> Any:
-    """Removes all logical types except decimals: fastavro would convert them to objects, which tensors can't hold."""
+    """Removes all logical types except decimals: fastavro would convert them to objects, which tensors can't hold.
+
+    Also the marks by which fastavro knows a schema that it has checked: a stranger's may have them, too.
+    """
     if isinstance(node, list):
         return [_prepared(part) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: value for key, value in node.items() if key != "logicalType"}
+    kept = {key: value for key, value in node.items() if key != "logicalType" and not key.startswith("__")}
     if node.get("logicalType") == _DECIMAL:
         _check_decimal(node)
         kept["logicalType"] = _OWN_DECIMAL

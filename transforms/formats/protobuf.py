@@ -14,8 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import importlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor
@@ -24,6 +25,9 @@ from google.protobuf.message import DecodeError, Message
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_schema import SchemaError
 from transforms.formats.codecs import FormatError
+from transforms.formats.limits import MAX_RECORD_BYTES
+from transforms.formats.protobuf_cost import MessageCost, is_map, is_repeated
+from transforms.formats.varint import MalformedError
 
 _MAX_INDEXES = 100  # more levels than Protobuf allows
 
@@ -34,18 +38,27 @@ class ProtobufError(FormatError):
     dead_letter_class = DeadLetterClass.PROTOBUF_ERROR
 
 
+class _Type(NamedTuple):
+    """A message's class, and what its values may cost."""
+
+    message: type[Message]
+    cost: MessageCost
+    proven_bytes: int
+
+
 class ProtobufReader:
     """Reads messages of one file.
 
     Args:
         text: The file, as a base64 ``FileDescriptorProto``.
         imports: Import name to file, for all files that it imports directly or indirectly.
+        max_bytes: The most memory in bytes that a value may take.
 
     Raises:
         SchemaError: The text is not such a file, or an import is missing.
     """
 
-    def __init__(self, text: str, imports: Mapping[str, str]):
+    def __init__(self, text: str, imports: Mapping[str, str], max_bytes: int = MAX_RECORD_BYTES):
         pool = descriptor_pool.DescriptorPool()
         try:
             for name, source in imports.items():
@@ -56,22 +69,28 @@ class ProtobufReader:
         except (TypeError, KeyError, ValueError) as error:
             what = str(error).partition("\n")[0][:200]
             raise SchemaError(f"the schema is not a whole Protobuf file: {what}") from error
-        self._classes: dict[tuple[int, ...], type[Message]] = {}
+        self._max_bytes = max_bytes
+        self._types: dict[tuple[int, ...], _Type] = {}
 
     def read(self, value: bytes, start: int = 0) -> Any:
         """Reads the message that ``value`` holds from ``start`` on.
 
         Raises:
-            ProtobufError: The value is not a message of the schema.
+            ProtobufError: The value is not a message of the schema, or would take too much memory.
         """
         indexes, start = _indexes(value, start)
+        where = f"the value ({len(value)} bytes) is not Protobuf of its schema"
         try:
-            made = self._classes.get(indexes) or self._classes.setdefault(indexes, self._class(indexes))
-            return _document(made.FromString(value[start:]))
+            found = self._types.get(indexes) or self._types.setdefault(indexes, self._type(indexes))
+            if len(value) - start > found.proven_bytes:
+                found.cost.count(value, start, self._max_bytes)
+            return _document(found.message.FromString(value[start:]))
+        except MalformedError as error:
+            raise ProtobufError(f"{where}: {error}") from error
         except (DecodeError, RecursionError) as error:
-            raise ProtobufError(f"the value ({len(value)} bytes) is not Protobuf of its schema") from error
+            raise ProtobufError(where) from error
 
-    def _class(self, indexes: Sequence[int]) -> type[Message]:
+    def _type(self, indexes: Sequence[int]) -> _Type:
         messages: Sequence[Descriptor] = list(self._file.message_types_by_name.values())
         found: Descriptor | None = None
         for index in indexes:
@@ -80,8 +99,8 @@ class ProtobufReader:
             found = messages[index]
             messages = found.nested_types
         assert found is not None
-        made: type[Message] = message_factory.GetMessageClass(found)
-        return made
+        cost = MessageCost(found)
+        return _Type(message_factory.GetMessageClass(found), cost, cost.proven_bytes(self._max_bytes))
 
 
 def _file(text: str, name: str | None) -> descriptor_pb2.FileDescriptorProto:
@@ -109,8 +128,11 @@ def _add(pool: descriptor_pool.DescriptorPool, file: descriptor_pb2.FileDescript
 
 
 def _well_known(name: str) -> descriptor_pb2.FileDescriptorProto:
+    stem = name.removeprefix("google/protobuf/").removesuffix(".proto")
+    if not re.fullmatch(r"[a-z_]+", stem):  # a file of the folder: never a module of whatever name a stranger chose
+        raise KeyError(name)
     try:
-        module = importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+        module = importlib.import_module(f"google.protobuf.{stem}_pb2")
     except ImportError as error:
         raise KeyError(name) from error
     return descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
@@ -147,21 +169,11 @@ def _document(message: Message) -> dict[str, Any]:
     kind = type(message)  # a field may be called DESCRIPTOR or HasField, and then hides the message's own
     for field in kind.DESCRIPTOR.fields:
         value = getattr(message, field.name)
-        if _is_repeated(field):
-            found[field.name] = _entries(field, value) if _is_map(field) else [_value(field, part) for part in value]
+        if is_repeated(field):
+            found[field.name] = _entries(field, value) if is_map(field) else [_value(field, part) for part in value]
         elif not field.has_presence or kind.HasField(message, field.name):
             found[field.name] = _value(field, value)
     return found
-
-
-def _is_repeated(field: Any) -> bool:
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    return bool(field.label == field.LABEL_REPEATED)  # protobuf before 6.31; gone from 7 on
-
-
-def _is_map(field: Any) -> bool:
-    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def _entries(field: Any, entries: Mapping[Any, Any]) -> dict[str, Any]:

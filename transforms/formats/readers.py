@@ -49,7 +49,7 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
     if input_format == PROTOBUF:
         if options.registry is None:
             raise ContractError("--input_format=protobuf: needs --schema_registry, which has the schemas of the records")
-        return FramedProtobuf()
+        return FramedProtobuf(options.max_record_bytes)
     try:
         if options.registry is None:
             return PlainAvro(options.avro_schema, options.max_record_bytes)

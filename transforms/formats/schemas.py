@@ -115,11 +115,19 @@ class FramedAvro(FramedReader):
 
 
 class FramedProtobuf(FramedReader):
-    """Reads framed Protobuf."""
+    """Reads framed Protobuf.
+
+    Args:
+        max_bytes: The most memory in bytes that a value may take.
+    """
 
     kind = PROTOBUF
+
+    def __init__(self, max_bytes: int = MAX_RECORD_BYTES):
+        super().__init__()
+        self._max_bytes = max_bytes
 
     def _open(self, schema: RegisteredSchema) -> SchemaReader:
         from transforms.formats.protobuf import ProtobufReader  # here: only a protobuf pipeline needs it
 
-        return ProtobufReader(schema.text, schema.references)
+        return ProtobufReader(schema.text, schema.references, self._max_bytes)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
+from transforms.clients.registry import read_metadata
 from transforms.errors import TransientError, UnavailableError
 from transforms.guard import CHECK_S, BundleGuard
 from transforms.observe import observer, waits, waits_no_more
@@ -29,12 +30,12 @@ def ask_model(uri: str, client: ClientOptions | None, timeout_s: float) -> Model
     Raises:
         UnavailableError: No server answers in time.
         NotServedError: The model, version or signature is not there.
-        ConfigError: The URI or an option can't be used.
+        ConfigError: The URI or an option can't be used, or the client has a mistake.
     """
 
     async def ask() -> ModelMetadata:
         async with open_client(uri, client) as model:
-            return await model.metadata(timeout_s)
+            return await read_metadata(uri, model, timeout_s)
 
     return run_here(ask())
 
@@ -63,7 +64,7 @@ def ask_until_served(
         UnavailableError: No server answers before the deadline, and ``on_unavailable`` is not ``hold``; or the waiting
             bundle can no longer be committed.
         NotServedError: The model, version or signature is not there.
-        ConfigError: The URI or an option can't be used.
+        ConfigError: The URI or an option can't be used, or the client has a mistake.
     """
     rng = rng or random.Random()
 
@@ -78,7 +79,7 @@ def ask_until_served(
         async with open_client(uri, client) as model:
             while True:
                 try:
-                    return await model.metadata(options.request_timeout_s)
+                    return await read_metadata(uri, model, options.request_timeout_s)
                 except TransientError as error:
                     retries.failed += 1
                     if retries.exhausted:
