@@ -30,6 +30,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MOST_CHARACTERS = 1000
+"""Of an error's message: names in an answer are as long as the server makes them."""
+
+SERVERS_TEXT = "(what the server said is about several records)"
+
 
 class ScoringError(Exception):
     """The root of this project's exceptions."""
@@ -67,7 +72,26 @@ class FencedError(KafkaError):
 
 
 class ModelError(ScoringError):
-    """One request to the model server failed. The message never holds payload bytes."""
+    """One request to the model server failed. The message never holds payload bytes, and is cut to ``MOST_CHARACTERS``.
+
+    Attributes:
+        said: What of the message the server wrote; empty if nothing. Whoever makes the error sets it, so that the caller can
+            leave out a text that repeats the request (``predict/echoes.py``).
+    """
+
+    said: str = ""
+
+    def __init__(self, message: str):
+        super().__init__(message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + "…")
+
+    def hide(self, instead: str) -> None:
+        """Replaces what the server said."""
+        self.args, self.said = (str(self).replace(self.said, instead), *self.args[1:]), ""
+
+    @property
+    def own_words(self) -> str:
+        """The message without what the server said."""
+        return str(self).replace(self.said, SERVERS_TEXT) if self.said else str(self)
 
 
 class TransientError(ModelError):

@@ -206,3 +206,20 @@ def test_refusals_by_chance_blame_no_row() -> None:
 
     found = run(work())
     assert [value for value, row in zip(values, found, strict=True) if row == "Rejected"] == [POISON]
+
+
+def test_rows_that_were_merged_are_not_blamed_for_one_of_them() -> None:
+    """The server's merged batch fails first; asked for alone, it fails for its one guilty row."""
+    values = [1.0, 2.0, POISON, 4.0]
+
+    async def behave(call: Call) -> Answer:
+        if call.number == 0:
+            raise MergedBatchError("batching session Run() input tensors must have equal 0th-dimension size")
+        if POISON in call.inputs["x"]:
+            raise TransientError("INTERNAL")
+        return await doubled(call)
+
+    async def ask_once() -> list[RowsResult]:
+        return await dispatcher(FakeModel(behave), Time()).answer(x_of(*values), len(values))
+
+    assert by_row(run(ask_once()), 4) == [2.0, 4.0, "ServerError", 8.0]

@@ -10,6 +10,7 @@ The contract, which the suite in ``transforms.testing.contract`` checks:
 * ``predict`` sends one request and returns one row of every output for every row of the inputs, in order, or raises.
   A count that differs is ``MalformedAnswerError``. It never retries: the caller does (``transforms/predict/dispatch.py``).
 * Vendor errors are translated here to ``transforms.errors``; messages name the model and the cause, never payload bytes.
+  ``ModelError.said`` is what of the message the server wrote: where it repeats the request, the caller leaves it out.
 * A cancelled ``predict`` cancels the request. ``close`` may be called twice.
 """
 

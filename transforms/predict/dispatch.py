@@ -356,7 +356,7 @@ class Dispatcher:
         if isinstance(outcome, RowsResult):
             return [outcome]
         if isinstance(outcome, Guilty):
-            return [span.blamed(outcome.error)]
+            return [span.blamed(outcome.error)] if span.rows == 1 else await self._bisect(span, self._failures)
         if isinstance(outcome, RejectedError | MalformedAnswerError):
             return await self._refused(span, outcome, span.sent, None)
         return _Wait(outcome, str(outcome))

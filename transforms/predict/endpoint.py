@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 
 from transforms.clients.base import ModelClient
-from transforms.errors import InternalError, MalformedAnswerError, RejectedError
+from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError
 from transforms.internal_errors import describe, is_internal
 from transforms.predict.batching import request_inputs
+from transforms.predict.echoes import hide_echo
 from transforms.predict.spans import Inputs
 from transforms.types import Answer, ModelMetadata, Signature
+
+MOST_MERGED = 8
+"""How many requests in flight a server's text is compared with, besides its own: a server that merges requests may answer
+one of them with the content of another."""
 
 
 class Endpoint:
@@ -45,6 +51,7 @@ class Endpoint:
         self._connecting = asyncio.Lock()
         self._proven: set[str] = set()  # outputs without a declared shape that were seen to have one value a row
         self._proving = asyncio.Lock()
+        self._in_flight: dict[int, Inputs] = {}
 
     def renew(self, signature: Signature) -> None:
         """Makes requests for another signature from now on. The client reads the metadata again first."""
@@ -81,12 +88,18 @@ class Endpoint:
                     await self.metadata()
         assert self._client is not None
         began = self._clock()
+        self._in_flight[id(inputs)] = inputs
         try:
             answer = await self._ask(self._client, inputs, rows)
+        except ModelError as error:
+            hide_echo(error, [inputs, *itertools.islice(self._in_flight.values(), MOST_MERGED)])
+            raise
         except Exception as error:
             if not is_internal(error):
                 raise
             raise InternalError(f"the client raised {describe(error)}") from error
+        finally:
+            self._in_flight.pop(id(inputs), None)
         return answer, self._clock() - began
 
     async def _ask(self, client: ModelClient, inputs: Inputs, rows: int) -> Answer:

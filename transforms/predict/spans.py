@@ -78,7 +78,8 @@ class Span:
 
     def failed(self, kind: DeadLetterClass, error: ModelError) -> RowsResult:
         """The result of rows that get no answer."""
-        return RowsResult(self.start, self.rows, self.attempts, failure=kind.failure(str(error), self.attempts))
+        message = str(error) if self.rows == 1 else error.own_words
+        return RowsResult(self.start, self.rows, self.attempts, failure=kind.failure(message, self.attempts))
 
     def blamed(self, error: ModelError) -> RowsResult:
         """The result of a guilty row."""

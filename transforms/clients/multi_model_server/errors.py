@@ -34,7 +34,9 @@ def from_answer(where: str, answer: HttpResponse) -> ModelError:
     """
     kind, text = error_text(answer)
     if kind == "InternalServerException" and _HANDLER_FAILED.match(text):
-        return ModelFailedError(f"{where}: HTTP {answer.status}: {clean(text)}", answer.retry_after_s)
+        failed = ModelFailedError(f"{where}: HTTP {answer.status}: {(said := clean(text))}", answer.retry_after_s)
+        failed.said = said
+        return failed
     return from_http_status(where, answer.status, text, answer.retry_after_s)
 
 

@@ -151,7 +151,9 @@ class TfServingRestClient(ModelClient):
         except ValueError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error
         if isinstance(document, dict) and "error" in document:
-            raise RejectedError(f"{self._where}: {clean(_error_text(answer))}")
+            refused = RejectedError(f"{self._where}: {(said := clean(_error_text(answer)))}")
+            refused.said = said
+            raise refused
         try:
             if signature is not None and examples:
                 results = bodies.read_results(document, signature.method)

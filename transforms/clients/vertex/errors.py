@@ -96,16 +96,15 @@ class Refusal:
         Args:
             where: The endpoint and its address, for the message.
         """
-        if self.code == "FAILED_PRECONDITION" and not self.is_of_content:
-            return NotServedError(f"{where}: {self._said()}")
-        if self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-            return NotServedError(f"{where}: {self._said()}; {_PERMISSION}")
-        status = f"HTTP {self.http_status}: " if self.http_status else ""
-        return from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s, _RULES)
-
-    def _said(self) -> str:
-        status = f"HTTP {self.http_status}, " if self.http_status else ""
-        return f"{status}{self.code}: {clean(self.text) or 'no details'}"
+        denied = self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+        if not denied and (self.code != "FAILED_PRECONDITION" or self.is_of_content):
+            status = f"HTTP {self.http_status}: " if self.http_status else ""
+            return from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s, _RULES)
+        status, said = f"HTTP {self.http_status}, " if self.http_status else "", clean(self.text)
+        cure = f"; {_PERMISSION}" if denied else ""
+        error = NotServedError(f"{where}: {status}{self.code}: {said or 'no details'}{cure}")
+        error.said = said
+        return error
 
 
 def from_body(http_status: int, document: Any, text: str, retry_after_s: float | None) -> Refusal:

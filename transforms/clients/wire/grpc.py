@@ -81,7 +81,8 @@ class GrpcChannel:
         try:
             body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
-            raise self._translate(self._where, error.code().name, details_of(error), retry_after_s(error)) from error
+            # Not "from error": its text may repeat the request, and a traceback shows it.
+            raise self._translate(self._where, error.code().name, details_of(error), retry_after_s(error)) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):

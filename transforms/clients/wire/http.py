@@ -141,7 +141,8 @@ class HttpConnection:
             refused = UnavailableError if why == str(error) else CertificateError
             raise refused(f"{self._where}: {clean(why) or type(error).__name__}") from error
         except aiohttp.ClientError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from error
+            # Not "from error": aiohttp's text quotes the answer.
+            raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from None
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Reads a body up to the limit. What is not read to its end costs the connection."""

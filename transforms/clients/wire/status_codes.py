@@ -191,10 +191,12 @@ def from_grpc_code(
         retry_after_s: The wait that the server asks for in seconds; ``None`` if it asks for none.
         rules: The protocol's rules, which are tried first.
     """
-    message = f"{where}: {code}: {clean(text) or 'no details'}"
-    return _error(where, code, text, message, retry_after_s, rules) or _new(
-        GRPC_ERRORS.get(code, NotServedError), message, text, retry_after_s
-    )
+    said = clean(text)
+    message = f"{where}: {code}: {said or 'no details'}"
+    error = _error(where, code, text, message, retry_after_s, rules)
+    error = error or _new(GRPC_ERRORS.get(code, NotServedError), message, text, retry_after_s)
+    error.said = said
+    return error
 
 
 def from_http_status(
@@ -209,10 +211,12 @@ def from_http_status(
         retry_after_s: The wait that the server asks for in seconds; ``None`` if it asks for none.
         rules: The protocol's rules, which are tried first.
     """
-    message = f"{where}: HTTP {status}: {clean(text) or 'no error text'}"
-    return _error(where, status, text, message, retry_after_s, rules) or _new(
-        http_error(status), message, text, retry_after_s
-    )
+    said = clean(text)
+    message = f"{where}: HTTP {status}: {said or 'no error text'}"
+    error = _error(where, status, text, message, retry_after_s, rules)
+    error = error or _new(http_error(status), message, text, retry_after_s)
+    error.said = said
+    return error
 
 
 def _error(
