@@ -49,7 +49,7 @@ class Scenario:
     what: str
     act: Callable[[Stream, int], None]
     faults: tuple[int, int]
-    records: tuple[int, int] = (100_000, 20_000)
+    records: tuple[int, int] = (100_000, 10_000)
     flags: tuple[str, ...] = ()
     partitions: int = 3
     deliveries: tuple[str, ...] = (EXACTLY_ONCE, AT_LEAST_ONCE)
