@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
     run = Run.now(seed, "short" if args.quick else "long")
     print(run, flush=True)
-    rounds = _rounds(args.only or [], args.delivery or [], args.quick)
+    chosen = rounds(args.only or (), args.delivery or (), args.quick)
     outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with KafkaBroker() as broker:
-            for number, (scenario, delivery) in enumerate(rounds, 1):
-                head = f"[{number}/{len(rounds)}] {scenario.name}, {delivery}"
+            for number, (scenario, delivery) in enumerate(chosen, 1):
+                head = f"[{number}/{len(chosen)}] {scenario.name}, {delivery}"
                 print(f"{head}: {scenario.what}", flush=True)
                 outcome = play(scenario, delivery, seed, broker.bootstrap, quick=args.quick, say=_say())
                 print(f"{head}: {_told(outcome)}", flush=True)
@@ -73,12 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(not outcome.ok and not outcome.skipped for outcome in outcomes))
 
 
-def _rounds(only: Sequence[str], deliveries: Sequence[str], quick: bool) -> list[tuple[Scenario, str]]:
-    """What is played: the short form has each scenario with its first guarantee, unless guarantees are asked for."""
-    chosen = [it for it in SCENARIOS if (it.name in only if only else it.quick or not quick)]
+def rounds(only: Sequence[str] = (), deliveries: Sequence[str] = (), quick: bool = False) -> list[tuple[Scenario, str]]:
+    """What is played: a scenario and a guarantee each.
+
+    Args:
+        only: Names of scenarios; those of the form if left out.
+        deliveries: Guarantees; if left out, all of each scenario, or the first one in the short form.
+        quick: The short form.
+    """
+    named = [it for it in SCENARIOS if (it.name in only if only else it.quick or not quick)]
     if deliveries:
-        return [(it, delivery) for it in chosen for delivery in it.deliveries if delivery in deliveries]
-    return [(it, delivery) for it in chosen for delivery in (it.deliveries[:1] if quick else it.deliveries)]
+        return [(it, delivery) for it in named for delivery in it.deliveries if delivery in deliveries]
+    return [(it, delivery) for it in named for delivery in (it.deliveries[:1] if quick else it.deliveries)]
 
 
 def _say() -> Said:

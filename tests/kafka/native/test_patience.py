@@ -1,4 +1,4 @@
-"""Kafka is away for longer than anybody planned for: an exactly-once job waits and says so, as an at-least-once one does."""
+"""Kafka is away for longer than anybody planned for: a job waits and says so, with either guarantee."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.acknowledged import AcknowledgedWriter
 from transforms.kafka.native.patience import DRAIN_S, SHOWN_AFTER_S, Patience
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import request_drain
@@ -30,7 +31,7 @@ class Clock:
 
 
 class AwayProducer:
-    """Each of its transactional calls takes 5 s and times out, until Kafka is back."""
+    """Each of its calls that wait for Kafka times out, until Kafka is back."""
 
     def __init__(self, clock: Clock):
         self.clock, self.back_at, self.committed = clock, 0.0, False
@@ -47,6 +48,13 @@ class AwayProducer:
 
     def send_offsets_to_transaction(self, _: object, __: object, timeout_s: float) -> None:
         self._call(timeout_s)
+
+    def flush(self, timeout_s: float) -> int:
+        if self.clock.now < self.back_at:
+            self.clock.now += timeout_s
+            return 3
+        self.committed = True
+        return 0
 
     def begin_transaction(self) -> None: ...
 
@@ -83,20 +91,27 @@ class NoConsumer:
         return "member"
 
 
+class NoCommits:
+    def commit(self, consumer: object, offsets: object) -> None: ...
+
+
 class NoReader:
-    consumer = NoConsumer()
+    consumer, commits = NoConsumer(), NoCommits()
 
 
-def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [TransactionalWriter, AcknowledgedWriter])
+def test_a_commit_waits_for_as_long_as_kafka_is_away(
+    shown: Shown, caplog: pytest.LogCaptureFixture, kind: type[TransactionalWriter | AcknowledgedWriter]
+) -> None:
     clock = Clock()
     producer = AwayProducer(clock)
-    writer = TransactionalWriter(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    writer = kind(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
     producer.back_at = AN_HOUR_S
     with caplog.at_level(logging.WARNING):
         writer.commit([], NoReader(), None)  # type: ignore[arg-type]
     assert producer.committed
     assert shown.reasons[0] is not None
-    assert "Kafka" in shown.reasons[0]
+    assert shown.reasons[0].startswith("Kafka: ")
     assert shown.reasons[-1] is None
     assert shown.polls > AN_HOUR_S / 60, "it is not stuck, which /healthz would say"
     assert "Kafka answers again after 3600 s" in caplog.text
@@ -122,13 +137,18 @@ def test_what_is_short_is_not_shown(shown: Shown, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.usefixtures("not_draining")
-def test_a_drain_ends_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("kind", "text"), [(TransactionalWriter, "transaction: "), (AcknowledgedWriter, "outputs: 3 were not acknowledged")]
+)
+def test_a_drain_ends_with_an_error(
+    caplog: pytest.LogCaptureFixture, kind: type[TransactionalWriter | AcknowledgedWriter], text: str
+) -> None:
     clock = Clock()
     producer = AwayProducer(clock)
-    writer = TransactionalWriter(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    writer = kind(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
     producer.back_at = AN_HOUR_S
     request_drain()
-    with pytest.raises(KafkaError, match="transaction: "):
+    with pytest.raises(KafkaError, match=text):
         writer.commit([], NoReader(), None)  # type: ignore[arg-type]
     assert clock.now < AN_HOUR_S
     assert "answers again" not in caplog.text

@@ -11,23 +11,36 @@ from typing import Any
 
 import confluent_kafka as ck
 
+from transforms.errors import KafkaError
 from transforms.kafka.config import Partition
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import from_unwritten_on
-from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, Writer
+from transforms.kafka.native.patience import Patience
+from transforms.kafka.native.producer import NotCommittedError, Writer
 from transforms.kafka.vendor import describe
 from transforms.types import OutputRecord
 
 log = logging.getLogger(__name__)
+
+STEP_S = 1.0
+"""How long outputs are waited for at a time."""
+
+NOT_ACKNOWLEDGED = ck.KafkaError(ck.KafkaError._TIMED_OUT, "outputs are not acknowledged")
 
 
 class AcknowledgedWriter(Writer):
     """Outputs first; offsets are committed only after the broker has acknowledged every output of the bundle."""
 
     def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
-        """Waits for every acknowledgement, then commits the offsets."""
-        while self.producer.flush(CALL_TIMEOUT_S):
-            log.warning("outputs not acknowledged for %d s: is Kafka up?", CALL_TIMEOUT_S)
+        """Waits for every acknowledgement, then commits the offsets. While Kafka is away that may take for ever.
+
+        Raises:
+            KafkaError: A drain has waited for long.
+        """
+        with Patience("outputs", self._clock) as patience:
+            while left := self.producer.flush(STEP_S):
+                if not patience.lasts(NOT_ACKNOWLEDGED):
+                    raise KafkaError(f"outputs: {left} were not acknowledged, and their records will be read again")
         self._raise_permanent_failure()
         if (failed := self.deliveries.failure or self.deliveries.first_refused) is not None:
             topic, error = failed
