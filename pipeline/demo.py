@@ -1,6 +1,6 @@
 """The embedded parts of a run: broker, model server, generator, and a watcher that reads the predictions.
 
-Without flags they make the demo. With ``--bootstrap_servers`` or ``--model``, only the missing part is started.
+They belong together: own Kafka, topics or model are never mixed with them (``cli/rules/demo.py``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOWN = 8
 
 
 class Demo:
-    """Starts the parts for which the config names no address. A context manager.
+    """Starts the parts. A context manager.
 
     Attributes:
         resolved: The config with the addresses of the started parts.
@@ -48,18 +48,16 @@ class Demo:
 
     def __enter__(self) -> Self:
         config = self._config
-        if config.embedded_model:
-            self._status.say("starting the embedded model server (a second or two) …")
-            self._server = EmbeddedModelServer({MODEL_NAME: MODEL_DIR}).start()
+        self._status.say("starting the embedded model server (a second or two) …")
+        self._server = EmbeddedModelServer({MODEL_NAME: MODEL_DIR}).start()
         try:
-            if config.embedded_broker:
-                topics = dict.fromkeys((*config.input_topics, config.output_topic, config.dead_letter_topic), PARTITIONS)
-                self._broker = EmbeddedBroker(topics)
-                config = dataclasses.replace(config, bootstrap_servers=self._broker.start())
-                self.records = sum(1 for _ in generated_records())
-            if self._server is not None:
-                grpc_port, _ = self._server.wait_ready()
-                config = dataclasses.replace(config, model=f"grpc://127.0.0.1:{grpc_port}/{MODEL_NAME}")
+            topics = dict.fromkeys((*config.input_topics, config.output_topic, config.dead_letter_topic), PARTITIONS)
+            self._broker = EmbeddedBroker(topics)
+            address = self._broker.start()
+            self.records = sum(1 for _ in generated_records())
+            grpc_port, _ = self._server.wait_ready()
+            model = f"grpc://127.0.0.1:{grpc_port}/{MODEL_NAME}"
+            config = dataclasses.replace(config, bootstrap_servers=address, model=model)
         except BaseException:
             self.__exit__()
             raise
@@ -70,9 +68,8 @@ class Demo:
     def start(self) -> None:
         """Starts publishing and watching."""
         self.watcher.start()
-        if self._broker is not None:
-            self._generator = threading.Thread(target=self._publish, name="generator", daemon=True)
-            self._generator.start()
+        self._generator = threading.Thread(target=self._publish, name="generator", daemon=True)
+        self._generator.start()
 
     def _publish(self) -> None:
         self.published = publish_digits(self.resolved.bootstrap_servers, self.resolved.input_topics[0], RATE)
@@ -99,7 +96,7 @@ class Watcher:
         self._seen_at = time.monotonic()
 
     def start(self) -> None:
-        """Starts to read from the present end of the topic."""
+        """Starts to read the topic, which is new."""
         self._thread.start()
 
     @property
@@ -138,8 +135,7 @@ class Watcher:
         )
         topic = self._config.output_topic
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        start = ck.OFFSET_BEGINNING if self._config.embedded_broker else ck.OFFSET_END
-        consumer.assign([ck.TopicPartition(topic, number, start) for number in partitions])
+        consumer.assign([ck.TopicPartition(topic, number, ck.OFFSET_BEGINNING) for number in partitions])
         while not self._stop.is_set():
             for message in consumer.consume(256, 0.1):
                 if message.error() is None:

@@ -7,7 +7,6 @@ import dataclasses
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +24,11 @@ from pipeline.reporting.metrics import serve_metrics
 from pipeline.reporting.status import Status, open_status, print_summary, write_summary
 from pipeline.runners.java import java_kafka
 from pipeline.runners.prism import with_prism
+from pipeline.starting import begin, look
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import NotReadyError, ScoringError
-from transforms.kafka.admin.checks import Checker, Topics
+from transforms.kafka.admin.checks import Topics
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.types import ModelMetadata
 
@@ -56,19 +56,23 @@ def launch(config: Config) -> int:
         stack.callback(STORE.close)  # frees a model that was loaded for the checks only
         status = open_status(config.status)
         try:
-            demo = stack.enter_context(Demo(config, status)) if config.embedded_broker or config.embedded_model else None
+            demo = stack.enter_context(Demo(config, status)) if config.demo else None
             config = demo.resolved if demo else config
             ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
             stack.callback(ids.close)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at once see incomplete modules
             waiting = StartWait(config.wait_for_start_s)
-            model, (topics, stop) = check_all(
-                waiting,
-                lambda: served(config, waiting),
-                lambda: _check_kafka(config, status, waiting),
-                lambda: check_registry(config, waiting),
-            )
+            with contextlib.ExitStack() as checking:
+                model, looked = check_all(
+                    waiting,
+                    lambda: served(config, waiting),
+                    lambda: look(config, waiting, checking),
+                    lambda: check_registry(config, waiting),
+                )
+                topics = looked.topics
+                formats(config, model, topics.max_value_bytes)  # before the group is touched
+                stop, started_from = begin(looked, config, status)
             if demo:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
@@ -77,7 +81,7 @@ def launch(config: Config) -> int:
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
             instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
-            job = _job(config, instance_id, model, topics, stop, java)
+            job = _job(config, instance_id, model, topics, stop, started_from, java)
         except NotReadyError as error:
             tell_error(error)
             # What waiting may cure is no mistake, so that a service manager starts again; unless no wait is wanted.
@@ -85,8 +89,8 @@ def launch(config: Config) -> int:
         except ScoringError as error:
             tell_error(error)
             return worker.EXIT_WRONG
-        if topics.created:
-            status.say(f"made the dead-letter topic {topics.created}")
+        for topic in topics.created:
+            status.say(f"made the {'output' if topic == config.output_topic else 'dead-letter'} topic {topic}")
         for note in topics.notes:
             status.say(note)
         status.say(
@@ -114,30 +118,13 @@ def _load_beam() -> None:
     import pipeline.runners.direct  # noqa: F401  # into sys.modules, in the background
 
 
-def _check_kafka(config: Config, status: Status, waiting: StartWait) -> tuple[Topics, StopConditions]:
-    def check(timeout_s: float) -> tuple[Topics, StopConditions]:
-        topics = checker.topics(config.output_topic, config.dead_letter_topic, timeout_s=timeout_s)
-        if config.start_from == "committed":
-            checker.check_retention(topics.partitions)
-        else:
-            checker.reset(topics.partitions, config.start_from)
-            status.say(f"group {config.group_id}: offsets set to {config.start_from}")
-        if config.with_java:
-            checker.commit_first(topics.partitions)
-        end_offsets, pending = checker.ends(topics.partitions) if config.until_end else (None, ())
-        drain_at_s = time.time() + config.duration_s if config.duration_s is not None else None
-        return topics, StopConditions(config.max_records, end_offsets, pending, drain_at_s)
-
-    with contextlib.closing(Checker(kafka_config(config, "check"))) as checker:
-        return waiting.until_there("Kafka", check)
-
-
 def _job(
     config: Config,
     instance_id: str,
     model: ModelMetadata,
     topics: Topics,
     stop: StopConditions,
+    started_from: tuple[str, ...],
     java: JavaKafka | None,
 ) -> Job:
     from pipeline.job import Job
@@ -148,7 +135,9 @@ def _job(
     decode, encode = formats(config, model, topics.max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
     return Job(
-        kafka=dataclasses.replace(kafka_config(config, instance_id), max_batch_bytes=topics.max_batch_bytes),
+        kafka=dataclasses.replace(
+            kafka_config(config, instance_id), max_batch_bytes=topics.max_batch_bytes, started_from=started_from
+        ),
         stop=stop,
         decode=decode,
         predict=PredictConfig(

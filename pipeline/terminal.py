@@ -11,3 +11,11 @@ def tell_error(error: object) -> None:
     """Prints ``error: …`` to standard error, each line of the text on a line of its own."""
     for line in printable(str(error)).splitlines() or [""]:
         print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def confirmed(question: str) -> bool:
+    """Asks ``question`` where somebody is at the terminal; elsewhere nobody can answer, and the flags are the answer."""
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -85,11 +85,11 @@ def check(asked: CheckConfig, out: TextIO) -> int:
 
 
 def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
-    """Starts what the flags leave to the demo, and returns the config with its addresses."""
-    if not (asked.embedded_broker or asked.embedded_model):
+    """Starts the demo if no flag names a Kafka, and returns the config with its addresses."""
+    if not asked.demo:
         return asked
     demo = stack.enter_context(Demo(asked, Status()))
-    if asked.embedded_broker and asked.sample:
+    if asked.sample:
         publish_digits(demo.resolved.bootstrap_servers, asked.input_topics[0])
     return demo.resolved
 
@@ -114,14 +114,22 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
         if asked.sample:
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
+        _refuse(topics.problems)
         return
     decoded = _decode(decode, decoder.input_format, records)
     rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values, features)
     output.table(rows)
     _show_sample(records, decoded, output)
     if len(decoded.failures) == len(records):
-        raise ContractError(_nothing_fits(config, model, records, decoded, rows))
+        _refuse((*topics.problems, _nothing_fits(config, model, records, decoded, rows)))
     output.request(one_request(config, model, decoded), _address(config))
+    _refuse(topics.problems)
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    """Raises what does not fit, once everything else has been shown."""
+    if problems:
+        raise ContractError("\n".join(problems))
 
 
 def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord]) -> DecodedChunk:
@@ -144,7 +152,13 @@ def _address(config: Config) -> str:
 
 def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Partition, Position]]:
     def look(timeout_s: float) -> tuple[Topics, dict[Partition, Position]]:
-        topics = checker.topics(config.output_topic, config.dead_letter_topic, create=False, timeout_s=timeout_s)
+        topics = checker.topics(
+            config.output_topic,
+            config.dead_letter_topic,
+            create=False,
+            create_output=config.create_topics,
+            timeout_s=timeout_s,
+        )
         if config.start_from == "committed":
             checker.check_retention(topics.partitions)
         return topics, checker.positions(topics.partitions, config.start_from)
@@ -182,8 +196,12 @@ def _show_topics(topics: Topics, positions: dict[Partition, Position], config: C
         lines.append(
             f"{topic}: {len(ours)} partitions, {there:,} offsets, of which group {config.group_id} would read {unread:,}"
         )
-    made = " (a run would make it)" if topics.created else ""
-    lines.append(f"predictions to {config.output_topic}, dead letters to {config.dead_letter_topic}{made}")
+    said = {
+        topic: f"{topic}{' (a run would make it)' if topic in topics.created else ''}"
+        for topic in (config.output_topic, config.dead_letter_topic)
+    }
+    missing = " (missing)" if topics.problems else ""
+    lines.append(f"predictions to {said[config.output_topic]}{missing}, dead letters to {said[config.dead_letter_topic]}")
     output.lines("topics", *lines)
 
 

@@ -30,14 +30,9 @@ class Config(Flags):
         return FormatOptions(self.avro_schema, registry, self.features, self.pass_through, self.max_record_bytes)
 
     @property
-    def embedded_broker(self) -> bool:
-        """Whether a broker has to be started in this process."""
+    def demo(self) -> bool:
+        """Whether this is the demo, whose broker and model server are embedded. A rule refuses half of it."""
         return self.bootstrap_servers == EMBEDDED
-
-    @property
-    def embedded_model(self) -> bool:
-        """Whether the demo's model server has to be started."""
-        return self.model == EMBEDDED
 
     @property
     def model_in_worker(self) -> bool:

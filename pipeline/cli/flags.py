@@ -29,6 +29,7 @@ from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXAC
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
+from transforms.kafka.start_from import COMMITTED
 from transforms.predict.options import LOOK_S
 
 # Sections of --help and of the reference.
@@ -39,6 +40,8 @@ _PLACED = "Dataflow places the work"
 _ENDLESS = "the job runs until it is drained"
 _OWN_METRICS = "Dataflow has metrics of its own"
 _IN_THE_IMAGE = "a file here would have to be in the image; give {}"
+
+_DEMO_ONLY = "; embedded is the demo's, which runs where neither Kafka nor topics nor model are named"
 
 # Refusals of several flags.
 _JAVA_STOPS = Refusal(
@@ -58,24 +61,31 @@ class Flags:
     runner: str = flag(RUNNER, text("RUNNER"), "the Beam runner", default=DIRECT[0], no_parameter="is Dataflow's")
 
     bootstrap_servers: str = flag(
-        KAFKA, brokers(), "host:port[,…] of Kafka", default=EMBEDDED, required=True,
-        embedded="; embedded starts a broker in this process")
+        KAFKA, brokers(), "host:port[,…] of Kafka", default=EMBEDDED, required=True, embedded=_DEMO_ONLY)
     input_topics: tuple[str, ...] = flag(
-        KAFKA, topics(), "a topic to read", name="input_topic", required=True, embedded=" (embedded: digits)",
+        KAFKA, topics(), "a topic to read", name="input_topic", required=True, embedded=" (demo: digits)",
         settle=settle.input_topics)
     output_topic: str = flag(
-        KAFKA, topic(), "where predictions go", required=True, embedded=" (embedded: digits.predictions)",
+        KAFKA, topic(), "where predictions go", required=True, embedded=" (demo: digits.predictions)",
         settle=settle.output_topic)
     dead_letter_topic: str = flag(
         KAFKA, topic(), "where records without a prediction go; <output_topic>.dead-letter unless given",
         settle=settle.dead_letter_topic)
+    create_topics: bool = flag(
+        KAFKA, SWITCH, "make the output topic where it is missing, with as many partitions as the input")
     group_id: str = flag(
         KAFKA, text("NAME", r"\S+"), "the consumer group; its committed offsets are the checkpoint",
         default="kafka-model-scoring")
     start_from: str = flag(
         KAFKA, start_from(),
-        "committed (earliest where the group has none), or reset the group at the start to: earliest, latest, an ISO time",
-        default="committed")
+        "committed (earliest where the group has none); or move the group, once for each value, to: earliest, latest, "
+        "yesterday, two hours before now (-2h; s, m, d, w), an ISO time",
+        default=COMMITTED)
+    start_from_again: bool = flag(
+        KAFKA, SWITCH, "move the group to --start_from even if it had that value before", no_parameter="a person's, once")
+    yes: bool = flag(
+        KAFKA, SWITCH, "move the group without asking; only on a terminal there is a question",
+        no_parameter="nobody is at a terminal")
     kafka_properties: Pairs = flag(
         KAFKA, properties(), "a librdkafka property NAME=VALUE", name="kafka_config", secret=True,
         lines="kafka_config_file")
@@ -109,8 +119,7 @@ class Flags:
         refused=(Refusal(Where.NATIVE, "is for --kafka_io=beam; the native implementation needs none"),))
 
     model: str = flag(
-        MODEL, model_uri(), "the model's URI", default=EMBEDDED, required=True,
-        embedded="; embedded starts the demo's model server")
+        MODEL, model_uri(), "the model's URI", default=EMBEDDED, required=True, embedded=_DEMO_ONLY)
     model_headers: Pairs = flag(
         MODEL, headers(), "an HTTP header or gRPC metadata NAME=VALUE sent to the model server", name="model_header",
         secret=True)

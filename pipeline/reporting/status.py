@@ -192,7 +192,7 @@ def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[i
     print("done" if code == 0 else "failed")
     for name, value in rows:
         print(f"  {name:<16} {value}")
-    if config.embedded_broker or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
+    if config.demo or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
         print(NEXT.format(run=program(), check=program("check")))
     sys.stdout.flush()
 

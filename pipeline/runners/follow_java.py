@@ -24,6 +24,7 @@ from apache_beam.runners.runner import PipelineState
 from pipeline.job import Job
 from transforms.headers import ERROR_CLASS, SOURCE
 from transforms.kafka.beam.gate import Passed
+from transforms.kafka.commit_metadata import metadata_of
 from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
 from transforms.kafka.stop import draining
 from transforms.observe import observer
@@ -50,6 +51,7 @@ class Follower:
     def __init__(self, config: KafkaConfig, java: JavaKafka, gate: Passed):
         self._gate = gate
         self._committed: dict[Partition, int] = {}
+        self._metadata = metadata_of(config)
         properties = {**config.consumer_properties(), "isolation.level": "read_uncommitted", "log_level": 0}
         self._consumer = ck.Consumer(properties)
         places = [ck.TopicPartition(topic, number) for topic, count in java.partitions for number in range(count)]
@@ -86,7 +88,8 @@ class Follower:
             return
         try:
             self._consumer.commit(
-                offsets=[ck.TopicPartition(*partition, offset) for partition, offset in moved.items()], asynchronous=False
+                offsets=[ck.TopicPartition(*partition, offset, self._metadata) for partition, offset in moved.items()],
+                asynchronous=False,
             )
         except ck.KafkaException as error:
             log.warning("offsets were not committed, their records may be read again: %s", error)

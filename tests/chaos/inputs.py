@@ -57,7 +57,9 @@ def retention(stream: Stream, times: int) -> None:
         # What was committed since then was read before it was deleted.
         for partition, offset in stream.job.committed().items():
             stream.gone |= {(topic, partition, at) for at in range(offset, before[partition])}
-        process = stream.job.start("--max_records=1", "--start_from=earliest", "--kafka_config=session.timeout.ms=6000")
+        process = stream.job.start(
+            "--max_records=1", "--start_from=earliest", "--start_from_again", "--kafka_config=session.timeout.ms=6000"
+        )
         process.done()
     stream.finish()
 

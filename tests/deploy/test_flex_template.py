@@ -111,7 +111,7 @@ def fits(name: str, value: str) -> bool:
         ("output_mode", "merge", True),
         ("output_mode", "mergers", False),
         ("start_from", "2026-01-31T12:00:00+00:00", True),
-        ("start_from", "yesterday", False),
+        ("start_from", "Tuesday", False),
         ("max_in_flight", "auto", True),
     ],
 )

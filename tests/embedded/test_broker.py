@@ -143,7 +143,9 @@ def test_a_dead_letter_topic_that_kafka_does_not_make_is_named_with_the_cure() -
 def test_a_topic_that_another_flag_names_was_not_meant() -> None:
     with EmbeddedBroker({"orders": 1}) as broker:
         checker = Checker(KafkaConfig(broker.address, ("orders",), "group"))
-        with pytest.raises(ContractError, match=r"--output_topic=orders\.scored: the topic does not exist; create it first"):
+        with pytest.raises(
+            ContractError, match=r"--output_topic=orders\.scored: the topic does not exist; --create_topics "
+        ):
             checker.topics("orders.scored", "orders.scored.dead-letter")
         checker.close()
 
@@ -152,7 +154,7 @@ def test_the_topics_of_the_command_have_their_dead_letter_topics() -> None:
     asked = {"orders": 4, "scored": 2, "scored.dead-letter": 1}
     with EmbeddedBroker(with_dead_letter_topics(asked)) as broker:
         checker = Checker(KafkaConfig(broker.address, ("orders",), "group"))
-        assert checker.topics("scored", "scored.dead-letter").created is None
+        assert checker.topics("scored", "scored.dead-letter").created == ()
         checker.close()
     assert with_dead_letter_topics(asked)["scored.dead-letter"] == 1
 
@@ -165,5 +167,5 @@ def test_the_checks_before_a_job_ask_it_nothing_that_it_does_not_answer() -> Non
         found = checker.topics("out", "dead")
         took_s = time.monotonic() - began
         checker.close()
-    assert (found.created, found.max_value_bytes) == (None, None)
+    assert (found.created, found.max_value_bytes) == ((), None)
     assert took_s < ANSWERS_AT_ONCE_S

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import uuid4
 
+import confluent_kafka as ck
+import confluent_kafka.admin
 import pytest
 
 from tests import topics
@@ -80,6 +82,20 @@ def test_topics(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
     assert "--input_topic" in both.stderr
     assert f"did you mean '{job.output}'" in both.stderr
     check_untouched(job)
+
+
+def test_create_topics(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
+    """The output topic is made as the input is; without the flag, the way to make it is said, and no topic of the job's."""
+    job = new_job(grpc_stub.uri(), partitions=3)
+    job.produce(range(10))
+    output = f"made-{uuid4().hex}"
+    refused(job.start(f"--output_topic={output}"), f"--output_topic={output}: the topic does not exist", "--create_topics")
+    made = job.run(f"--output_topic={output}", "--create_topics", "--until_end")
+    assert f"made the output topic {output}" in made.stdout
+    assert f"made the dead-letter topic {output}.dead-letter" in made.stdout
+    assert len(topics.read_all(job.bootstrap, output)) == 10
+    found = ck.admin.AdminClient({"bootstrap.servers": job.bootstrap}).list_topics(timeout=30).topics
+    assert [len(found[topic].partitions) for topic in (output, f"{output}.dead-letter")] == [3, 3]
 
 
 def test_no_broker(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:

@@ -172,12 +172,15 @@ def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Earliest, latest and a time reset the group; committed goes on; a group with members can't be reset."""
     job = new_job(stub.uri(), partitions=2)
     start = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+    topics.configure(job.bootstrap, job.inputs[0], {"retention.ms": "-1"})  # else Kafka may delete them meanwhile
     values = [b"[%d]" % i for i in range(100)]
     times = [start + i * 60_000 for i in range(100)]
     topics.produce(job.bootstrap, job.inputs[0], values, timestamps_ms=times, partitions=[i % 2 for i in range(100)])
     assert job.run("--until_end", "--start_from=2026-01-01T01:00:00+00:00").summary["records"] == 40
     assert {_x(record.value) for record in job.predictions()} == set(range(60, 100))
-    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 100
+    earliest = job.run("--until_end", "--start_from=earliest")
+    assert earliest.summary["records"] == 100
+    assert "--start_from=earliest: 100 records will be read again" in earliest.stdout
     assert job.run("--until_end", "--start_from=2027-01-01").summary["records"] == 0
     latest = job.start("--start_from=latest", "--max_records=7")
     latest.wait_for_output("scoring ")
@@ -187,11 +190,29 @@ def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     member = job.start()
     job.produce([2000])
     wait_until(lambda: any(_x(record.value) == 2000 for record in job.predictions()), "its answer", START_S, member)
-    refused = job.start("--start_from=earliest", "--until_end")
+    refused = job.start("--start_from=earliest", "--start_from_again", "--until_end")
     assert refused.wait() == 2
     assert "members" in refused.stderr
     member.terminate()
     member.done()
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("assignment", ["group", "static"])
+def test_a_start_from_is_applied_once(new_job: NewJob, stub: TfServingGrpcStub, delivery: str, assignment: str) -> None:
+    """A service is started again with the flags it has: it goes on, from whatever machine, with other starts in between."""
+    job = new_job(stub.uri(), partitions=2, flags=(f"--delivery={delivery}", f"--assignment={assignment}"))
+    job.produce(range(20))
+    for first in ("earliest", "2026-01-01"):
+        assert job.run("--until_end", f"--start_from={first}").summary["records"] == 20
+    again = job.run("--until_end", "--start_from=earliest")
+    assert again.summary["records"] == 0
+    assert "was applied to group" in again.stdout
+    job.produce(range(20, 25))
+    assert job.run("--until_end").summary["records"] == 5, "without the flag"
+    job.produce(range(25, 30))
+    assert job.run("--until_end", "--start_from=2026-01-01").summary["records"] == 5
+    assert job.run("--until_end", "--start_from=earliest", "--start_from_again").summary["records"] == 30
 
 
 _DIES_IN_A_REBALANCE = """

@@ -47,6 +47,7 @@ class KafkaConfig:
         dead_letter_topic: Where an output goes that Kafka refuses. ``None``: such an output ends the job.
         max_batch_bytes: Most bytes of a batch of several outputs, because a topic takes no larger one; ``None`` for
             librdkafka's default.
+        started_from: The values of ``--start_from`` that the group has had; every commit keeps them.
     """
 
     bootstrap_servers: str
@@ -64,6 +65,7 @@ class KafkaConfig:
     one_outcome_each: bool = False
     dead_letter_topic: str | None = None
     max_batch_bytes: int | None = None
+    started_from: tuple[str, ...] = ()
 
     def client_properties(self) -> dict[str, Value]:
         """Returns the properties of every client: the address and the user's properties, with all secrets resolved.

@@ -49,5 +49,5 @@ def message(deleted: Iterable[Deleted], group_id: str) -> str:
     )
     return (
         f"retention has deleted {sum(each.records for each in deleted):,} records that group {group_id!r} had not answered: "
-        f"{where}; to go on without them, run once with --start_from=earliest"
+        f"{where}; to go on without them, run once with --start_from=earliest --start_from_again"
     )

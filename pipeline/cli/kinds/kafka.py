@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Sequence
 
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.kinds.plain import text
 from transforms.errors import ConfigError
+from transforms.kafka.start_from import HOW, PATTERN, normalized
 
 _TOPIC = "[a-zA-Z0-9._-]{1,249}"
 _BROKER = r"[^,:\s]+:[0-9]{1,5}"
@@ -49,21 +49,15 @@ def _topic_mistakes(name: str, value: str) -> list[str]:
 
 
 def start_from() -> One[str]:
-    """``committed``, ``earliest``, ``latest``, or an ISO time, which is in UTC unless it has a zone."""
+    """``committed``, ``earliest``, ``latest``, or a time, which is in UTC unless it has a zone."""
 
     def check(name: str, value: str) -> str:
-        if value in ("committed", "earliest", "latest"):
-            return value
         try:
-            moment = datetime.datetime.fromisoformat(value)
+            return normalized(value)
         except ValueError:
-            raise ConfigError(
-                [f"--{name}={value}: give committed, earliest, latest or an ISO time such as 2026-01-31T12:00:00+00:00"]
-            ) from None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).isoformat()
+            raise ConfigError([f"--{name}={value}: {HOW}"]) from None
 
-    words = "committed|earliest|latest"
-    return One(check=check, metavar=f"{words}|TIME", pattern=rf"{words}|\d{{4}}-\d{{2}}-\d{{2}}([T ].*)?")
+    return One(check=check, metavar="committed|earliest|latest|TIME", pattern=PATTERN)
 
 
 def properties() -> Named[Pairs]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values
-from pipeline.cli.rules import formats, librdkafka, model, runners, topics
+from pipeline.cli.rules import demo, formats, librdkafka, model, runners, topics
 
 RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
-    topics.named,
+    demo.all_or_nothing,
     topics.apart,
     librdkafka.accepted,
     model.class_names,

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
 from pipeline.cli.names import AUTO
+from pipeline.cli.rules.demo import is_demo
 from transforms.errors import ConfigError, SecretError
-from transforms.formats.codecs import AVRO, BYTES, DOCUMENTS, JSON, PROTOBUF, TF_EXAMPLE
+from transforms.formats.codecs import AVRO, BYTES, DOCUMENTS, JSON, PROTOBUF
 from transforms.formats.readers import FRAMED
 
 
 def embedded_records(config: Config, values: Values) -> Iterator[str]:
-    """The embedded broker has images as records, and the embedded model takes images."""
-    if config.embedded_broker:
-        problem = "the records of the embedded broker are images (PNG); name your own Kafka by --bootstrap_servers"
+    """The demo's records are images."""
+    if is_demo(values):
+        problem = "the demo's records are images (PNG); name your own Kafka, topics and model"
         if config.input_format not in (AUTO, BYTES):
             yield f"--input_format={config.input_format}: {problem}, or use --input_format=bytes"
         elif config.output_mode == "merge":
@@ -23,8 +24,6 @@ def embedded_records(config: Config, values: Values) -> Iterator[str]:
         for name, paths in (("features", config.features), ("pass_through", config.pass_through)):
             if paths and config.input_format == AUTO:
                 yield f"--{name}: {problem}"
-    elif config.embedded_model and config.input_format == TF_EXAMPLE:
-        yield "--input_format=tf_example: the embedded model takes images, not tf.Example; name your own model by --model"
 
 
 def merged_records(config: Config, values: Values) -> Iterator[str]:

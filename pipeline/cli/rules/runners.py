@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values, Where
 from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PRISM
+from pipeline.cli.rules.demo import is_demo
 from pipeline.runners.dataflow.options import dataflow_mistakes
 from pipeline.runners.flink import options as flink_options
 from transforms.kafka.beam.properties import java_problems
@@ -45,12 +46,11 @@ def workers_of_a_group(config: Config, values: Values) -> Iterator[str]:
 
 def embedded_parts(config: Config, values: Values) -> Iterator[str]:
     """Embedded parts serve this machine only, and the broker no Java client."""
-    near = config.direct or config.runner == PRISM
-    if config.embedded_broker and not (config.direct or (near and not config.with_java)):
+    near = config.direct or (config.runner == PRISM and not config.with_java)
+    if is_demo(values) and not near:
         workers = "Java's client can't use" if config.with_java else f"{config.runner}'s workers can't reach"
-        yield f"--bootstrap_servers: {workers} an embedded broker; name a real one"
-    if config.embedded_model and not near:
-        yield f"--model: {config.runner}'s workers can't reach an embedded model server; give a URI"
+        what = "--kafka_io=beam" if config.with_java else f"--runner={config.runner}"
+        yield f"{what}: {workers} the demo's broker and model; name your own by --bootstrap_servers, topics and --model"
 
 
 def flink(config: Config, values: Values) -> Iterable[str]:

@@ -8,14 +8,6 @@ from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
 
 
-def named(config: Config, values: Values) -> Iterator[str]:
-    """A real broker has no topics that we could know."""
-    if not config.input_topics and "input_topic" not in values.given:
-        yield "--input_topic: name the topic to read (it may be repeated)"
-    if not config.output_topic and "output_topic" not in values.given:
-        yield "--output_topic: name the topic that predictions go to"
-
-
 def apart(config: Config, values: Values) -> Iterator[str]:
     """What is written must not be read again."""
     for name, topic in (("output_topic", config.output_topic), ("dead_letter_topic", config.dead_letter_topic)):

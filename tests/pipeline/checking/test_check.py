@@ -292,7 +292,10 @@ def test_what_a_run_refuses_it_refuses(checking: Checking, stub: TfServingGrpcSt
             [f"--model={stub.uri()}", "--input_format=bytes"],
             "--input_format=bytes: needs a signature of one string",
         ),
-        "topic": ([f"--model={stub.uri()}", "--output_topic=ou"], "--output_topic=ou: the topic does not exist"),
+        "topic": (
+            [f"--model={stub.uri()}", "--output_topic=ou"],
+            "--output_topic=ou: the topic does not exist; did you mean",
+        ),
         "server": ([f"--model={nowhere}"], "can't be reached"),
     }[name]
     assert checking.run(*flags) == 2

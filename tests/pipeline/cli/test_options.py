@@ -94,8 +94,7 @@ def test_without_a_flag_everything_has_the_contracts_default() -> None:
     config = parse()
     assert {name: getattr(config, name) for name in CONTRACT} == CONTRACT
     assert config.group_id
-    assert config.embedded_broker
-    assert config.embedded_model
+    assert config.demo
     assert config.direct
     assert config.endless
 
@@ -177,6 +176,9 @@ def test_assignment_auto(runner: str, assignment: str) -> None:
         ("2026-01-31T12:00:00+01:00", "2026-01-31T12:00:00+01:00"),
         ("2026-01-31T12:00:00", "2026-01-31T12:00:00+00:00"),
         ("2026-01-31", "2026-01-31T00:00:00+00:00"),
+        ("2h", "-2h"),
+        ("-02h", "-2h"),
+        ("yesterday", "yesterday"),
     ],
 )
 def test_a_time_to_start_from_without_a_zone_is_utc(given: str, meant: str) -> None:
@@ -207,7 +209,7 @@ WRONG = {
     "--on_unavailable=wait": ("--on_unavailable=wait", "use hold, dead_letter or fail"),
     "--input_format=xml": ("--input_format=xml", "use auto, json, bytes, tf_example, avro, protobuf or npy"),
     "--status=loud": ("--status=loud", "use auto, live, plain or off"),
-    "--start_from=yesterday": ("--start_from=yesterday", "an ISO time such as 2026"),
+    "--start_from=Tuesday": ("--start_from=Tuesday", "an ISO time such as 2026"),
     "--model=h:8500": ("--model=h:8500", "grpc://HOST:PORT/MODEL"),
     "--model=ftp://h/m": ("--model=ftp://h/m", "grpc://HOST:PORT/MODEL"),
     "--output_topic=a b": ("--output_topic=a b", "1 to 249 of the characters"),
@@ -282,18 +284,40 @@ def test_client_certificates_come_in_pairs(tmp_path: Path) -> None:
     assert "give both or neither" in mistake(f"--model_cert_file={tmp_path}/c.pem")
 
 
-def test_other_runners_can_not_reach_embedded_parts() -> None:
-    texts = mistakes("--runner=SparkRunner")
-    assert len(texts) == 2
-    assert texts[0].startswith("--bootstrap_servers")
-    assert texts[1].startswith("--model")
-    assert parse("--runner=PrismRunner").embedded_broker, "its workers are threads of this process"
-    assert "Java's client can't use an embedded broker" in mistakes("--runner=PrismRunner", "--kafka_io=beam")[0]
+def test_other_runners_can_not_reach_the_demos_parts() -> None:
+    [text] = mistakes("--runner=FlinkRunner", "--flink_master=f:1")
+    assert text.startswith("--runner=FlinkRunner: FlinkRunner's workers can't reach the demo's broker and model")
+    assert parse("--runner=PrismRunner").demo, "its workers are threads of this process"
+    assert "Java's client can't use the demo's broker" in mistakes("--runner=PrismRunner", "--kafka_io=beam")[0]
 
 
-def test_a_real_broker_needs_topics() -> None:
-    texts = mistakes("--bootstrap_servers=h:1")
-    assert [text.split(":")[0] for text in texts] == ["--input_topic", "--output_topic"]
+OWN_PARTS = {"--bootstrap_servers": "h:1", "--input_topic": "in", "--output_topic": "out", "--model": "grpc://h:1/m"}
+
+
+@pytest.mark.parametrize("named", range(1, 16))
+def test_the_demo_is_mixed_with_nothing(named: int) -> None:
+    """An own topic that the digits model scores would be all dead letters, with its offsets committed."""
+    given = {flag: value for bit, (flag, value) in enumerate(OWN_PARTS.items()) if named >> bit & 1}
+    argv = [f"{flag}={value}" for flag, value in given.items()]
+    if len(given) == len(OWN_PARTS):
+        assert not parse(*argv).demo
+        return
+    assert [text.split(":")[0] for text in mistakes(*argv)] == [flag for flag in OWN_PARTS if flag not in given]
+    assert all("name " in text and "the demo" in text for text in mistakes(*argv))
+
+
+@pytest.mark.parametrize("flag", ["--bootstrap_servers=embedded", "--model=embedded"])
+def test_nor_if_it_is_named(flag: str) -> None:
+    name = flag.partition("=")[0]
+    others = [given for given in OWN if not given.startswith(name)]
+    [text] = mistakes(*others, flag)
+    assert text.startswith(f"{flag}: name your ")
+    assert parse("--bootstrap_servers=embedded", "--model=embedded").demo
+
+
+def test_a_wrong_value_is_not_a_missing_one() -> None:
+    """One mistake, one line."""
+    assert len(mistakes("--bootstrap_servers=h:1", "--input_topic=a b", "--output_topic=c d", "--model=h:1")) == 3
 
 
 @pytest.mark.parametrize("given", [["--direct_num_workers=4"], ["--direct_num_workers", "4"], ["--direct_num_workers=0"]])

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import difflib
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import confluent_kafka as ck
-from confluent_kafka.admin import NewTopic
 
 from transforms.errors import ContractError, NotReadyError
+from transforms.kafka.admin.new_topics import create_command, make_topic, room_for_headers
 from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.retention import deleted_records, message
+from transforms.kafka.start_from import COMMITTED, EARLIEST, moment_ms
 from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
 
-log = logging.getLogger(__name__)
-
 TIMEOUT_S = 10.0
-RESET_MARGIN_S = 2.0
-"""Seconds to wait in addition to session time-outs, until a group no longer counts a member that has gone."""
-
-HEADER_ROOM_BYTES = 65_536
-"""By how much the ``max.message.bytes`` of a new dead-letter topic is above the other topics': error headers have 3,000."""
-
-MOST_BYTES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,19 +32,21 @@ class Topics:
 
     Attributes:
         partitions: All partitions of the input topics.
-        created: The dead-letter topic, if it was created (or would be, with ``create=False``).
+        created: The topics that were created (or would be, with ``create=False``).
         max_value_bytes: The largest record that the output topic takes; ``None`` if the broker did not say.
         outputs: The output and the dead-letter topic, each with its number of partitions.
         max_batch_bytes: The largest batch that both of them take; ``None`` if the broker did not say.
         notes: What a person should know of the topics, though the job can run.
+        problems: Why the job can't run, with ``create=False``.
     """
 
     partitions: tuple[Partition, ...]
-    created: str | None
+    created: tuple[str, ...]
     max_value_bytes: int | None
     outputs: tuple[tuple[str, int], ...] = ()
     max_batch_bytes: int | None = None
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +73,7 @@ class Checker:
     """
 
     def __init__(self, config: KafkaConfig, create_timeout_s: float = TIMEOUT_S):
-        self._config, self._create_timeout_s = config, create_timeout_s
+        self.config, self._create_timeout_s = config, create_timeout_s
         self._problem: ck.KafkaError | None = None
         properties = {name: value for name, value in config.consumer_properties().items() if name != "group.id"}
         self._consumer = ck.Consumer(
@@ -95,14 +86,22 @@ class Checker:
         )
 
     def topics(
-        self, output_topic: str, dead_letter_topic: str, *, create: bool = True, timeout_s: float = TIMEOUT_S
+        self,
+        output_topic: str,
+        dead_letter_topic: str,
+        *,
+        create: bool = True,
+        create_output: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> Topics:
         """Checks that the topics exist. Creates the dead-letter topic if it does not, as Kafka Connect does.
 
         Args:
             output_topic: The topic of predictions.
             dead_letter_topic: The topic of dead letters.
-            create: Whether to create a missing dead-letter topic. If false, nothing on the broker is changed.
+            create: Whether to create missing topics. If false, nothing on the broker is changed, and a missing output topic
+                is one of ``Topics.problems``.
+            create_output: Whether a missing output topic is to be created, too (``--create_topics``).
             timeout_s: How long to wait for a broker's first answer, in seconds.
 
         Raises:
@@ -111,41 +110,50 @@ class Checker:
         """
         self._problem = None
         found = self._call(self._consumer.list_topics, timeout=timeout_s).topics
+        ours = {*self.config.topics, output_topic, dead_letter_topic}
         missing = [
-            f"{flag}={name}: the topic does not exist{_nearest(name, found.keys() - not_meant)}"
-            f"{may_be_hidden(self._config, name, right)}"
-            for flag, name, not_meant, right in [
-                *(("--input_topic", topic, {output_topic}, "READ") for topic in self._config.topics),
-                ("--output_topic", output_topic, {*self._config.topics}, "WRITE"),
-            ]
-            if name not in found
+            f"--input_topic={topic}: the topic does not exist"
+            f"{_nearest(topic, found.keys() - ours) or f'; create it first ({create_command(self.config, topic, 1)})'}"
+            f"{may_be_hidden(self.config, topic, 'READ')}"
+            for topic in self.config.topics
+            if topic not in found
         ]
-        if missing:
-            raise ContractError("\n".join(missing))
-        admin = open_admin(self._config)
+        most = max((len(found[topic].partitions) for topic in self.config.topics if topic in found), default=1)
+        lacking_output = ""
+        if output_topic not in found and not create_output:
+            lacking_output = (
+                f"--output_topic={output_topic}: the topic does not exist{_nearest(output_topic, found.keys() - ours)}"
+                f"; --create_topics makes it, with as many partitions as the input ({most}), or: "
+                f"{create_command(self.config, output_topic, most)}{may_be_hidden(self.config, output_topic, 'WRITE')}"
+            )
+        if missing or (lacking_output and create):
+            raise ContractError("\n".join([*missing, *[lacking_output] * bool(lacking_output)]))
+        admin = open_admin(self.config)
         written = {output_topic, dead_letter_topic} & found.keys()
-        if lacking := missing_rights(admin, self._config, written):
+        if lacking := missing_rights(admin, self.config, written):
             raise ContractError("\n".join(lacking))
-        limits = read_limits(admin, {*self._config.topics, *written})
-        created = None
-        if dead_letter_topic not in found:
+        limits = read_limits(admin, {*self.config.topics, *written})
+        room = room_for_headers([it.max_bytes for it in limits.values() if it.max_bytes is not None])
+        count = max(1, len(found[output_topic].partitions) if output_topic in found else most)
+        made = []
+        for flag, topic in (("--output_topic", output_topic), ("--dead_letter_topic", dead_letter_topic)):
+            if topic in found or (topic == output_topic and not create_output):
+                continue
             if create:
-                most = _room_for_headers([it.max_bytes for it in limits.values() if it.max_bytes is not None])
-                self._create(dead_letter_topic, len(found[output_topic].partitions), most)
-            created = dead_letter_topic
-        partitions = tuple((topic, number) for topic in self._config.topics for number in sorted(found[topic].partitions))
-        count = max(1, len(found[output_topic].partitions))  # the dead-letter topic is made with as many
-        dead = count if created else len(found[dead_letter_topic].partitions)
-        outputs = ((output_topic, count), (dead_letter_topic, dead))
+                make_topic(self.config, flag, topic, count, room, self._create_timeout_s)
+            made.append(topic)
+        partitions = tuple((topic, number) for topic in self.config.topics for number in sorted(found[topic].partitions))
+        dead = len(found[dead_letter_topic].partitions) if dead_letter_topic in found else count
         _check_limits(dead_letter_topic, limits)
         batches = [it.max_bytes for topic in written if (it := limits.get(topic)) and it.max_bytes is not None]
         return Topics(
             partitions,
-            created,
+            tuple(made),
             limits[output_topic].max_bytes if output_topic in limits else None,
-            outputs,
+            ((output_topic, count), (dead_letter_topic, dead)),
             min(batches, default=None),
             tuple(_notes(output_topic, dead_letter_topic, limits)),
+            (lacking_output,) if lacking_output else (),
         )
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
@@ -154,10 +162,10 @@ class Checker:
         Raises:
             ContractError: Retention has deleted unread records.
         """
-        committed = self._committed(partitions)
-        deleted = deleted_records(committed, {(tp.topic, tp.partition): self._watermarks(tp)[0] for tp in committed})
+        committed = self.committed(partitions)
+        deleted = deleted_records(committed, {(tp.topic, tp.partition): self.watermarks(tp)[0] for tp in committed})
         if deleted:
-            raise ContractError(message(deleted, self._config.group_id))
+            raise ContractError(message(deleted, self.config.group_id))
 
     def commit_first(self, partitions: Sequence[Partition]) -> None:
         """Commits where the group starts the partitions of which it has committed nothing.
@@ -168,13 +176,18 @@ class Checker:
         Raises:
             ContractError: Kafka refuses it.
         """
-        first = [tp for tp in self._committed(partitions) if tp.offset < 0]
+        first = [tp for tp in self.committed(partitions) if tp.offset < 0]
         for tp in first:
-            tp.offset, _ = self._watermarks(tp)
+            tp.offset, _ = self.watermarks(tp)
         if first:
-            self._call(self._commit, first)
+            self._call(self.commit, first)
 
-    def _commit(self, offsets: list[ck.TopicPartition]) -> None:
+    def commit(self, offsets: list[ck.TopicPartition]) -> None:
+        """Commits offsets for the group.
+
+        Raises:
+            KafkaException: Kafka refuses it, for one partition or for all.
+        """
         for tp in self._consumer.commit(offsets=offsets, asynchronous=False):
             if tp.error is not None:
                 raise ck.KafkaException(tp.error)
@@ -182,8 +195,8 @@ class Checker:
     def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
         """Returns the end offset of each partition, and the partitions whose end the group has not committed."""
         end_offsets, pending = [], []
-        for tp in self._committed(partitions):
-            low, high = self._watermarks(tp)
+        for tp in self.committed(partitions):
+            low, high = self.watermarks(tp)
             end_offsets.append(((tp.topic, tp.partition), high))
             if max(tp.offset, low) < high:
                 pending.append((tp.topic, tp.partition))
@@ -194,57 +207,23 @@ class Checker:
 
         Args:
             partitions: The partitions to look at.
-            start_from: ``committed`` (``earliest`` where the group has none), ``earliest``, ``latest`` or an ISO time.
+            start_from: A normalized value of ``--start_from``; ``committed`` is ``earliest`` where the group has none.
         """
-        committed = start_from == "committed"
+        committed = start_from == COMMITTED
         found = {}
-        for tp in self._committed(partitions) if committed else self._targets(partitions, start_from):
-            low, high = self._watermarks(tp)
+        for tp in self.committed(partitions) if committed else self.targets(partitions, start_from):
+            low, high = self.watermarks(tp)
             found[tp.topic, tp.partition] = Position(min(max(tp.offset, low), high), low, high)
         return found
 
-    def reset(self, partitions: Sequence[Partition], start_from: str) -> None:
-        """Sets the group's committed offsets: ``earliest``, ``latest`` or an ISO time.
-
-        Raises:
-            NotReadyError: Kafka does not answer.
-            ContractError: The group has members now.
-        """
-        wanted = self._targets(partitions, start_from)
-        # A process that was killed, or that ended while joining, stays a member until its session times out. While it waits
-        # for the others in a rebalance, its time does not run: so there may be a second time-out after theirs.
-        wait_s = 2 * float(self._config.consumer_properties()["session.timeout.ms"]) / 1000 + RESET_MARGIN_S
-        deadline = Deadline(wait_s)
-        told = False
-        while True:
-            try:
-                self._commit(wanted)
-                return
-            except ck.KafkaException as error:
-                has_members = error.args[0].code() == ck.KafkaError.UNKNOWN_MEMBER_ID
-                what = f"--start_from={start_from}: group {self._config.group_id!r} can't be reset"
-                if not has_members and is_transient(error.args[0]):
-                    raise NotReadyError(f"{what} now: {describe(error.args[0])}") from error
-                if not has_members or deadline.passed:
-                    raise ContractError(
-                        f"{what}; has it members running now? Stop them, or use another --group_id "
-                        f"({describe(error.args[0])})"
-                    ) from error
-            if not told:
-                log.warning(
-                    "group %s has members; waiting up to %.0f s for any that have ended", self._config.group_id, wait_s
-                )
-                told = True
-            time.sleep(0.5)
-
-    def _targets(self, partitions: Sequence[Partition], start_from: str) -> list[ck.TopicPartition]:
+    def targets(self, partitions: Sequence[Partition], start_from: str) -> list[ck.TopicPartition]:
+        """Returns the offset of each partition that a value of ``--start_from`` means, other than ``committed``."""
         wanted = []
         for topic, number in partitions:
-            low, high = self._watermarks(ck.TopicPartition(topic, number))
-            wanted.append(ck.TopicPartition(topic, number, low if start_from == "earliest" else high))
-        if start_from not in ("earliest", "latest"):
-            moment_ms = int(datetime.datetime.fromisoformat(start_from).timestamp() * 1000)
-            asked = [ck.TopicPartition(topic, number, moment_ms) for topic, number in partitions]
+            low, high = self.watermarks(ck.TopicPartition(topic, number))
+            wanted.append(ck.TopicPartition(topic, number, low if start_from == EARLIEST else high))
+        if (moment := moment_ms(start_from)) is not None:
+            asked = [ck.TopicPartition(topic, number, moment) for topic, number in partitions]
             for target, at in zip(
                 wanted, self._call(self._consumer.offsets_for_times, asked, timeout=TIMEOUT_S), strict=True
             ):
@@ -276,9 +255,10 @@ class Checker:
             self._consumer.poll(0)  # delivers errors of the background threads, which say more
         problem = self._problem or error.args[0]
         kind = NotReadyError if is_transient(problem) else ContractError
-        raise kind(f"--bootstrap_servers={self._config.bootstrap_servers}: {describe(problem)}") from error
+        raise kind(f"--bootstrap_servers={self.config.bootstrap_servers}: {describe(problem)}") from error
 
-    def _committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
+    def committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
+        """Returns the committed offset of each partition, with its metadata; negative where there is none."""
         asked = [ck.TopicPartition(*partition) for partition in partitions]
 
         def ask() -> list[ck.TopicPartition]:
@@ -291,37 +271,10 @@ class Checker:
         committed: list[ck.TopicPartition] = self._call(ask)
         return committed
 
-    def _watermarks(self, tp: ck.TopicPartition) -> tuple[int, int]:
+    def watermarks(self, tp: ck.TopicPartition) -> tuple[int, int]:
+        """Returns the earliest and the end offset of a partition."""
         low, high = self._call(self._consumer.get_watermark_offsets, tp, timeout=TIMEOUT_S, cached=False)
         return low, high
-
-    def _create(self, topic: str, partitions: int, max_bytes: int | None) -> None:
-        admin = open_admin(
-            self._config
-        )  # keep a reference while waiting: librdkafka fails the futures of a freed client (_DESTROY)
-        config = {} if max_bytes is None else {"max.message.bytes": str(max_bytes)}
-        future: Future[None] = admin.create_topics([NewTopic(topic, max(1, partitions), config=config)])[topic]
-        try:
-            future.result(self._create_timeout_s)
-        except TimeoutError as error:
-            raise ContractError(
-                f"--dead_letter_topic={topic}: does not exist, and Kafka did not make it within "
-                f"{self._create_timeout_s:.0f} s; create it first (kafka-topics.sh --create --topic {topic})"
-            ) from error
-        except ck.KafkaException as error:
-            if error.args[0].code() == ck.KafkaError.TOPIC_ALREADY_EXISTS:
-                return
-            # In a cluster that is just starting, there may be fewer brokers than the topic needs replicas.
-            early = is_transient(error.args[0]) or error.args[0].code() == ck.KafkaError.INVALID_REPLICATION_FACTOR
-            raise (NotReadyError if early else ContractError)(
-                f"--dead_letter_topic={topic}: does not exist and can't be made: {describe(error.args[0])}"
-                f"{may_be_hidden(self._config, topic, 'WRITE')}"
-            ) from error
-
-
-def _room_for_headers(limits: Sequence[int]) -> int | None:
-    """The ``max.message.bytes`` of a new dead-letter topic: what the other topics take, and the headers that say why."""
-    return min(max(limits) + HEADER_ROOM_BYTES, MOST_BYTES) if limits else None
 
 
 def _check_limits(dead_letter_topic: str, limits: Mapping[str, TopicLimits]) -> None:
@@ -345,4 +298,4 @@ def _notes(output_topic: str, dead_letter_topic: str, limits: Mapping[str, Topic
 
 def _nearest(name: str, found: Any) -> str:
     close = difflib.get_close_matches(name, list(found), 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else "; create it first (kafka-topics.sh --create --topic …)"
+    return f"; did you mean {close[0]!r}?" if close else ""

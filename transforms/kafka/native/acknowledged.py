@@ -6,13 +6,12 @@ So nothing can be lost; what was written before a process died is written again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.config import Partition
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import from_unwritten_on
 from transforms.kafka.native.patience import Patience
@@ -52,11 +51,10 @@ class AcknowledgedWriter(Writer):
         """As ``Writer.to_write_again``: those that are missing, and what came after them."""
         return from_unwritten_on(outputs, unwritten)
 
-    def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
+    def commit_last(self, offsets: list[ck.TopicPartition], reader: Reader) -> None:
         """Commits the offsets and waits for it, behind those that are on their way."""
         if offsets:
-            last = [ck.TopicPartition(*partition, offset) for partition, offset in offsets.items()]
             try:
-                reader.consumer.commit(offsets=last, asynchronous=False)
+                reader.consumer.commit(offsets=offsets, asynchronous=False)
             except ck.KafkaException as error:
                 log.warning("the last offsets were not committed, their records will be read again: %s", error)

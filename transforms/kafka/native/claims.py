@@ -20,6 +20,7 @@ from collections.abc import Iterable
 
 import confluent_kafka as ck
 
+from transforms.kafka.commit_metadata import claim_in, metadata_of
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.producer import Writer
@@ -27,17 +28,10 @@ from transforms.kafka.native.writers import open_writer
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "read by "
-
-
-def claim_of(config: KafkaConfig) -> str:
-    """Returns the claim of this shard: the metadata that is committed with every offset."""
-    return _PREFIX + config.transactional_id
-
 
 def with_claim(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
     """Returns ``offsets`` with the claim of this shard as their metadata."""
-    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, claim_of(config)) for tp in offsets]
+    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, metadata_of(config, claim=True)) for tp in offsets]
 
 
 def claim(config: KafkaConfig, reader: Reader, writer: Writer, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
@@ -66,7 +60,7 @@ def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicParti
         KafkaError: Kafka does not answer.
     """
     fenced = {config.transactional_id}
-    while others := {_named(tp) for tp in starts} - fenced - {""}:
+    while others := {claim_in(tp.metadata) for tp in starts} - fenced - {""}:
         for name in sorted(others):
             log.warning("%s takes over from %s, which is fenced", config.transactional_id, name)
             instance_id = name.removeprefix(f"{config.group_id}-")
@@ -74,8 +68,3 @@ def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicParti
         fenced |= others
         starts = reader.start_offsets((tp.topic, tp.partition) for tp in starts)  # a fenced producer may have committed
     return starts
-
-
-def _named(tp: ck.TopicPartition) -> str:
-    metadata = tp.metadata or ""
-    return str(metadata.removeprefix(_PREFIX)) if metadata.startswith(_PREFIX) else ""

@@ -213,7 +213,7 @@ class Reader:
                 return why
             return KafkaError(
                 f"{topic}/{partition}: offset {offset} is not there ({error.str()}). To go on without the records that are "
-                "gone, run once with --start_from=earliest"
+                "gone, run once with --start_from=earliest --start_from_again"
             )
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 

@@ -34,7 +34,7 @@ class OffsetCommits:
         self._clock = clock
         self._consumer: ck.Consumer | None = None
         self._under_way = False
-        self._next: dict[Partition, int] = {}
+        self._next: dict[Partition, ck.TopicPartition] = {}
         self._say_at = 0.0
 
     def commit(self, consumer: ck.Consumer, offsets: Iterable[ck.TopicPartition]) -> None:
@@ -43,10 +43,10 @@ class OffsetCommits:
         Args:
             consumer: The consumer to commit with. Its ``on_commit`` must be ``answered``, which runs inside
                 ``consumer.poll``.
-            offsets: For each partition, the next offset to read.
+            offsets: For each partition, the next offset to read, with its metadata.
         """
         self._consumer = consumer
-        self._next.update(((tp.topic, tp.partition), tp.offset) for tp in offsets)
+        self._next.update(((tp.topic, tp.partition), tp) for tp in offsets)
         self._send()
 
     def answered(self, error: ck.KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
@@ -71,7 +71,7 @@ class OffsetCommits:
     def _send(self) -> None:
         if self._under_way or not self._next or self._consumer is None:
             return
-        offsets = [ck.TopicPartition(*partition, offset) for partition, offset in self._next.items()]
+        offsets = list(self._next.values())
         self._next.clear()
         self._under_way = True
         try:

@@ -10,14 +10,14 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.headers import with_timestamp
-from transforms.kafka.config import DEFAULT_BATCH_BYTES, KafkaConfig, Partition
+from transforms.kafka.config import DEFAULT_BATCH_BYTES, KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Deliveries, Refusal
 from transforms.kafka.vendor import NO_TIMESTAMP, PERMANENT, REFUSES_RECORD, describe, is_transient
@@ -154,7 +154,7 @@ class Writer:
         """
         raise NotImplementedError
 
-    def commit_last(self, offsets: Mapping[Partition, int], reader: Reader) -> None:
+    def commit_last(self, offsets: list[ck.TopicPartition], reader: Reader) -> None:
         """Commits before the reader closes what ``commit`` may have left on its way: nothing, in a transaction."""
 
     def close(self) -> None:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
+from transforms.kafka.commit_metadata import metadata_of
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
-from transforms.kafka.native.claims import claim, claim_of
+from transforms.kafka.native.claims import claim
 from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
@@ -100,7 +101,7 @@ class Session:
         self._clock, self._sleep = clock, sleep
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
-        self._claim_metadata = claim_of(config) if claim else ""
+        self._metadata = metadata_of(config, claim=claim)
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
         self._outputs = Outputs(self.writer, open_mender(config))
@@ -316,9 +317,11 @@ class Session:
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
-        final = [ck.TopicPartition(*partition, offset, self._claim_metadata) for partition, offset in offsets.items()]
-        self._outputs.commit(bundle, final, self.reader)
+        self._outputs.commit(bundle, self._with_metadata(offsets), self.reader)
         return self._clock()
+
+    def _with_metadata(self, offsets: Mapping[Partition, int]) -> list[ck.TopicPartition]:
+        return [ck.TopicPartition(*partition, offset, self._metadata) for partition, offset in offsets.items()]
 
     def finish_commit(self) -> bool:
         """Waits for the commit in progress, if there is one.
@@ -384,7 +387,7 @@ class Session:
                 self._make_void("stopped")
                 self._rollback()
             ours = {partition: offset for partition, offset in self.committed.items() if partition in self.reader.owned}
-            self.writer.commit_last(ours, self.reader)
+            self.writer.commit_last(self._with_metadata(ours), self.reader)
         finally:
             self._background.shutdown()
             self._outputs.close()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
+from transforms.kafka.commit_metadata import metadata_of
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.patience import Patience
 from transforms.kafka.retention import deleted_records, message
@@ -47,12 +48,15 @@ class StartOffsets:
         lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}
         if deleted := deleted_records(starts, lows):
             raise KafkaError(message(deleted, self._config.group_id))
-        first = [tp for tp in starts if tp.offset < 0]
-        for tp in first:
-            tp.offset = lows[tp.topic, tp.partition]
+        metadata = metadata_of(self._config, claim=False)
+        first = {
+            (tp.topic, tp.partition): ck.TopicPartition(tp.topic, tp.partition, lows[tp.topic, tp.partition], metadata)
+            for tp in starts
+            if tp.offset < 0
+        }
         if first:
-            self._commit_first(first)
-        return starts
+            self._commit_first(list(first.values()))
+        return [first.get((tp.topic, tp.partition), tp) for tp in starts]
 
     def committed(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
         """Returns the committed offset of each partition, negative where there is none.
@@ -100,7 +104,7 @@ class StartOffsets:
             raise KafkaError(
                 f"{where}: group {self._config.group_id!r} has committed offset {committed.offset}, but the partition "
                 f"ends at {high}: was the topic deleted and made again? Use another --group_id, or run once with "
-                "--start_from=earliest"
+                "--start_from=earliest --start_from_again"
             )
         return int(low)
 

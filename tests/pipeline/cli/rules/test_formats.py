@@ -67,7 +67,7 @@ def test_mistakes(flags: list[str], says: str) -> None:
     assert says in mistake(*flags)
 
 
-IMAGES = "the records of the embedded broker are images (PNG); name your own Kafka by --bootstrap_servers"
+IMAGES = "the demo's records are images (PNG); name your own Kafka, topics and model"
 
 
 @pytest.mark.parametrize("input_format", ["json", "avro", "npy", "tf_example"])
@@ -91,15 +91,7 @@ def test_the_embedded_brokers_records_have_no_fields(flag: str, cure: str) -> No
 
 @pytest.mark.parametrize("flags", [[], ["--input_format=auto"], ["--input_format=bytes"]])
 def test_formats_of_the_embedded_records(flags: list[str]) -> None:
-    assert parse(*flags).embedded_broker
-
-
-def test_the_embedded_model_takes_images() -> None:
-    own_records = [flag for flag in OWN if not flag.startswith("--model")]
-    for input_format in ("bytes", "json", "avro"):
-        parse(*own_records, f"--input_format={input_format}")
-    [found] = mistakes(*own_records, "--input_format=tf_example")
-    assert found.startswith("--input_format=tf_example: the embedded model takes images")
+    assert parse(*flags).demo
 
 
 @needs_client
