@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.decode.sources import parse_source
 from transforms.formats.casting import Caster, FieldMismatch, describe, is_b64
 from transforms.formats.codecs import DOCUMENTS
 from transforms.formats.options import Paths
@@ -72,7 +73,9 @@ def expected_rows(signature: Signature, input_format: str, features: Paths = ())
     if signature.takes_examples:
         return [FieldRow("(record)", "tf.Example", "")]
     names = {name: name if input_format in DOCUMENTS else f"(record) → {name}" for name in signature.inputs}
-    names |= {name: f"{path} → {name}" for name, path in features}
+    for name, path in features:
+        only = name or next(iter(signature.inputs))
+        names[only] = f"{parse_source(path).shown} → {only}"
     return [FieldRow(names[name], *_declared(spec)) for name, spec in signature.inputs.items()]
 
 
@@ -164,7 +167,7 @@ def _whole_record(
     expected: FieldRow, name: str, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool
 ) -> FieldRow:
     """Returns a row made of the decoder's failures for one input, or of all failures if ``name`` is empty."""
-    about = re.compile(rf"{re.escape(name)}( \([^)]*\))?: " if name else "")  # the input, and the path to it
+    about = re.compile(rf"{re.escape(name)}( \(.*?\))?: " if name else "")  # the input, and the path to it
     messages = [failure.message for failure in decoded.failures.values() if about.match(failure.message)]
     values = [record.value for record in records]
     lengths = [len(value) for value in values if value is not None]

@@ -13,7 +13,7 @@ from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
 from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
-from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls
+from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls, sources
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
@@ -149,10 +149,12 @@ class Flags:
     schema_registry_config_file: str | None = flag(
         MODEL, file(), "a file of such lines, for secrets", no_parameter=_IN_THE_IMAGE.format("schema_registry_config"))
     features: Paths = flag(
-        MODEL, paths("INPUT=PATH,…", bare_names=False),
-        "INPUT=PATH,…: where in a JSON, Avro or Protobuf record the model's inputs are, such as x=$.a.b,y=$.c[0]")
+        MODEL, sources(),
+        "where in a JSON, Avro or Protobuf record the model's inputs are: x=$.a.b,y=$.c[0]; several columns into one input: "
+        "x=[$.a,$.b]; with words that change a value: $.price|number, default(0), base64, time, lookup(FILE), lower, json. "
+        "A model of one input needs no name")
     pass_through: Paths = flag(
-        MODEL, paths("NAME[=PATH],…", bare_names=True),
+        MODEL, paths(),
         "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")
     outputs: tuple[str, ...] = flag(
         MODEL, names("NAME,…"),

@@ -39,7 +39,14 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):  # kafka_config: {name: value}
-        return [f"{key}={str(item).lower() if isinstance(item, bool) else _plain(item)}" for key, item in value.items()]
+        return [f"{key}={_item(item)}" for key, item in value.items()]
     if isinstance(value, (list, bool)):
         return value
     return value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+def _item(value: Any) -> str:
+    """One value of ``name: {key: value}``; a list is several columns of one input (``features``)."""
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(_plain(value))

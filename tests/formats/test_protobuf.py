@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,13 +67,26 @@ def test_what_becomes_of_its_types() -> None:
     row.at.seconds = 7
     row.by_name["k"].flag = True
     assert READER.read(ROW + row.SerializeToString()) == {
-        "x": [1.5], "raw": b"\xff", "big_id": 2**64 - 1, "unit": "FOOT", "at": {"seconds": 7, "nanos": 0},
+        "x": [1.5], "raw": b"\xff", "big_id": 2**64 - 1, "unit": "FOOT", "at": 7.0,
         "inner": [{"flag": True}], "by_name": {"k": {"flag": True}},
     }  # fmt: skip
     row = Row(unit=9, maybe=0)
     assert READER.read(ROW + row.SerializeToString()) == {
         "x": [], "raw": b"", "big_id": 0, "maybe": 0.0, "unit": 9, "inner": [], "by_name": {},
     }  # fmt: skip
+
+
+def test_wrappers_are_their_values() -> None:
+    """Set to the default, set, and not set at all; a wrapper of a list, and one in a map."""
+    file = descriptor_pb2.FileDescriptorProto(name="wrapped.proto", package="w", syntax="proto3")
+    file.dependency.append("google/protobuf/wrappers.proto")
+    message = file.message_type.add(name="Wrapped")
+    for number, (name, label) in enumerate({"a": 1, "b": 1, "c": 1, "many": 3}.items(), 1):
+        kind = ".google.protobuf.DoubleValue"
+        message.field.add(name=name, number=number, type=F.TYPE_MESSAGE, type_name=kind, label=label)
+    reader = ProtobufReader(text_of(file), {})
+    value = b"\x00" + b"\x0a\x00" + b"\x12\x09\x09" + struct.pack("<d", 2.5) + b"\x22\x00"
+    assert reader.read(value) == {"a": 0.0, "b": 2.5, "many": [0.0]}
 
 
 def test_the_message_is_chosen_by_its_indexes() -> None:
@@ -140,7 +154,7 @@ def test_what_confluents_serializer_writes_is_read_bit_by_bit(framed: Framed, ro
 
 def test_bytes_and_paths(shared_registry: SchemaRegistryStub) -> None:
     signature = takes(image=TensorSpec("string", (-1,)), t=TensorSpec("int64", (-1,)))
-    framed = protobuf(shared_registry.url, signature, features=(("image", "$.raw"), ("t", "$.at.seconds")))
+    framed = protobuf(shared_registry.url, signature, features=(("image", "$.raw"), ("t", "$.at")))
     row = Row(raw=b"\x89PNG")
     row.at.seconds = 5
     values = [framed.serialize(row), framed.serialize(Row(raw=b"a")), framed.serialize(row)[:-1], None]

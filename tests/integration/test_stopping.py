@@ -172,7 +172,8 @@ def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Earliest, latest and a time reset the group; committed goes on; a group with members can't be reset."""
     job = new_job(stub.uri(), partitions=2)
     start = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-    topics.configure(job.bootstrap, job.inputs[0], {"retention.ms": "-1"})  # else Kafka may delete them meanwhile
+    for topic in (job.inputs[0], job.output):  # else Kafka may delete what is so old meanwhile
+        topics.configure(job.bootstrap, topic, {"retention.ms": "-1"})
     values = [b"[%d]" % i for i in range(100)]
     times = [start + i * 60_000 for i in range(100)]
     topics.produce(job.bootstrap, job.inputs[0], values, timestamps_ms=times, partitions=[i % 2 for i in range(100)])

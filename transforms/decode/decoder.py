@@ -35,6 +35,7 @@ from transforms.formats.codecs import (
     resolve_input_format,
     row_shape,
 )
+from transforms.formats.frame import FRAME_BYTES
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED, open_reader
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
@@ -173,10 +174,21 @@ class Decoder:
         self, chunk: DecodedChunk, pass_through: PassThrough, rows: Sequence[int], documents: list[Any]
     ) -> tuple[list[int], list[Any]]:
         carried = chunk.carried = [b""] * len(chunk.records)
-        kept, found = _map_each(chunk.failures, rows, documents, lambda document: (pass_through.members(document), document))
-        for row, (members, _) in zip(kept, found, strict=True):
-            carried[row] = members
-        return kept, [document for _, document in found]
+        kept, found = [], []
+        for row, document in zip(rows, documents, strict=True):
+            try:
+                carried[row] = pass_through.members(document, self._json_text(chunk.records[row].value))
+            except FieldMismatch as error:
+                chunk.failures[row] = field_error(error)
+            else:
+                kept.append(row)
+                found.append(document)
+        return kept, found
+
+    def _json_text(self, value: bytes | None) -> bytes | None:
+        if value is None or self.input_format != JSON:
+            return None
+        return value if self._reader is None else value[FRAME_BYTES:]
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """Passes JSON on unchanged, for a server that publishes no signature."""

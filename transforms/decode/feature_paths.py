@@ -4,49 +4,71 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.decode.field_paths import FieldPath, NotFoundError
+from transforms.decode.field_paths import NotFoundError
+from transforms.decode.sources import Columns, Source, field, parse_source
 from transforms.errors import ContractError
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.options import Paths
-from transforms.types import Signature
+from transforms.types import Signature, TensorSpec
 
 
 class Features:
-    """Picks the inputs of one signature. An input without a path is taken from the field of the same name.
+    """Picks the inputs of one signature. An input without a source is taken from the field of the same name.
 
     Args:
         signature: The model's signature. If it is not known, only the inputs named in ``paths`` are sent.
-        paths: Input name to path.
+        paths: Input name to source (``sources.py``). An empty name stands for the only input of the model.
 
     Raises:
-        ContractError: A path names an input that the signature does not have.
+        ContractError: A source names an input that the signature does not have, or has another number of columns than it.
     """
 
     def __init__(self, signature: Signature, paths: Paths):
-        given = {name: FieldPath.parse(path) for name, path in paths}
+        given = {_named(name, signature): parse_source(text) for name, text in paths}
         if signature.known:
-            for name in given:
+            for name, source in given.items():
                 if name not in signature.inputs:
                     inputs = ", ".join(signature.inputs)
                     raise ContractError(f"--features: '{name}' is no input of '{signature.name}', which takes {inputs}")
+                _check_columns(name, source, signature.inputs[name])
         names = signature.inputs if signature.known else given
-        self._paths = [(name, given.get(name) or FieldPath(f"$.{name}", (name,))) for name in names]
+        self._sources = [(name, given.get(name) or field(name)) for name in names]
         self._optional = {name for name, spec in signature.inputs.items() if spec.has_default}
-        self.labels = {name: f"{name} ({path.text})" for name, path in self._paths if name in given}
+        self.labels = {name: f"{name} ({source.shown})" for name, source in given.items()}
 
     def pick(self, document: Any) -> dict[str, Any]:
         """Returns the inputs that ``document`` has, by name.
 
         Raises:
-            FieldMismatch: A required input is missing, or all inputs are.
+            FieldMismatch: A required input is missing, or all inputs are; or a value is not what a word changes.
         """
         picked = {}
-        for name, path in self._paths:
+        for name, source in self._sources:
             try:
-                picked[name] = path.find(document)
+                picked[name] = source.find(document)
             except NotFoundError as error:
                 if name not in self._optional:
                     raise FieldMismatch(f"{name}: missing in the record; {error}") from None
+            except FieldMismatch as error:
+                raise FieldMismatch(f"{self.labels.get(name, name)}: {error}") from None
         if not picked:
-            raise FieldMismatch(f"has none of the inputs ({', '.join(name for name, _ in self._paths)})")
+            raise FieldMismatch(f"has none of the inputs ({', '.join(name for name, _ in self._sources)})")
         return picked
+
+
+def _named(name: str, signature: Signature) -> str:
+    if name:
+        return name
+    if len(signature.inputs) != 1:
+        inputs = ", ".join(signature.inputs) or "no inputs that are known"
+        raise ContractError(f"--features: name the input, as in INPUT=PATH: '{signature.name}' takes {inputs}")
+    return next(iter(signature.inputs))
+
+
+def _check_columns(name: str, source: Source, spec: TensorSpec) -> None:
+    if not isinstance(source, Columns) or spec.shape is None:
+        return
+    columns = len(source.sources)
+    if len(spec.shape) < 2 or spec.shape[1] not in (-1, columns):
+        takes = TensorSpec(spec.dtype, spec.shape[1:]) if spec.shape[1:] else f"one {spec.dtype}"
+        raise ContractError(f"--features: {name}={source.shown}: has {columns} columns, but the input takes {takes}")

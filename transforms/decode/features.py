@@ -94,6 +94,8 @@ def _cast(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
     """One row of one input, without the batch dimension; raises ``FieldMismatch``."""
     array = _strings(name, value) if spec.dtype == "string" else _numbers(name, spec, value)
     dims = None if spec.shape is None else spec.shape[1:]
+    if dims and array.shape == () and set(dims) == {1}:
+        return array.reshape(dims)  # the bare value, as in JSON
     if dims is not None and not _fits(array.shape, dims):
         shape = ",".join(map(str, array.shape))
         batched = array.shape[:1] == (1,) and _fits(array.shape[1:], dims)

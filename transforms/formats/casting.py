@@ -8,6 +8,7 @@ record never depends on the other records (``tests/decode/test_decoder_propertie
   bfloat16 values are kept as float32 here; the client rounds them.
 * Integer inputs take integers in range, and floats without a fraction (``1.0``).
 * ``bool`` takes only ``true`` and ``false``, and no other dtype takes them. Null and numbers in strings are always refused.
+* An input whose row has one element (``float32[1]``) takes the bare value, too, as Keras 3 exports ``Input((1,))``.
 * ``string`` takes strings (as UTF-8), ``{"b64": "…"}`` objects (the form of TensorFlow Serving's REST API), and bytes, which
   occur in formats other than JSON.
 
@@ -128,6 +129,7 @@ class Caster:
         self._is_float = spec.dtype in FLOAT_CODES
         self.dims = None if spec.shape is None else spec.shape[1:]
         self.expected = _text(spec.dtype, self.dims)
+        self._takes_bare = bool(self.dims) and set(self.dims or ()) == {1}
 
     def cast_all(self, values: Sequence[Any]) -> np.ndarray | None:
         """Casts one value a row to an array of shape ``[len(values), *row shape]``.
@@ -135,10 +137,15 @@ class Caster:
         Returns:
             The array; ``None`` if the rows differ in shape or any value may not fit. Then cast them one by one.
         """
+        level: Sequence[Any] = values
+        if self._takes_bare and type(values[0]) is not list:
+            if list in set(map(type, values)):
+                return None
+            shape = (len(values), *(self.dims or ()))
+            return self._pack_strings(level, shape) if self.is_string else self._pack_numbers(level, shape)
         dims = self._fit(observed_shape(values[0], MAX_RANK if self.dims is None else len(self.dims)))
         if dims is None:
             return None
-        level: Sequence[Any] = values
         for size in dims:
             if not level:
                 break
@@ -162,8 +169,8 @@ class Caster:
         quick = self.cast_all((value,))
         if quick is not None:
             return quick
-        if self.dims == () and type(value) is not list:
-            return self._array([self._element(value, 0, ())], (1,))
+        if (self.dims == () or self._takes_bare) and type(value) is not list:
+            return self._array([self._element(value, 0, ())], (1, *(self.dims or ())))
         observed = observed_shape(value, MAX_RANK)
         if len(observed) >= MAX_RANK:
             raise FieldMismatch(f"{self._label}: expected {self.expected}, came lists nested {MAX_RANK} deep or more")

@@ -34,7 +34,8 @@ class FormatOptions:
     Attributes:
         avro_schema: An Avro schema's JSON text. Without a registry it is the records' schema, with one the reader's schema.
         registry: The schema registry of framed records.
-        features: Input name to the path of its value. An input that is not named is the field of the same name.
+        features: Input name to the source of its value (``transforms.decode.sources``). An input that is not named is the
+            field of the same name.
         pass_through: Field name in the prediction to the path of its value in the record.
         max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.
     """

@@ -6,7 +6,8 @@ schema is requested as a serialized ``FileDescriptorProto`` (``format=serialized
 ``protoc``.
 
 Fields keep the names of the ``.proto`` file, enums become their names, maps become objects. A field that has presence and is
-not set is left out. Any other field that is not set has its default.
+not set is left out. Any other field that is not set has its default. A wrapper (``google.protobuf.DoubleValue``, …) is its
+value, and a ``Timestamp`` the seconds since 1970.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ from transforms.formats.codecs import FormatError
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.protobuf_cost import MessageCost, is_map, is_repeated
 from transforms.formats.varint import MalformedError
+
+_TIMESTAMP = "google.protobuf.Timestamp"
+_WRAPPERS = {
+    f"google.protobuf.{name}Value"
+    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+}
 
 _MAX_INDEXES = 100  # more levels than Protobuf allows
 
@@ -183,8 +190,11 @@ def _entries(field: Any, entries: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _value(field: Any, value: Any) -> Any:
     if field.message_type is not None:
-        return _document(value)
+        known = field.message_type.full_name
+        if known in _WRAPPERS:
+            return value.value
+        return value.seconds + value.nanos / 1e9 if known == _TIMESTAMP else _document(value)
     if field.enum_type is not None:
-        known = field.enum_type.values_by_number.get(value)
-        return value if known is None else known.name
+        named = field.enum_type.values_by_number.get(value)
+        return value if named is None else named.name
     return value

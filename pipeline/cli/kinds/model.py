@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
 from transforms.clients.registry import uri_pattern
 from transforms.decode.field_paths import PathError, parse_named_paths
+from transforms.decode.sources import parse_features
 from transforms.errors import ConfigError
 from transforms.formats.options import Paths
 from transforms.request_headers import check_headers
@@ -42,21 +43,26 @@ def headers() -> Named[Pairs]:
     return Named(check=check)
 
 
-def paths(metavar: str, *, bare_names: bool) -> Many[Paths]:
-    """``NAME=PATH,…``: names with paths into a record.
+def paths() -> Many[Paths]:
+    """``NAME[=PATH],…``: names with paths into a record. A name alone stands for the field of that name."""
+    return _many_paths("NAME[=PATH],…", lambda values: parse_named_paths(values, bare_names=True), "[^|]+")
 
-    Args:
-        metavar: As in ``Kind``.
-        bare_names: Whether a name alone stands for the field of that name.
-    """
 
+def sources() -> Many[Paths]:
+    """``INPUT=PATH|word,…``: inputs of the model with the sources of their values (``transforms/decode/sources.py``)."""
+    return _many_paths("[INPUT=]PATH[|WORD],…", parse_features, ".+")
+
+
+def _many_paths(
+    metavar: str, parse: Callable[[Sequence[str]], Paths], pattern: str, *, content: bool = False
+) -> Many[Paths]:
     def check(name: str, values: Sequence[str]) -> Paths:
         try:
-            return parse_named_paths(values, bare_names=bare_names)
+            return parse(values)
         except PathError as error:
             raise ConfigError([f"--{name}={error}"]) from error
 
-    return Many(check=check, metavar=metavar, pattern="[^|]+" if bare_names else "[^=|]+=[^|]+")
+    return Many(check=check, metavar=metavar, pattern=pattern)
 
 
 def registry_urls() -> One[str]:
