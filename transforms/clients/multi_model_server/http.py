@@ -27,6 +27,7 @@ from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import Outputs
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
+from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -116,7 +117,7 @@ class MmsClient(ModelClient):
             kind, _ = error_text(answer)
             hint = "" if kind.startswith("Model") else f"; {INFERENCE_PORT}"
             raise NotServedError(f"{from_answer(self._where, answer)}{hint}")
-        if answer.status in (401, 403) or answer.status >= 500:
+        if answer.status in DENIED or answer.status >= 500:
             raise from_answer(self._where, answer)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

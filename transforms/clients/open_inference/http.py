@@ -32,6 +32,7 @@ from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher
+from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -110,7 +111,7 @@ class OipHttpClient(ModelClient):
     async def _extensions(self, timeout_s: float) -> list[str]:
         answer = await self._get(self._address.server_url, timeout_s)
         document = self._document(answer) if answer.status == 200 else None
-        if answer.status in (401, 403) or answer.status >= 500:
+        if answer.status in DENIED or answer.status >= 500:
             raise from_http(self._where, answer.status, answer.body, answer.retry_after_s)
         extensions = document.get("extensions") if isinstance(document, dict) else None
         # A gateway may forward the model's own paths only. Then the extensions are not known, and JSON is used.
@@ -121,7 +122,7 @@ class OipHttpClient(ModelClient):
         if answer.status == 200:
             return self._document(answer)
         error = from_http(self._where, answer.status, answer.body, answer.retry_after_s)
-        if isinstance(error, NotServedError) and answer.status not in (401, 403):
+        if isinstance(error, NotServedError) and answer.status not in DENIED:
             raise explain(error, self._address, await self._entries(timeout_s))
         raise error
 
@@ -146,7 +147,7 @@ class OipHttpClient(ModelClient):
             said = document.get("ready", True) if isinstance(document, dict) else document
             if said not in (False, "false", "False"):  # KServe answers in the body, the others by the status alone
                 return
-        elif answer.status in (401, 403, 404, 405, 501):
+        elif answer.status in (*DENIED, 404, 405, 501):
             return  # the server does not answer the call: do not wait for readiness, requests fail if the model is not ready
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 

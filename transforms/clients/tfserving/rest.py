@@ -26,7 +26,7 @@ from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
-from transforms.clients.wire.status_codes import clean, from_http_status
+from transforms.clients.wire.status_codes import DENIED, clean, from_http_status
 from transforms.clients.wire.tensorflow import signature as signatures
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.errors import (
@@ -100,7 +100,7 @@ class TfServingRestClient(ModelClient):
         status, text, document, retry_after_s = await self._get(f"{self._base}/metadata", timeout_s)
         if status != 200:
             error = from_http_status(self._where, status, text, retry_after_s, SERVING_RULES)
-            if isinstance(error, TransientError) or status in (401, 403):
+            if isinstance(error, TransientError) or status in DENIED:
                 raise error
             return await self._without_metadata(error, timeout_s)
         try:

@@ -10,28 +10,27 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.clients.wire.status_codes import clean, from_grpc_code, http_error, speaks_http1, text_rule
+from transforms.clients.wire.status_codes import GRPC_ERRORS, clean, from_grpc_code, http_error, speaks_http1, text_rule
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
-from transforms.errors import ModelError, NotServedError, RejectedError, RequestTooLargeError, TransientError
+from transforms.errors import (
+    ModelError,
+    NotServedError,
+    OverloadedError,
+    RejectedError,
+    RequestTooLargeError,
+    UnavailableError,
+)
 
-# HTTP status to google.rpc.Code, for answers that are not in Google's form: from a gateway or a private container.
-_CODES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    408: "DEADLINE_EXCEEDED",
-    413: "INVALID_ARGUMENT",
-    422: "INVALID_ARGUMENT",
-    425: "RESOURCE_EXHAUSTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
+# For answers that are not in Google's form, from a gateway or a private container: the code of a class of errors.
+_STANDS_FOR: dict[type[ModelError], str] = {
+    RejectedError: "INVALID_ARGUMENT",
+    RequestTooLargeError: "INVALID_ARGUMENT",  # with the status 413 in its text; see _RULES
+    OverloadedError: "RESOURCE_EXHAUSTED",
+    UnavailableError: "UNAVAILABLE",
+    NotServedError: "UNIMPLEMENTED",  # a redirect or an unknown 4xx: the address is wrong, and the records are not at fault
 }
-_OTHERS = ("ABORTED", "ALREADY_EXISTS", "DATA_LOSS", "FAILED_PRECONDITION", "INTERNAL", "OUT_OF_RANGE", "UNKNOWN")
-_KNOWN = frozenset((*_CODES.values(), *_OTHERS, "UNIMPLEMENTED"))
+_DENIED = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+_KNOWN = frozenset((*GRPC_ERRORS, *_DENIED.values(), "UNIMPLEMENTED"))
 
 _PERMISSION = (
     "check the credentials (gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS) and that they have "
@@ -130,14 +129,10 @@ def from_body(http_status: int, document: Any, text: str, retry_after_s: float |
 
 
 def _of_status(http_status: int) -> str:
-    """Returns the code of an HTTP status; for an unknown status, a code with the same error class in ``status_codes.py``."""
-    if code := _CODES.get(http_status):
-        return code
+    """Returns the code of an HTTP status: one with the same error class in ``status_codes.py``."""
     error = http_error(http_status)
-    if issubclass(error, TransientError):
-        return "INTERNAL" if http_status >= 500 else "ABORTED"
-    # This service never answers a redirect or another 4xx. The address is wrong, and the records are not at fault.
-    return "INVALID_ARGUMENT" if issubclass(error, RejectedError) else "UNIMPLEMENTED"
+    transient = "INTERNAL" if http_status >= 500 else "ABORTED"
+    return _DENIED.get(http_status) or _STANDS_FOR.get(error, transient)
 
 
 def _delay_of(detail: Mapping[str, Any]) -> float | None:

@@ -81,6 +81,9 @@ HTTP_ERRORS: dict[int, type[ModelError]] = {
 }
 """HTTP status to error class. Any other status is ``TransientError`` from 500 on, and ``NotServedError`` below."""
 
+DENIED = (401, 403)
+"""The HTTP statuses that refuse who asks, and say nothing of what was asked for."""
+
 
 def http_error(status: int) -> type[ModelError]:
     """Returns the error class of an HTTP status, by the table alone."""
