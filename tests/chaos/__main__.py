@@ -49,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.take is not None:
         if args.report is None:
             parser.error("--take needs --report")
-        write(args.report, read_log(args.take.read_text()), names)
+        try:
+            write(args.report, read_log(args.take.read_text()), names)
+        except ValueError as error:
+            parser.error(f"--take={args.take}: {error}")
         return 0
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(10**6)
     run = Run.now(seed, "short" if args.quick else "long")

@@ -42,3 +42,8 @@ def test_a_log_is_taken_into_a_document(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main([f"--take={log}"])
     assert "--take needs --report" in capsys.readouterr().err
+    log.write_text(f"{run}\n[1/1] kill, exactly_once: …\n")
+    with pytest.raises(SystemExit):
+        main([f"--take={log}", f"--report={document}"])
+    assert "no table is in it yet" in capsys.readouterr().err
+    assert read(document.read_text()) == [found]
