@@ -6,12 +6,13 @@ PYTHON ?= $(shell .ci/find-python $(SUPPORTED))
 VENV := .venv
 DOCS := .venv-docs
 MUTATION := .venv-mutants
+FUZZER := .venv-fuzz
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos soak memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos soak fuzz audit memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,10 +89,16 @@ bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for
 chaos: $(VENV)/.installed-dev  ## faults on purpose, and what became of every record (CHAOS_ARGS=--quick for a short run)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
-MINUTES ?= 60
-
+soak: MINUTES ?= 60
 soak: $(VENV)/.installed-dev  ## a long run under random faults, which must not grow or slow down (MINUTES=60)
 	$(BIN)/python -m tests.chaos.soak --minutes=$(MINUTES)
+
+fuzz: MINUTES ?= 5
+fuzz: $(FUZZER)/.installed  ## every decoder and parser of answers under atheris (MINUTES=5; FUZZ_ARGS="npy protobuf", --keep)
+	$(FUZZER)/bin/python -m tests.fuzz --minutes=$(MINUTES) $(FUZZ_ARGS)
+
+audit: $(VENV)/.installed-dev  ## the lock files: whole, hashed, and no version with a known vulnerability or a copyleft licence
+	$(BIN)/python .ci/audit.py
 
 memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles
 	$(BIN)/python -m bench.memory
@@ -108,7 +115,7 @@ image: $(VENV)/.installed-dev  ## the container images, built, weighed and the s
 UPGRADE ?= --upgrade
 
 requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
-	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs requirements-mutants; do \
+	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs requirements-mutants requirements-fuzz; do \
 	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
 	done
@@ -133,7 +140,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(UV) install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(DOCS)/.installed $(MUTATION)/.installed: .venv-%/.installed: requirements-%.txt $(VENV)/.uv
+$(DOCS)/.installed $(MUTATION)/.installed $(FUZZER)/.installed: .venv-%/.installed: requirements-%.txt $(VENV)/.uv
 	@echo "making .venv-$* …"
 	$(PYTHON) -m venv --without-pip .venv-$*
 	$(UV) install --quiet --python .venv-$*/bin/python --require-hashes -r $<

@@ -22,6 +22,7 @@ from transforms.errors import MalformedAnswerError
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY_TYPE = "application/octet-stream"
+_MOST_DIGITS = 18  # Python refuses to read thousands
 
 
 def infer_body(
@@ -79,9 +80,10 @@ def read_answer(body: bytes, header_length: str | None) -> tuple[dict[str, np.nd
     """
     length = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        digits = header_length.lstrip("0")
+        if not header_length.isdecimal() or len(digits) > _MOST_DIGITS or int(header_length[-_MOST_DIGITS:]) > len(body):
             raise MalformedAnswerError(f"the {HEADER_LENGTH} does not fit a body of {len(body)} bytes")
-        length = int(header_length)
+        length = int(header_length[-_MOST_DIGITS:])
     try:
         document = loads(body[:length])
     except ValueError as error:

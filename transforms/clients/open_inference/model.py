@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ BINARY_TENSOR_DATA = "binary_tensor_data"
 
 Tensor = tuple[str, str, Sequence[int]]
 """Name, datatype and shape."""
+
+_name = operator.itemgetter(0)  # two of one name must not be compared by their shapes: messages have no order
 
 
 _MODELS_SHOWN = 10
@@ -93,9 +96,9 @@ def describe(
     """
     takes = {
         name: TensorSpec(dtype_name(datatype), tuple(shape), name in config.optional)
-        for name, datatype, shape in sorted(inputs)
+        for name, datatype, shape in sorted(inputs, key=_name)
     }
-    gives = {name: TensorSpec(dtype_name(datatype), tuple(shape)) for name, datatype, shape in sorted(outputs)}
+    gives = {name: TensorSpec(dtype_name(datatype), tuple(shape)) for name, datatype, shape in sorted(outputs, key=_name)}
     signature = Signature(SIGNATURE, METHOD_PREDICT, takes, gives, known=bool(takes))
     version = newest(versions) if address.version is None else address.version
     return ModelMetadata(address.model, version, signature, config.max_batch_size or None)

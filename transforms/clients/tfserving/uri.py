@@ -122,7 +122,7 @@ def parse_rest(uri: str) -> ModelAddress:
 
 
 def _version(uri: str, text: str, form: str) -> int:
-    if int(text) > _MAX_VERSION:
+    if len(text) > 30 or int(text) > _MAX_VERSION:  # Python refuses to read thousands of digits
         raise mistake(uri, "the version number does not fit in 64 bits", form)
     return int(text)
 

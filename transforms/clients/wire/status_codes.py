@@ -27,6 +27,7 @@ from transforms.errors import (
 )
 
 _MOST_TEXT = 300
+_MOST_DIGITS = 18  # of a number in a server's text: Python refuses to read thousands
 
 # TensorFlow, TensorFlow Serving, its JSON reader and Python (in KServe's models) quote parts of the request in error texts.
 # That is content of records, which no message may repeat.
@@ -143,7 +144,9 @@ _SIZES = (
 
 def _share_taken(text: str) -> float | None:
     found = next((matched for pattern in _SIZES if (matched := pattern.search(text))), None)
-    if found is None or not 0 < int(found["limit"]) < int(found["size"]):
+    if found is None or max(len(found["limit"]), len(found["size"])) > _MOST_DIGITS:
+        return None
+    if not 0 < int(found["limit"]) < int(found["size"]):
         return None
     return int(found["limit"]) / int(found["size"])
 
@@ -229,7 +232,7 @@ def _error(
         if code in rule.codes and (matched := rule.pattern.search(text)):
             said = f"{where}: {rule.message}" if rule.message else f"{message}; {rule.cure}" if rule.cure else message
             if rule.error is BatchTooLargeError:
-                limits = [int(value) for value in matched.groupdict().values() if value]
+                limits = [int(value) for value in matched.groupdict().values() if value and len(value) <= _MOST_DIGITS]
                 return BatchTooLargeError(said, limits[0] if limits else None)
             return _new(rule.error, said, text, retry_after_s)
     return None

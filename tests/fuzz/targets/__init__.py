@@ -1,0 +1,1 @@
+"""What is fuzzed: each target takes the fuzzer's bytes and raises if a promise is broken."""

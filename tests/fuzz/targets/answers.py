@@ -1,0 +1,221 @@
+"""The answers of servers: each protocol's client over connections that answer what the fuzzer likes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tests.fuzz import json_grammar, protobuf_grammar
+from tests.fuzz.oracle import allowed, must
+from tests.fuzz.source import Source
+from transforms.clients import open_client
+from transforms.clients.base import ModelClient
+from transforms.clients.open_inference import messages as oip
+from transforms.clients.tfserving import messages as tfserving
+from transforms.clients.vertex.client import VertexClient
+from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.rest import RestTransport
+from transforms.clients.vertex.transport import Transport
+from transforms.clients.vertex.uri import parse as parse_vertex
+from transforms.clients.wire.http import HttpResponse
+from transforms.clients.wire.status_codes import GRPC_ERRORS
+from transforms.clients.wire.tensorflow.messages import SignatureDefMap, TensorProto
+from transforms.errors import MalformedAnswerError, ModelError
+from transforms.types import METHOD_PREDICT, Signature
+
+_STATUSES = (200, 200, 200, 200, 200, 400, 404, 429, 500, 503, 302, 204, 999)
+_TYPES = ("application/json", "", "text/plain", "application/octet-stream", "image/png", ";;", "text/html; charset=x")
+_NAMES = (
+    *("outputs", "predictions", "error", "results", "name", "shape", "datatype", "data", "parameters", "binary_data_size"),
+    *("model_version", "versions", "inputs", "extensions", "ready", "detail", "message", "code", "status", "details"),
+    *("metadata", "signature_def", "serving_default", "tensor_shape", "dim", "size", "dtype", "method_name", "unknown_rank"),
+    *("model_version_status", "state", "version", "modelVersion", "workers", "@type", "retryDelay", "content_type", "b64"),
+    *("max_batch_size", "input", "optional", "type", "loc", "msg", "modelVersionId", "deployedModelId", "model_spec"),
+)
+_TEXTS = (
+    *(
+        "could not convert string to float: 'a'",
+        "batch size must be <= 9",
+        "larger than max (9 vs. 3)",
+        "0 exceeded",
+        "\x1b[2J",
+    ),
+    *("Traceback (most recent call last):\n ValueError: x", "larger than maximum batch size " + "9" * 5000, "x" * 10_000),
+    *("Received message larger than max (" + "9" * 5000 + " vs. 4)", "queue to which this task was submitted is full", ""),
+)
+_INPUTS = {"x": np.zeros((2, 2), np.float32)}
+_EXAMPLES = {"inputs": np.array([b"", b"\n\0"], dtype=object)}
+_ROWS = 2
+_DOCUMENTS = {"instances": np.array([[1.0], {"a": 1}, None], dtype=object)[:_ROWS]}
+
+_loop = asyncio.new_event_loop()
+
+
+def _http(source: Source) -> Callable[..., Any]:
+    async def send(*_: Any, **__: Any) -> HttpResponse:
+        if source.chance(10):
+            raise MalformedAnswerError("not HTTP")
+        content = source.mutated(json_grammar.text_of(source, _NAMES))
+        if source.chance(6):
+            content = b'{"error": "%b"}' % source.pick(_TEXTS).encode()
+        headers = {"Inference-Header-Content-Length": source.pick(("0", "10", "-1", "x", "²", "9" * 5000))}
+        return HttpResponse(
+            source.pick(_STATUSES),
+            content,
+            None,
+            source.pick(_TEXTS),
+            source.pick(_TYPES),
+            headers if source.chance(3) else {},
+        )
+
+    return send
+
+
+def _grpc(source: Source, translate: Callable[..., ModelError], answers: Mapping[str, Callable[[Source], Any]]) -> Any:
+    async def call(method: str, request: bytes, timeout_s: float) -> bytes:
+        if source.chance(6):
+            raise translate("m", source.pick((*GRPC_ERRORS, "NOT_FOUND", "OK", "99")), source.pick(_TEXTS), None)
+        make = answers.get(method)
+        made = protobuf_grammar.message_of(source) if make is None else make(source).SerializeToString()
+        return source.mutated(made)
+
+    return call
+
+
+def _ask(client: ModelClient, source: Source) -> None:
+    """Metadata, then a prediction: an answer has a value for each row, or the error is one of ours."""
+
+    async def ask() -> None:
+        signature = Signature("", METHOD_PREDICT, {}, {})
+        with allowed(ModelError):
+            signature = (await client.metadata(1.0)).signature
+        examples, known = signature.takes_examples, signature.known
+        for inputs in (_EXAMPLES,) if examples else (_INPUTS,) if known else (_DOCUMENTS, _INPUTS):
+            with allowed(ModelError):
+                answer = await client.predict(inputs, _ROWS, 1.0)
+                for name, values in answer.outputs.items():
+                    must(len(values) == _ROWS, f"output {name!r} has {len(values)} values for {_ROWS} rows")
+                str(answer.version).encode("utf-8", "surrogatepass")
+        await client.close()
+
+    _loop.run_until_complete(ask())
+
+
+def _over_http(uri: str, attribute: str) -> Callable[[bytes], None]:
+    def run(data: bytes) -> None:
+        client, source = open_client(uri), Source(data)
+        getattr(client, attribute).send = _http(source)
+        _ask(client, source)
+
+    return run
+
+
+tfserving_rest = _over_http("http://h:1/v1/models/m", "_http")
+oip_rest = _over_http("oip+http://h:1/m", "_connection")
+multi_model_server = _over_http("mms+http://h:1/m", "_http")
+
+
+class _VertexTransport(Transport):
+    """Answers by the REST transport's own reader."""
+
+    def __init__(self, source: Source):
+        self._send, self._rest = _http(source), RestTransport.__new__(RestTransport)
+        self._rest._where = "m"
+
+    def body(self, instances: Any) -> bytes:
+        return b"{}"
+
+    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
+        answer = await self._send()
+        return self._rest._read(answer.status, answer.body, answer.retry_after_s)
+
+    async def close(self) -> None:
+        pass
+
+
+def vertex(data: bytes) -> None:
+    """Vertex AI's answers over REST."""
+    source = Source(data)
+    _ask(VertexClient(parse_vertex("vertex://p/europe-west4/1"), _VertexTransport(source)), source)
+
+
+def _tensor(source: Source) -> Any:
+    tensor = TensorProto(dtype=source.pick((1, 7, 3, 9, 14, 10, 19, 23, 101, 0)))
+    tensor.tensor_shape.SetInParent()
+    for _ in range(source.below(4)):
+        tensor.tensor_shape.dim.add(size=max(-2, min(source.edge(), 2**62)))
+    tensor.tensor_shape.unknown_rank = source.chance(8)
+    tensor.tensor_content = source.take(source.pick((0, 0, 8, 16)))
+    for field in ("float_val", "int_val", "int64_val", "double_val", "half_val"):
+        if source.chance(3):
+            getattr(tensor, field).extend([1] * source.small())
+    tensor.string_val.extend([source.take(2)] * source.small() if source.chance(2) else [])
+    return tensor
+
+
+def _predict_response(source: Source) -> Any:
+    response = tfserving.PredictResponse()
+    for _ in range(source.below(3)):
+        response.outputs[source.pick(("y", "z", ""))].CopyFrom(_tensor(source))
+    return response
+
+
+def _model_metadata(source: Source) -> Any:
+    definitions = SignatureDefMap()
+    definition = definitions.signature_def[source.pick(("serving_default", "other", ""))]
+    definition.method_name = source.pick(("tensorflow/serving/predict", "tensorflow/serving/classify", "", "x"))
+    for side in (definition.inputs, definition.outputs):
+        for _ in range(source.below(3)):
+            info = side[source.pick(("x", "y", "z"))]
+            info.dtype = source.pick((1, 7, 9, 14, 0, 999))
+            for _ in range(source.below(3)):
+                info.tensor_shape.dim.add(size=max(-2, min(source.edge(), 2**62)))
+    response = tfserving.GetModelMetadataResponse()
+    response.metadata["signature_def"].value = source.mutated(definitions.SerializeToString())
+    return response
+
+
+def tfserving_grpc(data: bytes) -> None:
+    """TensorFlow Serving's messages."""
+    from transforms.clients.tfserving.grpc import translate
+
+    client, source = open_client("grpc://h:1/m"), Source(data)
+    answers = {tfserving.PREDICT: _predict_response, tfserving.GET_MODEL_METADATA: _model_metadata}
+    client._channel.call = _grpc(source, translate, answers)  # type: ignore[attr-defined]
+    _ask(client, source)
+
+
+def _infer_response(source: Source) -> Any:
+    response = oip.ModelInferResponse(model_version=source.text())
+    for _ in range(source.below(3)):
+        output = response.outputs.add(name=source.pick(("y", "z", "")), datatype=source.pick(_DATATYPES))
+        output.shape.extend([max(-2, min(source.edge(), 2**62)) for _ in range(source.below(4))])
+        for field in ("fp32_contents", "int64_contents", "bool_contents"):
+            getattr(output.contents, field).extend([1] * source.small() if source.chance(3) else [])
+        if source.chance(2):
+            response.raw_output_contents.append(source.take(source.pick((0, 4, 8, 16))))
+    return response
+
+
+def _oip_metadata(source: Source) -> Any:
+    response = oip.ModelMetadataResponse(versions=[source.text()] * source.below(3))
+    for side in (response.inputs, response.outputs):
+        for _ in range(source.below(3)):
+            side.add(name=source.pick(("x", "y")), datatype=source.pick(_DATATYPES), shape=[-1, source.small()])
+    return response
+
+
+_DATATYPES = ("FP32", "INT64", "BYTES", "BOOL", "FP16", "BF16", "", "x", "UINT8")
+
+
+def oip_grpc(data: bytes) -> None:
+    """The Open Inference Protocol's messages."""
+    from transforms.clients.open_inference.errors import from_grpc
+
+    client, source = open_client("oip+grpc://h:1/m"), Source(data)
+    answers = {oip.MODEL_INFER: _infer_response, oip.MODEL_METADATA: _oip_metadata}
+    client._channel.call = _grpc(source, from_grpc, answers)  # type: ignore[attr-defined]
+    _ask(client, source)
