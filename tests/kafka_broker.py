@@ -58,6 +58,11 @@ PROPERTIES = {
     # What a test would otherwise wait for: joining members, short sessions, transactions of dead producers, compaction.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
+    # With KIP-848's protocol the broker says these, and no client: a dead member's partitions move on soon.
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.heartbeat.interval.ms": "500",
+    "group.consumer.heartbeat.interval.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
     "log.cleaner.backoff.ms": "200",
     "log.cleaner.dedupe.buffer.size": str(16 << 20),

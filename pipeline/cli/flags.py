@@ -76,6 +76,8 @@ class Flags:
     group_id: str = flag(
         KAFKA, text("NAME", r"\S+"), "the consumer group; its committed offsets are the checkpoint",
         default="kafka-model-scoring")
+    allow_shared_group: bool = flag(
+        KAFKA, SWITCH, "start although a job with other topics is in this consumer group")
     start_from: str = flag(
         KAFKA, start_from(),
         "committed (earliest where the group has none); or move the group, once for each value, to: earliest, latest, "

@@ -15,6 +15,9 @@ from tests.processes import alive
 SHORT_TIMES = ("--kafka_config=session.timeout.ms=6000", "--kafka_config=transaction.timeout.ms=4000")
 """How long a dead process's partitions and its open transaction are kept: so a scenario is over in minutes."""
 
+BROKER_ASSIGNS = ("--kafka_config=group.protocol=consumer", "--kafka_config=transaction.timeout.ms=4000")
+"""The same with KIP-848's protocol of groups, whose session time-out is the broker's (``kafka_broker.PROPERTIES``)."""
+
 
 ELDER = 0.75
 """How often the elder one of two workers is killed; else either."""

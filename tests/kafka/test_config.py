@@ -8,8 +8,9 @@ import pickle
 import confluent_kafka as ck
 import pytest
 
-from transforms.kafka.config import AT_LEAST_ONCE, PROTECTED, KafkaConfig
+from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.native.source import config_from_properties
+from transforms.kafka.protected import PROTECTED
 
 CONFIG = KafkaConfig("127.0.0.1:1", ("in",), "group", "host-3")
 
@@ -41,6 +42,19 @@ def test_the_group_protocol_is_only_asked_for_where_it_is_used() -> None:
     assert "partition.assignment.strategy" not in static.consumer_properties()
 
 
+def test_where_the_broker_assigns_it_has_the_times_of_a_member() -> None:
+    """KIP-848: librdkafka refuses them, and a strategy. Only where there is a group."""
+    new = with_properties(group__protocol="consumer")
+    consumer = new.consumer_properties()
+    assert consumer["group.protocol"] == "consumer"
+    ours = {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}
+    assert not ours & consumer.keys()
+    assert ours <= with_properties(group__protocol="classic").consumer_properties().keys()
+    assert "group.protocol" not in dataclasses.replace(new, assignment="static").consumer_properties()
+    assert "group.protocol" not in new.producer_properties()
+    assert (new.session_timeout_s, CONFIG.session_timeout_s) == (45.0, 10.0)
+
+
 def test_the_users_properties_win_over_our_defaults_and_go_where_they_belong() -> None:
     config = with_properties(linger__ms="7", fetch__wait__max__ms="9", ssl__ca__location="/ca.pem", client__id="me")
     consumer, producer = config.consumer_properties(), config.producer_properties()
@@ -52,7 +66,7 @@ def test_the_users_properties_win_over_our_defaults_and_go_where_they_belong() -
         assert str(properties["client.id"]).startswith("me")  # the consumer's goes on with the name of the replica
 
 
-@pytest.mark.parametrize("name", sorted(set(PROTECTED) - {"metadata.broker.list", "group.protocol", "group.instance.id"}))
+@pytest.mark.parametrize("name", sorted(PROTECTED))
 def test_a_protected_property_can_not_be_changed_even_from_code(name: str) -> None:
     """--kafka_config refuses them; whoever builds a KafkaConfig by hand may not lose the guarantee either."""
     config = with_properties(**{name.replace(".", "__"): "true"})
@@ -62,7 +76,8 @@ def test_a_protected_property_can_not_be_changed_even_from_code(name: str) -> No
 
 def test_librdkafka_takes_all_of_it() -> None:
     """A wrong name or a contradiction among our own defaults would be an exception here."""
-    for config in (CONFIG, dataclasses.replace(CONFIG, delivery=AT_LEAST_ONCE, assignment="static")):
+    static = dataclasses.replace(CONFIG, delivery=AT_LEAST_ONCE, assignment="static")
+    for config in (CONFIG, static, with_properties(group__protocol="consumer")):
         ck.Consumer({**config.consumer_properties(), "log_level": 0}).close()
         ck.Producer({**config.producer_properties(), "log_level": 0})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from transforms.kafka.protected import MOCK, PROTECTED
 from transforms.secret_manager import resolve_all
 
 Value = str | int | float | bool
@@ -21,6 +22,13 @@ DEFAULT_BATCH_BYTES = 1_000_000
 ASSIGN_GROUP = "group"
 ASSIGN_STATIC = "static"
 
+GROUP_PROTOCOL = "group.protocol"
+CONSUMER_PROTOCOL = "consumer"
+"""The value of ``group.protocol`` for Kafka's newer protocol of consumer groups (KIP-848), in which the broker assigns."""
+
+BROKER_SESSION_S = 45.0
+"""Kafka's default of ``group.consumer.session.timeout.ms``, in seconds: with that protocol the broker sets it."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KafkaConfig:
@@ -36,7 +44,7 @@ class KafkaConfig:
         assignment: ``group`` (the consumer-group protocol assigns the partitions) or ``static`` (each shard reads fixed
             partitions).
         properties: Further librdkafka properties, for consumer and producer. They override ours, except those in
-            ``PROTECTED``.
+            ``PROTECTED``. ``group.protocol=consumer`` chooses Kafka's newer protocol of consumer groups, KIP-848.
         max_bundle_records: Most records that one bundle reads.
         max_bundle_s: Most seconds that one bundle reads.
         chunk_records: Most records of a chunk.
@@ -73,29 +81,46 @@ class KafkaConfig:
         Raises:
             SecretError: A secret can't be read.
         """
-        return {**dict(resolve_all(self.properties)), "bootstrap.servers": self.bootstrap_servers}
+        ours = {name for name, _ in self.properties if name in PROTECTED or name.startswith(MOCK)}
+        given = {name: value for name, value in resolve_all(self.properties) if name not in ours}
+        return {**given, "bootstrap.servers": self.bootstrap_servers}
+
+    @property
+    def broker_assigns(self) -> bool:
+        """Whether the group uses KIP-848's protocol."""
+        protocol = dict(self.properties).get(GROUP_PROTOCOL, "")
+        return self.assignment == ASSIGN_GROUP and protocol.strip().lower() == CONSUMER_PROTOCOL
+
+    @property
+    def session_timeout_s(self) -> float:
+        """After how many seconds Kafka takes a silent member of the group for dead."""
+        given = self.consumer_properties().get("session.timeout.ms")
+        return BROKER_SESSION_S if given is None else float(given) / 1000
 
     def consumer_properties(self) -> dict[str, Value]:
         """Properties of the consumer."""
         defaults: dict[str, Value] = {
-            "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,  # how long an idle fetch waits; a broker answers at once when it has a record
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 5,  # the default of 1 s starves a fast reader of small records
             "queued.min.messages": 50_000,
             "queued.max.messages.kbytes": 131_072,
-            "session.timeout.ms": 10_000,
-            "heartbeat.interval.ms": 1_000,
             "max.poll.interval.ms": 300_000,
             "topic.metadata.refresh.interval.ms": 10_000,  # how often to look for new partitions
             "reconnect.backoff.max.ms": 1_000,
         }
-        if self.assignment == ASSIGN_GROUP:
-            defaults["partition.assignment.strategy"] = "cooperative-sticky"
+        given = _without(self.client_properties(), PRODUCER_ONLY)
+        if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
+            defaults |= {"session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000}
+            given.pop(GROUP_PROTOCOL, None)
+            if self.assignment == ASSIGN_GROUP:
+                given["partition.assignment.strategy"] = "cooperative-sticky"
         return {
             **defaults,
-            **_without(self.client_properties(), PRODUCER_ONLY),
-            # The guarantees need the following; users can't change them.
+            **given,
+            # The guarantees need the following; users can't change them: protected.py.
+            "isolation.level": "read_committed",
+            "allow.auto.create.topics": False,
             "group.id": self.group_id,
             # A replica that was taken for dead finds the replica that replaced it by this id: producer.py.
             "client.id": "/".join(filter(None, (dict(self.properties).get("client.id"), self.transactional_id))),
@@ -176,12 +201,6 @@ PRODUCER_ONLY = (
     "request.required.acks", "request.timeout.ms", "message.timeout.ms", "delivery.", "message.send.max.retries", "retries",
     "sticky.", "enable.gapless.guarantee", "queuing.strategy",
 )  # fmt: skip
-PROTECTED = (
-    "bootstrap.servers", "metadata.broker.list", "group.id", "enable.auto.commit", "auto.offset.reset", "enable.idempotence",
-    "transactional.id", "enable.auto.offset.store", "enable.partition.eof", "delivery.report.only.error", "group.protocol",
-    "group.instance.id",
-)  # fmt: skip
-"""Properties that are refused in ``--kafka_config``: a flag sets them, or the guarantees depend on them."""
 
 
 def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple[str, ...]) -> dict[str, Value]:

@@ -51,6 +51,11 @@ def limits_of(entries: Mapping[str, Any]) -> TopicLimits:
     )
 
 
+def is_mock(admin: AdminClient) -> bool:
+    """Whether the broker is librdkafka's mock broker, which leaves many an admin request without an answer."""
+    return (admin.list_topics(timeout=TIMEOUT_S).cluster_id or "").startswith(MOCK_CLUSTER)
+
+
 def read_limits(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicLimits]:
     """Asks the broker for the limits of topics.
 
@@ -60,8 +65,8 @@ def read_limits(admin: AdminClient, topics: Iterable[str]) -> dict[str, TopicLim
     """
     found = {}
     try:
-        if (admin.list_topics(timeout=TIMEOUT_S).cluster_id or "").startswith(MOCK_CLUSTER):
-            return {}  # the mock broker does not answer this request
+        if is_mock(admin):
+            return {}  # it does not answer this request
         resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in sorted(set(topics))]
         for resource, future in admin.describe_configs(resources).items():
             try:

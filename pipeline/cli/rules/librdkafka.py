@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
-from transforms.kafka.config import PROTECTED
+from transforms.kafka.config import ASSIGN_GROUP, CONSUMER_PROTOCOL, GROUP_PROTOCOL, KafkaConfig
+from transforms.kafka.protected import protected_problem
 from transforms.secret_manager import has_reference
 
 
@@ -15,14 +17,24 @@ def accepted(config: Config, values: Values) -> Iterator[str]:
     found = dict(config.kafka_properties)
     problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
     yield from (f"--kafka_config {name}: {problem}" for name, problem in problems.items())
-    if found and not problems and (refusal := refused_by_librdkafka(without_references(found))):
+    if not found or problems:
+        return
+    refusal = refused_by_librdkafka(without_references(found))
+    if refusal := refusal or (None if config.with_java else refused_by_clients(config)):
         yield f"--kafka_config: not accepted by librdkafka: {refusal}"
+    if found.get(GROUP_PROTOCOL, "").lower() == CONSUMER_PROTOCOL and (
+        config.with_java or config.assignment != ASSIGN_GROUP
+    ):
+        yield (
+            f"--kafka_config {GROUP_PROTOCOL}: {CONSUMER_PROTOCOL} is for --assignment=group and --kafka_io=native; here no "
+            "group assigns the partitions: leave it out"
+        )
 
 
 def property_problem(name: str, value: str) -> str | None:
     """What is wrong with one property, or ``None``."""
-    if name in PROTECTED:
-        return "is set by a flag, or by the guarantees; leave it out"
+    if problem := protected_problem(name, value):
+        return problem
     # A reference is resolved where the client is opened; PEM alone is looked into at once, and a reference is none.
     text = None if name.endswith(".pem") and has_reference(value) else refused_by_librdkafka({name: value})
     if text is None or text.startswith("Failed to create"):
@@ -48,6 +60,24 @@ def refused_by_librdkafka(properties: Mapping[str, str]) -> str | None:
 
     try:
         ck.Producer({**properties, "log_level": 0})
+    except ck.KafkaException as error:
+        return str(error.args[0].str())
+    except (TypeError, ValueError, AttributeError):  # what confluent_kafka takes from Python alone: functions, dictionaries
+        return "No such configuration property"
+    return None
+
+
+def refused_by_clients(config: Config) -> str | None:
+    """Why librdkafka makes no consumer or producer of our own properties and the user's together, or ``None``."""
+    import confluent_kafka as ck
+
+    known = without_references(dict(config.kafka_properties))
+    properties = tuple((name, "-" if has_reference(value) else value) for name, value in known.items())
+    job = KafkaConfig("", config.input_topics, config.group_id, delivery=config.delivery, assignment=config.assignment)
+    kafka = dataclasses.replace(job, properties=properties)
+    try:
+        ck.Producer({**kafka.producer_properties(), "log_level": 0})
+        ck.Consumer({**kafka.consumer_properties(), "log_level": 0}).close()
     except ck.KafkaException as error:
         return str(error.args[0].str())
     return None

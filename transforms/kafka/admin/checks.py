@@ -12,6 +12,7 @@ from typing import Any
 import confluent_kafka as ck
 
 from transforms.errors import ContractError, NotReadyError
+from transforms.kafka.admin.group import check_members
 from transforms.kafka.admin.new_topics import create_command, make_topic, room_for_headers
 from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
@@ -155,6 +156,14 @@ class Checker:
             tuple(_notes(output_topic, dead_letter_topic, limits)),
             (lacking_output,) if lacking_output else (),
         )
+
+    def check_group(self) -> None:
+        """Checks that the group is not used by a job with other topics.
+
+        Raises:
+            ContractError: It is.
+        """
+        check_members(open_admin(self.config), self.config)
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that retention has not deleted records which the group has not answered.

@@ -97,7 +97,7 @@ def make(checker: Checker, move: Move) -> tuple[str, ...]:
     offsets = [ck.TopicPartition(tp.topic, tp.partition, tp.offset, text) for tp in move.offsets]
     # A process that was killed, or that ended while joining, stays a member until its session times out. While it waits
     # for the others in a rebalance, its time does not run: so there may be a second time-out after theirs.
-    wait_s = 2 * float(config.consumer_properties()["session.timeout.ms"]) / 1000 + RESET_MARGIN_S
+    wait_s = 2 * config.session_timeout_s + RESET_MARGIN_S
     deadline = Deadline(wait_s)
     told = False
     while True:

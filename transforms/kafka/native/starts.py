@@ -15,7 +15,10 @@ from transforms.kafka.native.patience import Patience
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.vendor import describe, is_transient
 
-MOVED_ON = {ck.KafkaError.ILLEGAL_GENERATION, ck.KafkaError.UNKNOWN_MEMBER_ID, ck.KafkaError.REBALANCE_IN_PROGRESS}
+MOVED_ON = {
+    ck.KafkaError.ILLEGAL_GENERATION, ck.KafkaError.UNKNOWN_MEMBER_ID, ck.KafkaError.REBALANCE_IN_PROGRESS,
+    ck.KafkaError.STALE_MEMBER_EPOCH, ck.KafkaError.FENCED_MEMBER_EPOCH,
+}  # fmt: skip
 """The group has rebalanced, or is about to, without us: our commits are refused until we have joined again."""
 
 _Answer = TypeVar("_Answer")

@@ -1,0 +1,93 @@
+"""A job with other topics in the same group: refused with its name, unless it has ended meanwhile."""
+
+from __future__ import annotations
+
+import types
+from concurrent.futures import Future
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+
+from transforms.errors import ContractError
+from transforms.kafka.admin.group import check_members
+from transforms.kafka.config import KafkaConfig
+
+CONFIG = KafkaConfig("h:1", ("orders", "returns"), "scoring")
+
+
+class Group:
+    """An admin client of a group whose members leave at given times.
+
+    Attributes:
+        now: The time in seconds.
+    """
+
+    def __init__(self, *members: tuple[str, tuple[str, ...], float], error: Exception | None = None, cluster: str = "real"):
+        self.members, self.error, self.cluster, self.now = members, error, cluster, 0.0
+        self.asked = 0
+
+    def list_topics(self, timeout: float) -> Any:
+        return types.SimpleNamespace(cluster_id=self.cluster)
+
+    def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
+        self.asked += 1
+        answer: Future[Any] = Future()
+        if self.error is not None:
+            answer.set_exception(self.error)
+        else:
+            answer.set_result(types.SimpleNamespace(members=[_member(*it) for it in self.members if it[2] > self.now]))
+        return {groups[0]: answer}
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def check(self) -> None:
+        check_members(self, CONFIG, lambda: self.now, self.sleep)
+
+
+def _member(name: str, topics: tuple[str, ...], _: float) -> Any:
+    partitions = [types.SimpleNamespace(topic=topic, partition=0) for topic in topics]
+    return types.SimpleNamespace(
+        client_id=name, host="/10.0.0.7", assignment=types.SimpleNamespace(topic_partitions=partitions)
+    )
+
+
+EVER = float("inf")
+
+
+def test_nobody_a_replica_and_one_without_partitions_are_no_strangers() -> None:
+    """A replica may have partitions of some of the topics only."""
+    for group in (Group(), Group(("a", ("orders",), EVER), ("b", ("returns", "orders"), EVER), ("c", (), EVER))):
+        group.check()
+        assert group.now == 0
+
+
+def test_a_job_with_other_topics_is_named_with_the_cure() -> None:
+    group = Group(("ours", ("orders",), EVER), ("fraud-0", ("payments", "orders", "cards"), EVER))
+    with pytest.raises(ContractError) as raised:
+        group.check()
+    said = str(raised.value)
+    assert said.startswith("--group_id=scoring: is used by a job with other topics: ")
+    assert "member fraud-0 at 10.0.0.7 reads cards, payments." in said
+    assert "--allow_shared_group" in said
+    assert "ours" not in said
+    assert group.now < 13, "a session time-out, and a little"
+
+
+def test_one_that_was_killed_leaves_with_its_session() -> None:
+    group = Group(("old", ("payments",), 9.0))
+    group.check()
+    assert 9 <= group.now < 10
+
+
+def test_what_kafka_does_not_tell_is_no_mistake() -> None:
+    """No right to describe the group, or a broker that is none."""
+    group = Group(
+        ("x", ("payments",), EVER), error=ck.KafkaException(ck.KafkaError(ck.KafkaError.GROUP_AUTHORIZATION_FAILED))
+    )
+    group.check()
+    assert group.asked == 1
+    mock = Group(("x", ("payments",), EVER), cluster="mockCluster7f")
+    mock.check()
+    assert mock.asked == 0
