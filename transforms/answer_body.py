@@ -15,7 +15,7 @@ from transforms.errors import AnswerTooLargeError, MalformedAnswerError
 
 ACCEPT_ENCODING = "accept-encoding"
 NOT_COMPRESSED = "identity"
-RAISE_LIMIT = "raise --max_answer_bytes, or lower --batch_max_size"
+RAISE_LIMIT = "raise --max_answer_bytes"
 
 MAX_ANSWER_BYTES = 256 << 20
 """Most bytes of one answer, unless ``ClientOptions`` or ``RegistryConfig`` say otherwise."""

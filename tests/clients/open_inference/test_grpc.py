@@ -153,7 +153,7 @@ def test_a_message_too_large_for_the_server_is_rejected() -> None:
 
     async def work(uri: str) -> None:
         async with open_client(uri) as client:
-            with pytest.raises(RejectedError, match=r"larger than max.*lower --batch_max_size"):
+            with pytest.raises(RejectedError, match="larger than max"):
                 await client.predict({"x": np.zeros((2, 5000), np.float32)}, 2, TIMEOUT_S)
 
     answering({messages.MODEL_INFER: infer_response([])}, work, options=[("grpc.max_receive_message_length", 10_000)])

@@ -156,7 +156,9 @@ def test_how_long_to_wait_travels_with_what_is_tried_again() -> None:
 def test_a_cure_is_added_and_a_misleading_text_replaced() -> None:
     too_large = from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "Received message larger than max (5 vs. 4)")
     assert type(too_large) is RequestTooLargeError
-    assert str(too_large).endswith("(5 vs. 4); lower --batch_max_size")
+    assert str(too_large).endswith("(5 vs. 4)"), "smaller requests are the caller's own cure, where there are several rows"
+    answer = from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (5 vs. 4)")
+    assert str(answer).endswith("(5 vs. 4); raise --max_answer_bytes")
     http1 = tfserving_grpc.translate(WHERE, "UNAVAILABLE", "Trying to connect an http1.x server")
     assert type(http1) is NotServedError
     assert str(http1) == f"{WHERE}: it speaks HTTP/1, not gRPC; for TensorFlow Serving's REST port use http://"

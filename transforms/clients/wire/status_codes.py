@@ -168,7 +168,6 @@ COMMON_RULES = (
         "RESOURCE_EXHAUSTED",
         r"(?i)message (?:larger than max|exceeds maximum size)",
         RequestTooLargeError,
-        cure="lower --batch_max_size",
     ),
     # basic_batch_scheduler.h of TensorFlow Serving; infer_request.cc of Triton.
     text_rule(
