@@ -10,13 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import flink, latency, prism, scaling, servers, setting, startup, throughput
+from bench import flink, latency, poison, prism, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.flink_cluster import FlinkError
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
 DEFAULT_PARTS = ("throughput", "latency", "startup", "servers")
-PARTS = (*DEFAULT_PARTS, "prism", "flink", "scaling")
+PARTS = (*DEFAULT_PARTS, "poison", "prism", "flink", "scaling")
 """All parts. Those that are not in ``DEFAULT_PARTS`` need a further download, or depend on the number of cores."""
 
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
@@ -59,6 +59,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
     if part == "latency":
         sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
+    if part == "poison":
+        return poison.measure(bootstrap, args.records // 4, args.runs, args.kind, flags, _say)
     if part == "scaling":
         return scaling.measure(bootstrap, args.runs, flags, _say)
     if part == "startup":
@@ -96,6 +98,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="latency: seconds of load after the warm-up (20; quick: 8)")
     parser.add_argument("--latency_runs", type=int, default=1, help="latency: runs of each side")
     parser.add_argument("--server_runs", type=int, default=1, help="servers: runs of each side against each real server")
+    parser.add_argument(
+        "--kind", action="append", default=[], help="poison: one kind (repeatable), such as INTERNAL; or all"
+    )
     parser.add_argument("--pipeline_flag", action="append", default=[], help="a further flag for the pipeline (repeatable)")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if a target is missed")
     parser.add_argument("--json", type=Path, default=ROOT / ".cache" / "bench.json", help="where the figures go")

@@ -19,7 +19,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def serve(flags: argparse.Namespace, make: Callable[[], StubServer]) -> None:
-    """Prints the port and serves until SIGINT or SIGTERM.
+    """Prints the port, serves until SIGINT or SIGTERM, and prints how many predictions were asked for.
 
     Args:
         flags: The parsed flags.
@@ -31,3 +31,4 @@ def serve(flags: argparse.Namespace, make: Callable[[], StubServer]) -> None:
     with stub:
         print(stub.port, flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        print(f"{stub.faults.requests} requests", flush=True)

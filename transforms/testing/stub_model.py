@@ -127,6 +127,12 @@ class StubModel:
         return signature, function
 
 
+def summing_model(name: str, width: int = -1) -> StubModel:
+    """Returns the model of the benchmarks: ``row_sum`` of x [n, ``width``]."""
+    x, y = {"x": TensorSpec("float32", (-1, width))}, {"y": TensorSpec("float32", (-1,))}
+    return dataclasses.replace(StubModel.of(x, y, row_sum), name=name)
+
+
 def check_inputs(signature: Signature, inputs: Mapping[str, np.ndarray], dtype_of: Callable[[np.ndarray], str]) -> None:
     """Checks the names and dtypes of inputs, as TensorFlow Serving does over gRPC.
 

@@ -3,7 +3,8 @@
     python -m transforms.testing.tfserving_grpc_stub --port 0 --latency_ms 20 --fast
 
 prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it is the server of the
-benchmarks: it answers y [n], the sum of each row of x [n, m], with little work and without counters.
+benchmarks: it answers y [n], the sum of each row of x [n, m], with little work, and counts only the requests. With
+``--guilty=KIND`` it fails requests that have a guilty row (``guilty.py``).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from transforms.errors import MalformedAnswerError
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
+from transforms.testing.guilty import fault_of, guilty_flag
 from transforms.testing.signature_protos import signature_map
-from transforms.testing.stub_model import StubModel, check_inputs, row_sum
+from transforms.testing.stub_model import StubModel, check_inputs, row_sum, summing_model
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Signature, TensorSpec
 
 _ANY = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -137,7 +139,13 @@ class TfServingGrpcStub(GrpcStub):
 
 
 class FastGrpcStub(TfServingGrpcStub):
-    """A fast server for benchmarks, which answers the sum of each row. Of ``faults`` it uses only ``latency_s``."""
+    """A fast server for benchmarks, which answers the sum of each row. Of ``faults`` it uses only ``latency_s``.
+
+    Attributes:
+        guilty: The kind of guilty rows (``guilty.KINDS``); ``None`` for none.
+    """
+
+    guilty: str | None = None
 
     def _handlers(self) -> dict[str, Handler]:
         return {**super()._handlers(), messages.PREDICT: self._predict_fast}
@@ -145,9 +153,15 @@ class FastGrpcStub(TfServingGrpcStub):
     async def _predict_fast(self, body: bytes, context: Any) -> bytes:
         request = messages.PredictRequest.FromString(body)
         ((_, tensor),) = request.inputs.items()
-        outputs = row_sum({"x": read_tensor(tensor)})
+        x = read_tensor(tensor)
+        self.faults.requests += 1
         if self.faults.latency_s:
             await asyncio.sleep(self.faults.latency_s)
+        if (fault := fault_of(self.guilty, x)) is not None:
+            if fault.kind == "hang_up":
+                self._hang_up(context)
+            await asyncio.Event().wait()
+        outputs = row_sum({"x": x})
         response = messages.PredictResponse(model_spec=self._spec(max(self.model.versions), "serving_default"))
         fill_tensor(response.outputs["y"], outputs["y"])
         return _bytes(response)
@@ -163,17 +177,23 @@ def main() -> None:
     known = parser(__doc__)
     known.add_argument("--width", type=int, default=-1, help="numbers in a row of x; -1 for any")
     known.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")
+    guilty_flag(known)
     flags = known.parse_args()
-    model = StubModel(name=flags.model)
-    x = {"x": TensorSpec("float32", (-1, flags.width))}
-    (default, function) = model.signatures["serving_default"]
-    if flags.fast:
-        y = {"y": TensorSpec("float32", (-1,))}
-        model.signatures = {default.name: (Signature(default.name, default.method, x, y), row_sum)}
-    else:
-        y = {"y": TensorSpec("float32", (-1, flags.width))}
-        model.signatures = {default.name: (Signature(default.name, default.method, x, y), function)}
-    serve(flags, lambda: (FastGrpcStub if flags.fast else TfServingGrpcStub)(model, flags.port))
+    model = summing_model(flags.model, flags.width) if flags.fast else StubModel(name=flags.model)
+    if not flags.fast:
+        specs = {name: TensorSpec("float32", (-1, flags.width)) for name in "xy"}
+        (default, function) = model.signatures["serving_default"]
+        signature = Signature(default.name, default.method, {"x": specs["x"]}, {"y": specs["y"]})
+        model.signatures = {default.name: (signature, function)}
+
+    def make() -> TfServingGrpcStub:
+        if not flags.fast:
+            return TfServingGrpcStub(model, flags.port)
+        stub = FastGrpcStub(model, flags.port)
+        stub.guilty = flags.guilty
+        return stub
+
+    serve(flags, make)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
     python -m transforms.testing.tfserving_rest_stub --port 0 --latency_ms 20
 
-prints its port as the first line and serves until SIGINT or SIGTERM.
+prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it answers the sum of each row with
+little work; see ``tfserving_grpc_stub``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 from aiohttp import web
 
 from transforms.clients.wire.tensorflow.example import build_example
@@ -21,8 +24,9 @@ from transforms.clients.wire.tensorflow.messages import DATA_TYPES
 from transforms.clients.wire.tensorflow.tensors import dtype_of
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
+from transforms.testing.guilty import fault_of, guilty_flag
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
-from transforms.testing.stub_model import StubModel, check_inputs
+from transforms.testing.stub_model import StubModel, check_inputs, row_sum, summing_model
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata|:predict|:classify|:regress)?")
@@ -171,6 +175,29 @@ class KServeV1Stub(TfServingRestStub):
         return dump({"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*lists, strict=True)]})
 
 
+class FastRestStub(TfServingRestStub):
+    """A fast server for benchmarks, which answers the sum of each row. Of ``faults`` it uses only ``latency_s``.
+
+    Attributes:
+        guilty: The kind of guilty rows (``guilty.KINDS``); ``None`` for none.
+    """
+
+    guilty: str | None = None
+
+    async def _answer(self, request: web.Request, model: str, version: int | None, label: str | None, method: str) -> bytes:
+        if method != ":predict":
+            return await super()._answer(request, model, version, label, method)
+        x = np.array(orjson.loads(await request.read())["inputs"], np.float32)
+        self.faults.requests += 1
+        if self.faults.latency_s:
+            await asyncio.sleep(self.faults.latency_s)
+        if (fault := fault_of(self.guilty, x)) is not None:
+            if fault.kind == "hang_up":
+                hang_up(request)
+            await asyncio.Event().wait()
+        return orjson.dumps({"outputs": row_sum({"x": x})["y"]}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 def _written(name: str, values: np.ndarray) -> Any:
     if values.dtype.kind not in "OSU":
         return values.tolist()
@@ -238,8 +265,19 @@ def _info(name: str, spec: TensorSpec) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the stub as a program until SIGINT or SIGTERM."""
-    flags = parser(__doc__).parse_args()
-    serve(flags, lambda: TfServingRestStub(StubModel(name=flags.model), flags.port))
+    known = parser(__doc__)
+    known.add_argument("--fast", action="store_true", help="answer y = the sum of each row, and nothing besides")
+    guilty_flag(known)
+    flags = known.parse_args()
+
+    def make() -> TfServingRestStub:
+        if not flags.fast:
+            return TfServingRestStub(StubModel(name=flags.model), flags.port)
+        stub = FastRestStub(summing_model(flags.model), flags.port)
+        stub.guilty = flags.guilty
+        return stub
+
+    serve(flags, make)
 
 
 if __name__ == "__main__":
