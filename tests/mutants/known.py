@@ -84,6 +84,11 @@ KNOWN = (
         "if self._unproven >= UNPROVEN_MOST:", "if False:", "tests/predict/test_contract.py",
     ),
     Mutation(
+        "a bisection asks for what it knows already", "transforms/predict/bisection.py",
+        "if span.searched or not alarms.reliable:", "if True:",
+        "tests/predict/test_cost_of_guilty_rows.py::test_requests_with_one_percent_of_guilty_rows_among_many_batches",
+    ),
+    Mutation(
         "a row is guilty after one failure", "transforms/predict/trials.py",
         "suspect.span.strikes >= self._alarms.strikes()", "suspect.span.strikes >= 1",
         "tests/predict/test_innocent_rows.py",

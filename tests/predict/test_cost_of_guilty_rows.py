@@ -11,8 +11,10 @@ import pytest
 
 from tests.dispatching import Highest, Recorder, Time, by_row, dispatcher, recording, refusing, run, x_of
 from tests.fake_model import Call, FakeModel, doubled, signature
+from transforms.answer_body import RAISE_LIMIT
 from transforms.clients.base import ModelClient
 from transforms.errors import (
+    AnswerTooLargeError,
     BatchTooLargeError,
     MalformedAnswerError,
     ModelError,
@@ -72,6 +74,91 @@ def test_one_percent_of_guilty_rows(error: ModelError, error_class: str, repeate
     assert heard.held == []
     assert len(model.calls) <= CLEAN + BISECTION + GUILTY * repeated
     assert len(others.calls) <= 20, "probes: few in all"
+
+
+WELL_KNOWN = 120
+"""After so many answers a server is known to be reliable, so that three strikes are enough."""
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "verdict"),
+    [
+        (RejectedError("INVALID_ARGUMENT: bad row"), "Rejected", 1),
+        (MalformedAnswerError("3 rows for 4"), "MalformedAnswer", 1),
+        (TransientError("INTERNAL: failed"), "ServerError", 3),
+        (ModelFailedError("UNKNOWN: Exception calling application: x"), "ServerError", 3),
+        (UnavailableError("UNAVAILABLE: the worker died"), "ServerError", 5),
+    ],
+)
+def test_requests_for_g_guilty_rows_of_n(error: ModelError, error_class: str, verdict: int) -> None:
+    """One costs log2(n) + 1 requests and its verdict; several at most twice that each. Nothing waits, whoever is alone."""
+    rows, levels = 64, 6
+    sets = [{at} for at in (0, 31, 32, 63)]
+    sets += [set(random.Random(guilty).sample(range(rows), guilty)) for guilty in (2, 5, 20)]
+    poison: set[float] = set()
+    behave = refusing(lambda x: np.isin(x, list(poison)), error)
+    model, others, time = FakeModel(behave), FakeModel(behave), Time()
+    values = [float(row + 2) for row in range(rows)]
+
+    async def work() -> None:
+        asked = dispatcher(model, time, others=others)
+        for _ in range(WELL_KNOWN):
+            await asked.answer(x_of(1), 1)
+        for guilty in [*sets, set(range(rows))]:
+            poison.clear()
+            poison.update(values[row] for row in guilty)
+            model.calls.clear()
+            others.calls.clear()
+            results = await asked.answer(x_of(*values), rows)
+            assert by_row(results, rows) == [error_class if row in guilty else 2 * values[row] for row in range(rows)]
+            one = levels + 2
+            several = min(2 * len(guilty) * (levels + 1), 2 * rows) + levels
+            probes = 2 if error_class != "ServerError" else levels + 2 + 3 * len(guilty)
+            most = (one if len(guilty) == 1 else several) + verdict * len(guilty) + probes
+            assert len(model.calls) + len(others.calls) <= most, f"{len(guilty)} guilty rows"
+            if error_class == "Rejected":  # the calls to others are probes
+                for result in results:
+                    for row in range(result.start, result.start + result.rows):
+                        assert result.attempts == sum(bool(np.isin(values[row], call.inputs["x"])) for call in model.calls)
+
+    with recording() as heard:
+        run(work())
+    assert (time.slept, heard.held) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "requests"),
+    [
+        (RejectedError("INVALID_ARGUMENT: bad row"), 2035),
+        (TransientError("INTERNAL: failed"), 2410),
+        (UnavailableError("UNAVAILABLE: the worker died"), 2471),
+    ],
+)
+def test_requests_with_one_percent_of_guilty_rows_among_many_batches(error: ModelError, requests: int) -> None:
+    """The figures of docs/reference/speed.md, which is to be changed with them."""
+    values = [float(value) for value in range(1, 20_001)]
+    poison = np.array([value for value in values if value % 100 == 50], np.float32)
+    refuse = refusing(lambda x: np.isin(x, poison), error)
+
+    async def behave(call: Call) -> Answer:
+        await asyncio.sleep(0)  # requests overlap
+        return await refuse(call)
+
+    async def work(asked: Dispatcher) -> list[object]:
+        ahead = asyncio.Semaphore(64)
+
+        async def answer(batch: list[float]) -> list[object]:
+            async with ahead:
+                return by_row(await asked.answer(x_of(*batch), len(batch)), len(batch))
+
+        found = await asyncio.gather(*(answer(values[at : at + 64]) for at in range(0, len(values), 64)))
+        return [row for rows in found for row in rows]
+
+    model, others, time = FakeModel(behave), FakeModel(behave), Time()
+    found = asyncio.run(work(dispatcher(model, time, others=others)))
+    assert [value for value, row in zip(values, found, strict=True) if isinstance(row, str)] == poison.tolist()
+    assert time.slept == []
+    assert len(model.calls) + len(others.calls) <= requests
 
 
 class Server:
@@ -200,3 +287,20 @@ def test_a_single_row_that_is_too_large_a_batch_is_rejected() -> None:
     with recording() as heard:
         assert by_row(run(dispatcher(FakeModel(behave)).answer(x_of(5), 1)), 1) == ["Rejected"]
     assert isinstance(heard, Recorder)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (RequestTooLargeError("HTTP 413: too large"), "raise the server's limit of bytes, or make the record smaller"),
+        (AnswerTooLargeError(f"more than 5 bytes; {RAISE_LIMIT}"), "raise --max_answer_bytes"),
+    ],
+)
+def test_a_record_that_is_too_large_alone_gets_a_cure_that_can_be_followed(error: ModelError, cure: str, rows: int) -> None:
+    """A batch of one can't be made smaller: --batch_max_size cures nothing."""
+    behave = refusing(lambda x: x == 9, error)
+    results = run(dispatcher(FakeModel(behave), others=FakeModel(behave)).answer(x_of(*range(10 - rows, 10)), rows))
+    [failure] = [result.failure for result in results if result.failure is not None]
+    assert failure.message.endswith(f"; {cure}")
+    assert "batch_max_size" not in failure.message

@@ -160,4 +160,4 @@ def test_rows_that_get_no_answer_together_have_nothing_of_each_other() -> None:
 
 
 def test_an_error_of_our_own_code_has_no_text_of_the_server() -> None:
-    assert Span({"x": FLOATS}, 2).blamed(InternalError("the client raised KeyError")).failure is not None
+    assert Span.of({"x": FLOATS}, 2).blamed(InternalError("the client raised KeyError")).failure is not None

@@ -2,8 +2,9 @@
 
 What a failed request means:
 
-* **Overloaded** (too much to do, or no answer in time): the same rows are sent again, with jittered backoff. Past the
-  deadline, several rows are halved, in case they are too many for one answer. Nothing is ever blamed for it.
+* **Overloaded** (too much to do, or no answer in time): the same rows are sent again, with jittered backoff. If that is so
+  again and again while the server works, or past the deadline, they are sent in parts, in case they are too many for one
+  answer, or one of them is too much. Nothing is ever blamed for it.
 * **Failed** (any other 5xx, a cut connection, not served): is the server at fault, or the rows? The server works if it has
   answered a request that was sent later, or answers a probe (``Probes``). If it works, the rows are bisected at once; if the
   connection was cut, first asked for on a connection of their own, as it may have been cut by another request. A row that
@@ -15,17 +16,12 @@ What a failed request means:
 * **Merged** by the server with rows of another shape: sent again while nothing else is in flight.
 
 A request that was refused or failed costs no wait, and bisections run side by side: ``g`` guilty rows of ``n`` cost
-``O(g log n)`` requests.
-
-The *hold* (``on_unavailable=hold``) is a circuit breaker over the whole job. Closed: requests flow. Open: the server is
-down, every request waits for its next try, and nothing is committed. Half open: a waiting request is tried again, and if it
-fails, a probe is sent. The first answer closes the breaker (Nygard, "Release It!", 2007).
+``O(g log n)`` requests (``Bisection``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import random
 import time
@@ -45,20 +41,19 @@ from transforms.errors import (
 )
 from transforms.observe import observer
 from transforms.predict.batching import RowsResult
+from transforms.predict.bisection import Bisection
 from transforms.predict.contract import ContractChangedError, Finding, Verdict
-from transforms.predict.endpoint import Endpoint, Lanes
+from transforms.predict.endpoint import LANES, Endpoint, Lanes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
 from transforms.predict.limits import Limits
 from transforms.predict.options import DEAD_LETTER, FAIL, HOLD, DispatchOptions
 from transforms.predict.probes import Probes
-from transforms.predict.spans import Inputs, Pair, Span, all_of
+from transforms.predict.spans import Inputs, Pair, Span, all_of, with_attempts
+from transforms.predict.steps import Again, Wait
 from transforms.predict.trials import Guilty, Trials
 from transforms.types import ModelMetadata, Signature
-
-HALF_DEADLINE_S = 2.0
-"""How long half of a batch is retried before it holds: the whole batch has used its deadline already."""
 
 TELL_S = 2.0
 """How many seconds requests may fail, with none answered meanwhile, until the hold is reported. What becomes of their
@@ -67,30 +62,14 @@ records is decided later, at the deadline."""
 LOOK_AGAIN_S = 1.0
 """Seconds between two looks at a server that did not answer while there was nothing to ask. The second one is reported."""
 
-LANES = 8
-"""How many requests may be asked for on connections of their own, side by side."""
+APART = 64
+"""After a cut connection, so many requests get connections of their own: the next one that cuts its own cuts no other."""
+
+OVERLOADED_PARTS = 8
+"""Into how many parts rows are cut that are too much: halves would take three times as many rounds, each a time-out."""
 
 UNPROVEN_MOST = 16
 """How many rows may be blamed while the server has answered nothing at all. Then it is not the rows: the job holds."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Wait:
-    """The rows have to wait.
-
-    Attributes:
-        error: What became of the request.
-        reason: What is waited for, for people.
-        told: Whether to say so at once, because retries will hardly cure it.
-    """
-
-    error: ModelError
-    reason: str
-    told: bool = False
-
-
-class _Again:
-    """The rows are sent again at once."""
 
 
 class Dispatcher:
@@ -132,9 +111,11 @@ class Dispatcher:
         probing, self._trying, *lanes = others
         self._lanes = Lanes(lanes)
         self._probes = Probes(probing, self._limiter, signature, clock)
-        self._failures, self._refusals = FalseAlarms(), FalseAlarms()
+        self._failures, self._refusals, self._overloads = FalseAlarms(), FalseAlarms(), FalseAlarms()
         self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
+        self._bisection = Bisection(self._probes, self._attempt, self._resolve, self._part_deadline_s)
         self._unproven, self._holds, self._limits = 0, Hold(), Limits()
+        self._apart = 0  # how many more requests are asked for on connections of their own
         self._declined: list[tuple[Signature, str]] = []
 
     @property
@@ -162,7 +143,8 @@ class Dispatcher:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
             ContractChangedError: The model has another signature, and ``renews`` is true.
         """
-        return await self._pieces(Span(inputs, rows, name_of=name_of))
+        span = Span.of(inputs, rows, name_of)
+        return with_attempts(await self._pieces(span), span.asked)
 
     async def look(self) -> None:
         """Asks whether the server is there, without a record, until it is. To be called now and then while idle."""
@@ -201,7 +183,12 @@ class Dispatcher:
     # ------------------------------------------------------------------ one span
 
     async def _resolve(
-        self, span: Span, deadline_s: float, since: int | None = None, pair: Pair | None = None
+        self,
+        span: Span,
+        deadline_s: float,
+        since: int | None = None,
+        pair: Pair | None = None,
+        failed: ModelError | None = None,
     ) -> list[RowsResult]:
         """Gets the results of a span.
 
@@ -210,21 +197,25 @@ class Dispatcher:
             deadline_s: When a server that does not work is given up, in seconds after the first request began.
             since: The number of the failed request of which these rows were a part, if there was one.
             pair: The two halves of that.
+            failed: How these rows failed already; ``None``: they are asked for first.
         """
         waits = 0
         try:
             while True:
-                outcome = await self._attempt(span)
+                outcome = failed or await self._attempt(span)
+                failed = None
                 if pair is not None:
                     pair.tried(span.sent)
                 if isinstance(outcome, RowsResult):
+                    if span.overloads:
+                        self._overloads.alarm()
                     return [outcome]
                 elapsed_s = self._clock() - span.began_at if span.began_at is not None else 0.0
                 step = await self._after(span, outcome, since or span.sent, pair, past := elapsed_s >= deadline_s)
                 since = None
                 if isinstance(step, list):
                     return step
-                if isinstance(step, _Again):
+                if isinstance(step, Again):
                     observer().retried()
                     continue
                 waits += 1
@@ -252,9 +243,13 @@ class Dispatcher:
         return not self._probes.answered_since(since) and self._clock() + delay_s - failed_at >= TELL_S
 
     async def _attempt(self, span: Span) -> RowsResult | ModelError:
-        async with contextlib.AsyncExitStack() as stack:
-            endpoint = await stack.enter_async_context(self._lanes.take()) if span.apart else self._main
-            await stack.enter_async_context(self._limiter)
+        if self._apart and not span.apart:
+            self._apart -= 1
+            span.apart = True
+        if not span.apart:
+            async with self._limiter:
+                return await self._send(span, self._main)
+        async with self._lanes.take() as endpoint, self._limiter:
             return await self._send(span, endpoint)
 
     async def _try_alone(self, span: Span) -> RowsResult | ModelError:
@@ -263,7 +258,7 @@ class Dispatcher:
     async def _send(self, span: Span, endpoint: Endpoint) -> RowsResult | ModelError:
         if span.began_at is None:
             span.began_at = self._clock()  # waiting for a slot does not count into the deadline
-        span.attempts += 1
+        span.count()
         span.sent = self._probes.begin()
         try:
             answer, took_s = await endpoint.send(span.inputs, span.rows)
@@ -272,8 +267,8 @@ class Dispatcher:
         if endpoint is self._main:
             self._limiter.succeeded(took_s)
         self._probes.answered(span.sent, span.inputs, answer.version)
-        self._failures.answered()
-        self._refusals.answered()
+        for alarms in (self._failures, self._refusals, self._overloads):
+            alarms.answered()
         observer().answered(span.rows)
         return RowsResult(
             span.start, span.rows, span.attempts, answer.outputs, answer.version, took_s * 1000, headers=answer.headers
@@ -281,7 +276,7 @@ class Dispatcher:
 
     async def _after(
         self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool
-    ) -> list[RowsResult] | _Wait | _Again:
+    ) -> list[RowsResult] | Wait | Again:
         """Decides what follows a failed request."""
         if self._signature.rows_per_request is None and self._limits.learn(span, error):
             return await self._pieces(span)
@@ -293,10 +288,12 @@ class Dispatcher:
 
     async def _refused(
         self, span: Span, error: ModelError, since: int, pair: Pair | None
-    ) -> list[RowsResult] | _Wait | _Again:
+    ) -> list[RowsResult] | Wait | Again:
         span.refused += 1
         if pair is None and span.rows > 1:
-            return await self._bisect(span, self._refusals)  # whether the server takes others shows by the halves
+            return await self._bisection.of(
+                span, error, self._refusals
+            )  # whether the server takes others shows by the parts
         unproven = False
         if not span.cleared and not self._probes.answered_since(since):
             if pair is not None:
@@ -306,27 +303,20 @@ class Dispatcher:
             if not unproven and found.verdict is not Verdict.WORKS:
                 return self._broken(error, found)
         if span.rows > 1:
-            return await self._bisect(span, self._refusals, pair)
+            return await self._bisection.of(span, error, self._refusals, pair)
         if unproven:
             return self._blame_unproven(span, error)
         span.cleared = True
         if span.refused < (self._refusals.strikes() if self._refusals.any else 2):
-            return _Again()  # more than once in any case, and more often if it refuses by chance (of two versions, say)
+            return Again()  # more than once in any case, and more often if it refuses by chance (of two versions, say)
         return [span.blamed(error)]
 
-    async def _failed(self, span: Span, error: ModelError, past: bool) -> list[RowsResult] | _Wait | _Again:
-        wait = _Wait(error, str(error))
+    async def _failed(self, span: Span, error: ModelError, past: bool) -> list[RowsResult] | Wait | Again:
+        wait = Wait(error, str(error))
         if isinstance(error, OverloadedError) or (
             isinstance(error, TransientError) and error.retry_after_s is not None and not past
         ):
-            if not (past and await self._works(span)):
-                return wait
-            reason = f"it answers other records, but not {span.name or 'this one'} so far: {error}"
-            if span.rows == 1:
-                return dataclasses.replace(wait, reason=reason)
-            if self._options.on_unavailable == HOLD:
-                self._holds.begin(span, reason)  # each of its parts may take a time-out
-            return await self._bisect(span, self._failures)
+            return await self._overloaded(span, error, past)
         if isinstance(error, MergedBatchError):
             return await self._try(span, error)
         if self._probes.has_known_good or self._probes.answered_since(span.sent):
@@ -339,49 +329,65 @@ class Dispatcher:
             if span.rows == 1 and isinstance(error, ModelFailedError):
                 return self._blame_unproven(span, error)  # no row is left to probe with: one bad row would hold the job
             return wait
-        if isinstance(error, UnavailableError) and not span.apart:
-            span.apart = True
-            return _Again()
+        if isinstance(error, UnavailableError):
+            self._apart = APART
+            if not span.apart:
+                span.apart = True
+                return Again()
         if span.rows > 1:
-            return await self._bisect(span, self._failures)
+            return await self._bisection.of(span, error, self._failures)
         return await self._try(span, error)
+
+    async def _overloaded(self, span: Span, error: TransientError, past: bool) -> list[RowsResult] | Wait:
+        """Rows that the server has too much to do for are sent again, in parts if they are what is too much for it."""
+        span.overloads += 1
+        wait = Wait(error, str(error))
+        alarms = self._overloads
+        often = span.rows > 1 and error.retry_after_s is None and alarms.reliable and span.overloads >= alarms.strikes()
+        if not ((past or often) and await self._works(span)):
+            return wait
+        reason = f"it answers other records, but not {span.name or 'this one'} so far: {error}"
+        if span.rows == 1:
+            return dataclasses.replace(wait, reason=reason)
+        if past and self._options.on_unavailable == HOLD:
+            self._holds.begin(span, reason)  # each of its parts may take a time-out
+        span.overloads, deadline_s = 1, self._part_deadline_s(span)
+        return await all_of(self._resolve(part, deadline_s) for part in span.in_parts(OVERLOADED_PARTS))
 
     async def _works(self, span: Span) -> bool:
         if self._probes.has_known_good:
             return (await self._probes.examine(span.sent)).verdict is Verdict.WORKS
         return await self._probes.answers_a_row_of(span)
 
-    async def _try(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait | _Again:
+    async def _try(self, span: Span, error: ModelError) -> list[RowsResult] | Wait | Again:
         outcome = await self._trials.judge(span, error)
         if isinstance(outcome, RowsResult):
             return [outcome]
         if isinstance(outcome, Guilty):
-            return [span.blamed(outcome.error)] if span.rows == 1 else await self._bisect(span, self._failures)
+            return [span.blamed(outcome.error)] if span.rows == 1 else await self._bisection.of(span, error, self._failures)
         if isinstance(outcome, RejectedError | MalformedAnswerError):
             return await self._refused(span, outcome, span.sent, None)
-        return _Wait(outcome, str(outcome))
+        return Wait(outcome, str(outcome))
 
-    def _broken(self, error: ModelError, found: Finding) -> _Wait:
+    def _broken(self, error: ModelError, found: Finding) -> Wait:
         if found.verdict is Verdict.DOWN:
-            return _Wait(error, found.reason)
+            return Wait(error, found.reason)
         reason = found.reason
         if found.metadata is not None:
             if (why := self._why_declined(found.metadata.signature)) is None and self._renews:
                 raise ContractChangedError(found.metadata, reason)
             reason += f"; the records do not fit it: {why}" if why is not None else f": {error}"
-        return _Wait(error, reason, told=True)
+        return Wait(error, reason, told=True)
 
     def _why_declined(self, signature: Signature) -> str | None:
         return next((why for declined, why in self._declined if declined == signature), None)
 
-    def _blame_unproven(self, span: Span, error: ModelError) -> list[RowsResult] | _Wait:
+    def _blame_unproven(self, span: Span, error: ModelError) -> list[RowsResult] | Wait:
         if self._unproven >= UNPROVEN_MOST:
             reason = f"it has refused the first {self._unproven} records and has answered none so far: {error}"
-            return _Wait(error, reason, told=True)
+            return Wait(error, reason, told=True)
         self._unproven += 1
         return [span.blamed(error)]
-
-    # ------------------------------------------------------------------ smaller requests
 
     async def _pieces(self, span: Span) -> list[RowsResult]:
         """Sends requests as large as the server takes."""
@@ -390,11 +396,5 @@ class Dispatcher:
             return await self._resolve(pieces[0], deadline_s)
         return await all_of(self._resolve(piece, deadline_s) for piece in pieces)
 
-    async def _bisect(self, span: Span, alarms: FalseAlarms, pair: Pair | None = None) -> list[RowsResult]:
-        """Sends both halves. What was sent together with the span (its ``pair``) may show that others are answered."""
-        deadline_s, since = min(HALF_DEADLINE_S, self._options.retry.deadline_s), pair.sent if pair else span.sent
-        halves = Pair()
-        results = await all_of(self._resolve(half, deadline_s, since, halves) for half in span.halves())
-        if all(result.failure is None for result in results):
-            alarms.alarm()
-        return results
+    def _part_deadline_s(self, span: Span) -> float:
+        return self._options.part_deadline_s(self._clock() - (span.began_at or self._clock()))

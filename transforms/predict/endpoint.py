@@ -26,6 +26,9 @@ MOST_MERGED = 8
 """How many requests in flight a server's text is compared with, besides its own: a server that merges requests may answer
 one of them with the content of another."""
 
+LANES = 16
+"""How many requests may be asked for on connections of their own, side by side."""
+
 
 class Endpoint:
     """A client, its signature, and which of its outputs are proven to have one value a row.

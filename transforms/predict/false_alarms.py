@@ -11,6 +11,9 @@ MOST_STRIKES = 40
 MEMORY = 2048
 """After so many requests, older ones count half."""
 
+RELIABLE_STRIKES = 3
+"""Up to so many strikes the server is reliable: it has answered a hundred requests for each that it failed by chance."""
+
 
 class FalseAlarms:
     """Counts requests that were answered, and false alarms: requests that failed, and whose rows were all answered later.
@@ -38,6 +41,11 @@ class FalseAlarms:
     def any(self) -> bool:
         """Whether there was one lately."""
         return self._alarms >= 1 / MEMORY
+
+    @property
+    def reliable(self) -> bool:
+        """Whether a request that failed has a guilty row in all probability, which its trial will show."""
+        return self.strikes() <= RELIABLE_STRIKES
 
     def strikes(self) -> int:
         """How often a row must fail, alone, before it is guilty: more than once in any case."""

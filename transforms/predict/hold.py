@@ -1,4 +1,9 @@
-"""``Hold``: which requests wait for a server that is down, as one state that the observer hears of."""
+"""``Hold``: which requests wait for a server that is down, as one state that the observer hears of.
+
+The *hold* (``on_unavailable=hold``) is a circuit breaker over the whole job. Closed: requests flow. Open: the server is
+down, every request waits for its next try, and nothing is committed. Half open: a waiting request is tried again, and if it
+fails, a probe is sent. The first answer closes the breaker (Nygard, "Release It!", 2007).
+"""
 
 from __future__ import annotations
 

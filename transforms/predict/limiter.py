@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 START = 16
 MOST = 128
@@ -36,7 +36,8 @@ class Limiter:
         self.limit = START if fixed is None else fixed
         self.in_flight = 0
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
-        self._waiting_alone: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._turn_alone: asyncio.Future[None] | None = None
+        self._urgent: Callable[[], bool] = lambda: True
         self._alone = False
         self._shortest_s = float("inf")
         self._sum_s = 0.0
@@ -47,7 +48,7 @@ class Limiter:
         await self._enter(first=False)
 
     async def _enter(self, first: bool) -> None:
-        paused = self._alone or self._waiting_alone
+        paused = self._alone or self._pausing
         if self.in_flight < self.limit and not paused and (first or not self._waiting):
             self.in_flight += 1
             return
@@ -79,20 +80,28 @@ class Limiter:
             self._release()
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """All slots: waits until no request is in flight, and lets none start until the block ends."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting_alone.append(turn)
+    async def alone(self, urgent: Callable[[], bool] = lambda: True) -> AsyncIterator[None]:
+        """All slots: waits until no request is in flight, and lets none start until the block ends. One at a time.
+
+        Args:
+            urgent: Whether requests that have no slot yet must wait for it. If not, it waits for them, too. It is asked
+                again and again.
+        """
+        assert self._turn_alone is None, "one at a time"
+        turn = self._turn_alone = asyncio.get_running_loop().create_future()
+        self._urgent = urgent
         self._wake()
         try:
             await turn
             yield
         finally:
-            if turn.done() and not turn.cancelled():
-                self._alone = False
-            elif turn in self._waiting_alone:  # cancelled while it waited
-                self._waiting_alone.remove(turn)
+            self._turn_alone, self._alone = None, False
             self._wake()
+
+    @property
+    def _pausing(self) -> bool:
+        """Whether someone waits for all slots, so that no other may take one."""
+        return self._turn_alone is not None and self._urgent()
 
     def succeeded(self, latency_s: float) -> None:
         """Adapts to a request that was answered."""
@@ -130,12 +139,11 @@ class Limiter:
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting_alone and not self._alone and not self.in_flight:
-            turn = self._waiting_alone.popleft()
-            if not turn.done():
-                self._alone = True
-                turn.set_result(None)
-        if self._alone or self._waiting_alone:
+        if self._turn_alone is not None and not self._alone and not self.in_flight and (not self._waiting or self._urgent()):
+            self._alone = True
+            if not self._turn_alone.done():
+                self._turn_alone.set_result(None)
+        if self._alone or self._pausing:
             return
         while self._waiting and self.in_flight < self.limit:
             turn = self._waiting.popleft()

@@ -14,6 +14,9 @@ FAIL = "fail"
 LOOK_S = 2.5
 """After how many seconds without records the server is looked at. With nothing to ask, a job would not notice its death."""
 
+PART_DEADLINE_S = 2.0
+"""How long a part of a batch is retried at least, if the whole batch has used its deadline already."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DispatchOptions:
@@ -38,3 +41,7 @@ class DispatchOptions:
         """Refuses any other value of ``on_unavailable``."""
         if self.on_unavailable not in (HOLD, DEAD_LETTER, FAIL):
             raise ConfigError([f"on_unavailable={self.on_unavailable!r}: use {HOLD}, {DEAD_LETTER} or {FAIL}"])
+
+    def part_deadline_s(self, elapsed_s: float) -> float:
+        """Returns the deadline of the parts of a batch whose first request began ``elapsed_s`` seconds ago."""
+        return max(min(PART_DEADLINE_S, self.retry.deadline_s), self.retry.deadline_s - elapsed_s)

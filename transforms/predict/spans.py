@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError
+from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError, RequestTooLargeError
 from transforms.internal_errors import internal_failure
 from transforms.predict.batching import RowsResult
 from transforms.types import STAGE_PREDICT
 
 Inputs = Mapping[str, np.ndarray]
+
+TOO_LARGE_ALONE = "raise the server's limit of bytes, or make the record smaller"
+"""The cure for a record that is too large, and alone in its request. Several are sent in smaller requests without a word."""
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -25,29 +28,47 @@ class Span:
         inputs: Input name to an array of shape ``[rows, …]``.
         rows: How many.
         start: The first one's number in the batch.
-        attempts: Requests sent so far that these rows were part of.
+        asked: For each row of the whole batch, the requests sent so far that it was part of. All spans of a batch share it.
         sent: The number of the last of them (``Probes.begin``).
         began_at: When the first request of this span began, in seconds; ``None`` before.
         apart: Whether it is asked for on a connection that no other request shares.
         strikes: How often it failed alone, with the server known to work before and after.
         refused: How often these rows were refused in turn, alone or with others.
         cleared: Whether the server was seen to take others after it had refused this span.
+        overloads: How often the answer to these rows was an overload, in turn, alone or with others.
+        searched: Whether a guilty row was found beside these rows: there may be more of them.
         failing: The number of the first request of this span that failed, and when, in seconds; ``None`` before.
         name_of: Names a row of the batch, such as ``topic/partition/offset``; empty if the row has no name.
     """
 
     inputs: Inputs
     rows: int
-    start: int = 0
-    attempts: int = 0
+    start: int
+    asked: np.ndarray
     sent: int = 0
     began_at: float | None = None
     apart: bool = False
     strikes: int = 0
     refused: int = 0
     cleared: bool = False
+    overloads: int = 0
+    searched: bool = False
     failing: tuple[int, float] | None = None
     name_of: Callable[[int], str] | None = None
+
+    @classmethod
+    def of(cls, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None) -> Span:
+        """Returns the span of a whole batch, of which nothing was asked yet."""
+        return cls(inputs, rows, 0, np.zeros(rows, np.int64), name_of=name_of)
+
+    @property
+    def attempts(self) -> int:
+        """Requests sent so far that the first row was part of."""
+        return int(self.asked[self.start])
+
+    def count(self) -> None:
+        """Counts a request that is about to be sent."""
+        self.asked[self.start : self.start + self.rows] += 1
 
     @property
     def name(self) -> str:
@@ -63,18 +84,26 @@ class Span:
         """Yields spans that cover this one; each ends before the row of ``ends``, and the next begins there."""
         start = 0
         for end in ends:
-            yield self._part(start, end)
+            yield self.part(start, end)
             start = end
 
-    def halves(self) -> Iterator[Span]:
-        """Returns two spans that cover this one."""
-        return self.cut([self.rows // 2, self.rows])
+    def in_parts(self, parts: int) -> list[Span]:
+        """Returns spans of about the same size that cover this one: so many, or one a row."""
+        parts = min(parts, self.rows)
+        return list(self.cut(self.rows * number // parts for number in range(1, parts + 1)))
 
-    def _part(self, low: int, high: int) -> Span:
-        inputs = {name: values[low:high] for name, values in self.inputs.items()}
-        part = Span(inputs, high - low, self.start + low, self.attempts, apart=self.apart, refused=self.refused)
-        part.name_of = self.name_of
-        return part
+    def part(self, low: int, high: int) -> Span:
+        """Returns the span of some rows of this one."""
+        return dataclasses.replace(
+            self,
+            inputs={name: values[low:high] for name, values in self.inputs.items()},
+            rows=high - low,
+            start=self.start + low,
+            began_at=None,
+            strikes=0,
+            cleared=False,
+            failing=None,
+        )
 
     def failed(self, kind: DeadLetterClass, error: ModelError) -> RowsResult:
         """The result of rows that get no answer."""
@@ -86,6 +115,8 @@ class Span:
         if isinstance(error, InternalError) and isinstance(error.__cause__, Exception):
             failure = internal_failure(STAGE_PREDICT, error.__cause__, self.attempts)
             return RowsResult(self.start, self.rows, self.attempts, failure=failure)
+        if isinstance(error, RequestTooLargeError):
+            return self.failed(DeadLetterClass.REJECTED, RequestTooLargeError(f"{error}; {TOO_LARGE_ALONE}"))
         if isinstance(error, RejectedError):
             return self.failed(DeadLetterClass.REJECTED, error)
         if isinstance(error, MalformedAnswerError):
@@ -129,3 +160,28 @@ async def all_of(work: Iterable[Awaitable[list[RowsResult]]]) -> list[RowsResult
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def with_attempts(results: list[RowsResult], asked: np.ndarray) -> list[RowsResult]:
+    """Returns the results of a batch with the attempts of each row; rows that were not asked for equally often are parted.
+
+    Args:
+        results: Of all rows.
+        asked: For each row, how many requests it was part of.
+    """
+    if len(results) == 1 and results[0].rows == len(asked):
+        return results  # it was asked for as a whole
+    exact: list[RowsResult] = []
+    for result in results:
+        counts = asked[result.start : result.start + result.rows]
+        ends = [*(np.flatnonzero(np.diff(counts)) + 1).tolist(), result.rows]
+        for first, end in zip([0, *ends], ends, strict=False):
+            outputs = result.outputs
+            if outputs is not None and end - first < result.rows:
+                outputs = {name: values[first:end] for name, values in outputs.items()}
+            exact.append(
+                dataclasses.replace(
+                    result, start=result.start + first, rows=end - first, attempts=int(counts[first]), outputs=outputs
+                )
+            )
+    return exact
