@@ -9,6 +9,7 @@ import time
 from pipeline.checking.contract import kafka_config
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
+from pipeline.cli.names import DEFAULT_GROUP
 from pipeline.reporting.status import Status
 from pipeline.terminal import confirmed
 from transforms.errors import ContractError
@@ -58,7 +59,7 @@ def _look(checker: Checker, config: Config, timeout_s: float) -> Looked:
     outputs = (config.output_topic, config.dead_letter_topic)
     topics = checker.topics(*outputs, create_output=config.create_topics, timeout_s=timeout_s)
     if not config.allow_shared_group:
-        checker.check_group()
+        checker.check_group(DEFAULT_GROUP)
     move = None if config.start_from == COMMITTED else planned(checker, topics.partitions, config.start_from)
     looked = Looked(checker, topics, move)
     if not looked.moves(config):

@@ -23,6 +23,7 @@ from pipeline.checking.output import Output
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
+from pipeline.cli.names import DEFAULT_GROUP
 from pipeline.cli.program import program
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
@@ -160,7 +161,7 @@ def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Pa
             timeout_s=timeout_s,
         )
         if not config.allow_shared_group:
-            checker.check_group()
+            checker.check_group(DEFAULT_GROUP)
         if config.start_from == "committed":
             checker.check_retention(topics.partitions)
         return topics, checker.positions(topics.partitions, config.start_from)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -33,12 +34,20 @@ def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: st
         argument_default=argparse.SUPPRESS,
         formatter_class=_Formatter,
     )
+    parser.add_argument("--version", action="version", version=f"kafka-model-scoring {_version()}", help="print the version")
     groups: dict[str, Any] = {}
     for flag in flags:
         group = groups.get(flag.section) or groups.setdefault(flag.section, parser.add_argument_group(flag.section))
         group.add_argument(f"--{flag.name}", help=_help(flag).replace("%", "%%"), **_how(flag))
     namespace, rest = parser.parse_known_args(list(argv))
     return vars(namespace), rest
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("kafka-model-scoring")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a checkout"
 
 
 def _how(flag: Flag) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pipeline.cli.kinds.plain import (
     whole,
     whole_or_auto,
 )
-from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
+from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DEFAULT_GROUP, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
@@ -75,7 +75,7 @@ class Flags:
         KAFKA, SWITCH, "make the output topic where it is missing, with as many partitions as the input")
     group_id: str = flag(
         KAFKA, text("NAME", r"\S+"), "the consumer group; its committed offsets are the checkpoint",
-        default="kafka-model-scoring")
+        default=DEFAULT_GROUP)
     allow_shared_group: bool = flag(
         KAFKA, SWITCH, "start although a job with other topics is in this consumer group")
     start_from: str = flag(

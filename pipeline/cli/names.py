@@ -9,10 +9,13 @@ PRISM = "PrismRunner"
 FLINK = "FlinkRunner"
 PORTABLE = "PortableRunner"
 DATAFLOW = "DataflowRunner"
+RUNNERS = (*DIRECT, PRISM, FLINK, PORTABLE, DATAFLOW)
 
 NATIVE = "native"
 BEAM = "beam"
 AUTO = "auto"
+
+DEFAULT_GROUP = "kafka-model-scoring"
 
 EXACTLY_ONCE = "exactly_once"
 AT_LEAST_ONCE = "at_least_once"

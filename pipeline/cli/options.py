@@ -67,7 +67,7 @@ def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], pr
     mistakes += broken_rules(config, flags, values)
     mistakes += argument_problems(rest, config, flags)
     if mistakes:
-        raise ConfigError(mistakes)
+        raise ConfigError(list(dict.fromkeys(mistakes)))
     return config
 
 

@@ -24,17 +24,46 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str
         mistakes: What is wrong is added to it: the file can't be read, or has names that are no flags.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        mistakes.append(f"--{CONFIG}={path}: can't be read: {type(error).__name__}: {str(error).splitlines()[0]}")
+        text = Path(path).read_text(encoding="utf-8")
+        content, lines = yaml.safe_load(text), _lines(text)
+    except OSError as error:
+        mistakes.append(f"--{CONFIG}={path}: can't be read: {error.strerror}")
+        return {}
+    except UnicodeDecodeError as error:
+        mistakes.append(f"--{CONFIG}={path}: can't be read: is not UTF-8 text (byte {error.start})")
+        return {}
+    except yaml.YAMLError as error:
+        mistakes.append(f"--{CONFIG}={path}{_where(error)}: is no YAML; give flags as 'name: value' lines")
         return {}
     if not isinstance(content, dict):
         mistakes.append(f"--{CONFIG}={path}: give flags as 'name: value' lines")
         return {}
     known = {name for name in content if name in names and name != CONFIG}
     unknown = [name for name in content if name not in known]
-    mistakes += [f"--{CONFIG}={path}: {name}: no such flag{nearest(str(name), list(names))}" for name in unknown]
+    mistakes += [
+        f"--{CONFIG}={path}, line {lines.get(str(name), [1])[0]}: {name}: no such flag{nearest(str(name), list(names))}"
+        for name in unknown
+    ]
+    mistakes += [
+        f"--{CONFIG}={path}, line {found[-1]}: {name}: stands on line {found[0]} already; give a list for several values"
+        for name, found in lines.items()
+        if len(found) > 1
+    ]
     return {name: _plain(value) for name, value in content.items() if name in known and value is not None}
+
+
+def _lines(text: str) -> dict[str, list[int]]:
+    """Returns the lines on which each name at the top of a file stands."""
+    found: dict[str, list[int]] = {}
+    node = yaml.compose(text)
+    for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        found.setdefault(str(name.value), []).append(name.start_mark.line + 1)
+    return found
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f", line {mark.line + 1}"
 
 
 def _plain(value: Any) -> Any:

@@ -53,9 +53,9 @@ def parse_labels(path: str | Path) -> list[str]:
         labels = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
     if not labels:
         raise ConfigError([f"{flag}: has no labels; put one class name on each line"])
-    for number, label in enumerate(labels, 1):
-        if not label:
-            raise ConfigError([f"{flag}: label {number} is empty; every class needs a name, in the order of the scores"])
+    if empty := [str(number) for number, label in enumerate(labels, 1) if not label]:
+        which = f"label {empty[0]} is" if len(empty) == 1 else f"labels {', '.join(empty[:20])} are"
+        raise ConfigError([f"{flag}: {which} empty; every class needs a name, in the order of the scores"])
     return list(labels)
 
 

@@ -25,6 +25,7 @@ RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
     formats.avro_schema,
     formats.schema_registry,
     formats.schema_registry_properties,
+    runners.supported,
     runners.workers_of_a_group,
     runners.embedded_parts,
     runners.flink,

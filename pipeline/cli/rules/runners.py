@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values, Where
-from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PRISM
+from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PRISM, RUNNERS
+from pipeline.cli.nearest import nearest
 from pipeline.cli.rules.demo import is_demo
 from pipeline.runners.dataflow.options import dataflow_mistakes
 from pipeline.runners.flink import options as flink_options
@@ -38,6 +39,12 @@ def _places(config: Config) -> set[Where]:
     return {where for where, here in found.items() if here}
 
 
+def supported(config: Config, values: Values) -> Iterator[str]:
+    """Other runners of Beam would take the pipeline and fail in the middle, or drop what a streaming source has to read."""
+    if config.runner not in RUNNERS:
+        yield f"--runner={config.runner}: is not supported; use {', '.join(RUNNERS)}{nearest(config.runner, RUNNERS)}"
+
+
 def workers_of_a_group(config: Config, values: Values) -> Iterator[str]:
     """Several processes on one machine are members of one group."""
     if config.workers > 1 and config.direct and config.assignment == "static":
@@ -47,7 +54,7 @@ def workers_of_a_group(config: Config, values: Values) -> Iterator[str]:
 def embedded_parts(config: Config, values: Values) -> Iterator[str]:
     """Embedded parts serve this machine only, and the broker no Java client."""
     near = config.direct or (config.runner == PRISM and not config.with_java)
-    if is_demo(values) and not near:
+    if is_demo(values) and config.runner in RUNNERS and not near:
         workers = "Java's client can't use" if config.with_java else f"{config.runner}'s workers can't reach"
         what = "--kafka_io=beam" if config.with_java else f"--runner={config.runner}"
         yield f"{what}: {workers} the demo's broker and model; name your own by --bootstrap_servers, topics and --model"

@@ -12,7 +12,7 @@ from typing import Any
 import confluent_kafka as ck
 
 from transforms.errors import ContractError, NotReadyError
-from transforms.kafka.admin.group import check_members
+from transforms.kafka.admin.group import check_members, check_read
 from transforms.kafka.admin.new_topics import create_command, make_topic, room_for_headers
 from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
@@ -157,13 +157,19 @@ class Checker:
             (lacking_output,) if lacking_output else (),
         )
 
-    def check_group(self) -> None:
+    def check_group(self, default_group: str) -> None:
         """Checks that the group is not used by a job with other topics.
+
+        Args:
+            default_group: The group that a job has unless it is given one. It must not have read others before, either.
 
         Raises:
             ContractError: It is.
         """
-        check_members(open_admin(self.config), self.config)
+        admin = open_admin(self.config)
+        check_members(admin, self.config)
+        if self.config.group_id == default_group:
+            check_read(admin, self.config)
 
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that retention has not deleted records which the group has not answered.

@@ -76,3 +76,22 @@ def _strangers(admin: Any, config: KafkaConfig) -> list[str]:
 def _topics(member: Any) -> set[str]:
     partitions: Iterable[Any] = member.assignment.topic_partitions if member.assignment else ()
     return {partition.topic for partition in partitions}
+
+
+def check_read(admin: Any, config: KafkaConfig) -> None:
+    """Checks that the group has not read other topics, and none of this job's, before.
+
+    Raises:
+        ContractError: It has.
+    """
+    group = config.group_id
+    asked = admin.list_consumer_group_offsets([ck.ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S)
+    try:
+        read = {tp.topic for tp in asked[group].result(TIMEOUT_S).topic_partitions or () if tp.offset >= 0}
+    except (ck.KafkaException, TimeoutError):
+        return  # it is not told; a group without rights is told elsewhere
+    if read and not read & set(config.topics):
+        raise ContractError(
+            f"--group_id={group}: the default group has read {', '.join(sorted(read)[:3])} and none of this job's topics; "
+            f"give each job a group of its own, such as --group_id={config.topics[0]}-scoring"
+        )

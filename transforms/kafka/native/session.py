@@ -41,6 +41,13 @@ CAUTIOUS_BUNDLES = 10
 """The number of bundles whose outputs are buffered until all are known, after a transaction was open for too long."""
 
 
+NEVER_COMMITTED = (
+    "; nothing has committed any of them: a pipeline with ReadFromKafka ends in WriteToKafka with the same config, in the "
+    "same stage"
+)
+"""What a job is told besides whose bundles all failed, and whose sink was never reached."""
+
+
 class Session:
     """Reads, writes and commits for one job in one process. Not for use by several threads at once.
 
@@ -113,6 +120,7 @@ class Session:
         self._cautious = 0
         self._known: frozenset[Partition] = frozenset()
         self._committed_count = 0
+        self._commits = 0
         self.committed: dict[Partition, int] = {}
 
     @property
@@ -294,6 +302,7 @@ class Session:
             KafkaError: Trying again would not help.
         """
         self._check_open()
+        self._commits += 1
         bundle, past_markers = self._bundle, self.positions_past_markers()
         if self.state is State.VOID or not self.finish_commit():
             return self._rollback()
@@ -369,7 +378,8 @@ class Session:
             self._rollbacks += 1
         if self._rollbacks > MAX_ROLLBACKS:
             failed = f"{self._rollbacks} bundles in a row could not be committed"
-            raise KafkaError(f"{failed}; the last because: {bundle.void_because}")
+            missing = "" if self._commits else NEVER_COMMITTED
+            raise KafkaError(f"{failed}; the last because: {bundle.void_because}{missing}")
         rewind = self.reader.rewind_to_committed if bundle.outcome_unknown else self.reader.rewind
         rewind(bundle.first)
         observer().rolled_back(bundle.void_because)

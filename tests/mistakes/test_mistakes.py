@@ -1,0 +1,120 @@
+"""What a first hour gets wrong: each answer is one line that names the flag, says what is so, and the next step; in time.
+
+The command line's own functions run in this process: a process of its own would add two seconds of imports to each.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeline import score
+from pipeline.checking import command
+from pipeline.embedded.broker import EmbeddedBroker
+from tests.mistakes.table import ASKED, FILES, OWN, PARSED, Mistake
+from transforms.testing.stub_model import StubModel
+from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.types import TensorSpec
+
+MOST_S = 5.0
+
+Places = Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    folder = tmp_path_factory.mktemp("files")
+    for name, text in FILES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with TfServingGrpcStub() as gone:
+        nobody = gone.address
+    pair = {"x": TensorSpec("float32", (-1, 2))}
+    model = StubModel.of(pair, {"y": TensorSpec("float32", (-1, 2))}, lambda given: {"y": given["x"]})
+    with EmbeddedBroker({"orders": 1, "scored": 1}) as broker, TfServingGrpcStub(model) as stub:
+        yield {"kafka": broker.address, "model": stub.uri(), "nobody": nobody, "folder": str(folder)}
+
+
+def filled(text: str, places: Places) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def argv(mistake: Mistake, places: Places) -> list[str]:
+    flags = {**OWN, **mistake.flags}
+    return [f"--{name}={filled(value, places)}" for name, value in flags.items() if value is not None]
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.splitlines()
+    return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+
+
+def check(mistake: Mistake, lines: list[str], seconds: float, places: Places) -> None:
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(filled(mistake.names, places)), lines
+    assert not [words for words in mistake.says if words not in lines[0]], lines
+    assert seconds < MOST_S
+
+
+def test_there_are_forty() -> None:
+    assert len(PARSED) + len(ASKED) >= 40
+    assert len({repr(mistake) for mistake in (*PARSED, *ASKED)}) == len(PARSED) + len(ASKED)
+
+
+@pytest.mark.parametrize("mistake", PARSED, ids=lambda mistake: mistake.names)
+def test_a_wrong_command_line(
+    mistake: Mistake, places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 2; nothing was asked: the launch of a job would fail this test."""
+    monkeypatch.setattr(sys, "argv", ["pipeline", *argv(mistake, places)])
+    monkeypatch.setattr("pipeline.launch.launch", lambda config: pytest.fail("the job was launched"))
+    began = time.process_time()
+    assert score.main() == 2
+    check(mistake, told(capsys), time.process_time() - began, places)
+
+
+@pytest.mark.parametrize("mistake", ASKED, ids=lambda mistake: mistake.names)
+def test_what_does_not_fit_what_is_there(mistake: Mistake, places: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the checks that a run makes, too; exit status 2. Only waiting for nobody may take longer."""
+    began = time.process_time()
+    assert command.main(argv(mistake, places)) == 2
+    check(mistake, told(capsys), time.process_time() - began, places)
+
+
+def test_all_of_them_at_once(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Labels, files, YAML, the environment and flags: each told once."""
+    config = tmp_path / "job.yaml"
+    config.write_text("output_topik: scored\nworkers: 0\n")
+    flags = [
+        f"--config={config}",
+        f"--labels={filled('{folder}', places)}/labels.txt",
+        "--kafka_config=sasl.password=${NOT_SET}",
+        "--kafka_config=ssl.key.password=${NOT_SET_EITHER}",
+        "--model_ca_file=/nowhere.pem",
+        "--runner=SparkRunner",
+        "--start_from=tomorrow",
+        "--input_topic=orders",
+        "--bootstrap_servers=h:1",
+        "--model=grpc://h:1/m",
+    ]
+    monkeypatch.setattr(sys, "argv", ["pipeline", *flags])
+    assert score.main() == 2
+    lines = told(capsys)
+    assert len(lines) == len(set(lines)) == 9, lines
+    for words in ("line 1: output_topik", "--workers=0", "labels 2, 4", "NOT_SET is", "NOT_SET_EITHER is", "/nowhere.pem",
+                  "SparkRunner", "tomorrow", "--output_topic: name"):  # fmt: skip
+        assert [line for line in lines if words in line], (words, lines)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("kafka-model-scoring ")
