@@ -33,7 +33,7 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str
         mistakes.append(f"--{CONFIG}={path}: can't be read: is not UTF-8 text (byte {error.start})")
         return {}
     except yaml.YAMLError as error:
-        mistakes.append(f"--{CONFIG}={path}{_where(error)}: is no YAML; give flags as 'name: value' lines")
+        mistakes.append(f"--{CONFIG}={path}{_where(error)}: can't be read as YAML; give flags as 'name: value' lines")
         return {}
     if not isinstance(content, dict):
         mistakes.append(f"--{CONFIG}={path}: give flags as 'name: value' lines")

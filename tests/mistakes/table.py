@@ -69,7 +69,7 @@ PARSED = (
     typed("--labels={folder}/labels.txt:", "labels 2, 4 are empty", "needs a name", labels="{folder}/labels.txt"),
     typed("--labels=/nowhere/labels.txt:", "No such file", labels="/nowhere/labels.txt"),
     typed("--top_k:", "needs --labels", top_k="3"),
-    typed("--config={folder}/broken.yaml, line 2:", "is no YAML", config="{folder}/broken.yaml"),
+    typed("--config={folder}/broken.yaml, line 2:", "can't be read as YAML", config="{folder}/broken.yaml"),
     typed("--config={folder}/names.yaml, line 3:", "did you mean output_topic?", config="{folder}/names.yaml"),
     typed("--config={folder}/twice.yaml, line 3:", "stands on line 1 already", config="{folder}/twice.yaml"),
     typed("--config={folder}/list.yaml:", "name: value", config="{folder}/list.yaml"),
