@@ -30,7 +30,7 @@ class Admin:
 
 
 def test_a_group_that_has_read_other_topics_is_refused() -> None:
-    with pytest.raises(ContractError, match="has read orders and none of this job's topics.*--group_id=payments-scoring"):
+    with pytest.raises(ContractError, match=r"has read orders and none of this job's topics.*--group_id=payments-scoring"):
         check_read(Admin(("orders", 5)), CONFIG)
 
 
