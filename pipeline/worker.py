@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from pipeline.process.stats import WorkerStats
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
-from transforms.errors import FencedError, ScoringError
+from transforms.errors import FencedError, MissingRightError, ScoringError
 from transforms.observe import set_observer
 from transforms.printable import PrintableFormatter
 
@@ -113,7 +113,8 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
             tell_error(stats.error)
         with contextlib.suppress(Exception):  # the failure is reported already; a session that is not closed times out
             close_sessions()
-        return EXIT_FENCED if isinstance(stats.error, FencedError) else EXIT_FAILED
+        ends: dict[type[Exception], int] = {FencedError: EXIT_FENCED, MissingRightError: EXIT_WRONG}
+        return ends.get(type(stats.error or error), EXIT_FAILED)
     finally:
         STORE.close()  # models in this process, and the local copies of their files
     return EXIT_DONE

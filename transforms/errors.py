@@ -3,7 +3,8 @@
     ScoringError
     ├── ConfigError             wrong flags, all of them together              exit status 2
     ├── ContractError           model, topic and flags do not fit              exit status 2
-    │   └── NotReadyError       a server is not there yet: waiting may cure it   after --wait_for_start_s: 1
+    │   ├── NotReadyError       a server is not there yet: waiting may cure it   after --wait_for_start_s: 1
+    │   └── MissingRightError   Kafka refuses what the job needs, found before anything is read
     ├── SecretError             a secret that a flag refers to can't be read
     ├── KafkaError              the broker refused or lost us                  exit status 1
     │   └── FencedError         a newer process of the same instance took over
@@ -57,6 +58,10 @@ class ContractError(ScoringError):
 
 class NotReadyError(ContractError):
     """A server that the job needs does not answer, or is not ready, at the start: it may be a moment later."""
+
+
+class MissingRightError(ContractError):
+    """The job's user lacks a right that only the producer finds out, before anything is read; the message grants it."""
 
 
 class SecretError(ScoringError):

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
-from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, Order
+from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
 
@@ -105,9 +105,9 @@ class Workers:
                 elif self._clock() >= worker.start_at:
                     worker.process, worker.started_at, worker.start_at = self._start(worker.order), self._clock(), None
             elif code != EXIT_DONE and not self._draining:
-                if code == EXIT_FENCED:
+                if code in (EXIT_FENCED, EXIT_WRONG):
                     self._end_all()
-                    return EXIT_FAILED
+                    return EXIT_WRONG if code == EXIT_WRONG else EXIT_FAILED
                 self._plan_restart(worker, code, on_event)
                 running += 1
         if running:

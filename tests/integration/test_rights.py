@@ -90,7 +90,7 @@ def test_these_rights_are_enough(guarded: KafkaBroker, job: Job) -> None:
         ("output", "--operation Write --topic out-", 2),
         ("dead letters", "--operation Write --topic out-", 2),
         ("group", "--operation Read --group group-", 2),
-        ("transactional id", "grant WRITE on TransactionalId", 1),  # Kafka has no question for it: the producer finds out
+        ("transactional id", "--operation Write --transactional-id group-", 2),  # the producer finds out
     ],
 )
 def test_a_missing_right_is_named_with_its_cure(

@@ -20,6 +20,9 @@ _TRANSIENT = {
 FENCED = {E._FENCED, E.PRODUCER_FENCED, E.INVALID_PRODUCER_EPOCH, E.FENCED_INSTANCE_ID, E.INVALID_PRODUCER_ID_MAPPING}
 """A newer producer of the same ``transactional.id`` has taken over."""
 
+REFUSED_ID = {E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
+"""The user may not write with the transactional id."""
+
 TOO_LARGE = {E.MSG_SIZE_TOO_LARGE, E.RECORD_LIST_TOO_LARGE}
 """A record, or the whole batch that it is in, has more bytes than the topic takes."""
 

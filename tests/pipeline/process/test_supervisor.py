@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pipeline.process.supervisor import QUICK_DEATHS, QUICK_S, WorkerFailedError, Workers
-from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, Order
+from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 
 WAITS = (
     "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); print('ready', flush=True); signal.pause()"
@@ -157,6 +157,13 @@ def test_a_fenced_worker_is_not_started_again_and_ends_the_job(fleet: Callable[.
     assert job.wait() == EXIT_FAILED
     assert len(job.started) == 2
     assert job.processes[1].poll() == 0
+
+
+def test_a_worker_without_a_right_is_not_started_again_and_ends_the_job(fleet: Callable[..., Fleet]) -> None:
+    """No waiting cures it, and the exit status says so."""
+    job = fleet([exits(EXIT_WRONG)], [WAITS])
+    assert job.wait() == EXIT_WRONG
+    assert len(job.started) == 2
 
 
 def test_a_drain_reaches_all_and_is_a_good_end(fleet: Callable[..., Fleet]) -> None:

@@ -22,7 +22,7 @@ from transforms.clients.wire.status_codes import from_grpc_code, speaks_http1
 from transforms.clients.wire.tensorflow import signature as signatures
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
-from transforms.clients.wire.tensorflow.tensors import fill_tensor, read_tensor
+from transforms.clients.wire.tensorflow.tensors import fill_tensor, read_tensors
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -66,7 +66,7 @@ class TfServingGrpcClient(ModelClient):
         self._where = str(address)
         self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
         self._matcher = OutputMatcher(self._where, options.outputs)
-        self._outputs = options.outputs
+        self._outputs, self._max_answer_bytes = options.outputs, options.max_answer_bytes
         self._method = messages.PREDICT
         self._use_signature(None)
 
@@ -132,8 +132,7 @@ class TfServingGrpcClient(ModelClient):
             response = messages.PredictResponse.FromString(body)
         except DecodeError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no PredictResponse ({len(body)} bytes)") from error
-        tensors = response.outputs
-        outputs = {name: read_tensor(tensors[name], name) for name in sorted(tensors)}
+        outputs = read_tensors(response.outputs, self._max_answer_bytes)
         scalar_inputs = not any(array.ndim for array in inputs.values())
         return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(_version(response.model_spec))
 

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
 from transforms.clients.wire.tls import with_tls_cure
-from transforms.errors import ConfigError, ModelError, UnavailableError
+from transforms.errors import ConfigError, MalformedAnswerError, ModelError, UnavailableError
 from transforms.request_headers import grpc_metadata
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
@@ -74,12 +74,13 @@ class GrpcChannel:
 
         Raises:
             ModelError: The call failed; the error is that of ``translate``.
+            MalformedAnswerError: The server says OK, and sends no message.
             UnavailableError: The client was closed.
             ConfigError: A TLS file can't be read.
         """
         call = self._calls.get(method) or self._open_call(method)
         try:
-            body: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
+            body: bytes | None = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             # Not "from error": its text may repeat the request, and a traceback shows it.
             raise self._translate(self._where, error.code().name, details_of(error), retry_after_s(error)) from None
@@ -89,6 +90,8 @@ class GrpcChannel:
                 # gRPC cancels the requests in flight when a channel closes. The caller itself was not cancelled.
                 raise UnavailableError(f"{self._where}: the client was closed") from None
             raise
+        if body is None:  # what gRPC returns for a status of OK that no message came with, or not a whole one
+            raise MalformedAnswerError(f"{self._where}: the status is OK, but no message came")
         return body
 
     def _open_call(self, method: str) -> Any:

@@ -84,6 +84,14 @@ def _name(right: AclOperation) -> str:
     return str(right.name).title()
 
 
+def on_transactional_id(config: KafkaConfig) -> str:
+    """What to say where Kafka refuses the transactional id. It answers no question about it that fences nobody."""
+    name = config.transactional_id
+    grant = _grant(config, AclOperation.WRITE, f"--transactional-id {name}")
+    cure = f"{grant}, or use --delivery=at_least_once"
+    return f"--delivery=exactly_once: this user has no right to Write with the transactional id {name}; {cure}"
+
+
 def _grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
     user = config.client_properties().get("sasl.username") or "NAME"
     return (

@@ -12,13 +12,14 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from transforms.errors import FencedError, KafkaError
+from transforms.errors import FencedError, KafkaError, MissingRightError
+from transforms.kafka.admin.rights import on_transactional_id
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.patience import Patience
 from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer
-from transforms.kafka.vendor import FENCED, describe, is_transient
+from transforms.kafka.vendor import FENCED, REFUSED_ID, describe, is_transient
 from transforms.retry import Deadline
 from transforms.types import OutputRecord
 
@@ -115,6 +116,9 @@ class TransactionalWriter(Writer):
         """Fences a former self and aborts what it left open.
 
         That may cross with the coordinator's own abort, which fences the new producer, too: then the next one is tried.
+
+        Raises:
+            MissingRightError: The user may not write with the transactional id.
         """
         for attempt in range(MAX_REPLACED):
             try:
@@ -124,6 +128,11 @@ class TransactionalWriter(Writer):
                 if attempt == MAX_REPLACED - 1:
                     raise KafkaError(f"{error}, {MAX_REPLACED} times in a row") from error
                 self._replace()
+            except KafkaError as error:
+                raised = error.__cause__
+                if isinstance(raised, ck.KafkaException) and raised.args[0].code() in REFUSED_ID:
+                    raise MissingRightError(on_transactional_id(self.config)) from error
+                raise
 
     def resize_batches(self, batch_bytes: int | None) -> None:
         """As ``Writer.resize_batches``; the new producer fences the one before."""

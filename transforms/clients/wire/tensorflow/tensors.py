@@ -6,13 +6,15 @@ Source: tensorflow/core/framework/tensor.proto and ``Tensor::FromProto`` in tens
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from transforms.answer_body import MAX_ANSWER_BYTES, RAISE_LIMIT
 from transforms.clients.wire.bfloat16 import from_bfloat16, to_bfloat16
 from transforms.clients.wire.tensorflow.messages import DATA_TYPES, TensorProto
-from transforms.errors import MalformedAnswerError
+from transforms.errors import AnswerTooLargeError, MalformedAnswerError
 
 _NAMES = {
     "DT_FLOAT": "float32",
@@ -65,13 +67,12 @@ _VARINTS = {
     "uint64": "uint64_val",
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),
 }
+_POINTER_BYTES = 8  # of an element of dtype object
+
 _FIELDS: dict[int, tuple[str, str | None]] = {
     **{_DTYPE_NUMBERS[dtype]: field for dtype, field in _FLOATS.items()},
     **{_DTYPE_NUMBERS[dtype]: (field, None) for dtype, field in _VARINTS.items()},
 }
-
-_MOST_FILLED = 2**28
-"""Elements that a repeated last value may stand for, so that a few bytes can't ask for all memory."""
 
 
 def dtype_name(number: int) -> str:
@@ -128,7 +129,25 @@ def fill_tensor(tensor: Any, array: np.ndarray, as_bfloat16: bool = False) -> No
     tensor.dtype, tensor.tensor_content = number, array.tobytes()
 
 
-def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
+def read_tensors(tensors: Mapping[str, Any], most_bytes: int) -> dict[str, np.ndarray]:
+    """Returns the outputs of an answer, sorted by name.
+
+    Args:
+        tensors: The messages.
+        most_bytes: Most bytes of all arrays together: a few bytes of an answer may stand for a large array.
+
+    Raises:
+        AnswerTooLargeError: They have more.
+        MalformedAnswerError: As ``read_tensor``.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name in sorted(tensors):
+        arrays[name] = read_tensor(tensors[name], name, most_bytes)
+        most_bytes -= arrays[name].nbytes
+    return arrays
+
+
+def read_tensor(tensor: Any, name: str = "tensor", most_bytes: int = MAX_ANSWER_BYTES) -> np.ndarray:
     """Returns a ``TensorProto`` as an array.
 
     The values are in ``tensor_content`` or in the field for typed values. If there are fewer typed values than the shape has
@@ -137,12 +156,14 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
     Args:
         tensor: The message.
         name: The name of the output, for error messages.
+        most_bytes: Most bytes of the array, where the message has fewer values than elements.
 
     Returns:
         An array with the shape of the message. Strings have dtype object with ``bytes`` elements. bfloat16 becomes float32,
         without loss.
 
     Raises:
+        AnswerTooLargeError: The array would have more bytes.
         MalformedAnswerError: The number of values does not fit the shape, the shape is unknown, or the dtype is not
             supported.
     """
@@ -152,7 +173,7 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
         raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is not fully known")
     size = math.prod(shape)
     if number == _STRING:
-        values = _filled(list(tensor.string_val), size, b"", name)
+        values = _filled(list(tensor.string_val), size, b"", name, most_bytes // _POINTER_BYTES)
         strings = np.empty(size, dtype=object)
         strings[:] = values
         return _shaped(strings, shape, name)
@@ -168,7 +189,7 @@ def read_tensor(tensor: Any, name: str = "tensor") -> np.ndarray:
     else:
         flat = _typed_values(tensor, number, wire)
         if len(flat) != size:
-            flat = _filled(flat, size, wire.type(0), name)
+            flat = _filled(flat, size, wire.type(0), name, most_bytes // wire.itemsize)
     if number == _BFLOAT16:
         flat = from_bfloat16(flat)
     return _shaped(flat, shape, name)
@@ -216,12 +237,15 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _filled(values: Any, size: int, zero: Any, name: str) -> Any:
+def _filled(values: Any, size: int, zero: Any, name: str, most: int) -> Any:
     count = len(values)
     if count == size:
         return values
-    if count > size or size > _MOST_FILLED:
-        raise MalformedAnswerError(f"output {name}: {count} values for a shape of {size} elements")
+    what = f"output {name}: {count} values for a shape of {size} elements"
+    if count > size:
+        raise MalformedAnswerError(what)
+    if size > most:
+        raise AnswerTooLargeError(f"{what}; {RAISE_LIMIT}")
     last = values[-1] if count else zero
     if isinstance(values, list):
         return values + [last] * (size - count)
