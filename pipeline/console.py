@@ -16,7 +16,9 @@ from typing import NoReturn
 COMMANDS = {
     "check": "pipeline.checking.command",
     "dataflow_job": "pipeline.dataflow_job",
+    "dead_letters": "pipeline.dead_letter_tools.show",
     "embedded": "pipeline.embedded.__main__",
+    "replay": "pipeline.dead_letter_tools.replay",
 }
 """Command to the module with its ``main``. Without a command, records are scored."""
 

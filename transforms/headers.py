@@ -12,6 +12,7 @@ from transforms.types import Headers, KafkaRecord
 
 PREDICTION = "prediction"
 DEAD_LETTER = "dead letter"
+REPLAYED = "replayed record"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class HeaderRow:
 
     Attributes:
         name: The header's name.
-        on: ``PREDICTION``, ``DEAD_LETTER`` or both.
+        on: ``PREDICTION``, ``DEAD_LETTER`` or both; or ``REPLAYED``.
         description: One sentence: what the value is.
     """
 
@@ -88,8 +89,26 @@ ORIGINAL_HEADERS = _header(
     "How many headers of the input record were left out; `?` if they can't be read.",
 )
 
+REPLAY_ATTEMPTS = _header(
+    "inference.replay.attempts",
+    (REPLAYED,),
+    "How many times the record was replayed, this time included. It stays on the record's prediction and on its next dead "
+    "letter, as all headers of an input do.",
+)
+REPLAY_DEAD_LETTER = _header(
+    "inference.replay.dead_letter",
+    (REPLAYED,),
+    "The dead letter that was replayed last, as `topic/partition/offset`. It stays likewise.",
+)
+
 ON_PREDICTIONS = frozenset(row.name for row in HEADERS if PREDICTION in row.on)
 """Names of which a prediction has one value at most: what a pipeline before this one wrote is replaced."""
+
+ON_DEAD_LETTERS = frozenset(row.name for row in HEADERS if DEAD_LETTER in row.on)
+"""Names that a dead letter has besides the input's, from ``ERROR_STAGE`` on."""
+
+ON_REPLAYED = frozenset(row.name for row in HEADERS if REPLAYED in row.on)
+"""Names of which a replayed record has one value: the one of the replay before is replaced."""
 
 
 def with_timestamp(headers: Headers, timestamp_ms: int) -> Headers:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pipeline.checking.field_report import FITS, FieldRow
 from pipeline.checking.one_request import OneRequest
+from pipeline.terminal import aligned
 from transforms.printable import one_line
 
 LABEL = 10
@@ -45,12 +46,7 @@ class Output:
         kept = [i for i in range(len(cells[0])) if i < 3 or any(line[i] for line in cells[1:])]
         cells = [tuple(one_line(line[i]) for i in kept) for line in cells]  # type: ignore[misc]  # fewer columns
         if self._console is None:
-            widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-            print(file=self._out)
-            for line in cells:
-                text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-                print(text.rstrip(), file=self._out)
-            print(file=self._out)
+            print("", *aligned(cells), "", sep="\n", file=self._out)
             return
         table = Table(box=box.SIMPLE_HEAD)
         for name in cells[0]:

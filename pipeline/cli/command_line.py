@@ -28,8 +28,8 @@ def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: st
         usage=f"{prog} [--flag=value …]",
         description=about,
         epilog="Beam's own options (--project, --region, --temp_location, …) pass through. An installed package has the "
-        "same commands in any folder: kafka-model-scoring [check | embedded | dataflow_job]. python -m pipeline is for a "
-        "checkout.",
+        "same commands in any folder: kafka-model-scoring [check | dead_letters | replay | embedded | dataflow_job]. "
+        "python -m pipeline is for a checkout.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=_Formatter,

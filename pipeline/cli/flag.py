@@ -12,6 +12,7 @@ The field's type follows from the kind, and a type checker compares the two: ``w
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping, Sequence
@@ -145,14 +146,14 @@ def flag(section: str, kind: Kind[Any], help: str, *, name: str = "", **row: Any
 
 
 def flags_of(table: type) -> tuple[Flag, ...]:
-    """Returns the rows of a dataclass, its own before those that it inherits."""
-    inherited = {name for base in table.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
+    """Returns the rows of a dataclass, its own before those that it inherits, and those of its parent before the rest."""
+    inherited = collections.Counter(name for base in table.__mro__ for name in getattr(base, "__dataclass_fields__", ()))
     found = [
         dataclasses.replace(row, name=row.name or field.name, field=field.name)
         for field in dataclasses.fields(table)
         if (row := field.metadata.get(_ROW)) is not None
     ]
-    return tuple(sorted(found, key=lambda row: row.field in inherited))
+    return tuple(sorted(found, key=lambda row: inherited[row.field]))
 
 
 def by_name(flags: Sequence[Flag]) -> dict[str, Flag]:

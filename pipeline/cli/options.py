@@ -12,7 +12,7 @@ Nothing here imports Beam, so that a wrong flag is answered at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from pipeline.cli.flag import Flag, Values, by_name, flags_of
 from pipeline.cli.kinds.base import Named
 from pipeline.cli.named_values import NamedValues
 from pipeline.cli.program import program
-from pipeline.cli.rules import broken_rules
+from pipeline.cli.rules import Rule, broken_rules
 from pipeline.cli.yaml_file import CONFIG, flags_in
 from transforms.errors import ConfigError
 
@@ -40,7 +40,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
     return parse_as(Config, argv, environ, program(), ABOUT)
 
 
-def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], prog: str, about: str) -> C:
+def parse_as(
+    table: type[C],
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    prog: str,
+    about: str,
+    rules: Callable[[Values], Sequence[Rule]] | None = None,
+) -> C:
     """Parses the command line of a command that adds flags of its own.
 
     Args:
@@ -49,6 +56,7 @@ def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], pr
         environ: The environment.
         prog: The command, for ``--help``.
         about: What it does, for ``--help``.
+        rules: Gives the rules of a command that runs no job on a runner; ``None``: all those of a job.
 
     Raises:
         ConfigError: With every mistake found.
@@ -64,7 +72,7 @@ def parse_as(table: type[C], argv: Sequence[str], environ: Mapping[str, str], pr
     config = table(
         beam_args=tuple(rest), **{row.field: row.settle(values) if row.settle else values[row.name] for row in flags}
     )
-    mistakes += broken_rules(config, flags, values)
+    mistakes += broken_rules(config, flags, values, rules(values) if rules else None)
     mistakes += argument_problems(rest, config, flags)
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))

@@ -47,6 +47,19 @@ def names(metavar: str) -> Many[tuple[str, ...]]:
     return Many(check=check, metavar=metavar, pattern="[^|]+")
 
 
+def choices(*choices: str) -> Many[tuple[str, ...]]:
+    """Some of a few words, with commas between them."""
+    several = names(f"{'|'.join(choices)},…")
+
+    def check(name: str, values: Sequence[str]) -> tuple[str, ...]:
+        found = several.check(name, values)
+        if wrong := [word for word in found if word not in choices]:
+            raise ConfigError([f"--{name}={word}: {_one_of(word, choices)}" for word in wrong])
+        return found
+
+    return Many(check=check, metavar=several.metavar, pattern=several.pattern)
+
+
 def whole(least: int = 1, most: int | None = None) -> One[int]:
     """A whole number from ``least``, which is 0 or 1, to ``most``."""
 

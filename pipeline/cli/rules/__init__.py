@@ -7,12 +7,16 @@ a runner needs no rule: its row says so (``Flag.refused``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values
 from pipeline.cli.rules import demo, formats, librdkafka, model, runners, topics
 
-RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
+Rule = Callable[[Any, Values], Iterable[str]]
+"""Takes the config, of the class of the command, and what was given."""
+
+RULES: tuple[Rule, ...] = (
     demo.all_or_nothing,
     topics.apart,
     librdkafka.accepted,
@@ -34,13 +38,16 @@ RULES: tuple[Callable[[Config, Values], Iterable[str]], ...] = (
 )
 
 
-def broken_rules(config: Config, flags: Sequence[Flag], values: Values) -> list[str]:
+def broken_rules(config: Config, flags: Sequence[Flag], values: Values, rules: Sequence[Rule] | None = None) -> list[str]:
     """Returns what does not fit together, each with its cure.
 
     Args:
         config: The flags, typed.
         flags: The table.
         values: What was given.
+        rules: Those of a command that runs no job on a runner; ``None``: all of a job.
     """
+    if rules is not None:
+        return [mistake for rule in rules for mistake in rule(config, values)]
     found = [mistake for rule in RULES for mistake in rule(config, values)]
     return found + list(runners.refusals(config, flags, values))

@@ -171,6 +171,15 @@ class Checker:
         if self.config.group_id == default_group:
             check_read(admin, self.config)
 
+    def partitions(self) -> dict[str, tuple[int, ...]]:
+        """Returns all topics that may be seen, each with the numbers of its partitions.
+
+        Raises:
+            ContractError: No broker answers, or access is denied.
+        """
+        found = self._call(self._consumer.list_topics, timeout=TIMEOUT_S).topics
+        return {name: tuple(sorted(topic.partitions)) for name, topic in found.items() if topic.error is None}
+
     def check_retention(self, partitions: Sequence[Partition]) -> None:
         """Checks that retention has not deleted records which the group has not answered.
 

@@ -106,7 +106,7 @@ class Writer:
                 timestamp_ms, headers = _for_librdkafka(timestamp_ms, headers)
             while True:
                 try:
-                    partition = -1 if key is not None else source[1] % self._partitions(topic)
+                    partition = self._partition_of(topic, key, source[1])
                     try:
                         produce(topic, value, key, partition, report, None, timestamp_ms, headers)
                         break
@@ -161,6 +161,10 @@ class Writer:
         """Ends the producer."""
         self.producer.purge()
         self.producer.flush(1)
+
+    def _partition_of(self, topic: str, key: bytes | None, source_partition: int) -> int:
+        """The partition to write to; -1: where the key says."""
+        return -1 if key is not None else source_partition % self._partitions(topic)
 
     def _partitions(self, topic: str) -> int:
         count = self._counts.get(topic)

@@ -86,9 +86,12 @@ class TransactionalWriter(Writer):
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
         self._consumer = reader.consumer
         self._ours.add(reader.consumer.memberid())
+        self._commit(lambda: self._send_offsets(offsets, group))
+
+    def _commit(self, add_offsets: Callable[[], None]) -> None:
         self._begin()  # offsets alone: the position moved over transaction markers
         try:
-            self._send_offsets(offsets, group)
+            add_offsets()
             self._call(self.producer.commit_transaction)
         except OutcomeUnknownError as error:
             self._start_anew(error)

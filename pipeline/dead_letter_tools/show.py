@@ -1,0 +1,72 @@
+"""``python -m pipeline.dead_letters``: what is in the dead-letter topic. Changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from pipeline import worker
+from pipeline.cli.program import program
+from pipeline.dead_letter_tools.filters import is_meant
+from pipeline.dead_letter_tools.flags import SHOW, ShowConfig, parse_show
+from pipeline.dead_letter_tools.output import print_samples, print_tally
+from pipeline.dead_letter_tools.tally import Tally
+from pipeline.terminal import tell_error
+from transforms.errors import ConfigError, KafkaError, ScoringError
+from transforms.kafka.dead_letters.letter import read_letter
+from transforms.kafka.dead_letters.topics import LetterTopics
+from transforms.kafka.dead_letters.writing import replay_config
+
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        asked = parse_show(sys.argv[1:] if argv is None else argv)
+    except ConfigError as error:
+        tell_error(error)
+        print(f"{program(SHOW)} --help lists the flags", file=sys.stderr)
+        return worker.EXIT_WRONG
+    worker.quiet_logging()
+    try:
+        return show(asked, sys.stdout)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def show(asked: ShowConfig, out: TextIO) -> int:
+    """Reads the topic and prints what is there.
+
+    Returns:
+        0; 2 if the topic can't be found, 1 if it can't be read.
+    """
+    kafka = replay_config(asked.bootstrap_servers, asked.dead_letter_topic, asked.kafka_properties)
+    tally, others, strangers = Tally(asked.sample), 0, 0
+    try:
+        with contextlib.ExitStack() as stack:
+            topics = stack.enter_context(contextlib.closing(LetterTopics(kafka)))
+            ledger = topics.new_ledger()
+            ledger.read(topics.read_ledger())
+            reader = stack.enter_context(contextlib.closing(topics.letters()))
+            for records in reader.chunks():
+                for record in records:
+                    letter = read_letter(record, reader.append_time)
+                    if letter is None:
+                        strangers += 1
+                    elif is_meant(asked, letter):
+                        tally.add(letter, replayed=letter.place in ledger)
+                    else:
+                        others += 1
+    except ScoringError as error:
+        tell_error(error)
+        return worker.EXIT_FAILED if isinstance(error, KafkaError) else worker.EXIT_WRONG
+    parts = [f"{tally.letters:,} dead letters, of which {tally.replayed:,} were replayed"]
+    parts += [f"{others:,} others, which the filters leave out"] if others else []
+    parts += [f"{strangers:,} records that are none"] if strangers else []
+    print(f"{asked.dead_letter_topic}: {'; '.join(parts)}", file=out)
+    print_tally(tally, out)
+    print_samples(tally.samples(), out, show_values=asked.show_values)
+    return worker.EXIT_DONE
