@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.dead_letter_tools.filters import is_meant
 from pipeline.dead_letter_tools.flags import ReplayConfig
 from transforms.kafka.dead_letters.ledger import SUFFIX, Place
-from transforms.kafka.dead_letters.letter import NO_LETTER, Letter, read_letter, replayed, restored
+from transforms.kafka.dead_letters.letter import NO_LETTER, Letter, read_letter, replayed, replays_of, restored
 from transforms.types import KafkaRecord
 
 Restored = tuple[Letter, KafkaRecord]
@@ -59,6 +59,7 @@ class Selection:
     ):
         self._config, self._ledger, self._partitions = config, ledger, partitions
         self._originals, self.counts = originals, counts
+        self._too_often = f"it was replayed as often as --max_attempts={config.max_attempts} allows"
 
     def of(self, records: Sequence[KafkaRecord], append_time: bool = False) -> list[Restored]:
         """Returns what to replay of these records, in their order.
@@ -73,6 +74,8 @@ class Selection:
         found = []
         for letter in letters:
             record = restored(letter, originals.get(letter.source))
+            if not isinstance(record, str) and replays_of(record.headers) >= self._config.max_attempts:
+                record = self._too_often
             if isinstance(record, str):
                 self.counts.refused[record] += 1
             else:
@@ -96,9 +99,9 @@ class Selection:
                 yield letter
 
     def _reason_against(self, letter: Letter) -> str | None:
-        most, topic = self._config.max_attempts, letter.source[0]
-        if letter.replays >= most:
-            return f"it was replayed as often as --max_attempts={most} allows"
+        topic = letter.source[0]
+        if letter.replays >= self._config.max_attempts:
+            return self._too_often
         if self._config.score:
             return None
         if topic not in self._partitions:

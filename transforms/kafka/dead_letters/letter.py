@@ -114,7 +114,7 @@ def read_letter(record: KafkaRecord, append_time: bool = False) -> Letter | None
         source,
         [*_without_older(headers[:begin]), *behind],
         {name: ours[name] for name in (ORIGINAL_KEY, *_CUT, TIMESTAMP) if name in ours},
-        _replays(headers),
+        replays_of(headers),
         append_time,
     )
 
@@ -144,8 +144,9 @@ def restored(letter: Letter, original: KafkaRecord | None) -> KafkaRecord | str:
 
 def replayed(letter: Letter, record: KafkaRecord) -> KafkaRecord:
     """Returns the restored record with the headers that say that it was replayed."""
+    before = max(letter.replays, replays_of(record.headers))  # a dead letter without the input's headers has no count
     added: list[Header] = [
-        (REPLAY_ATTEMPTS, b"%d" % (letter.replays + 1)),
+        (REPLAY_ATTEMPTS, b"%d" % (before + 1)),
         (REPLAY_DEAD_LETTER, source_of(letter.record)),
     ]
     return record._replace(headers=[*(header for header in record.headers if header[0] not in ON_REPLAYED), *added])
@@ -186,7 +187,8 @@ def _without_older(headers: Headers) -> Headers:
     return kept
 
 
-def _replays(headers: Headers) -> int:
+def replays_of(headers: Headers) -> int:
+    """Returns how many times the record with these headers was replayed."""
     values = [value for name, value in headers if name == REPLAY_ATTEMPTS and value and value.isdigit() and len(value) < 10]
     return max(map(int, values), default=0)
 

@@ -22,7 +22,7 @@ from transforms.kafka.dead_letters.ledger import Ledger, Place
 from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Refusal
-from transforms.kafka.native.mending import Mended, Mender
+from transforms.kafka.native.mending import Mended, Mender, ReadLimits
 from transforms.kafka.native.outputs import Outputs
 from transforms.kafka.native.producer import NotCommittedError
 from transforms.kafka.native.transactional import TransactionalWriter
@@ -121,6 +121,7 @@ class ReplayTransactions:
         read_ledger: Gives the entries that are there.
         sleep: Waits so many seconds.
         now: Seconds since the epoch.
+        read_limits: Gives the limits of topics.
     """
 
     def __init__(
@@ -132,10 +133,11 @@ class ReplayTransactions:
         read_ledger: Callable[[], Iterable[KafkaRecord]],
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
+        read_limits: ReadLimits | None = None,
     ):
         self._writer, self._ledger, self._topic = writer, ledger, ledger_topic
         self._read_ledger, self._sleep, self._now = read_ledger, sleep, now
-        self._outputs = Outputs(writer, mender or _Leaver(writer.config, self._left))
+        self._outputs = Outputs(writer, mender or _Leaver(writer.config, self._left, read_limits))
         self._order: list[Place] = []
         self._refused: Counter[str] = Counter()
 
@@ -220,10 +222,16 @@ class _Leaver(Mender):
     Args:
         config: The connection.
         left: Makes the outputs of a transaction without those of these identities, each with Kafka's answer.
+        read_limits: Gives the limits of topics.
     """
 
-    def __init__(self, config: KafkaConfig, left: Callable[[Sequence[OutputRecord], Mapping[int, str]], list[OutputRecord]]):
-        super().__init__(config)
+    def __init__(
+        self,
+        config: KafkaConfig,
+        left: Callable[[Sequence[OutputRecord], Mapping[int, str]], list[OutputRecord]],
+        read_limits: ReadLimits | None,
+    ):
+        super().__init__(config, read_limits)
         self._left = left
 
     def mend(self, outputs: Sequence[OutputRecord], refused: Sequence[Refusal], batch_bytes: int) -> Mended:
