@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 
 from transforms.kafka.dead_letters.letter import Letter
@@ -10,7 +11,7 @@ from transforms.kafka.dead_letters.letter import Letter
 MINUTE_MS = 60_000
 
 _SPANS = (1, 5, 15, 60, 240, 1440, 10_080)
-"""Minutes of a bar."""
+"""Minutes of a bar; twice the last, four times, … where that is too little."""
 
 MAX_BARS = 16
 
@@ -85,10 +86,10 @@ class Tally:
         """Returns the counts over time: the beginning of each span in milliseconds, and how many records are of it."""
         if not self._minutes:
             return []
-        for span in _SPANS:
+        for span in itertools.chain(_SPANS, (_SPANS[-1] << doubled for doubled in itertools.count(1))):
             bars: Counter[int] = Counter()
             for minute, count in self._minutes.items():
                 bars[minute // span * span] += count
             if len(bars) <= MAX_BARS:
                 break
-        return [(minute * MINUTE_MS, count) for minute, count in sorted(bars.items())][-MAX_BARS:]
+        return [(minute * MINUTE_MS, count) for minute, count in sorted(bars.items())]

@@ -29,6 +29,7 @@ _BUNDLE = "transforms/kafka/native/bundle.py"
 _SESSION = "transforms/kafka/native/session.py"
 _DOFN = "transforms/predict/dofn.py"
 _DISPATCH = "transforms/predict/dispatch.py"
+_REPLAY = "transforms/kafka/dead_letters/writing.py"
 
 KNOWN = (
     Mutation(
@@ -92,5 +93,28 @@ KNOWN = (
         "a row is guilty after one failure", "transforms/predict/trials.py",
         "suspect.span.strikes >= self._alarms.strikes()", "suspect.span.strikes >= 1",
         "tests/predict/test_innocent_rows.py",
+    ),
+    Mutation(
+        "a replay goes on with a ledger that another one has written to", _REPLAY,
+        "        super()._initialize()\n        self.ledger_is_old = True", "        super()._initialize()",
+        "tests/kafka/dead_letters/test_writing.py",
+    ),
+    Mutation(
+        "a replay whose commit was not heard of is written again", _REPLAY, "                self._drop_replayed(bundle)\n",
+        "", "tests/kafka/dead_letters/test_writing.py",
+    ),
+    Mutation(
+        "what was replayed before is replayed again", _REPLAY,
+        " if place not in self._ledger}\n        self._refused", "}\n        self._refused",
+        "tests/kafka/dead_letters/test_writing.py",
+    ),
+    Mutation(
+        "a record that its topic refuses counts as replayed", _REPLAY,
+        "if id(output) not in refused), *self._entries()]", "if id(output) not in refused), *outputs[len(pairs) :]]",
+        "tests/kafka/dead_letters/test_writing.py",
+    ),
+    Mutation(
+        "a record whose headers were left out circles", "transforms/kafka/dead_letters/letter.py",
+        "max(letter.replays, replays_of(record.headers))", "letter.replays", "tests/kafka/dead_letters/test_letter.py",
     ),
 )  # fmt: skip

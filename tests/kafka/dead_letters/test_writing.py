@@ -80,8 +80,8 @@ class Replay:
         self.transactions.refresh()
 
     def commit(self, *places: Place) -> Committed:
-        """Replays dead letters, unless they were, as the command does."""
-        return self.transactions.commit({place: output(place) for place in places if place not in self.ledger})
+        """Replays dead letters, unless they were."""
+        return self.transactions.commit({place: output(place) for place in places})
 
 
 def output(place: Place) -> OutputRecord:

@@ -173,7 +173,7 @@ class ReplayTransactions:
         self._outputs.committed()
         written = bundle.outputs[: len(self._order)]
         dead = Counter(_class_of(output) for output in written if output.failed_stage is not None)
-        return Committed(len(outputs) - self._refused.total(), self._refused, dead)
+        return Committed(len(wanted) - self._refused.total(), self._refused, dead)
 
     def _is_committed(self, bundle: Bundle) -> bool:
         try:
