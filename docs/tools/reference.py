@@ -13,7 +13,10 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipeline.cli.config import FLAGS
+from pipeline.cli.flag import flags_of
 from pipeline.cli.reference import reference
+from pipeline.dead_letter_tools.flags import ReplayConfig
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
 from pipeline.runners.dataflow.flex_template import metadata
@@ -30,6 +33,12 @@ PART = re.compile(r"(?P<begin><!-- generated: (?P<name>[\w ]+) -->\n)(?P<text>.*
 def flags() -> str:
     """Every flag, its default and its meaning, by section; and where it is refused."""
     return reference()
+
+
+def replay_flags() -> str:
+    """The flags that ``pipeline.replay`` has besides those of a job."""
+    inherited = {row.name for row in FLAGS}
+    return reference([row for row in flags_of(ReplayConfig) if row.name not in inherited], level=3)
 
 
 def schemes() -> str:
@@ -80,6 +89,7 @@ def _first_line(path: Path) -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "flags": flags,
+    "replay flags": replay_flags,
     "schemes": schemes,
     "headers": headers_table,
     "dead letters": dead_letter_table,

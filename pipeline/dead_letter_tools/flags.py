@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values, flag
+from pipeline.cli.flags import REQUESTS
 from pipeline.cli.kinds.base import Many, One
-from pipeline.cli.kinds.plain import SWITCH, choices, names, whole
+from pipeline.cli.kinds.plain import SWITCH, choices, names, seconds, whole
 from pipeline.cli.kinds.time import moment
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
@@ -70,6 +71,13 @@ def places() -> Many[tuple[str, ...]]:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FilterConfig(Config):
     """A job's configuration, with which of its dead letters are meant."""
+
+    wait_for_start_s: float = flag(
+        REQUESTS,
+        seconds(or_0=True),
+        "how long to wait for Kafka, the model server and the schema registry if they are not there yet",
+        default="0",
+    )
 
     stages: tuple[str, ...] = flag(
         _FILTERS,

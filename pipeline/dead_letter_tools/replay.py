@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import confluent_kafka as ck
 
 from pipeline import worker
+from pipeline.checking.waiting import StartWait
 from pipeline.cli.program import program
 from pipeline.dead_letter_tools.flags import REPLAY, ReplayConfig, parse_replay
 from pipeline.dead_letter_tools.output import print_counts, print_samples, print_tally, write_counts
@@ -26,7 +27,7 @@ from pipeline.dead_letter_tools.selecting import Counts, Restored, Selection
 from pipeline.dead_letter_tools.tally import Tally
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
-from transforms.errors import ConfigError, ContractError, FencedError, KafkaError, ModelError, ScoringError
+from transforms.errors import ConfigError, ContractError, FencedError, KafkaError, ModelError, NotReadyError, ScoringError
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.dead_letters.reading import TopicReader
@@ -76,10 +77,9 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
         return worker.EXIT_FAILED
     except ScoringError as error:
         tell_error(_with_cure(error, kafka))
-        failed = isinstance(error, (KafkaError, ModelError)) and not isinstance(error, ContractError)
-        if failed and counts.replayed:
+        if counts.replayed and not asked.dry_run:
             tell_error(f"{counts.replayed:,} were replayed before that; run it again for the rest")
-        return worker.EXIT_FAILED if failed else worker.EXIT_WRONG
+        return exit_status(error, asked.wait_for_start_s)
     if asked.dry_run:
         print_tally(tally, out, with_replayed=False)
         print_samples(tally.samples(), out, show_values=asked.show_values)
@@ -90,12 +90,19 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
     return worker.EXIT_DONE
 
 
+def exit_status(error: ScoringError, wait_for_start_s: float) -> int:
+    """Returns the exit status for an error: 2 for what a person has to change, 1 for what may be better the next time."""
+    waited = isinstance(error, NotReadyError) and wait_for_start_s > 0
+    return worker.EXIT_FAILED if waited or isinstance(error, (KafkaError, ModelError)) else worker.EXIT_WRONG
+
+
 def _replay(asked: ReplayConfig, kafka: KafkaConfig, counts: Counts, tally: Tally, stack: contextlib.ExitStack) -> None:
-    topics = stack.enter_context(contextlib.closing(LetterTopics(kafka)))
+    waiting = StartWait(asked.wait_for_start_s)
+    topics = stack.enter_context(contextlib.closing(waiting.until_there("Kafka", lambda _: LetterTopics(kafka))))
     ledger = topics.new_ledger()
     originals = stack.enter_context(contextlib.closing(Originals(kafka)))
     selection = Selection(asked, ledger, topics.partitions, originals, counts)
-    scoring = _scoring(asked, kafka, topics, stack) if asked.score else None
+    scoring = _scoring(asked, kafka, topics, waiting, stack) if asked.score else None
     progress = open_progress("off" if asked.dry_run else asked.status)
     transactions = None
     if asked.dry_run:
@@ -173,13 +180,15 @@ def _as_output(record: KafkaRecord) -> OutputRecord:
     return OutputRecord(record.topic, record.key, record.value, record.headers, record.timestamp_ms, source, None)
 
 
-def _scoring(asked: ReplayConfig, kafka: KafkaConfig, topics: LetterTopics, stack: contextlib.ExitStack) -> Scoring:
+def _scoring(
+    asked: ReplayConfig, kafka: KafkaConfig, topics: LetterTopics, waiting: StartWait, stack: contextlib.ExitStack
+) -> Scoring:
     if asked.output_topic not in topics.partitions:
         raise ContractError(f"--output_topic={asked.output_topic}: the topic does not exist")
     from pipeline.dead_letter_tools.scoring import open_scoring  # here: it loads Beam, which takes a second
 
     limits = read_limits(open_admin(kafka), [asked.output_topic]).get(asked.output_topic)
-    scoring, _ = open_scoring(asked, None if limits is None else limits.max_bytes)
+    scoring = open_scoring(asked, None if limits is None else limits.max_bytes, waiting)
     stack.callback(scoring.close)
     return scoring
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 
 from pipeline.checking.contract import check_all, client_options, formats, served
 from pipeline.checking.registry import check_registry
+from pipeline.checking.waiting import StartWait
 from pipeline.dead_letter_tools.flags import ReplayConfig
 from transforms.kafka.stop import draining
 from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import ChunkDecoder, DecodeAgain, DecodeConfig, EncodeConfig
-from transforms.types import KafkaRecord, ModelMetadata, OutputRecord, PredictedChunk
+from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
 
 HOLDING_DRAIN_S = 1.0
 """Seconds that records may still wait for a server that is down after a request to drain."""
@@ -87,19 +88,21 @@ class Scoring:
         self._decoder.close()
 
 
-def open_scoring(config: ReplayConfig, max_value_bytes: int | None) -> tuple[Scoring, ModelMetadata]:
+def open_scoring(config: ReplayConfig, max_value_bytes: int | None, waiting: StartWait) -> Scoring:
     """Asks the model server, and makes the steps of the job with these flags.
 
     Args:
         config: The job's flags.
         max_value_bytes: The largest record that the output topic takes.
+        waiting: The wait of this start.
 
     Raises:
+        NotReadyError: The model server or the registry is not there, or not ready.
         ContractError: Model, formats and flags do not fit.
     """
-    model, _ = check_all(lambda: served(config), lambda: None, lambda: check_registry(config))
+    model, _ = check_all(waiting, lambda: served(config, waiting), lambda: None, lambda: check_registry(config, waiting))
     decode, encode = formats(config, model, max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
     dispatch = DispatchOptions(config.request_timeout_s, retry, config.on_unavailable, config.max_in_flight)
     predict = PredictConfig(config.model, model, client_options(config), dispatch, config.batch_max_size)
-    return Scoring(decode, predict, encode, DrainGuard(config.retry_deadline_s)), model
+    return Scoring(decode, predict, encode, DrainGuard(config.retry_deadline_s))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from pipeline import worker
+from pipeline.checking.waiting import StartWait
 from pipeline.cli.program import program
 from pipeline.dead_letter_tools.filters import is_meant
 from pipeline.dead_letter_tools.flags import SHOW, ShowConfig, parse_show
@@ -47,7 +48,8 @@ def show(asked: ShowConfig, out: TextIO) -> int:
     tally, others, strangers = Tally(asked.sample), 0, 0
     try:
         with contextlib.ExitStack() as stack:
-            topics = stack.enter_context(contextlib.closing(LetterTopics(kafka)))
+            waiting = StartWait(asked.wait_for_start_s)
+            topics = stack.enter_context(contextlib.closing(waiting.until_there("Kafka", lambda _: LetterTopics(kafka))))
             ledger = topics.new_ledger()
             ledger.read(topics.read_ledger())
             reader = stack.enter_context(contextlib.closing(topics.letters()))

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.cli.options import parse
 from pipeline.console import COMMANDS
+from pipeline.dead_letter_tools.flags import parse_replay, parse_show
 from pipeline.embedded.options import parse as parse_embedded
 from tests.docs.pages import PAGES, README, ROOT, TUTORIAL, Block, command_blocks
 from transforms.errors import ConfigError
@@ -54,6 +55,17 @@ def test_flags_in_the_documents_are_flags() -> None:
             given = [word.replace("${KAFKA_PASSWORD}", "secret") for word in given]
             try:
                 parse(given)
+            except ConfigError as error:
+                pytest.fail(f"{block}: {error}")
+
+
+def test_flags_of_the_dead_letters_commands_are_flags() -> None:
+    for module, parse_words in (("pipeline.dead_letters", parse_show), ("pipeline.replay", parse_replay)):
+        found = list(arguments(module))
+        assert found
+        for block, words in found:
+            try:
+                parse_words(words, {})
             except ConfigError as error:
                 pytest.fail(f"{block}: {error}")
 

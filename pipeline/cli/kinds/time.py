@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import re
-import time
 from collections.abc import Callable
 
 from pipeline.cli.kinds.base import One
 from transforms.errors import ConfigError
+from transforms.kafka.start_from import moment_ms, normalized
 
-_AGO = re.compile(r"-?(?P<count>\d{1,9})(?P<unit>[smhdw])")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+HOW = "give today, yesterday, 2h ago as 2h (or s, m, d, w), or an ISO time such as 2026-01-31T12:00:00+00:00"
 
 
-def moment(now: Callable[[], float] = time.time) -> One[int]:
-    """An ISO time, in UTC unless it has a zone, or how long ago, such as ``2h``; read as milliseconds since the epoch."""
+def moment(now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC)) -> One[int]:
+    """A time as ``--start_from`` takes it, read as milliseconds since the epoch; in UTC unless it has a zone."""
 
     def check(name: str, value: str) -> int:
-        if ago := _AGO.fullmatch(value):
-            return round(now() * 1000) - int(ago["count"]) * _UNIT_S[ago["unit"]] * 1000
         try:
-            moment = datetime.datetime.fromisoformat(value)
-            return round((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp() * 1000)
-        except (ValueError, OverflowError):
-            text = "give an ISO time such as 2026-01-31T12:00:00+00:00, or how long ago, such as 30m, 2h or 3d"
-            raise ConfigError([f"--{name}={value}: {text}"]) from None
+            found = moment_ms(normalized(value), now())
+        except ValueError:
+            found = None
+        if found is None:
+            raise ConfigError([f"--{name}={value}: {HOW}"])
+        return found
 
-    return One(check=check, metavar="TIME", pattern=rf"{_AGO.pattern}|\d{{4}}-\d{{2}}-\d{{2}}([T ].*)?")
+    return One(check=check, metavar="TIME", pattern=r"today|yesterday|-?\d{1,6}[smhdw]|\d{4}-\d{2}-\d{2}([T ].*)?")

@@ -28,6 +28,10 @@ class LetterTopics:
     Args:
         config: The connection; its topic is the dead-letter topic.
 
+    Raises:
+        NotReadyError: No broker answers.
+        ContractError: There is no such topic, or access is denied.
+
     Attributes:
         name: The dead-letter topic.
         ledger_topic: The ledger's topic.
@@ -39,7 +43,11 @@ class LetterTopics:
         [self.name] = config.topics
         self.ledger_topic = f"{self.name}{SUFFIX}"
         self._checker = Checker(config)
-        self.partitions = self._checker.partitions()
+        try:
+            self.partitions = self._checker.partitions()
+        except BaseException:
+            self.close()
+            raise
         if self.name not in self.partitions:
             near = difflib.get_close_matches(self.name, list(self.partitions), 1, 0.6)
             hint = f"; did you mean {near[0]!r}?" if near else "; has the job run, and with this --output_topic?"
