@@ -109,7 +109,7 @@ def _replay(asked: ReplayConfig, kafka: KafkaConfig, counts: Counts, tally: Tall
         ledger.read(topics.read_ledger())
     else:
         if topics.make_ledger():
-            progress.say(f"made {topics.ledger_topic}, in which it stands what was replayed")
+            progress.say(f"made {topics.ledger_topic}, the ledger of what was replayed")
         writer = ReplayWriter(kafka, to_source=not asked.score)
         mender = Mender(kafka) if asked.score else None
         transactions = ReplayTransactions(writer, mender, ledger, topics.ledger_topic, topics.read_ledger)

@@ -12,6 +12,7 @@ import pytest
 from pipeline.checking.flags import CheckConfig
 from pipeline.cli.command_line import beam_flags
 from pipeline.cli.flag import flags_of
+from pipeline.dead_letter_tools.flags import ReplayConfig
 from pipeline.runners.flink import options as flink
 from tests.docs.pages import PAGES, ROOT
 
@@ -45,7 +46,7 @@ def parsed_flags() -> Iterator[str]:
 @functools.cache
 def declared() -> frozenset[str]:
     """Every flag that a table, a parser or Beam has."""
-    ours = {f"--{row.name}" for row in flags_of(CheckConfig)}
+    ours = {f"--{row.name}" for table in (CheckConfig, ReplayConfig) for row in flags_of(table)}
     return frozenset({*ours, *parsed_flags(), *beam_flags(), *flink.OPTIONS})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -150,8 +151,8 @@ def test_filters_of_several_runs_share_the_dead_letters(new_job: NewJob, stub: T
     runs = [
         ("--stage=predict", 10),
         ("--error_class=Tombstone", 4),
-        ("--key=k0", 1),
-        ("--message=not JSON", 5),
+        ("--key=k0", 2),
+        ("--message=not JSON", 4),
         ("--key=k1", 0),
     ]
     for flags, expected in runs:
@@ -176,7 +177,7 @@ def test_killed_in_the_middle_and_started_again(new_job: NewJob, stub: TfServing
         process = start(job, "replay", "--max_rate=1000")
         wait_until(lambda at=at: written() > at + 400, "records that come back", START_S)  # type: ignore[misc]
         process.kill()
-        process.wait()
+        process.communicate()
     counts = replay(job, tmp_path)
     assert 0 < counts["replayed"] < records
     assert counts["replayed"] + counts["replayed_before"] == records
@@ -217,7 +218,7 @@ def test_through_the_model(new_job: NewJob, stub: TfServingGrpcStub, tmp_path: P
         headers = dict(scored[key].headers)
         assert named[headers["inference.source"] or b""] == key
         assert headers[ATTEMPTS] == b"1"
-    assert dict(job.dead_letters()[-1].headers)[ATTEMPTS] in (None, b"1")
+    assert Counter(dict(letter.headers).get(ATTEMPTS) for letter in job.dead_letters()) == {None: 3, b"1": 1}
     assert replay(job, tmp_path, "--score", "--message=nothing like it")["replayed"] == 0
     assert replay(job, tmp_path)["replayed"] == 1, "the new dead letter goes back; the others were done"
 
@@ -226,7 +227,7 @@ def test_what_was_cut_is_whole_again(new_job: NewJob, stub: TfServingGrpcStub, t
     """The dead-letter topic takes less than the input topic. What Kafka has deleted meanwhile is refused."""
     job = new_job(stub.uri())
     topics.configure(job.bootstrap, f"{job.output}.dead-letter", {"max.message.bytes": "20000"})
-    long = [b"{" + b"%d" % i * 30_000 for i in (1, 2)]
+    long = [b"{" + base64.b64encode(os.urandom(22_500)) for _ in range(2)]  # what does not compress
     topics.produce(job.bootstrap, job.inputs[0], [*long, BROKEN])
     job.run("--until_end")
     topics.delete_records(job.bootstrap, job.inputs[0], {0: 1})
@@ -239,7 +240,7 @@ def test_what_was_cut_is_whole_again(new_job: NewJob, stub: TfServingGrpcStub, t
 def test_a_record_that_its_topic_takes_no_more_is_named(new_job: NewJob, stub: TfServingGrpcStub, tmp_path: Path) -> None:
     """The others are replayed."""
     job = new_job(stub.uri())
-    long = b"{" + bytes(range(256)) * 200
+    long = b"{" + base64.b64encode(os.urandom(22_500))
     topics.produce(job.bootstrap, job.inputs[0], [BROKEN, long, BROKEN])
     job.run("--until_end")
     topics.configure(job.bootstrap, job.inputs[0], {"max.message.bytes": "10000", "compression.type": "uncompressed"})
