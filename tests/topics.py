@@ -80,17 +80,6 @@ def set_config(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
     admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
 
 
-def delete_topic(bootstrap: str, name: str) -> None:
-    """Deletes a topic, and waits until it is gone."""
-    admin = AdminClient(_client(bootstrap))
-    admin.delete_topics([name])[name].result(TIMEOUT_S)
-    deadline = time.monotonic() + TIMEOUT_S
-    while name in admin.list_topics(timeout=TIMEOUT_S).topics:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"topic {name} is still there")
-        time.sleep(0.02)
-
-
 def delete_records(bootstrap: str, name: str, before: Mapping[int, int]) -> None:
     """Deletes what lies before an offset of each partition, as retention does when it has run past it."""
     admin = AdminClient(_client(bootstrap))
