@@ -100,7 +100,8 @@ def test_wrong_flags_and_unknown_commands_end_with_2(folder: Path) -> None:
     done = script(folder, "chekc")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: chekc: no such command; there are check, dataflow_job, embedded, and flags alone to score records\n"
+        "error: chekc: no such command; there are check, dataflow_job, dead_letters, embedded, replay, and flags "
+        "alone to score records\n"
     )
 
 
