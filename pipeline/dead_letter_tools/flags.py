@@ -17,6 +17,7 @@ from pipeline.cli.flags import REQUESTS
 from pipeline.cli.kinds.base import Many, One
 from pipeline.cli.kinds.plain import SWITCH, choices, names, seconds, whole
 from pipeline.cli.kinds.time import moment
+from pipeline.cli.names import EMBEDDED
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
 from pipeline.cli.rules import Rule, formats, librdkafka, model, topics
@@ -94,7 +95,10 @@ class FilterConfig(Config):
     )
     sources: tuple[str, ...] = flag(_FILTERS, places(), "the one of this input record", name="source")
     since_ms: int | None = flag(
-        _FILTERS, moment(), "those of records with this timestamp or a later one: an ISO time, or 2h or 3d ago", name="since"
+        _FILTERS,
+        moment(),
+        "those of records with this timestamp or a later one: an ISO time, yesterday, or 2h or 3d ago",
+        name="since",
     )
     until_ms: int | None = flag(
         _FILTERS, moment(), "those of records with an earlier timestamp than this, given likewise", name="until"
@@ -149,7 +153,7 @@ def parse_replay(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -
 
 def _topic_of_letters(config: FilterConfig, values: Values) -> Iterator[str]:
     """Which topic, on which Kafka. The embedded broker of a demo is gone with it."""
-    if config.embedded_broker:
+    if config.bootstrap_servers == EMBEDDED:
         yield "--bootstrap_servers: name the Kafka that has the dead letters"
     if "dead_letter_topic" not in values.given and "output_topic" not in values.given:
         yield "--dead_letter_topic: name it, or give the job's --output_topic"
@@ -163,7 +167,7 @@ def _time_span(config: FilterConfig, values: Values) -> Iterator[str]:
 
 def _own_model(config: FilterConfig, values: Values) -> Iterator[str]:
     """The demo's model is nobody's job."""
-    if config.embedded_model:
+    if config.model == EMBEDDED:
         yield "--model: --score puts records through the job's model; give its --model"
     if "output_topic" not in values.given:
         yield "--output_topic: name the topic that predictions go to"

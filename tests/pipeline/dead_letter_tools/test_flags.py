@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_all_mistakes_are_told_together() -> None:
         "--message=(",
         "--source=orders",
         "--since=yesteryear",
+        "--until=latest",
         "--max_attempts=0",
         "--kafka_config=transactional.id=mine",
         "--eror_class=JsonError",
@@ -61,7 +63,8 @@ def test_all_mistakes_are_told_together() -> None:
         "--stage=deocde: use decode, predict, encode or write; did you mean decode?",
         "--message=(: is no regular expression",
         "--source=orders: give TOPIC/PARTITION/OFFSET",
-        "--since=yesteryear: give an ISO time",
+        "--since=yesteryear: give today, yesterday, 2h ago as 2h",
+        "--until=latest: give today",
         "--max_attempts=0: give a whole number of at least 1",
         "--kafka_config transactional.id: is set by a flag, or by the guarantees",
         "--bootstrap_servers: name the Kafka that has the dead letters",
@@ -69,7 +72,7 @@ def test_all_mistakes_are_told_together() -> None:
         "--eror_class: no such flag; did you mean --error_class?",
     ):
         assert any(mistake.startswith(text) for mistake in found), (text, found)
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 def test_scoring_wants_the_jobs_model_and_output_topic() -> None:
@@ -90,9 +93,11 @@ def test_a_time_span_that_holds_nothing_is_a_mistake() -> None:
         ("2026-01-31T12:00", 1_769_860_800_000),
         ("2026-01-31T13:00:00+01:00", 1_769_860_800_000),
         ("2h", 1_769_860_800_000 - 7_200_000),
+        ("yesterday", 1_769_860_800_000 - 36 * 3_600_000),
         ("-3d", 1_769_860_800_000 - 3 * 86_400_000),
     ],
 )
 def test_times_are_iso_or_how_long_ago(text: str, expected_ms: int) -> None:
     """In UTC unless they have a zone."""
-    assert moment(lambda: 1_769_860_800.0).read("since", text) == expected_ms
+    now = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC)
+    assert moment(lambda: now).read("since", text) == expected_ms
