@@ -50,6 +50,13 @@ def test_its_size_does_not_grow_with_the_replays() -> None:
     assert keys == {b"id/0/0"}
 
 
+def test_an_id_with_slashes_is_read_back() -> None:
+    """Kafka's ids are base64."""
+    ledger, again = Ledger("a/b/+c"), Ledger("a/b/+c")
+    again.read(as_read(ledger.entries([(1, 5)])))
+    assert (1, 5) in again
+
+
 def test_a_topic_that_was_made_anew_has_a_ledger_of_its_own() -> None:
     """Its offsets begin at 0 again."""
     before = Ledger("first")

@@ -66,7 +66,7 @@ def test_all_mistakes_are_told_together() -> None:
         "--since=yesteryear: give today, yesterday, 2h ago as 2h",
         "--until=latest: give today",
         "--max_attempts=0: give a whole number of at least 1",
-        "--kafka_config transactional.id: is set by a flag, or by the guarantees",
+        "--kafka_config transactional.id: ",
         "--bootstrap_servers: name the Kafka that has the dead letters",
         "--dead_letter_topic: name it, or give the job's --output_topic",
         "--eror_class: no such flag; did you mean --error_class?",

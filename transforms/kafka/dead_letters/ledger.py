@@ -51,7 +51,7 @@ class Ledger:
             KafkaError: The topic holds something else.
         """
         for record in records:
-            match (record.key or b"").decode("utf-8", "replace").split("/"):
+            match (record.key or b"").decode("utf-8", "replace").rsplit("/", 2):  # an id has slashes, too: it is base64
                 case [topic_id, partition, block] if partition.isdecimal() and block.isdecimal():
                     if record.value is None or len(record.value) != _BLOCK_BYTES:
                         raise _no_entry(record)
