@@ -15,6 +15,7 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AclOperation
 
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.grants import grant, name_of
 
 TIMEOUT_S = 10.0
 
@@ -41,7 +42,7 @@ def missing_rights(admin: Any, config: KafkaConfig, outputs: Iterable[str]) -> l
     told = admin.describe_topics(asked, include_authorized_operations=True, request_timeout=TIMEOUT_S)
     may = {topic: _operations(future) for topic, future in told.items()}
     found = [
-        f"{flag}={topic}: this user has no right to {_name(right)}; {_grant(config, right, f'--topic {topic}')}"
+        f"{flag}={topic}: this user has no right to {name_of(right)}; {grant(config, right, f'--topic {topic}')}"
         for flag, topic, right in wanted
         if _lacks(may.get(topic), right)
     ]
@@ -49,7 +50,7 @@ def missing_rights(admin: Any, config: KafkaConfig, outputs: Iterable[str]) -> l
     told = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=TIMEOUT_S)
     if _lacks(_operations(told[group]), AclOperation.READ):
         found.append(
-            f"--group_id={group}: this user has no right to Read; {_grant(config, AclOperation.READ, f'--group {group}')}"
+            f"--group_id={group}: this user has no right to Read; {grant(config, AclOperation.READ, f'--group {group}')}"
         )
     return found
 
@@ -58,7 +59,7 @@ def may_be_hidden(config: KafkaConfig, topic: str, right: str) -> str:
     """What to add to "does not exist" where Kafka may have hidden the topic: nothing without a user."""
     if not _logs_in(config):
         return ""
-    return f", or this user may not see it: {_grant(config, AclOperation[right], f'--topic {topic}')}"
+    return f", or this user may not see it: {grant(config, AclOperation[right], f'--topic {topic}')}"
 
 
 def _logs_in(config: KafkaConfig) -> bool:
@@ -78,23 +79,3 @@ def _operations(future: Future[Any]) -> Collection[AclOperation] | None:
 
 def _lacks(may: Collection[AclOperation] | None, right: AclOperation) -> bool:
     return may is not None and right not in may and AclOperation.ALL not in may
-
-
-def _name(right: AclOperation) -> str:
-    return str(right.name).title()
-
-
-def on_transactional_id(config: KafkaConfig) -> str:
-    """What to say where Kafka refuses the transactional id. It answers no question about it that fences nobody."""
-    name = config.transactional_id
-    grant = _grant(config, AclOperation.WRITE, f"--transactional-id {name}")
-    cure = f"{grant}, or use --delivery=at_least_once"
-    return f"--delivery=exactly_once: this user has no right to Write with the transactional id {name}; {cure}"
-
-
-def _grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
-    user = config.client_properties().get("sasl.username") or "NAME"
-    return (
-        f"kafka-acls.sh --bootstrap-server {config.bootstrap_servers} --add --allow-principal User:{user} "
-        f"--operation {_name(right)} {resource} grants it"
-    )

@@ -13,9 +13,9 @@ from typing import Any
 import confluent_kafka as ck
 
 from transforms.errors import FencedError, KafkaError, MissingRightError
-from transforms.kafka.admin.rights import on_transactional_id
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig
+from transforms.kafka.grants import on_transactional_id
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.patience import Patience
 from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer

@@ -1,0 +1,29 @@
+"""The commands that grant a missing right, for messages."""
+
+from __future__ import annotations
+
+from confluent_kafka.admin import AclOperation
+
+from transforms.kafka.config import KafkaConfig
+
+
+def name_of(right: AclOperation) -> str:
+    """Returns the right as ``kafka-acls.sh`` has it, such as ``Read``."""
+    return str(right.name).title()
+
+
+def grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
+    """Says how to grant the job's user a right on a resource, which is given by its option of ``kafka-acls.sh``."""
+    user = config.client_properties().get("sasl.username") or "NAME"
+    return (
+        f"kafka-acls.sh --bootstrap-server {config.bootstrap_servers} --add --allow-principal User:{user} "
+        f"--operation {name_of(right)} {resource} grants it"
+    )
+
+
+def on_transactional_id(config: KafkaConfig) -> str:
+    """What to say where Kafka refuses the transactional id. It answers no question about it that fences nobody."""
+    name = config.transactional_id
+    command = grant(config, AclOperation.WRITE, f"--transactional-id {name}")
+    cure = f"{command}, or use --delivery=at_least_once"
+    return f"--delivery=exactly_once: this user has no right to Write with the transactional id {name}; {cure}"
