@@ -13,6 +13,9 @@ from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import START_S, Job, Scoring, wait_until
 from tests.kafka_broker import KafkaBroker
+from transforms.errors import ContractError
+from transforms.kafka.admin.checks import Checker
+from transforms.kafka.config import KafkaConfig
 from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving_rest_stub import TfServingRestStub
 
@@ -161,3 +164,20 @@ def test_retention(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
     refused(job.start("--until_end"), "retention has deleted", "--start_from=earliest", job.group)
     assert job.committed() == before
     assert job.run("--until_end", "--start_from=earliest").summary["records"] == 10
+
+
+def test_the_default_group_of_another_topic(kafka: str) -> None:
+    """Asked of a real Kafka: a group that it does not know must not end the process (librdkafka 5040)."""
+    group, ours, other = f"default-{uuid4().hex}", f"ours-{uuid4().hex}", f"other-{uuid4().hex}"
+    for topic in (ours, other):
+        topics.create_topic(kafka, topic)
+    checker = Checker(KafkaConfig(kafka, (ours,), group))
+    try:
+        checker.check_group(group)
+        former = ck.Consumer({"bootstrap.servers": kafka, "group.id": group})
+        former.commit(offsets=[ck.TopicPartition(other, 0, 3)], asynchronous=False)
+        former.close()
+        with pytest.raises(ContractError, match=f"has read {other} and none of this job's topics"):
+            checker.check_group(group)
+    finally:
+        checker.close()

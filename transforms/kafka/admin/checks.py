@@ -166,10 +166,9 @@ class Checker:
         Raises:
             ContractError: It is.
         """
-        admin = open_admin(self.config)
-        check_members(admin, self.config)
+        check_members(open_admin(self.config), self.config)
         if self.config.group_id == default_group:
-            check_read(admin, self.config)
+            check_read(self._consumer, self.config)
 
     def partitions(self) -> dict[str, tuple[int, ...]]:
         """Returns all topics that may be seen, each with the numbers of its partitions.

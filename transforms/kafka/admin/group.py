@@ -78,18 +78,29 @@ def _topics(member: Any) -> set[str]:
     return {partition.topic for partition in partitions}
 
 
-def check_read(admin: Any, config: KafkaConfig) -> None:
+def check_read(consumer: Any, config: KafkaConfig) -> None:
     """Checks that the group has not read other topics, and none of this job's, before.
+
+    The consumer asks for every partition that there is: ``list_consumer_group_offsets`` of the admin client ends the process
+    with SIGSEGV where Kafka does not know the group yet.
+
+    Source: https://github.com/confluentinc/librdkafka/issues/5040, open in librdkafka 2.16.
+
+    Args:
+        consumer: A consumer of the group, with the job's credentials.
+        config: The job's.
 
     Raises:
         ContractError: It has.
     """
     group = config.group_id
-    asked = admin.list_consumer_group_offsets([ck.ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_S)
     try:
-        read = {tp.topic for tp in asked[group].result(TIMEOUT_S).topic_partitions or () if tp.offset >= 0}
-    except (ck.KafkaException, TimeoutError):
-        return  # it is not told; a group without rights is told elsewhere
+        topics = consumer.list_topics(timeout=TIMEOUT_S).topics
+        partitions = [ck.TopicPartition(name, number) for name, topic in topics.items() for number in topic.partitions]
+        read = {tp.topic for tp in consumer.committed(partitions, timeout=TIMEOUT_S) if tp.offset >= 0}
+    except ck.KafkaException as error:
+        log.debug("what group %s has read can't be told: %s", group, error)  # missing rights are told elsewhere
+        return
     if read and not read & set(config.topics):
         raise ContractError(
             f"--group_id={group}: the default group has read {', '.join(sorted(read)[:3])} and none of this job's topics; "
