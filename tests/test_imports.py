@@ -331,8 +331,9 @@ def test_every_public_name_is_found() -> None:
 
 
 def test_flags_are_checked_without_loading_beam() -> None:
-    """So that a wrong flag is answered at once."""
-    code = "from pipeline.cli.options import parse\nparse(['--bootstrap_servers=h:1','--input_topic=a','--output_topic=b','--model=grpc://h:1/m'])"
+    """So that a wrong flag is answered at once. Reading a model's URI loads its protocol, here one without libraries."""
+    flags = ["--bootstrap_servers=h:1", "--input_topic=a", "--output_topic=b", "--model=saved_model:///m"]
+    code = f"from pipeline.cli.options import parse\nparse({flags})"
     assert loaded(code, BEAM, "tensorflow", "grpc", "aiohttp") == []
 
 

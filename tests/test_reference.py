@@ -10,7 +10,7 @@ import pytest
 
 from transforms import reference
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.headers import DEAD_LETTER, HEADERS, ON_PREDICTIONS, PREDICTION
+from transforms.headers import DEAD_LETTER, HEADERS, ON_PREDICTIONS, PREDICTION, REPLAYED
 from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, STAGE_WRITE, Failure
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +71,6 @@ def test_every_class_is_of_a_stage_and_makes_failures_of_it() -> None:
 
 
 def test_every_header_is_on_something() -> None:
-    assert all(row.on and set(row.on) <= {PREDICTION, DEAD_LETTER} for row in HEADERS)
+    assert all(row.on and set(row.on) <= {PREDICTION, DEAD_LETTER, REPLAYED} for row in HEADERS)
     assert {"inference.model", "inference.source"} < ON_PREDICTIONS
     assert "inference.error.class" not in ON_PREDICTIONS  # a chained pipeline keeps why a record was a dead letter before

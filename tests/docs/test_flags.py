@@ -24,6 +24,8 @@ OTHERS = {
     "--flag": "stands for any",
     "--name": "stands for any",
     "--cpu": "of stress-ng",
+    "--disable-pip": "of pip-audit",
+    "--require-hashes": "of pip and pip-audit",
     "--coverage": "of tests/suite.py, which passes the rest to pytest",
 }
 """Flags that are declared nowhere, and what they are."""
