@@ -23,7 +23,7 @@ from tests.kafka_broker import ROOT
 EVERY = 100
 TIMEOUT_S = 900
 AT_LEAST = 0.5
-STUBS = {"grpc": setting.STUB, "http": "transforms.testing.tfserving_rest_stub"}
+STUBS = {"grpc": setting.STUB, "http": "transforms.testing.tfserving.rest_stub"}
 
 GIVEN_UP = ("--on_unavailable=dead_letter", "--retry_deadline_s=1", "--request_timeout_ms=1000")
 """No row is blamed for an overload or a time-out. So a job holds, unless it is told to give such records up."""

@@ -31,7 +31,7 @@ from tests.kafka_broker import VERSION as KAFKA_VERSION
 PARTITIONS = 4
 FLOATS = 16
 MODEL = "sum"
-STUB = "transforms.testing.tfserving_grpc_stub"
+STUB = "transforms.testing.tfserving.grpc_stub"
 STOP_TIMEOUT_S = 90
 PACKAGES = ("apache-beam", "confluent-kafka", "grpcio", "protobuf", "numpy", "orjson")
 

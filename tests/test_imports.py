@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 ROOT = Path(__file__).parent.parent
 BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"

@@ -27,7 +27,7 @@ from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import METHOD_PREDICT, Answer, KafkaRecord, ModelMetadata, OutputRecord, Signature, TensorSpec
 
 WINDOW_S = 1.0

@@ -20,7 +20,7 @@ from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
 from transforms.stages import DecodeChunks, DecodeConfig, EncodeChunks, EncodeConfig
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import (
     AnsweredSegment,
     DecodedChunk,

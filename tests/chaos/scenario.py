@@ -14,7 +14,7 @@ from tests.chaos.stream import NotHereError, Said, Stream
 from tests.chaos.verdict import Verdict
 from tests.integration.process import SMALL_BUNDLES, Scoring, job_factory
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 EXACTLY_ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
 

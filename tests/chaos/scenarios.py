@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.chaos import brokers, clock, inputs, processes, servers, stopping
 from tests.chaos.scenario import EXACTLY_ONCE, Scenario
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 ONCE_MORE = ("--request_timeout_ms=2000",)
 """What hangs is asked again soon."""

@@ -23,7 +23,7 @@ from tests.chaos.scenario import FLAGS
 from tests.chaos.stream import GOES_ON_S, Stream
 from tests.integration.process import Scoring, job_factory, wait_until
 from tests.kafka_broker import KafkaBroker
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 STEP_RECORDS = 2_000
 FAULT_EVERY = 4

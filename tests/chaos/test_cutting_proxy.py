@@ -13,8 +13,8 @@ from transforms.clients.base import ClientOptions
 from transforms.clients.registry import open_client
 from transforms.errors import MalformedAnswerError, TransientError
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 ROWS, CUTS = 16, 12
 TIMEOUT_S = 30.0

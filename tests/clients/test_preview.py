@@ -17,15 +17,15 @@ from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.tfserving import rest as tfserving_rest
 from transforms.clients.vertex import client as vertex
 from transforms.clients.vertex import transport
-from transforms.testing.mms_stub import TorchServeStub
-from transforms.testing.oip_grpc_stub import OipGrpcStub
-from transforms.testing.oip_http_stub import OipHttpStub, OipJsonStub
+from transforms.testing.multi_model_server.stub import TorchServeStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import VertexStub
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, TensorSpec
 
 Inputs = Mapping[str, np.ndarray]

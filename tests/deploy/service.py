@@ -18,7 +18,7 @@ from typing import IO
 from tests import topics
 from tests.integration.process import START_S
 from transforms.child_process import free_port
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 RECORDS = 1000
 PARTITIONS = 2

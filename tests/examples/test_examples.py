@@ -12,7 +12,7 @@ from examples import kafka_to_kafka, predict_transform, run_inference
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import topics
 from transforms.kafka.native.sessions import close_sessions
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,14 @@ from transforms.handlers import (
     VertexModelHandler,
     is_failure,
 )
-from transforms.testing.mms_stub import TorchServeStub
-from transforms.testing.oip_grpc_stub import OipGrpcStub
-from transforms.testing.oip_http_stub import OipHttpStub
+from transforms.testing.multi_model_server.stub import TorchServeStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.http_stub import OipHttpStub
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
 
 POISON = 666.0
 

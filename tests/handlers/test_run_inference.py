@@ -34,8 +34,8 @@ from transforms.handlers import (
     is_failure,
 )
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import Answer, Failure
 
 POISON = 666.0

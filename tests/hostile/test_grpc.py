@@ -32,10 +32,10 @@ from tests.hostile.server import MARGIN_S, MIB, TIMEOUT_S, X, bomb, bounded, in_
 from transforms.clients.open_inference.messages import ModelInferResponse
 from transforms.clients.tfserving.messages import PredictResponse
 from transforms.errors import MalformedAnswerError, ModelError, TransientError
-from transforms.testing.oip_grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
 
 STUBS: list[type[StubServer]] = [TfServingGrpcStub, OipGrpcStub, VertexGrpcStub]
 REDIRECT = [(":status", b"302"), ("location", b"http://127.0.0.1:9/")]

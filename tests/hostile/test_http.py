@@ -10,11 +10,11 @@ import pytest
 
 from tests.hostile.server import MARGIN_S, TIMEOUT_S, X, bomb, bounded, forever, in_place_of
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, TransientError
-from transforms.testing.mms_stub import TorchServeStub
-from transforms.testing.oip_http_stub import OipHttpStub
+from transforms.testing.multi_model_server.stub import TorchServeStub
+from transforms.testing.open_inference.http_stub import OipHttpStub
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
 
 STUBS: list[type[StubServer]] = [TfServingRestStub, OipHttpStub, TorchServeStub, VertexRestStub]
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

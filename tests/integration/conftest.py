@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
 from pipeline.runners.prism import find_prism
-from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
 from tests.integration.process import Job, job_factory
+from tests.pipeline.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
 from transforms.kafka.beam.expansion.service import classpath
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 NewJob = Callable[..., Job]
 

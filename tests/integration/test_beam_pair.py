@@ -15,7 +15,7 @@ from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from tests.integration.same_records import DEAD, RECORDS, comparable, is_poison, produce
 from tests.kafka_broker import KafkaBroker
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
 JAVA = "--kafka_io=beam"

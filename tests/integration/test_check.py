@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 ROOT = Path(__file__).parents[2]
 

@@ -30,7 +30,7 @@ from tests.integration.process import Job
 from tests.integration.same_records import DEAD, RECORDS, comparable, is_poison, produce
 from tests.kafka_broker import ROOT, KafkaBroker
 from transforms.kafka.beam.java import JAR
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 IMAGE = "europe-docker.pkg.dev/demo-project/images/kafka-model-scoring-worker:1"
 PASSWORD_NAME = f"projects/{PROJECT}/secrets/kafka-password/versions/3"

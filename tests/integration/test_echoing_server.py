@@ -13,12 +13,12 @@ from tests.integration.process import Job
 from transforms.headers import ERROR_MESSAGE
 from transforms.predict.echoes import LEFT_OUT
 from transforms.testing.faults import StubError
-from transforms.testing.oip_grpc_stub import OipGrpcStub
-from transforms.testing.oip_http_stub import OipHttpStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.http_stub import OipHttpStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import TensorSpec
 
 STUBS = [TfServingGrpcStub, TfServingRestStub, OipGrpcStub, OipHttpStub]

@@ -19,7 +19,7 @@ from tests.integration import same_records
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
 from tests.processes import alive
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
 
 START_S = 400.0

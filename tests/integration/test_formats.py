@@ -16,11 +16,11 @@ import pytest
 from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import load_digits
 from tests import topics
-from tests.embedded.servers import Served
 from tests.formats.test_protobuf import FILE, UNIT, Row, text_of
 from tests.integration.process import Job, wait_until
+from tests.pipeline.embedded.servers import Served
 from transforms.testing.schema_registry_stub import Reference, SchemaRegistryStub
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 IMAGE_SCHEMA = json.dumps(
     {

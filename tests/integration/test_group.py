@@ -7,7 +7,7 @@ import re
 
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Job, Scoring, wait_until
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 BACKLOG = 20_000
 

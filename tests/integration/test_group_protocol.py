@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Job, wait_until
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 BROKER_ASSIGNS = "--kafka_config=group.protocol=consumer"
 

@@ -16,7 +16,7 @@ from tests.formats.test_avro_hostile import STREAMS, chain, text, zigzag
 from tests.formats.test_avro_hostile import file as avro_file
 from tests.formats.test_npy_headers import file as npy_file
 from tests.integration.process import Job
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 ROW = {"type": "record", "name": "Row", "fields": [{"name": "x", "type": {"type": "array", "items": "float"}}]}
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests import topics
 from tests.integration.process import SMALL_BUNDLES, START_S, Job, Scoring, job_factory, wait_until
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
 
 RECORDS = 100_000

@@ -10,14 +10,14 @@ import pytest
 
 from pipeline.embedded.digits import load_digits
 from tests import raw_produce, topics
-from tests.embedded.servers import Served, needs_testdata
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
+from tests.pipeline.embedded.servers import Served, needs_testdata
 from transforms.clients.wire.tensorflow.example import build_example
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import Headers, KafkaRecord, TensorSpec
 
 ADDED = ["inference.model", "inference.version", "inference.source", "inference.latency_ms", "inference.attempts"]

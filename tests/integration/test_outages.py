@@ -17,7 +17,7 @@ from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Job, Scoring, job_factory, wait_until
 from tests.kafka_broker import KafkaBroker
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 
 @pytest.fixture

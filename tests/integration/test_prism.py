@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.conftest import NewJob
 from tests.integration.process import Scoring
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
 pytestmark = pytest.mark.usefixtures("prism")

@@ -16,8 +16,8 @@ from tests.kafka_broker import KafkaBroker
 from transforms.errors import ContractError
 from transforms.kafka.admin.checks import Checker
 from transforms.kafka.config import KafkaConfig
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests import raw_produce, topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
 
 GUILTY = 50

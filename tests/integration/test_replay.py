@@ -23,7 +23,7 @@ from tests.docs.pages import command_blocks
 from tests.integration.conftest import NewJob
 from tests.integration.process import START_S, Job, wait_until
 from transforms.kafka.stop import reset_drain
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import Headers, KafkaRecord
 
 BROKEN = b'{"x": [1'

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 
 from tests.integration.process import Job, job_factory
 from tests.kafka_broker import KafkaBroker
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
-from tests.embedded.servers import KINDS_DIR
 from tests.integration.conftest import NewJob
 from tests.integration.process import wait_until
+from tests.pipeline.embedded.servers import KINDS_DIR
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -15,7 +15,7 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Job, Scoring, wait_until
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 COMPACTED = {"cleanup.policy": "compact,delete", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.01"}
 

@@ -11,9 +11,9 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from transforms.testing.stub_model import StubModel
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import VertexStub
 
 COUNT, POISON, INEXACT = 300, 50, 60
 LARGE = range(70, 78)

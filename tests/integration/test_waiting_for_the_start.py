@@ -13,8 +13,8 @@ from tests.integration.conftest import NewJob
 from tests.integration.process import Job, Scoring, job_factory
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 LATER_S = 5.0
 """How much later than the job the others come."""

@@ -10,7 +10,7 @@ from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Scoring, wait_until
 from tests.processes import alive
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 RECORDS = 30_000
 

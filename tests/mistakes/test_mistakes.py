@@ -17,7 +17,7 @@ from pipeline.checking import command
 from pipeline.embedded.broker import EmbeddedBroker
 from tests.mistakes.table import ASKED, FILES, OWN, PARSED, Mistake
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import TensorSpec
 
 MOST_S = 5.0

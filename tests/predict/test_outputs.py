@@ -10,7 +10,7 @@ from tests.beam_run import run
 from transforms import Predict
 from transforms.handlers import TFServingModelHandler
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import TensorSpec
 
 

@@ -20,7 +20,7 @@ from transforms.errors import ConfigError, ContractError, RejectedError, Unavail
 from transforms.predict.options import FAIL, DispatchOptions
 from transforms.predict.scorer import Scorer, ScorerConfig
 from transforms.retry import RetryPolicy
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import Answer
 
 POISON = 666.0

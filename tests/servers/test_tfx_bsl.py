@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.embedded.servers import TESTDATA, needs_testdata
+from tests.pipeline.embedded.servers import TESTDATA, needs_testdata
 from tests.servers.environment import environment
 from transforms.clients import open_client
 from transforms.clients.wire.tensorflow.example import build_example

@@ -5,7 +5,7 @@ from transforms.clients.multi_model_server.http import MmsClient, parse
 from transforms.clients.selection import select_outputs
 from transforms.errors import ModelFailedError
 from transforms.testing.contract import ClientContract
-from transforms.testing.mms_stub import TorchServeStub
+from transforms.testing.multi_model_server.stub import TorchServeStub
 
 
 class TestMmsHttp(ClientContract):

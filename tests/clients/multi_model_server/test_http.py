@@ -31,7 +31,7 @@ from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
-from transforms.testing.mms_stub import MultiModelServerStub, TorchServeStub
+from transforms.testing.multi_model_server.stub import MultiModelServerStub, TorchServeStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import KafkaRecord, ModelMetadata, Signature, TensorSpec
 

@@ -12,8 +12,8 @@ from transforms.clients import check_uri
 from transforms.clients.base import ModelClient
 from transforms.errors import ConfigError, NotServedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
-from transforms.testing.oip_grpc_stub import OipGrpcStub
-from transforms.testing.oip_http_stub import OipHttpStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.http_stub import OipHttpStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
 from transforms.types import TensorSpec

@@ -2,7 +2,7 @@
 
 from tests.clients.open_inference.contract import TritonContract
 from transforms.clients.open_inference.tensors import DTYPE_NAMES
-from transforms.testing.oip_grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 
 
 class TestOipGrpc(TritonContract):

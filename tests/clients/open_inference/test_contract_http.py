@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.open_inference.contract import OipContract, TritonContract
 from transforms.clients.open_inference.tensors import DTYPE_NAMES
-from transforms.testing.oip_http_stub import OipHttpStub, OipJsonStub
+from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
 from transforms.testing.stub_server import StubServer
 
 

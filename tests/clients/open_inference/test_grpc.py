@@ -15,7 +15,7 @@ from transforms.clients.base import ModelClient
 from transforms.clients.open_inference import messages
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.testing.grpc_stub import service_handlers
-from transforms.testing.oip_grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import TensorSpec
 

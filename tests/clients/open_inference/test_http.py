@@ -17,8 +17,8 @@ from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError, TransientError, UnavailableError
 from transforms.testing.http_stub import HttpStub
-from transforms.testing.oip_grpc_stub import OipGrpcStub
-from transforms.testing.oip_http_stub import OipHttpStub, OipJsonStub
+from transforms.testing.open_inference.grpc_stub import OipGrpcStub
+from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import TensorSpec
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from transforms.clients.saved_model.client import SavedModelClient
 from transforms.testing.contract import TIMEOUT_S, rows_of
-from transforms.testing.saved_model_stub import SavedModelStub
+from transforms.testing.saved_model.stub import SavedModelStub
 from transforms.types import TensorSpec
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from tests.clients.saved_model.models import ROW, VECTOR, poll, use, version_of
 from transforms.clients.saved_model.client import SavedModelClient
 from transforms.errors import NotServedError
 from transforms.testing.contract import TIMEOUT_S
-from transforms.testing.saved_model_stub import SavedModelStub
+from transforms.testing.saved_model.stub import SavedModelStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec
 

@@ -1,6 +1,6 @@
 """The contract, for the model in the worker, with a TensorFlow and a folder of versions that do what the test says.
 
-The same client on the real TensorFlow: ``test_tensorflow.py`` and ``tests/embedded/test_agreement.py``.
+The same client on the real TensorFlow: ``test_tensorflow.py`` and ``tests/pipeline/embedded/test_agreement.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transforms.clients.selection import select_outputs
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
 from transforms.errors import NotServedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
-from transforms.testing.saved_model_stub import SavedModelStub
+from transforms.testing.saved_model.stub import SavedModelStub
 from transforms.testing.stub_server import StubServer
 
 POLL_S = 0.005

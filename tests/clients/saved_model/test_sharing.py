@@ -14,7 +14,7 @@ from transforms.clients.saved_model.arrays import zero_rows
 from transforms.clients.saved_model.client import SavedModelClient
 from transforms.errors import ConfigError, OverloadedError, RejectedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S
-from transforms.testing.saved_model_stub import SavedModelStub
+from transforms.testing.saved_model.stub import SavedModelStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, Signature, TensorSpec
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR, load_digits
-from tests.embedded.servers import DTYPES, KINDS_DIR, TESTDATA, needs_testdata
+from tests.pipeline.embedded.servers import DTYPES, KINDS_DIR, TESTDATA, needs_testdata
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.saved_model.client import SavedModelClient

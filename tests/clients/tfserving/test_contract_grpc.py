@@ -2,7 +2,7 @@
 
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES
 from transforms.testing.contract import ClientContract
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 
 class TestTfServingGrpc(ClientContract):

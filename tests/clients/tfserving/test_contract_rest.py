@@ -4,7 +4,7 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.selection import select_outputs
 from transforms.clients.tfserving.rest import TfServingRestClient, parse
 from transforms.testing.contract import ClientContract
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 
 class TestTfServingRest(ClientContract):

@@ -28,8 +28,8 @@ from transforms.errors import (
 )
 from transforms.testing.grpc_stub import service_handlers
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, TensorSpec
 
 TIMEOUT_S = 20.0
@@ -222,7 +222,7 @@ def test_the_rest_port_is_told_apart() -> None:
 
 def test_a_server_process_killed_during_a_request() -> None:
     """kill -9 is how a server really goes; also the command-line entry of the stub."""
-    module = "transforms.testing.tfserving_grpc_stub"
+    module = "transforms.testing.tfserving.grpc_stub"
     command = [sys.executable, "-m", module, "--latency_ms", "20000", "--fast", "--width", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -244,7 +244,7 @@ def test_a_server_process_killed_during_a_request() -> None:
 
 
 def test_the_fast_stub_answers_row_sums_and_ends_on_sigterm() -> None:
-    command = [sys.executable, "-m", "transforms.testing.tfserving_grpc_stub", "--fast"]
+    command = [sys.executable, "-m", "transforms.testing.tfserving.grpc_stub", "--fast"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

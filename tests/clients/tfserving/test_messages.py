@@ -28,7 +28,7 @@ from transforms.clients.tfserving import messages
 from transforms.clients.wire import rpc_status
 from transforms.clients.wire.tensorflow import messages as tensorflow_messages
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 _FILES = (
     any_pb2,

@@ -32,8 +32,8 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import KServeV1Stub, TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import KServeV1Stub, TfServingRestStub
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Signature, TensorSpec
 
 TESTDATA = Path(__file__).resolve().parents[4] / "shared" / "testdata" / "tensorflow_serving"

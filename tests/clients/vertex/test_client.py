@@ -29,9 +29,9 @@ from transforms.predict.batching import Batch, Part, PendingChunk
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.testing.stub_model import StubModel
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import VertexStub
 from transforms.types import METHOD_PREDICT, DecodedChunk, Headers, KafkaRecord, Segment, Signature
 
 T = TypeVar("T")

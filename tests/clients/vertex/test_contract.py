@@ -11,8 +11,8 @@ from transforms.clients.base import ModelClient
 from transforms.errors import NotServedError, RejectedError
 from transforms.testing.contract import TIMEOUT_S, ClientContract
 from transforms.testing.stub_server import StubServer
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
 
 
 class VertexContract(ClientContract):

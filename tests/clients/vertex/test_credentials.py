@@ -27,9 +27,9 @@ from transforms.clients.vertex.rest import RestTransport
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import parse
 from transforms.errors import ModelError, NotServedError, TransientError, UnavailableError
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import VertexStub
 
 T = TypeVar("T")
 STUBS = [VertexGrpcStub, VertexRestStub]

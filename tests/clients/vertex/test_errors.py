@@ -22,9 +22,9 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import VertexStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import VertexStub
 
 
 @both

@@ -16,9 +16,9 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 
 from tests.clients.tfserving.test_grpc import TIMEOUT_S
 from transforms.testing.stub_model import StubModel
-from transforms.testing.vertex_grpc_stub import VertexGrpcStub
-from transforms.testing.vertex_rest_stub import VertexRestStub
-from transforms.testing.vertex_stub import PROJECT, REGION, VertexStub
+from transforms.testing.vertex.grpc_stub import VertexGrpcStub
+from transforms.testing.vertex.rest_stub import VertexRestStub
+from transforms.testing.vertex.stub import PROJECT, REGION, VertexStub
 
 both = pytest.mark.parametrize("stub_class", [VertexGrpcStub, VertexRestStub])
 

@@ -19,11 +19,11 @@ from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
 from tests.pipeline.cli.parsing import OWN
 from transforms.errors import ConfigError
-from transforms.testing.mms_stub import TorchServeStub
+from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.stub_model import StubModel
-from transforms.testing.tfserving_grpc_stub import TfServingGrpcStub
-from transforms.testing.tfserving_rest_stub import TfServingRestStub
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import TensorSpec
 
 ROOT = Path(__file__).parents[3]

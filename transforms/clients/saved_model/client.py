@@ -4,8 +4,8 @@
 (``tf_runtime``).
 
 Signatures, dtypes, errors and answers are those of TensorFlow Serving, because the same checks run here;
-``tests/embedded/test_agreement.py`` compares the two. One difference: a run can't be cancelled, it can only be stopped at
-its time-out. A cancelled ``predict`` returns to its caller at once, and the result of the run is dropped.
+``tests/pipeline/embedded/test_agreement.py`` compares the two. One difference: a run can't be cancelled, it can only be
+stopped at its time-out. A cancelled ``predict`` returns to its caller at once, and the result of the run is dropped.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stubs of TensorFlow Serving's REST API and of a KServe V1 server.
 
-    python -m transforms.testing.tfserving_rest_stub --port 0 --latency_ms 20
+    python -m transforms.testing.tfserving.rest_stub --port 0 --latency_ms 20
 
 prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it answers the sum of each row with
 little work; see ``tfserving_grpc_stub``.

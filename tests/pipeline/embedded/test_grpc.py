@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.embedded.http_status import HTTP_STATUS
 from pipeline.embedded.messages import Input
-from tests.embedded.rpc import call, failure, floats, predict, strings
-from tests.embedded.servers import DTYPES, needs_testdata
+from tests.pipeline.embedded.rpc import call, failure, floats, predict, strings
+from tests.pipeline.embedded.servers import DTYPES, needs_testdata
 from transforms.clients.tf_runtime.serving_error import Code
 from transforms.clients.tfserving import messages
 from transforms.clients.wire.tensorflow.example import build_example

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.embedded.rpc import call, floats, predict
-from tests.embedded.servers import TESTDATA, Served, needs_testdata
+from tests.pipeline.embedded.rpc import call, floats, predict
+from tests.pipeline.embedded.servers import TESTDATA, Served, needs_testdata
 from transforms.clients.tfserving import messages
 from transforms.clients.wire.tensorflow.example import build_example
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap

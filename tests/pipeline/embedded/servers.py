@@ -21,7 +21,7 @@ import pytest
 
 from pipeline.embedded.model_server import EmbeddedModelServer
 
-TESTDATA = Path(__file__).parents[2].parent / "shared" / "testdata" / "tensorflow_serving"
+TESTDATA = Path(__file__).parents[3].parent / "shared" / "testdata" / "tensorflow_serving"
 """TensorFlow Serving's own test models; they are not part of the project."""
 
 KINDS_DIR = Path(__file__).parent / "models" / "kinds"

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.embedded.digits import IMAGES_PATH, MODEL_DIR, load_digits
 from pipeline.embedded.generator import grey_png
-from tests.embedded.rpc import failure, predict, strings
-from tests.embedded.servers import Served
+from tests.pipeline.embedded.rpc import failure, predict, strings
+from tests.pipeline.embedded.servers import Served
 from transforms.clients.tfserving import messages
 
 

@@ -1,6 +1,6 @@
 """A stub of TensorFlow Serving's gRPC API: Predict, Classify, Regress, GetModelMetadata, GetModelStatus.
 
-    python -m transforms.testing.tfserving_grpc_stub --port 0 --latency_ms 20 --fast
+    python -m transforms.testing.tfserving.grpc_stub --port 0 --latency_ms 20 --fast
 
 prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it is the server of the
 benchmarks: it answers y [n], the sum of each row of x [n, m], with little work, and counts only the requests. With

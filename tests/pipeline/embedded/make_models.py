@@ -1,6 +1,6 @@
-"""Makes ``tests/embedded/models/kinds/1``, a SavedModel with one signature for each thing a client must cope with.
+"""Makes ``tests/pipeline/embedded/models/kinds/1``, a SavedModel with one signature for each thing a client must cope with.
 
-    python -m tests.embedded.make_models
+    python -m tests.pipeline.embedded.make_models
 
 The file is committed; the script is how it was made.
 """
@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.embedded.servers import DTYPES, KINDS_DIR
+from tests.pipeline.embedded.servers import DTYPES, KINDS_DIR
 
 
 class Kinds(tf.Module):

@@ -1,6 +1,6 @@
 """A stub of Vertex AI's gRPC API: ``google.cloud.aiplatform.v1.PredictionService/Predict``, with google.rpc.Status.
 
-    python -m transforms.testing.vertex_grpc_stub --port 0 --latency_ms 20
+    python -m transforms.testing.vertex.grpc_stub --port 0 --latency_ms 20
 
 prints its model URI as the first line and serves until SIGINT or SIGTERM.
 """
@@ -19,7 +19,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # like
 from transforms.clients.vertex.transport import PREDICT
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
-from transforms.testing.vertex_stub import VertexStub, serve
+from transforms.testing.vertex.stub import VertexStub, serve
 
 
 class VertexGrpcStub(VertexStub, GrpcStub):

@@ -1,7 +1,7 @@
 """Calls the server with TensorFlow Serving's own Python client; run by test_official_client.py in a process of its own,
 because importing it imports all of TensorFlow.
 
-    python -m tests.embedded.official_client GRPC_PORT
+    python -m tests.pipeline.embedded.official_client GRPC_PORT
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ import pytest
 
 from pipeline.embedded.model_server import EmbeddedModelServer
 from pipeline.embedded.options import parse
-from tests.embedded.servers import KINDS_DIR, Served
+from tests.pipeline.embedded.servers import KINDS_DIR, Served
 from tests.processes import alive
 from transforms.errors import ConfigError, ScoringError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "pipeline.embedded"]
 
 

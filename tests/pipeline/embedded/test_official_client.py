@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.servers import TESTDATA, Served
+from tests.pipeline.embedded.servers import TESTDATA, Served
 
 
 @pytest.mark.skipif(
@@ -18,9 +18,9 @@ from tests.embedded.servers import TESTDATA, Served
 )
 def test_official_client(served: Served) -> None:
     """Predict, Classify, Regress, GetModelMetadata and GetModelStatus, by the official stubs and messages."""
-    command = [sys.executable, "-m", "tests.embedded.official_client", str(served.grpc_port)]
+    command = [sys.executable, "-m", "tests.pipeline.embedded.official_client", str(served.grpc_port)]
     command += ["examples"] * TESTDATA.is_dir()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr

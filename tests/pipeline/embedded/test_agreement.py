@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR, load_digits
-from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, needs_testdata
+from tests.pipeline.embedded.servers import KINDS_DIR, TESTDATA, Served, needs_testdata
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.clients.tf_runtime.meta_graph import signatures_of

@@ -1,6 +1,6 @@
 """A stub of the Open Inference Protocol's REST API, with Triton's extensions.
 
-    python -m transforms.testing.oip_http_stub --port 0 --latency_ms 20
+    python -m transforms.testing.open_inference.http_stub --port 0 --latency_ms 20
 
 prints its port as the first line and serves until SIGINT or SIGTERM.
 """
@@ -30,7 +30,7 @@ from transforms.clients.open_inference.tensors import (
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
-from transforms.testing.oip_stub import OipTraits, index, listed, serve, served
+from transforms.testing.open_inference.stub import OipTraits, index, listed, serve, served
 from transforms.testing.stub_model import StubModel, check_inputs
 from transforms.testing.stub_server import Tls
 from transforms.types import Signature, TensorSpec

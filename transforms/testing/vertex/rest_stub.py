@@ -1,6 +1,6 @@
 """A stub of Vertex AI's REST API: ``POST /v1/projects/P/locations/R/endpoints/E:predict``, with Google's error bodies.
 
-    python -m transforms.testing.vertex_rest_stub --port 0 --latency_ms 20
+    python -m transforms.testing.vertex.rest_stub --port 0 --latency_ms 20
 
 prints its model URI as the first line and serves until SIGINT or SIGTERM.
 """
@@ -15,7 +15,7 @@ from aiohttp import web
 
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HttpStub, hang_up
-from transforms.testing.vertex_stub import HTTP_STATUS, PROJECT, REGION, VertexStub, serve
+from transforms.testing.vertex.stub import HTTP_STATUS, PROJECT, REGION, VertexStub, serve
 
 _PATH = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/endpoints/[^/:]+):predict")
 _PRIVATE = re.compile(r"/v1/models/([^/:]+):predict")

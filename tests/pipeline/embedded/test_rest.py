@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.embedded.servers import TESTDATA, Served, needs_testdata
+from tests.pipeline.embedded.servers import TESTDATA, Served, needs_testdata
 
 TWO = "/v1/models/half_plus_two_2_versions"
 KINDS = "/v1/models/kinds"

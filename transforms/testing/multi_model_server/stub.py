@@ -1,6 +1,6 @@
 """Stubs of multi-model-server and of TorchServe: the inference and the management API on one port.
 
-    python -m transforms.testing.mms_stub --port 0 --latency_ms 20
+    python -m transforms.testing.multi_model_server.stub --port 0 --latency_ms 20
 
 prints its port as the first line and serves until SIGINT or SIGTERM.
 """

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
-from tests.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
+from tests.pipeline.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Stubs of multi-model-server's and TorchServe's protocol."""

@@ -1,0 +1,1 @@
+"""Stubs of a SavedModel in the worker."""

@@ -1,0 +1,1 @@
+"""Stubs of TensorFlow Serving's protocols."""

@@ -1,0 +1,1 @@
+"""Stubs of Vertex AI's protocol."""
