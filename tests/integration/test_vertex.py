@@ -21,7 +21,7 @@ LARGE = range(70, 78)
 
 def value_of(index: int) -> bytes:
     """Eight neighbours are 600 kB each, so that their batch passes the limit of 1.5 MB though none of them does."""
-    x: Any = "poison" if index == POISON else 2**53 + 1 if index == INEXACT else index
+    x: Any = "bad" if index == POISON else 2**53 + 1 if index == INEXACT else index
     return json.dumps({"x": x, "pad": "p" * 600_000 if index in LARGE else ""}).encode()
 
 
@@ -33,7 +33,7 @@ def halved(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
 def test_records(new_job: NewJob, protocol: type[VertexStub]) -> None:
     with protocol(StubModel.of({}, {}, halved)) as stub:
         stub.model.flip(7)
-        stub.faults.poison = lambda row: row["instances"]["x"] == "poison"
+        stub.faults.poison = lambda row: row["instances"]["x"] == "bad"
         job = new_job(stub.uri(), partitions=1)
         topics.produce(job.bootstrap, job.inputs[0], [value_of(index) for index in range(COUNT)])
         stub.faults.fail_next(3, "RESOURCE_EXHAUSTED", "Quota exceeded", retry_after_s=0.05)
