@@ -26,7 +26,8 @@ from transforms.kafka.native.acknowledged import AcknowledgedWriter
 from transforms.kafka.native.consumer import GroupReader
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.producer import Writer
-from transforms.kafka.native.session import MAX_ROLLBACKS, Session
+from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
+from transforms.kafka.native.session import Session
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
@@ -129,7 +130,7 @@ class World:
 
     def failure(self) -> bool:
         """One more failure; not too many in a row, or the job gives up, as it should."""
-        in_a_row = self.session._rollbacks + len(self.kafka.commit_failures) + self.kafka.hung_commits
+        in_a_row = self.session._rollbacks.in_a_row + len(self.kafka.commit_failures) + self.kafka.hung_commits
         in_a_row += len(self.kafka.delivery_failures)
         return in_a_row <= MAX_ROLLBACKS // 2 and self.chance(0.05)
 

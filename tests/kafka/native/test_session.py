@@ -11,7 +11,8 @@ import pytest
 from tests.kafka.native.memory_job import A, B, Job, Recorder
 from tests.kafka.native.memory_kafka import refused
 from transforms.errors import FencedError, KafkaError
-from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S, MAX_ROLLBACKS
+from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
+from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S
 from transforms.kafka.native.states import CommitResult
 from transforms.kafka.native.transactional import MAX_REPLACED
 

@@ -23,6 +23,7 @@ from transforms.kafka.native.consumer import OpenReader, open_reader
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
 from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer
+from transforms.kafka.native.rollbacks import Rollbacks
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.kafka.native.writers import open_writer
 from transforms.observe import observer
@@ -31,21 +32,11 @@ from transforms.types import KafkaRecord, OutputRecord
 KEEP_ALIVE_S = 1.0
 """Seconds after the last poll when a waiting bundle begins to poll with paused partitions."""
 
-MAX_ROLLBACKS = 20
-"""Rollbacks in a row, not counting those after a rebalance, after which the job fails: another attempt would not help."""
-
 OVERLAP_FROM = 2048
 """The commit of a bundle of so many records overlaps with reading the next. Smaller bundles would make more transactions."""
 
 CAUTIOUS_BUNDLES = 10
 """The number of bundles whose outputs are buffered until all are known, after a transaction was open for too long."""
-
-
-NEVER_COMMITTED = (
-    "; nothing has committed any of them: a pipeline with ReadFromKafka ends in WriteToKafka with the same config, in the "
-    "same stage"
-)
-"""What a job is told besides whose bundles all failed, and whose sink was never reached."""
 
 
 class Session:
@@ -116,11 +107,10 @@ class Session:
         self._bundle = Bundle()
         self._commit: Commit | None = None
         self._polled_at = clock()
-        self._rollbacks = 0
+        self._rollbacks = Rollbacks()
         self._cautious = 0
         self._known: frozenset[Partition] = frozenset()
         self._committed_count = 0
-        self._commits = 0
         self.committed: dict[Partition, int] = {}
 
     @property
@@ -302,7 +292,7 @@ class Session:
             KafkaError: Trying again would not help.
         """
         self._check_open()
-        self._commits += 1
+        self._rollbacks.sink_reached()
         bundle, past_markers = self._bundle, self.positions_past_markers()
         if self.state is State.VOID or not self.finish_commit():
             return self._rollback()
@@ -362,7 +352,7 @@ class Session:
             dict(done.dead),
             [((done_at - read_at) * 1000, count) for read_at, count in done.reads],
         )
-        self._rollbacks = 0
+        self._rollbacks.committed()
         self._outputs.committed()
         self._cautious = max(0, self._cautious - 1)
         self.committed.update(commit.offsets)
@@ -374,12 +364,7 @@ class Session:
         self.finish_commit()
         bundle = self._bundle
         self.writer.abort()
-        if not bundle.rebalanced:
-            self._rollbacks += 1
-        if self._rollbacks > MAX_ROLLBACKS:
-            failed = f"{self._rollbacks} bundles in a row could not be committed"
-            missing = "" if self._commits else NEVER_COMMITTED
-            raise KafkaError(f"{failed}; the last because: {bundle.void_because}{missing}")
+        self._rollbacks.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
         rewind = self.reader.rewind_to_committed if bundle.outcome_unknown else self.reader.rewind
         rewind(bundle.first)
         observer().rolled_back(bundle.void_because)
