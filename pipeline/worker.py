@@ -114,7 +114,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
         with contextlib.suppress(Exception):  # the failure is reported already; a session that is not closed times out
             close_sessions()
         ends: dict[type[Exception], int] = {FencedError: EXIT_FENCED, MissingRightError: EXIT_WRONG}
-        return ends.get(type(stats.error or error), EXIT_FAILED)
+        return next((status for kind, status in ends.items() if isinstance(stats.error or error, kind)), EXIT_FAILED)
     finally:
         STORE.close()  # models in this process, and the local copies of their files
     return EXIT_DONE

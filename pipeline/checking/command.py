@@ -23,8 +23,8 @@ from pipeline.checking.output import Output
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
+from pipeline.cli.entry import flags_or_told
 from pipeline.cli.names import DEFAULT_GROUP
-from pipeline.cli.program import program
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
@@ -32,7 +32,7 @@ from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.clients.wire.outputs import is_per_row
 from transforms.decode.readable import decode_readable
-from transforms.errors import ConfigError, ContractError, ScoringError
+from transforms.errors import ContractError, ScoringError
 from transforms.formats.codecs import JSON
 from transforms.guard import NoGuard
 from transforms.kafka.admin.checks import Checker, Position, Topics
@@ -54,11 +54,8 @@ MAX_FAILURES = 5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    try:
-        asked = check_flags.parse(sys.argv[1:] if argv is None else argv)
-    except ConfigError as error:
-        tell_error(error)
-        print(f"{program(check_flags.NAME)} --help lists the flags", file=sys.stderr)
+    asked = flags_or_told(check_flags.parse, argv, check_flags.NAME)
+    if asked is None:
         return EXIT_DOES_NOT_FIT
     worker.quiet_logging()
     try:

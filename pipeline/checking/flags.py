@@ -6,9 +6,9 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
-from pipeline.cli.config import Config
+from pipeline.cli.attended import AttendedConfig
 from pipeline.cli.flag import flag
-from pipeline.cli.kinds.plain import SWITCH, seconds, whole
+from pipeline.cli.kinds.plain import SWITCH, whole
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
 
@@ -28,15 +28,9 @@ MAX_SAMPLE = 100_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CheckConfig(Config):
+class CheckConfig(AttendedConfig):
     """The configuration of the run that is checked, with the flags of the check."""
 
-    wait_for_start_s: float = flag(
-        CHECK,
-        seconds(or_0=True),
-        "how long to wait for Kafka, the model server and the schema registry if they are not there yet",
-        default="0",
-    )
     sample: int = flag(CHECK, whole(least=0, most=MAX_SAMPLE), "how many records to read and decode", default="0")
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")
 

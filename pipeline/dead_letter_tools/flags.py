@@ -11,16 +11,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.cli.config import Config
+from pipeline.cli.attended import AttendedConfig
 from pipeline.cli.flag import Values, flag
-from pipeline.cli.flags import REQUESTS
 from pipeline.cli.kinds.base import Many, One
-from pipeline.cli.kinds.plain import SWITCH, choices, names, seconds, whole
+from pipeline.cli.kinds.plain import SWITCH, choices, names, whole
 from pipeline.cli.kinds.time import moment
 from pipeline.cli.names import EMBEDDED
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
-from pipeline.cli.rules import Rule, formats, librdkafka, model, topics
+from pipeline.cli.rules import KAFKA, MODEL_AND_RECORDS, Rule
 from transforms.errors import ConfigError
 from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, STAGE_WRITE
 
@@ -70,15 +69,8 @@ def places() -> Many[tuple[str, ...]]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FilterConfig(Config):
+class FilterConfig(AttendedConfig):
     """A job's configuration, with which of its dead letters are meant."""
-
-    wait_for_start_s: float = flag(
-        REQUESTS,
-        seconds(or_0=True),
-        "how long to wait for Kafka, the model server and the schema registry if they are not there yet",
-        default="0",
-    )
 
     stages: tuple[str, ...] = flag(
         _FILTERS,
@@ -173,17 +165,6 @@ def _own_model(config: FilterConfig, values: Values) -> Iterator[str]:
         yield "--output_topic: name the topic that predictions go to"
 
 
-KAFKA_RULES: tuple[Rule, ...] = (_topic_of_letters, _time_span, topics.apart, librdkafka.accepted)
+KAFKA_RULES: tuple[Rule, ...] = (_topic_of_letters, _time_span, *KAFKA)
 
-SCORE_RULES: tuple[Rule, ...] = (
-    *KAFKA_RULES,
-    _own_model,
-    model.class_names,
-    model.client_certificate,
-    formats.merged_records,
-    formats.fields_of_records,
-    formats.pass_through_or_merge,
-    formats.avro_schema,
-    formats.schema_registry,
-    formats.schema_registry_properties,
-)
+SCORE_RULES: tuple[Rule, ...] = (*KAFKA_RULES, _own_model, *MODEL_AND_RECORDS)

@@ -14,11 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-import confluent_kafka as ck
-
 from pipeline import worker
 from pipeline.checking.waiting import StartWait
-from pipeline.cli.program import program
+from pipeline.cli.entry import flags_or_told
+from pipeline.dead_letter_tools.exit_status import exit_status
 from pipeline.dead_letter_tools.flags import REPLAY, ReplayConfig, parse_replay
 from pipeline.dead_letter_tools.output import print_counts, print_samples, print_tally, write_counts
 from pipeline.dead_letter_tools.pace import Pace
@@ -27,7 +26,7 @@ from pipeline.dead_letter_tools.selecting import Counts, Restored, Selection
 from pipeline.dead_letter_tools.tally import Tally
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
-from transforms.errors import ConfigError, ContractError, FencedError, KafkaError, ModelError, NotReadyError, ScoringError
+from transforms.errors import ContractError, FencedError, ScoringError
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.dead_letters.reading import TopicReader
@@ -48,11 +47,8 @@ AT_ONCE, AT_ONCE_BYTES = 500, 8_000_000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    try:
-        asked = parse_replay(sys.argv[1:] if argv is None else argv)
-    except ConfigError as error:
-        tell_error(error)
-        print(f"{program(REPLAY)} --help lists the flags", file=sys.stderr)
+    asked = flags_or_told(parse_replay, argv, REPLAY)
+    if asked is None:
         return worker.EXIT_WRONG
     worker.quiet_logging()
     reset_drain()
@@ -76,7 +72,7 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
         tell_error(f"another replay of {asked.dead_letter_topic} has begun; it goes on, and nothing is written twice")
         return worker.EXIT_FAILED
     except ScoringError as error:
-        tell_error(_with_cure(error, kafka))
+        tell_error(error)
         if counts.replayed and not asked.dry_run:
             tell_error(f"{counts.replayed:,} were replayed before that; run it again for the rest")
         return exit_status(error, asked.wait_for_start_s)
@@ -88,12 +84,6 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
     if asked.summary_json is not None:
         write_counts(counts, asked.summary_json)
     return worker.EXIT_DONE
-
-
-def exit_status(error: ScoringError, wait_for_start_s: float) -> int:
-    """Returns the exit status for an error: 2 for what a person has to change, 1 for what may be better the next time."""
-    waited = isinstance(error, NotReadyError) and wait_for_start_s > 0
-    return worker.EXIT_FAILED if waited or isinstance(error, (KafkaError, ModelError)) else worker.EXIT_WRONG
 
 
 def _replay(asked: ReplayConfig, kafka: KafkaConfig, counts: Counts, tally: Tally, stack: contextlib.ExitStack) -> None:
@@ -191,12 +181,3 @@ def _scoring(
     scoring = open_scoring(asked, None if limits is None else limits.max_bytes, waiting)
     stack.callback(scoring.close)
     return scoring
-
-
-def _with_cure(error: ScoringError, kafka: KafkaConfig) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ck.KafkaException):
-        code = cause.args[0].code()
-        if code == ck.KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            return f"not authorized for the transactional id: grant WRITE on TransactionalId '{kafka.transactional_id}'"
-    return str(error)

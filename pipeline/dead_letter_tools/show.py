@@ -9,13 +9,14 @@ from typing import TextIO
 
 from pipeline import worker
 from pipeline.checking.waiting import StartWait
-from pipeline.cli.program import program
+from pipeline.cli.entry import flags_or_told
+from pipeline.dead_letter_tools.exit_status import exit_status
 from pipeline.dead_letter_tools.filters import is_meant
 from pipeline.dead_letter_tools.flags import SHOW, ShowConfig, parse_show
 from pipeline.dead_letter_tools.output import print_samples, print_tally
 from pipeline.dead_letter_tools.tally import Tally
 from pipeline.terminal import tell_error
-from transforms.errors import ConfigError, KafkaError, ScoringError
+from transforms.errors import ScoringError
 from transforms.kafka.dead_letters.letter import read_letter
 from transforms.kafka.dead_letters.topics import LetterTopics
 from transforms.kafka.dead_letters.writing import replay_config
@@ -25,11 +26,8 @@ EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    try:
-        asked = parse_show(sys.argv[1:] if argv is None else argv)
-    except ConfigError as error:
-        tell_error(error)
-        print(f"{program(SHOW)} --help lists the flags", file=sys.stderr)
+    asked = flags_or_told(parse_show, argv, SHOW)
+    if asked is None:
         return worker.EXIT_WRONG
     worker.quiet_logging()
     try:
@@ -42,7 +40,7 @@ def show(asked: ShowConfig, out: TextIO) -> int:
     """Reads the topic and prints what is there.
 
     Returns:
-        0; 2 if the topic can't be found, 1 if it can't be read.
+        0; 2 if the topic can't be found, 1 if it can't be read, or Kafka did not come in time.
     """
     kafka = replay_config(asked.bootstrap_servers, asked.dead_letter_topic, asked.kafka_properties)
     tally, others, strangers = Tally(asked.sample), 0, 0
@@ -64,7 +62,7 @@ def show(asked: ShowConfig, out: TextIO) -> int:
                         others += 1
     except ScoringError as error:
         tell_error(error)
-        return worker.EXIT_FAILED if isinstance(error, KafkaError) else worker.EXIT_WRONG
+        return exit_status(error, asked.wait_for_start_s)
     parts = [f"{tally.letters:,} dead letters, of which {tally.replayed:,} were replayed"]
     parts += [f"{others:,} others, which the filters leave out"] if others else []
     parts += [f"{strangers:,} records that are none"] if strangers else []

@@ -25,5 +25,4 @@ def on_transactional_id(config: KafkaConfig) -> str:
     """What to say where Kafka refuses the transactional id. It answers no question about it that fences nobody."""
     name = config.transactional_id
     command = grant(config, AclOperation.WRITE, f"--transactional-id {name}")
-    cure = f"{command}, or use --delivery=at_least_once"
-    return f"--delivery=exactly_once: this user has no right to Write with the transactional id {name}; {cure}"
+    return f"this user has no right to Write with the transactional id {name}; {command}"

@@ -16,19 +16,24 @@ from pipeline.cli.rules import demo, formats, librdkafka, model, runners, topics
 Rule = Callable[[Any, Values], Iterable[str]]
 """Takes the config, of the class of the command, and what was given."""
 
-RULES: tuple[Rule, ...] = (
-    demo.all_or_nothing,
-    topics.apart,
-    librdkafka.accepted,
+KAFKA: tuple[Rule, ...] = (topics.apart, librdkafka.accepted)
+
+MODEL_AND_RECORDS: tuple[Rule, ...] = (
     model.class_names,
     model.client_certificate,
-    formats.embedded_records,
     formats.merged_records,
     formats.fields_of_records,
     formats.pass_through_or_merge,
     formats.avro_schema,
     formats.schema_registry,
     formats.schema_registry_properties,
+)
+
+RULES: tuple[Rule, ...] = (
+    demo.all_or_nothing,
+    *KAFKA,
+    *MODEL_AND_RECORDS,
+    formats.embedded_records,
     runners.supported,
     runners.workers_of_a_group,
     runners.embedded_parts,

@@ -19,6 +19,7 @@ from transforms.errors import KafkaError
 from transforms.headers import ERROR_CLASS
 from transforms.kafka.config import ASSIGN_STATIC, KafkaConfig
 from transforms.kafka.dead_letters.ledger import Ledger, Place
+from transforms.kafka.grants import on_transactional_id
 from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Refusal
@@ -73,6 +74,9 @@ class ReplayWriter(TransactionalWriter):
     ):
         self._to_source, self.ledger_is_old = to_source, True
         super().__init__(config, open_producer, clock)
+
+    def _missing_right(self) -> str:
+        return on_transactional_id(self.config)
 
     def _initialize(self) -> None:
         super()._initialize()

@@ -134,8 +134,11 @@ class TransactionalWriter(Writer):
             except KafkaError as error:
                 raised = error.__cause__
                 if isinstance(raised, ck.KafkaException) and raised.args[0].code() in REFUSED_ID:
-                    raise MissingRightError(on_transactional_id(self.config)) from error
+                    raise MissingRightError(self._missing_right()) from error
                 raise
+
+    def _missing_right(self) -> str:
+        return f"--delivery=exactly_once: {on_transactional_id(self.config)}, or use --delivery=at_least_once"
 
     def resize_batches(self, batch_bytes: int | None) -> None:
         """As ``Writer.resize_batches``; the new producer fences the one before."""
