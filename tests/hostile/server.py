@@ -7,14 +7,16 @@ import contextlib
 import functools
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.errors import UnavailableError
 from transforms.testing.stub_server import StubServer
+from transforms.types import Answer
 
 MIB = 1 << 20
 TIMEOUT_S = 2.0
@@ -35,11 +37,35 @@ def bomb() -> bytes:
     return b"".join([*(press.compress(bytes(MIB)) for _ in range(400)), press.flush()])
 
 
+class Asked:
+    """A client whose requests reach the server in place of the stub: not the connection on which the stub says goodbye.
+
+    Args:
+        client: It has read the metadata.
+
+    Attributes:
+        reached: Set once the server has got a connection.
+    """
+
+    def __init__(self, client: ModelClient):
+        self._client, self.reached = client, asyncio.Event()
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """As ``ModelClient.predict``."""
+        while True:
+            try:
+                return await self._client.predict(inputs, rows, timeout_s)
+            except UnavailableError:
+                if self.reached.is_set():
+                    raise
+
+
 @contextlib.asynccontextmanager
-async def in_place_of(stub: StubServer, connection: Connection) -> AsyncIterator[ModelClient]:
+async def in_place_of(stub: StubServer, connection: Connection) -> AsyncIterator[Asked]:
     """Yields a client that has read the stub's metadata; from then on ``connection`` handles each of its connections."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.reached.set()
         try:
             with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
                 await connection(reader, writer)
@@ -48,10 +74,11 @@ async def in_place_of(stub: StubServer, connection: Connection) -> AsyncIterator
 
     async with open_client(stub.uri(), ClientOptions(max_answer_bytes=MAX_ANSWER_BYTES)) as client:
         await client.metadata(MARGIN_S)
+        asked = Asked(client)
         await asyncio.to_thread(stub.down)
         server = await asyncio.start_server(handle, "127.0.0.1", stub.port, reuse_port=True)
         try:
-            yield client
+            yield asked
         finally:
             server.close()
 

@@ -24,31 +24,15 @@ from transforms.clients.open_inference.tensors import (
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.grpc_stub import GARBAGE, GrpcStub, Handler
-from transforms.testing.open_inference.stub import OipTraits, index, listed, serve, served
-from transforms.testing.stub_model import StubModel, check_inputs
-from transforms.testing.stub_server import Tls
+from transforms.testing.open_inference.stub import OipStub, index, listed, serve, served
+from transforms.testing.stub_model import check_inputs
 from transforms.types import Signature
 
 
-class OipGrpcStub(GrpcStub):
-    """The Open Inference Protocol's gRPC API with one model and programmable faults. See ``StubServer``.
+class OipGrpcStub(OipStub, GrpcStub):
+    """The Open Inference Protocol's gRPC API. See ``OipStub``."""
 
-    Attributes:
-        traits: The differences from other servers of the protocol.
-    """
-
-    def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
-        super().__init__(model, port, tls)
-        self.traits = OipTraits()
-
-    def uri(
-        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
-    ) -> str:
-        """See ``StubServer``. A label is a version that is not a number. Signatures are ignored."""
-        asked = version if version is not None else label
-        query = f"?signature={signature}" if signature else ""
-        scheme = "oip+grpcs" if self._tls else "oip+grpc"
-        return f"{scheme}://{self.address}/{model or self.model.name}{'' if asked is None else f'/{asked}'}{query}"
+    scheme = "oip+grpc"
 
     def _handlers(self) -> dict[str, Handler]:
         return {

@@ -30,7 +30,7 @@ from transforms.clients.open_inference.tensors import (
 from transforms.errors import MalformedAnswerError
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
-from transforms.testing.open_inference.stub import OipTraits, index, listed, serve, served
+from transforms.testing.open_inference.stub import OipStub, index, listed, serve, served
 from transforms.testing.stub_model import StubModel, check_inputs
 from transforms.testing.stub_server import Tls
 from transforms.types import Signature, TensorSpec
@@ -38,25 +38,10 @@ from transforms.types import Signature, TensorSpec
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/config|/ready|/infer)?")
 
 
-class OipHttpStub(HttpStub):
-    """The Open Inference Protocol's REST API with one model and programmable faults. See ``StubServer``.
+class OipHttpStub(OipStub, HttpStub):
+    """The Open Inference Protocol's REST API. See ``OipStub``."""
 
-    Attributes:
-        traits: The differences from other servers of the protocol.
-    """
-
-    def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
-        super().__init__(model, port, tls)
-        self.traits = OipTraits()
-
-    def uri(
-        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
-    ) -> str:
-        """See ``StubServer``. A label is a version that is not a number. Signatures are ignored."""
-        asked = version if version is not None else label
-        query = f"?signature={signature}" if signature else ""
-        scheme = "oip+https" if self._tls else "oip+http"
-        return f"{scheme}://{self.address}/{model or self.model.name}{'' if asked is None else f'/{asked}'}{query}"
+    scheme = "oip+http"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import signal
+from typing import ClassVar
 
 from transforms.testing.faults import StubError
 from transforms.testing.stub_model import Function, StubModel
-from transforms.testing.stub_server import StubServer
+from transforms.testing.stub_server import StubServer, Tls
 from transforms.types import Signature
 
 _STATES = {"AVAILABLE": "READY", "LOADING": "LOADING", "START": "LOADING", "UNLOADING": "UNLOADING"}
@@ -47,6 +48,30 @@ class OipTraits:
         """
         if extension not in self.extensions:
             raise StubError("UNIMPLEMENTED", f"no {extension} here", http_status=404)
+
+
+class OipStub(StubServer):
+    """The Open Inference Protocol with one model and programmable faults, over one of its transports. See ``StubServer``.
+
+    Attributes:
+        scheme: That of its URIs, without TLS.
+        traits: The differences from other servers of the protocol.
+    """
+
+    scheme: ClassVar[str]
+
+    def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
+        super().__init__(model, port, tls)
+        self.traits = OipTraits()
+
+    def uri(
+        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
+    ) -> str:
+        """See ``StubServer``. A label is a version that is not a number. Signatures are ignored."""
+        asked = version if version is not None else label
+        query = f"?signature={signature}" if signature else ""
+        scheme = f"{self.scheme}s" if self._tls else self.scheme
+        return f"{scheme}://{self.address}/{model or self.model.name}{'' if asked is None else f'/{asked}'}{query}"
 
 
 def served(model: StubModel, name: str, version: str) -> tuple[int, Signature, Function]:
