@@ -95,7 +95,8 @@ class Endpoint:
         try:
             answer = await self._ask(self._client, inputs, rows)
         except ModelError as error:
-            hide_echo(error, [inputs, *itertools.islice(self._in_flight.values(), MOST_MERGED)])
+            others = (it for it in self._in_flight.values() if it is not inputs)
+            hide_echo(error, itertools.chain((inputs,), itertools.islice(others, MOST_MERGED)))
             raise
         except Exception as error:
             if not is_internal(error):
