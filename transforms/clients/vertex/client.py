@@ -31,6 +31,7 @@ from transforms.errors import (
     RequestTooLargeError,
 )
 from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
+from transforms.printable import one_line
 from transforms.types import METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
 
 
@@ -102,9 +103,8 @@ class VertexClient(ModelClient):
         answered = await self._transport.send(body, timeout_s)
         if isinstance(answered, Refusal):
             raise answered.error(self._where)
-        headers: list[Header] = [(DEPLOYED_MODEL, answered.deployed_model.encode())] if answered.deployed_model else []
-        if answered.model_name:
-            headers.append((DEPLOYED_MODEL_NAME, answered.model_name.encode()))
+        said = ((DEPLOYED_MODEL, answered.deployed_model), (DEPLOYED_MODEL_NAME, answered.model_name))
+        headers: list[Header] = [(name, one_line(text).encode()) for name, text in said if text]
         return self._outputs(answered, rows).answer(answered.version, tuple(headers))
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
