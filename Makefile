@@ -94,7 +94,7 @@ soak: $(VENV)/.installed-dev  ## a long run under random faults, which must not 
 	$(BIN)/python -m tests.chaos.soak --minutes=$(MINUTES)
 
 fuzz: MINUTES ?= 5
-fuzz: $(FUZZER)/.installed  ## every decoder and parser of answers under atheris (MINUTES=5; FUZZ_ARGS="npy protobuf", --keep)
+fuzz: $(FUZZER)/.installed  ## every decoder and parser of answers under atheris (MINUTES=5; FUZZ_ARGS="npy protobuf", --keep, --runs=3000)
 	$(FUZZER)/bin/python -m tests.fuzz --minutes=$(MINUTES) $(FUZZ_ARGS)
 
 audit: $(VENV)/.installed-dev  ## the lock files: whole, hashed, and no version with a known vulnerability or a copyleft licence

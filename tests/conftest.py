@@ -21,6 +21,14 @@ SYSTEM = [Path("tests", name) for name in ("deploy", "docs/test_runs.py", "integ
 """Where the tests are that start real brokers, runners and servers: ``--part=system``. All others are ``--part=unit``."""
 
 
+LONG = [
+    *(f"integration/test_{name}.py" for name in ("flink", "replay", "beam_pair", "kill", "outages", "dataflow", "workers")),
+    *("docs/test_runs.py", "servers/test_tfx_bsl.py", "deploy/test_dockerfile.py"),
+    *(f"integration/test_{name}.py" for name in ("group", "prism", "claims", "stopping", "refused_records")),
+]
+"""Files that take long, the longest first. What comes last should be short, as one process then waits for the other."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", choices=("unit", "system"), help="only the tests of this part of the suite")
 
@@ -34,12 +42,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of the other part that were named on the command line, which are read all the same."""
+    """Leaves out the tests of the other part that were named on the command line, which are read all the same.
+
+    And all, if tests are to be run again that failed and none of them is in this part: pytest would take all of it then.
+    What takes long comes first.
+    """
     part = config.getoption("part")
-    if part is not None:
-        other = [item for item in items if _is_system(item.path.relative_to(config.rootpath)) != (part == "system")]
-        config.hook.pytest_deselected(items=other)
-        items[:] = [item for item in items if item not in other]
+    if part is None:
+        return
+    kept = [item for item in items if _is_system(item.path.relative_to(config.rootpath)) == (part == "system")]
+    cache = getattr(config, "cache", None)  # there is none with `-p no:cacheprovider`
+    failed: dict[str, bool] = cache.get("cache/lastfailed", {}) if cache and config.getoption("lf", False) else {}
+    if failed and not any(item.nodeid in failed or item.nodeid.partition("::")[0] in failed for item in kept):
+        kept = []
+    left_out = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    long = {Path("tests", name): place for place, name in enumerate(LONG)}
+    items[:] = sorted(kept, key=lambda item: long.get(item.path.relative_to(config.rootpath), len(long)))
 
 
 def _is_system(path: Path) -> bool:

@@ -30,8 +30,9 @@ from tests.kafka_broker import ROOT
 LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
 SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
-TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--max-worker-restart=3")
-"""What tests of one file share (a cluster, a server) is started once. Two keep two cores busy."""
+TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=3")
+"""What tests of one file share (a cluster, a server) is started once. Two keep two cores busy. ``tests/conftest.py`` has the
+files' order: pytest-xdist's own, by the number of tests, would leave a few long ones for the end."""
 COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
 A_MAKE_HANDS_ON = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG
 from tests.kafka_broker import ROOT
 from tests.suite import COVERAGE, TWO_FILES_AT_A_TIME, both, outside_make
 
@@ -71,6 +72,41 @@ def test_arguments_go_to_both_and_for_some_tests_nothing_is_prepared() -> None:
     assert whole.ran[1] == ("system", *TWO_FILES_AT_A_TIME), "coverage is of the unit tests"
     assert not set(COVERAGE) & set(some.ran[0])
     assert [ran[-2:] for ran in some.ran] == [("-k", "name")] * 2
+
+
+def test_failures_of_the_other_part_alone_are_no_reason_to_run_this_one_again(tmp_path: Path) -> None:
+    """pytest runs all tests if none of those that failed is among them."""
+    cache = tmp_path / "cache"
+    (cache / "v" / "cache").mkdir(parents=True)
+    (cache / "v" / "cache" / "lastfailed").write_text(
+        '{"tests/test_kafka_broker.py::test_data_outlive_a_restart_and_a_kill": true}'
+    )
+    again = ("--last-failed", "--last-failed-no-failures=none", "-o", f"cache_dir={cache}", "--collect-only", "-q")
+
+    def collected(part: str) -> tuple[int, str]:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            f"--part={part}",
+            *again,
+            "tests/test_facts.py",
+            "tests/test_kafka_broker.py",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        return done.returncode, done.stdout
+
+    assert collected("unit")[0] == NOTHING
+    status, found = collected("system")
+    assert (status, "tests/test_kafka_broker.py: 1" in found) == (OK, True), found
+
+
+def test_long_files_come_first_and_are_there() -> None:
+    assert [name for name in LONG if not (ROOT / "tests" / name).is_file()] == []
+    command = [sys.executable, "-m", "pytest", "--part=system", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    named = ["tests/test_kafka_broker.py", f"tests/{LONG[1]}", f"tests/{LONG[0]}"]
+    done = subprocess.run([*command, *named], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert [line.partition(":")[0] for line in done.stdout.splitlines() if line.startswith("tests/")] == named[::-1]
 
 
 @pytest.mark.parametrize(("part", "found"), [("unit", "tests/test_facts.py"), ("system", "tests/test_kafka_broker.py")])
