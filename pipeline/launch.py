@@ -77,7 +77,7 @@ def launch(config: Config) -> int:
                 stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
             loading.join()
             if config.runner == PRISM:
-                beam_args = stack.enter_context(with_prism(config.beam_args, status.say))
+                beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
             instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]

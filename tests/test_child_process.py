@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import alive
-from transforms.child_process import child_server, free_port
+from transforms.child_process import child_server, free_port, has_other_addresses, others_reach
 from transforms.errors import ContractError
 
 
@@ -35,7 +36,7 @@ def test_what_ends_at_once_shows_its_last_words() -> None:
 
 PARENT = """
 import sys, time
-from transforms.child_process import child_server, free_port
+from transforms.child_process import child_server, free_port, has_other_addresses, others_reach
 port = free_port()
 serve = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept(); s.accept()"
 with child_server([sys.executable, "-S", "-c", serve], port, "the server") as server:
@@ -60,3 +61,43 @@ def test_it_ends_when_its_parent_is_killed() -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(server, signal.SIGKILL)  # it must not outlive a failed test either
+
+
+@pytest.mark.parametrize(("host", "seen"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_a_server_that_others_reach_is_known(host: str, seen: bool) -> None:
+    with socket.create_server((host, 0)) as server:
+        assert others_reach(server.getsockname()[1]) is seen
+
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 127.0.0.0
+        /8 host LOCAL
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 127.255.255.255
+        /32 link BROADCAST
+"""
+OTHER = """     |-- 192.0.2.7
+        /32 host LOCAL
+"""
+LOOPBACK_6 = "00000000000000000000000000000001 01 80 10 80       lo\n"
+OTHER_6 = "20010db8000000000000000000000007 02 40 00 80     eth0\n"
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6", "other"),
+    [
+        (FIB_TRIE, LOOPBACK_6, False),
+        (FIB_TRIE, None, False),
+        (FIB_TRIE + OTHER, LOOPBACK_6, True),
+        (FIB_TRIE, LOOPBACK_6 + OTHER_6, True),
+        (None, None, True),
+    ],
+    ids=["loopback", "no IPv6", "IPv4", "IPv6", "not Linux"],
+)
+def test_whether_there_are_others_to_reach_it(tmp_path: Path, v4: str | None, v6: str | None, other: bool) -> None:
+    for name, text in (("fib_trie", v4), ("if_inet6", v6)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert has_other_addresses(tmp_path) is other

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import itertools
 import os
 import socket
 import subprocess
@@ -29,6 +31,46 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def others_reach(port: int) -> bool:
+    """Returns whether a server of this machine that listens on 127.0.0.1 listens on other addresses, too.
+
+    On Linux all of 127.0.0.0/8 is this machine, and what answers on 127.0.0.2 listens on all addresses. Elsewhere the
+    addresses of the host's name are tried.
+    """
+    addresses = {"127.0.0.2"} if sys.platform == "linux" else _addresses_of_this_host() - {"127.0.0.1", "::1"}
+    for address in addresses:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
+            return True
+    return False
+
+
+def has_other_addresses(tables: Path = Path("/proc/net")) -> bool:
+    """Returns whether this machine, or this network namespace of it, has an address beside those of the loopback.
+
+    Args:
+        tables: The kernel's tables of addresses. Where there are none, the answer is yes.
+    """
+    try:
+        lines = (tables / "fib_trie").read_text(encoding="ascii").splitlines()
+        there = {at.split()[-1] for at, what in itertools.pairwise(lines) if what.split()[:3] == ["/32", "host", "LOCAL"]}
+        # IPv6 may be switched off; each line is address, index, length of the prefix, scope, flags, device
+        with contextlib.suppress(FileNotFoundError):
+            there |= {_ipv6(line) for line in (tables / "if_inet6").read_text(encoding="ascii").splitlines()}
+    except OSError:
+        return True
+    return any(not ipaddress.ip_address(address).is_loopback for address in there)
+
+
+def _ipv6(line: str) -> str:
+    return str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0])))
+
+
+def _addresses_of_this_host() -> set[str]:
+    with contextlib.suppress(OSError):
+        return {str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)}
+    return set()
 
 
 def module_command(module: str, *arguments: str) -> list[str]:

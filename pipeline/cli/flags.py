@@ -59,6 +59,9 @@ class Flags:
     """The flags, checked and typed: a field each."""
 
     runner: str = flag(RUNNER, text("RUNNER"), "the Beam runner", default=DIRECT[0], no_parameter="is Dataflow's")
+    allow_open_ports: bool = flag(
+        RUNNER, SWITCH, "run a Prism (--prism_location) that other machines can reach: it runs what anybody sends it",
+        no_parameter="Prism is a runner of its own")
 
     bootstrap_servers: str = flag(
         KAFKA, brokers(), "host:port[,…] of Kafka", default=EMBEDDED, required=True, embedded=_DEMO_ONLY)

@@ -1,13 +1,14 @@
 """``--runner=PrismRunner``: finds or builds Prism's binary, starts it, and sets the options that streaming jobs need.
 
 Prism is Beam's local runner, written in Go. The binary is searched in this order: ``--prism_location`` (a file); the cache
-folder; Go, if it is installed; without Go, Beam's release on GitHub, by Beam's own downloader. The version is always the
-same, whatever the Python SDK's version: older ones lack fixes for streams. We start Prism instead of Beam, so that it always
-ends with this process.
+folder; Go, if it is installed. The version that is built is always the same, whatever the Python SDK's version: older ones
+lack fixes for streams. We start Prism instead of Beam, so that it always ends with this process.
 
 Prism listens on all addresses of the machine, without asking who calls, and runs what it is told to; it has no option to
-change that. So we build it ourselves where we can: its source comes from Go's module proxy, checked against Go's checksum
-database, and one line of it is changed, so that it listens on 127.0.0.1. The release is neither checked nor changed.
+change that. So we build it ourselves: its source comes from Go's module proxy, checked against Go's checksum database, and
+one line of it is changed, so that it listens on 127.0.0.1. Beam's release is not downloaded: it listens on all addresses,
+and no hash of it is known that does not come from where the release itself comes from. Whoever wants it names the file. A
+binary that others can reach is ended at once, unless ``--allow_open_ports`` is given.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from pathlib import Path
 
 from pipeline.cli.beam_values import FOREVER_S, beam_value
 from transforms.cache import CACHE_VARIABLE, cache_folder
-from transforms.child_process import child_server, free_port
+from transforms.child_process import child_server, free_port, has_other_addresses, others_reach
 from transforms.errors import ContractError
 
 VERSION = "v2.77.0"
@@ -35,23 +34,25 @@ LISTENS_IN = "go/pkg/beam/runners/prism/internal/jobservices/server.go"
 LISTENS = ('net.Listen("tcp", fmt.Sprintf(":%d", port))', 'net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))')
 """The line by which Prism listens, and what we make of it."""
 
-LOCAL, RELEASE = "prism-local", "prism"
-"""Names of the binaries in the cache: the one that we build, and the one of Beam's release."""
+LOCAL = "prism-local"
+"""Name of the binary in the cache."""
 
 BUILD_S = 900
-ANSWER_S = 10.0
 
 
 @contextlib.contextmanager
-def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator[tuple[str, ...]]:
+def with_prism(
+    beam_args: Sequence[str], say: Callable[[str], None], allow_open_ports: bool = False
+) -> Iterator[tuple[str, ...]]:
     """Runs Prism while the block runs. Yields Beam's arguments with Prism's address and the options for streaming jobs.
 
     Args:
         beam_args: The user's arguments for Beam. With ``--job_endpoint``, the Prism at that address is used.
         say: Called with messages for the user.
+        allow_open_ports: Whether a Prism is run that other machines can reach.
 
     Raises:
-        ContractError: No binary is found, downloaded or built, or it does not start.
+        ContractError: No binary is found or built, it does not start, or other machines can reach it.
     """
     defaults = {"job_server_timeout": FOREVER_S, "environment_type": "LOOPBACK"}
     more = [f"--{name}={value}" for name, value in defaults.items() if beam_value(beam_args, name) is None]
@@ -60,7 +61,7 @@ def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator
         return
     binary = beam_value(beam_args, "prism_location") or find_prism(say)
     if not Path(binary).is_file():
-        cure = f"leave it out to have Prism {VERSION} downloaded or built"
+        cure = f"leave it out to have Prism {VERSION} built"
         raise ContractError(f"--prism_location={binary}: no such file; {cure}")
     port = free_port()
     command = [
@@ -71,79 +72,57 @@ def with_prism(beam_args: Sequence[str], say: Callable[[str], None]) -> Iterator
         "--log_kind=text",
     ]
     with child_server(command, port, "--runner=PrismRunner: Prism"):
+        if others_reach(port) and has_other_addresses():
+            if not allow_open_ports:
+                raise ContractError(
+                    f"--runner=PrismRunner: {binary} listens on all addresses of this machine, and runs what anybody sends "
+                    f"it, as this user; leave --prism_location out to have one built by Go that listens on 127.0.0.1, or "
+                    f"close its port to others by a firewall and give --allow_open_ports"
+                )
+            say(f"Prism listens on all addresses of this machine (port {port}), for anybody: --allow_open_ports")
         yield (*beam_args, *more, f"--job_endpoint=127.0.0.1:{port}")
 
 
-def find_prism(
-    say: Callable[[str], None],
-    download: Callable[[str, Path], Path] | None = None,
-    build: Callable[[str, Path], Path] | None = None,
-) -> Path:
-    """Returns the path of the binary. Downloads or builds it the first time.
+def find_prism(say: Callable[[str], None], build: Callable[[str, Path], Path] | None = None) -> Path:
+    """Returns the path of the binary. Builds it the first time.
 
     Args:
         say: Called with messages for the user.
-        download: Downloads it from GitHub into a folder, or raises ``OSError``, ``RuntimeError`` or ``ValueError``.
         build: Builds it into a folder, or raises ``OSError``.
 
     Raises:
-        ContractError: It can be neither downloaded nor built.
+        ContractError: It can't be built.
     """
     folder = cache_folder() / "prism" / VERSION
     if _runs(folder / LOCAL):
         return folder / LOCAL
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together get it once
-        return folder / LOCAL if _runs(folder / LOCAL) else _get_prism(folder, say, download, build)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together build it once
+        if not _runs(folder / LOCAL):
+            _get_prism(folder, say, build)
+    return folder / LOCAL
 
 
 def _runs(binary: Path) -> bool:
     return binary.is_file() and os.access(binary, os.X_OK)
 
 
-def _get_prism(
-    folder: Path,
-    say: Callable[[str], None],
-    download: Callable[[str, Path], Path] | None,
-    build: Callable[[str, Path], Path] | None,
-) -> Path:
-    problem = "there is no Go to build it with"
+def _get_prism(folder: Path, say: Callable[[str], None], build: Callable[[str, Path], Path] | None) -> None:
+    problem = "there is no Go to build Prism with"
     if build is not None or shutil.which("go") is not None:
         say(f"building Prism {VERSION}, Beam's local runner, once, into {folder} (a minute or three)")
         try:
-            return (build or _build)(VERSION, folder).replace(folder / LOCAL)
+            (build or _build)(VERSION, folder).replace(folder / LOCAL)
+            return
         except OSError as error:
             problem = str(error)
-    if not _runs(folder / RELEASE):
-        say(f"getting Beam's release of Prism {VERSION}, once, into {folder}: {problem}")
-        try:
-            (download or _download)(VERSION, folder).replace(folder / RELEASE)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ContractError(
-                _cures(f"{problem}, and Beam's release can't be downloaded ({type(error).__name__}: {error})")
-            ) from error
-    say("this Prism listens on all addresses of the machine, for anybody; with Go installed, another is built")
-    return folder / RELEASE
-
-
-def _cures(what: str) -> str:
-    return (
-        f"--runner=PrismRunner: {what}; name a binary by --prism_location=FILE, put one into {CACHE_VARIABLE}'s "
-        f"prism/{VERSION}/{LOCAL}, or use --runner=DirectRunner, which needs none"
+    raise ContractError(
+        f"--runner=PrismRunner: {problem}; install Go, put a binary that was built elsewhere into {CACHE_VARIABLE}'s "
+        f"prism/{VERSION}/{LOCAL}, use --runner=DirectRunner, which needs none, or name a binary by --prism_location=FILE "
+        f"(Beam's release, which is not downloaded here, listens on all addresses of the machine: it needs "
+        f"--allow_open_ports, too)"
     )
-
-
-def _download(version: str, folder: Path) -> Path:
-    from apache_beam.runners.portability.prism_runner import PrismJobServer
-
-    url = PrismJobServer._construct_download_url(version, version, platform.system(), platform.machine())
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(ANSWER_S)  # Beam's downloader has no time-out: behind a firewall it would wait for ever
-    try:
-        return Path(PrismJobServer.local_bin(url, str(folder)))
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _build(version: str, folder: Path) -> Path:

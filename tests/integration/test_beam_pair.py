@@ -15,6 +15,8 @@ from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from tests.integration.same_records import DEAD, RECORDS, comparable, is_poison, produce
 from tests.kafka_broker import KafkaBroker
+from tests.listening import listening, open_to_others
+from transforms.kafka.beam.java import EXPANSION_SERVICE
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 PRISM = "--runner=PrismRunner"
@@ -102,12 +104,19 @@ def test_java_misses_what_is_deleted_before_the_first_commit(new_job: NewJob, st
 
 
 def test_java_drains_commits_and_goes_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:
-    """SIGTERM finishes what is in flight; the next run begins where the offsets are, and ends at --max_records."""
+    """SIGTERM finishes what is in flight; the next run begins where the offsets are, and ends at --max_records.
+
+    Prism, Java and its worker listen on 127.0.0.1 only (seen on Linux, as in ``test_listening.py``).
+    """
     job = new_job(stub.uri(), partitions=2, outputs=2)
     stub.faults.hold_after(500)
     job.produce(range(3_000))
     process = job.start(PRISM, JAVA, "--max_in_flight=2")
     job.wait_for_held(stub, process)
+    listeners = " ".join(listening(process.pid).values())
+    assert EXPANSION_SERVICE in listeners
+    assert "--job_port" in listeners
+    assert open_to_others(process.pid) == {}
     process.terminate()
     process.wait_for_output("draining")
     job.produce(range(3_000, 3_500))  # comes when the gate is closed

@@ -11,8 +11,10 @@ import pytest
 
 from tests.google_cloud import PROJECT, GoogleCloud
 from tests.kafka_broker import JARS, install
+from transforms.kafka.beam.expansion import jars
+from transforms.kafka.beam.expansion.jars import locked_jars
 from transforms.kafka.beam.java import JAR, PROVIDER, in_jaas, provider_properties
-from transforms.kafka.beam.java.build import compiled
+from transforms.kafka.beam.java.build import NEEDED, compiled
 from transforms.kafka.beam.properties import java_consumer, java_producer
 from transforms.kafka.config import KafkaConfig
 
@@ -60,27 +62,24 @@ def test_references_in_a_login() -> None:
     assert provider_properties(["a", "b"]) == {}
 
 
-def kafka_clients() -> Path:
-    install()
-    [jar] = JARS.glob("kafka-clients-*.jar")
-    return jar
-
-
 def test_the_jar_is_what_its_source_says() -> None:
-    """Else: python -m transforms.kafka.beam.java.build PATH/kafka-clients.jar. Another javac may write other bytes."""
+    """Else: python -m transforms.kafka.beam.java.build FOLDER_OF_JARS. Another javac may write other bytes."""
     if shutil.which("javac") is None:
         pytest.skip("javac is not here: a JDK, of which users need none, compiles the class")
     version = subprocess.run(["javac", "-version"], capture_output=True, text=True, check=True).stdout
     if not version.startswith("javac 17."):
         pytest.skip(f"the jar was compiled by javac 17, this is {version.strip()}, which may write other bytes")
-    assert JAR.read_bytes() == compiled(kafka_clients())
+    needed = [jar for jar in locked_jars() if jar.name.startswith(NEEDED)]
+    assert len(needed) == len(NEEDED)
+    assert JAR.read_bytes() == compiled(jars.install(needed, print))
 
 
 def resolve(cloud: GoogleCloud, folder: Path, password: str) -> subprocess.CompletedProcess[str]:
+    install()
     source = folder / "Resolve.java"
     source.write_text(PRINTS_WHAT_KAFKA_GETS)
     pairs = [f"{name}={value}" for name, value in java_consumer(config(password)).items()]
-    path = os.pathsep.join([f"{kafka_clients().parent}/*", str(JAR)])
+    path = os.pathsep.join([f"{JARS}/*", str(JAR)])
     return subprocess.run(
         ["java", "-cp", path, str(source), *pairs],
         env=os.environ | {"SECRET_MANAGER_ENDPOINT": cloud.url},

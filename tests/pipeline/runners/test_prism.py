@@ -1,12 +1,15 @@
-"""Where Prism's binary comes from: the cache, Beam's release, Go; and what is said when none of them has it."""
+"""Where Prism's binary comes from: the cache, Go; what is said when none of them has it; and who may reach it."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.runners.prism import LISTENS, LOCAL, RELEASE, VERSION, find_prism, listen_locally, with_prism
+from pipeline.runners import prism
+from pipeline.runners.prism import LISTENS, LOCAL, VERSION, find_prism, listen_locally, with_prism
 from transforms.cache import CACHE_VARIABLE
 from transforms.errors import ContractError
 
@@ -25,38 +28,86 @@ def binary(path: Path) -> Path:
     return path
 
 
-def down(version: str, folder: Path) -> Path:
-    raise OSError("no route")
+def fails(version: str, folder: Path) -> Path:
+    raise OSError("go build failed: no route")
 
 
 def test_the_cache_is_asked_first(folder: Path) -> None:
     binary(folder / LOCAL)
-    assert find_prism(print, down, down) == folder / LOCAL
+    assert find_prism(print, fails) == folder / LOCAL
 
 
-def test_it_is_built_where_there_is_go(folder: Path) -> None:
-    """A release that is there already listens on all addresses: it is the last resort."""
-    binary(folder / RELEASE)
+def test_it_is_built_once(folder: Path) -> None:
     said: list[str] = []
-    assert find_prism(said.append, down, lambda _, into: binary(into / LOCAL)) == folder / LOCAL
-    assert find_prism(said.append, down, down) == folder / LOCAL
+    assert find_prism(said.append, lambda _, into: binary(into / "made")) == folder / LOCAL
+    assert find_prism(said.append, fails) == folder / LOCAL
     assert len(said) == 1, "and says so once"
 
 
-def test_without_go_it_is_beams_release_which_is_said_to_be_open(folder: Path) -> None:
-    """It is moved to where the next run finds it."""
-    said: list[str] = []
-    assert find_prism(said.append, lambda version, into: binary(into / f"prism-{version}"), down) == folder / RELEASE
-    assert find_prism(said.append, down, down) == folder / RELEASE
-    assert len([text for text in said if "listens on all addresses" in text]) == 2
-
-
-def test_without_either_the_cures_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=r"no route.*--prism_location=FILE.*--runner=DirectRunner"):
-        find_prism(print, down, down)
+def test_without_go_the_cures_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is downloaded: of Beam's release no hash is known, and it listens on all addresses."""
+    cures = r"install Go.*--runner=DirectRunner.*--prism_location=FILE.*--allow_open_ports"
+    with pytest.raises(ContractError, match=f"go build failed: no route; {cures}"):
+        find_prism(print, fails)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ContractError, match=r"there is no Go to build it with"):
-        find_prism(print, down)
+    with pytest.raises(ContractError, match=f"there is no Go to build Prism with; {cures}"):
+        find_prism(print)
+
+
+LISTENER = """#!{python}
+import os, pathlib, socket, sys
+[port] = [argument.partition("=")[2] for argument in sys.argv if argument.startswith("--job_port=")]
+with socket.create_server(("{host}", int(port))) as server:
+    pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+    while True:
+        server.accept()
+"""
+
+
+def listener(folder: Path, host: str) -> Path:
+    """Stands for Prism: listens on a host's address, and no more."""
+    made = binary(folder / "listener")
+    made.write_text(LISTENER.format(python=sys.executable, host=host))
+    return made
+
+
+@pytest.fixture
+def networked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tests run in a network namespace of their own, there is nobody to be reached by."""
+    monkeypatch.setattr(prism, "has_other_addresses", lambda: True)
+
+
+@pytest.mark.usefixtures("networked")
+def test_a_prism_that_others_can_reach_is_ended(tmp_path: Path) -> None:
+    given = [f"--prism_location={listener(tmp_path, '0.0.0.0')}"]
+    with (
+        pytest.raises(ContractError, match=r"listener listens on all addresses of this machine.* --allow_open_ports"),
+        with_prism(given, print),
+    ):
+        raise AssertionError("it must not be used")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.usefixtures("networked")
+def test_it_is_run_where_that_is_allowed_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    with with_prism([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], said.append, allow_open_ports=True) as arguments:
+        assert arguments[-1].startswith("--job_endpoint=127.0.0.1:")
+    assert "for anybody" in said[0]
+
+
+@pytest.mark.usefixtures("networked")
+def test_one_that_listens_on_this_machine_only_needs_no_flag(tmp_path: Path) -> None:
+    said: list[str] = []
+    with with_prism([f"--prism_location={listener(tmp_path, '127.0.0.1')}"], said.append):
+        assert said == []
+
+
+def test_where_there_are_no_other_addresses_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prism, "has_other_addresses", lambda: False)
+    with with_prism([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], print):
+        pass
 
 
 def test_the_source_is_changed_in_one_line_or_not_at_all(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The process of Beam's expansion service. For a runner on this machine it is also the Java worker.
 
 It runs Beam's ready-made jar if that is in Beam's cache already (``JavaJarExpansionService`` or an operator put it there),
-else the jars of ``jars.lock``. Beam would download its own jar without checking a hash; ours are checked. Beam's server
-listens on all addresses of the machine; it has no option to change that.
+else the jars of ``jars.lock``. Beam would download its own jar without checking a hash; ours are checked. Beam's main method
+would listen on all addresses of the machine, so it is called by one of ours, which has it listen on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from pathlib import Path
 from transforms.child_process import child_server, free_port
 from transforms.errors import ContractError
 from transforms.kafka.beam.expansion.jars import install, locked_jars
-from transforms.kafka.beam.java import JAR
+from transforms.kafka.beam.java import EXPANSION_SERVICE, JAR
 
-MAIN = "org.apache.beam.sdk.expansion.service.ExpansionService"
 BEAM_VERSION = "2.73.0"
 READY_MADE = f"beam-sdks-java-io-expansion-service-{BEAM_VERSION}.jar"
 
@@ -40,13 +39,13 @@ def expansion_service(loopback: bool, say: Callable[[str], None]) -> Iterator[st
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-cp",
         os.pathsep.join(map(str, jars)),
-        MAIN,
+        EXPANSION_SERVICE,
         str(port),
         "--javaClassLookupAllowlistFile=*",
         *(["--alsoStartLoopbackWorker"] if loopback else []),
     ]
     with child_server(command, port, "--kafka_io=beam: Beam's expansion service"):
-        yield f"localhost:{port}"
+        yield f"127.0.0.1:{port}"
 
 
 def find_java() -> str:

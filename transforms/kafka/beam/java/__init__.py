@@ -1,7 +1,7 @@
-"""Our Java code on the classpath of Beam's Java transforms: one class, in ``secret-manager.jar``, which resolves secrets.
+"""Our Java code on the classpath of Beam's Java transforms: ``scoring.jar``.
 
-Its source is in ``src/``. ``python -m transforms.kafka.beam.java.build KAFKA_CLIENTS_JAR`` compiles it, and a test compares
-the result with the jar.
+One class resolves secrets, the other has Beam's expansion service listen on 127.0.0.1. Their source is in ``src/``.
+``python -m transforms.kafka.beam.java.build`` compiles it, and a test compares the result with the jar.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from transforms.secret_manager import REFERENCE, has_reference
 
-JAR = Path(__file__).with_name("secret-manager.jar")
+JAR = Path(__file__).with_name("scoring.jar")
 """Must be on the classpath of the expansion service, which stages it for the workers."""
 
 PROVIDER = "scoring.SecretManagerConfigProvider"
+EXPANSION_SERVICE = "scoring.LocalExpansionService"
+"""Has the main method; takes the arguments of Beam's own."""
 
 
 def provider_properties(values: Iterable[str]) -> dict[str, str]:

@@ -1,17 +1,20 @@
-"""Compiles ``secret-manager.jar`` from its source, reproducibly.
+"""Compiles ``scoring.jar`` from its source, reproducibly.
 
-    python -m transforms.kafka.beam.java.build KAFKA_CLIENTS_JAR
+    python -m transforms.kafka.beam.java.build FOLDER_OF_JARS
 
-Needs ``javac``. Users do not: the jar is in the repository and in the package.
+The folder is the one that ``--kafka_io=beam`` fills: ``jars`` in the cache folder. Needs ``javac``. Users do not: the jar is
+in the repository and in the package.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from transforms.kafka.beam.java import JAR
@@ -20,11 +23,21 @@ SOURCE = Path(__file__).with_name("src")
 RELEASE = "11"
 """The oldest version of Java that Beam's workers use."""
 
+# Not what the jars of others miss: annotations, and the jars that their manifests name.
+JAVAC = ("javac", "--release", RELEASE, "-Xlint:all,-classfile,-path", "-Werror")
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def compiled(kafka_clients: Path) -> bytes:
+NEEDED = ("kafka-clients-", "beam-vendor-grpc-", "beam-sdks-java-expansion-service-", "beam-sdks-java-core-")
+"""How the names of the jars begin whose classes the source uses."""
+
+
+def compiled(jars: Sequence[Path]) -> bytes:
     """Returns the jar's bytes.
+
+    Args:
+        jars: The jars that the source needs (``NEEDED``).
 
     Raises:
         CalledProcessError: The source does not compile.
@@ -32,7 +45,7 @@ def compiled(kafka_clients: Path) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         sources = sorted(map(str, SOURCE.rglob("*.java")))
         subprocess.run(
-            ["javac", "--release", RELEASE, "-Xlint:all", "-Werror", "-d", folder, "-cp", str(kafka_clients), *sources],
+            [*JAVAC, "-d", folder, "-cp", os.pathsep.join(map(str, jars)), *sources],
             check=True,
         )
         content = io.BytesIO()
@@ -50,7 +63,8 @@ def _add(jar: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def main() -> None:
     """Writes the jar."""
-    JAR.write_bytes(compiled(Path(sys.argv[1])))
+    folder = Path(sys.argv[1])
+    JAR.write_bytes(compiled([jar for jar in sorted(folder.iterdir()) if jar.name.startswith(NEEDED)]))
     print(f"{JAR}: {JAR.stat().st_size} bytes")
 
 
