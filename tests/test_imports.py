@@ -20,7 +20,7 @@ LAYERS = (
     ("transforms.types", "transforms.errors", "transforms.printable"),
     ("transforms.private_folder",),
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes"),
-    ("transforms.dead_letter", "transforms.internal_errors"),
+    ("transforms.dead_letter", "transforms.internal_errors", "transforms.own_code"),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.answer_body", "transforms.request_headers"),
     ("transforms.observe", "transforms.child_process"),

@@ -49,6 +49,7 @@ class DeadLetterClass(enum.Enum):
     PROTOBUF_ERROR = "ProtobufError", STAGE_DECODE, "The value does not have the form that its Protobuf schema describes."
     FRAME_ERROR = "FrameError", STAGE_DECODE, "The value does not begin with a schema registry's frame."
     SCHEMA_ERROR = "SchemaError", STAGE_DECODE, "The schema can't be used, or can't be read as the one of `--avro_schema`."
+    PREPROCESS_ERROR = "PreprocessError", STAGE_DECODE, "The function of `--preprocess` raised, or returned no dict."
     UNKNOWN_SCHEMA = "UnknownSchema", STAGE_DECODE, "The registry has no schema of the id in the frame."
     REGISTRY_UNAVAILABLE = "RegistryUnavailable", STAGE_DECODE, "The schema registry did not answer in time."
     REJECTED = (
@@ -75,6 +76,11 @@ class DeadLetterClass(enum.Enum):
     MERGE_ERROR = "MergeError", STAGE_ENCODE, "`--output_mode=merge` can't merge into this record: it is not JSON."
     LABEL_ERROR = "LabelError", STAGE_ENCODE, "The outputs can't be ranked: no scores, a wrong number of them, or NaN."
     ENCODE_ERROR = "EncodeError", STAGE_ENCODE, "An output has no JSON form."
+    POSTPROCESS_ERROR = (
+        "PostprocessError",
+        STAGE_ENCODE,
+        "The function of `--postprocess` raised, or returned no dict, or what has no JSON form.",
+    )
     RECORD_TOO_LARGE = "RecordTooLarge", STAGE_ENCODE, "The prediction has more bytes than the output topic takes."
     INTERNAL_ERROR = (
         "InternalError",

@@ -64,7 +64,8 @@ ERROR_CLASS = _header("inference.error.class", (DEAD_LETTER,), "The dead-letter 
 ERROR_MESSAGE = _header(
     "inference.error.message",
     (DEAD_LETTER,),
-    "What was wrong and what was expected, in at most 2,000 bytes of UTF-8; never bytes of the value.",
+    "What was wrong and what was expected, in at most 2,000 bytes of UTF-8; never bytes of the value, unless "
+    "the text of an exception of your own function (`--preprocess`, `--postprocess`) has them.",
 )
 ERROR_ATTEMPTS = _header(
     "inference.error.attempts",

@@ -17,6 +17,7 @@ from transforms.formats.options import FormatOptions
 from transforms.formats.registry import Registry
 from transforms.guard import BundleGuard, NoGuard
 from transforms.observe import reporting_failures
+from transforms.own_code import OwnFunction
 from transforms.retry import RetryPolicy
 from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signature
 
@@ -68,6 +69,7 @@ class EncodeConfig:
     max_value_bytes: int | None = None
     pass_through: tuple[str, ...] = ()
     framed: bool = False
+    postprocess: OwnFunction | None = None
 
     def encoder(self) -> Encoder:
         """Makes the encoder."""
@@ -82,6 +84,7 @@ class EncodeConfig:
             max_value_bytes=self.max_value_bytes,
             pass_through=self.pass_through,
             framed=self.framed,
+            postprocess=self.postprocess,
         )
 
 

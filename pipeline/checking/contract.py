@@ -119,6 +119,7 @@ def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -
         max_value_bytes,
         tuple(name for name, _ in config.formats.pass_through),
         config.formats.registry is not None,
+        config.postprocess,
     )
     encode.encoder()
     return decode, encode

@@ -12,6 +12,7 @@ from pipeline.cli import settle
 from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
 from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file
+from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
 from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls, sources
 from pipeline.cli.kinds.plain import (
@@ -161,6 +162,13 @@ class Flags:
     pass_through: Paths = flag(
         MODEL, paths(),
         "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")
+    preprocess: str | None = flag(
+        MODEL, function(),
+        "your own Python: a function that takes the fields of a record (a dict) and returns those that the model, or "
+        "--features, gets")
+    postprocess: str | None = flag(
+        MODEL, function(),
+        "the same for a prediction: a function that takes the dict that would be written and returns the one to write")
     outputs: tuple[str, ...] = flag(
         MODEL, names("NAME,…"),
         "NAME,…: the model's outputs to write; all unless given. Where the protocol can, only these are asked for")

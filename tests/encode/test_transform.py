@@ -43,6 +43,13 @@ def test_encode_writes_what_the_pipeline_writes(mode: str) -> None:
     assert [output.failed_stage for output in expected] == [None, None, "predict", None]
 
 
+def test_a_function_of_the_user_s() -> None:
+    outcomes = outcomes_of(RECORDS, CHUNK, "model")
+    found = _run_here(outcomes, Encode("out", postprocess=lambda fields: {"n": fields["n"] + 1}))
+    assert [record.failed_stage for record in found] == [None, None, "predict", "encode"]
+    assert found[0].value == b'{"n":2.1}'
+
+
 def _run_here(outcomes: list[Any], transform: Encode) -> list[OutputRecord]:
     """Through the DoFn alone: what Beam does to the values is another test's."""
     from transforms.encode.transform import _Encode

@@ -87,6 +87,8 @@ PARSED = (
     typed("--features=$.a|nummer:", "no such word; use number", features="x=$.a|nummer"),
     typed("--features=$.a|lookup({folder}/list.json):", "give a JSON object", features="x=$.a|lookup({folder}/list.json)"),
     typed("--features=x=a.b:".replace("x=", ""), "must begin with $", features="x=a.b"),
+    typed("--preprocess=nowhere:clean:", "there is no module 'nowhere'", "PYTHONPATH", preprocess="nowhere:clean"),
+    typed("--postprocess=json:lods:", "json has no lods; did you mean loads?", postprocess="json:lods"),
     typed("--summary_json=/nowhere/s.json:", "make it first", summary_json="/nowhere/s.json"),
 )
 """Told before anything is asked."""

@@ -75,6 +75,31 @@ def test_features_of_every_form_and_records_among_them(uri: str) -> None:
     run(elements, lambda rows: rows | Predict(uri), check)
 
 
+def test_a_function_of_the_user_s_for_records_and_features(uri: str) -> None:
+    """An element that it fails on is a failure; what has no fields comes as ``value``."""
+    elements = [
+        {"n": 1},
+        record(0, b'{"n":2}'),
+        record(1, b"{}"),
+        np.array([3], np.float32),
+        {"m": 1},
+        record(2, b"[4]"),
+        {"n": 5},
+    ]
+
+    def check(found: list[Any]) -> None:
+        assert [told(outcome) for outcome in found] == [2.0, 4.0, "PreprocessError", 6.0, "PreprocessError", 8.0, 10.0]
+        assert [type(outcome.element) for outcome in found] == [type(element) for element in elements]
+
+    run(elements, lambda rows: rows | Predict(uri, preprocess=the_x), check)
+    with pytest.raises(ConfigError, match=r"^preprocess=nowhere:clean: there is no module"):
+        Predict(uri, preprocess="nowhere:clean")
+
+
+def the_x(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"x": fields["value"] if "value" in fields else [fields["n"]]}
+
+
 def test_apart(uri: str) -> None:
     elements = [{"x": [float(value)]} for value in (1, POISON, 2)]
 

@@ -19,6 +19,7 @@ from transforms.decode.document_caster import DocumentCaster, field_error
 from transforms.decode.feature_paths import Features
 from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.decode.pass_through import PassThrough
+from transforms.decode.preprocess import Preprocess, whole_value
 from transforms.errors import ContractError
 from transforms.formats.as_json import with_bytes_as_b64
 from transforms.formats.casting import Caster, FieldMismatch
@@ -33,6 +34,7 @@ from transforms.formats.codecs import (
     can_be_sent_on,
     parse_json,
     resolve_input_format,
+    resolve_preprocessed,
     row_shape,
 )
 from transforms.formats.frame import FRAME_BYTES
@@ -77,9 +79,12 @@ class Decoder:
         """
         formats = formats or FormatOptions()
         needs_fields = bool(formats.features or formats.pass_through)
-        self.input_format = resolve_input_format(signature, input_format, needs_fields)
-        if needs_fields and self.input_format not in DOCUMENTS:
-            flag = "--features" if formats.features else "--pass_through"
+        self._preprocess = None if formats.preprocess is None else Preprocess(formats.preprocess, signature)
+        resolve = resolve_input_format if self._preprocess is None else resolve_preprocessed
+        self.input_format = resolve(signature, input_format, needs_fields)
+        picked = formats.features if self._preprocess is None else ()  # else of what the function returns
+        if (picked or formats.pass_through) and self.input_format not in DOCUMENTS:
+            flag = "--features" if picked else "--pass_through"
             raise ContractError(
                 f"{flag}: records of {self.input_format} have no fields; leave it out, or use json, avro or protobuf"
             )
@@ -97,7 +102,7 @@ class Decoder:
         self._keep = keep_documents
         self._features = Features(signature, formats.features) if formats.features else None
         self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
-        if self.input_format in DOCUMENTS and signature.known:
+        if (self.input_format in DOCUMENTS or self._preprocess is not None) and signature.known:
             labels = self._features.labels if self._features is not None else {}
             self._caster = DocumentCaster([Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()])
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
@@ -110,8 +115,9 @@ class Decoder:
         """Decodes the records of a chunk. Every row is then either in one segment, or has a failure.
 
         Failure classes: ``Tombstone`` (null value), ``EmptyValue``, ``JsonError``, ``FieldError``, ``ExampleError``,
-        ``AvroError``, ``ProtobufError``, ``NpyError``. With a schema registry also ``FrameError``, ``SchemaError``,
-        ``UnknownSchema`` and ``RegistryUnavailable``. ``InternalError`` for a record that our code raises on.
+        ``AvroError``, ``ProtobufError``, ``NpyError``, ``PreprocessError``. With a schema registry also ``FrameError``,
+        ``SchemaError``, ``UnknownSchema`` and ``RegistryUnavailable``. ``InternalError`` for a record that our code raises
+        on.
         """
         return decoded_one_by_one(self._decode, records)
 
@@ -119,7 +125,7 @@ class Decoder:
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
             return chunk
-        if self.input_format in DOCUMENTS:
+        if self.input_format in DOCUMENTS or self._preprocess is not None:
             self._decode_documents(chunk)
         elif self.input_format == NPY:
             self._decode_npy(chunk)
@@ -128,22 +134,20 @@ class Decoder:
         return chunk
 
     def _decode_documents(self, chunk: DecodedChunk) -> None:
-        values = [record.value for record in chunk.records]
-        rows: Sequence[int] = range(len(values))
-        if self._reader is not None:
-            rows, documents = self._read_each(chunk, values, self._reader.read)
-        else:
-            try:
-                documents = list(map(orjson.loads, values))  # type: ignore[arg-type]  # raises for null, too
-            except ValueError:
-                rows, documents = self._read_each(chunk, values, parse_json)
+        rows, documents = self._documents(chunk)
         if chunk.documents is not None:
             for row, document in zip(rows, documents, strict=True):
                 chunk.documents[row] = document
         if self._pass_through is not None:
             rows, documents = self._carry(chunk, self._pass_through, rows, documents)
+        if self._preprocess is not None:
+            rows, documents = self._preprocess.apply(rows, documents, chunk.failures)
         if self._features is not None:
             rows, documents = _map_each(chunk.failures, rows, documents, self._features.pick)
+        if self._preprocess is not None:
+            rows, documents, groups = self._preprocess.with_arrays(rows, documents, chunk.failures)
+            for group_rows, tensors in groups:
+                self._add(chunk, group_rows, tensors)
         if not rows:
             return
         if not self._signature.known:
@@ -151,6 +155,18 @@ class Decoder:
             return
         for group_rows, tensors in self._caster.cast(rows, documents, chunk.failures):
             self._add(chunk, group_rows, tensors)
+
+    def _documents(self, chunk: DecodedChunk) -> tuple[Sequence[int], list[Any]]:
+        """Parses the values; returns the rows that are readable with their documents."""
+        values = [record.value for record in chunk.records]
+        if self._reader is not None:
+            return self._read_each(chunk, values, self._reader.read)
+        if self.input_format != JSON:
+            return self._read_each(chunk, values, whole_value)
+        try:
+            return range(len(values)), list(map(orjson.loads, values))  # type: ignore[arg-type]  # raises for null, too
+        except ValueError:
+            return self._read_each(chunk, values, parse_json)
 
     def _read_each(
         self, chunk: DecodedChunk, values: Sequence[bytes | None], read: Callable[[bytes], Any]

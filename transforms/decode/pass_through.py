@@ -7,13 +7,13 @@ again, with its numbers as text.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import orjson
 
 from transforms.decode.field_paths import FieldPath, NotFoundError
 from transforms.formats.casting import FieldMismatch
+from transforms.formats.codecs import LONG_NUMBER
 from transforms.formats.json_columns import value_text
 from transforms.formats.options import Paths
 
@@ -43,7 +43,7 @@ class PassThrough:
             FieldMismatch: A value has no JSON form.
         """
         texts = []
-        if json_text is not None and _LONG_NUMBER.search(json_text):
+        if json_text is not None and LONG_NUMBER.search(json_text):
             document = json.loads(json_text, parse_int=_Number, parse_float=_Number, parse_constant=_named)
         for name, start, path in self._members:
             try:
@@ -55,10 +55,6 @@ class PassThrough:
                 reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
                 raise FieldMismatch(f"{name} ({path.text}): can't be passed through: {reason}") from error
         return b",".join(texts)
-
-
-_LONG_NUMBER = re.compile(rb"\d[\d.]{15}")
-"""Sixteen digits and more: float64 keeps fifteen."""
 
 
 class _Number(str):

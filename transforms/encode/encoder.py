@@ -17,12 +17,14 @@ import orjson
 from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.encode.labels import RANKED, Ranking
+from transforms.encode.postprocess import Postprocess
 from transforms.errors import ContractError
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.frame import FRAME_BYTES
 from transforms.formats.json_columns import Texts, column_texts
 from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
 from transforms.internal_errors import internal_failure, one_by_one
+from transforms.own_code import OwnFunction
 from transforms.printable import one_line
 from transforms.types import (
     STAGE_ENCODE,
@@ -62,6 +64,7 @@ class Encoder:
         max_value_bytes: int | None = None,
         pass_through: Sequence[str] = (),
         framed: bool = False,
+        postprocess: OwnFunction | None = None,
     ):
         """Checks the flags against the signature.
 
@@ -77,9 +80,11 @@ class Encoder:
                 limit.
             pass_through: The names of the values that chunks carry from the input to the output.
             framed: Whether the records' JSON follows a schema registry's frame, which ``merge`` leaves out.
+            postprocess: The user's function of a prediction's fields, or its ``MODULE:FUNCTION``.
 
         Raises:
             ContractError: Flags and signature do not fit together; the message names the flag and the cure.
+            ConfigError: There is no such function, or it can't be called.
         """
         if output_mode not in OUTPUT_MODES:
             raise ContractError(f"--output_mode={output_mode}: unknown; use one of {', '.join(OUTPUT_MODES)}")
@@ -90,6 +95,7 @@ class Encoder:
         self._max_value_bytes = max_value_bytes
         self._pass_through = frozenset(pass_through)
         self._frame_bytes = FRAME_BYTES if framed else 0
+        self._postprocess = None if postprocess is None else Postprocess(postprocess)
         self._dtypes = {name: spec.dtype for name, spec in signature.outputs.items()} if signature is not None else {}
         self._ranking = Ranking(labels, top_k, signature) if labels is not None or top_k is not None else None
         written = RANKED if self._ranking is not None else self._dtypes
@@ -109,8 +115,8 @@ class Encoder:
         """Returns one output record for each record of the chunk, in its order.
 
         Dead-letter classes: ``EncodeError`` (an output has no JSON form), ``LabelError`` (scores can't be ranked),
-        ``FieldCollision``, ``MergeError`` (the original is not JSON), ``RecordTooLarge``, and ``InternalError`` (our code
-        raises on a row).
+        ``FieldCollision``, ``PostprocessError``, ``MergeError`` (the original is not JSON), ``RecordTooLarge``, and
+        ``InternalError`` (our code raises on a row).
 
         Raises:
             ValueError: A row of the chunk has neither an answer nor a failure, or both, which is a mistake of the caller.
@@ -145,6 +151,8 @@ class Encoder:
             if taken := sorted(self._pass_through.intersection(answer.outputs)) if self._ranking is None else []:
                 message = f"--pass_through={taken[0]}: the model's output has this name; give NAME=PATH with another name"
                 failures = {i: DeadLetterClass.FIELD_COLLISION.failure(message, answer.attempts) for i in range(len(rows))}
+        if self._postprocess is not None:
+            texts = self._postprocess.apply(texts, failures, answer.attempts)
         if self._merge:
             texts = self._merged(chunk, answer, texts, failures)
         limit = self._max_value_bytes

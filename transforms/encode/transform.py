@@ -10,6 +10,7 @@ import apache_beam as beam
 from transforms.dead_letter import dead_letter
 from transforms.encode.encoder import Encoder
 from transforms.outcomes import FailedElement, Prediction, answer_of
+from transforms.own_code import OwnFunction
 from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
 
 
@@ -25,9 +26,12 @@ class Encode(beam.PTransform):
         output_mode: ``prediction``, or ``merge`` (the prediction inside the original JSON record).
         labels: Class names by index. Predictions then have the best label, its score and the best classes.
         top_k: The number of classes to write.
+        postprocess: A function that takes a prediction's fields, as a dict of JSON's types, and returns those to write;
+            or its name, ``MODULE:FUNCTION``. What it raises is the record's dead letter (``PostprocessError``).
 
     Raises:
         ContractError: The arguments do not fit together.
+        ConfigError: There is no such function, or it can't be called.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Encode(beam.PTransform):
         output_mode: str = "prediction",
         labels: Sequence[str] | None = None,
         top_k: int | None = None,
+        postprocess: OwnFunction | None = None,
     ):
         super().__init__()
         self._dead_letter_topic = dead_letter_topic or f"{output_topic}.dead-letter"
@@ -47,6 +52,7 @@ class Encode(beam.PTransform):
             "output_mode": output_mode,
             "labels": tuple(labels) if labels is not None else None,
             "top_k": top_k,
+            "postprocess": postprocess,
         }
         Encoder(model="", **self._arguments)  # type: ignore[arg-type]  # a wrong argument is told where it was written
 

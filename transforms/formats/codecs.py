@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, ClassVar
 
 import orjson
@@ -37,6 +38,10 @@ DOCUMENTS = (JSON, AVRO, PROTOBUF)
 
 UNKNOWN_INPUT = "instances"
 """Input name for a server that publishes no signature: the name of the list in TensorFlow Serving's REST row format."""
+
+
+LONG_NUMBER = re.compile(rb"\d[\d.]{15}")
+"""Sixteen digits and more: float64 keeps fifteen."""
 
 
 class FormatError(ValueError):
@@ -98,6 +103,22 @@ def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = 
             "use --input_format=json, or choose another signature with ?signature=NAME in --model"
         )
     return asked
+
+
+def resolve_preprocessed(signature: Signature, asked: str, needs_fields: bool = False) -> str:
+    """As ``resolve_input_format``, where a function of the user's makes the inputs of the records: any format fits them.
+
+    Raises:
+        ContractError: ``asked`` is unknown, or a record of it is not given to functions.
+    """
+    if signature.takes_examples or asked in (TF_EXAMPLE, NPY):
+        what = f"signature '{signature.name}' takes serialized tf.Example records" if asked == AUTO else f"not for {asked}"
+        raise ContractError(
+            f"--preprocess: {what}; its records are json, avro, protobuf or bytes (--input_format), "
+            "and it makes the inputs of a predict signature (?signature=NAME in --model)"
+        )
+    resolved = resolve_input_format(signature, AUTO if asked == BYTES else asked, needs_fields)
+    return BYTES if asked == BYTES else resolved
 
 
 def takes_one_string(signature: Signature) -> bool:

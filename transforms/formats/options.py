@@ -6,6 +6,7 @@ import dataclasses
 
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
+from transforms.own_code import OwnFunction
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class FormatOptions:
             field of the same name.
         pass_through: Field name in the prediction to the path of its value in the record.
         max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.
+        preprocess: The user's function of a record's fields, or its ``MODULE:FUNCTION``; before ``features`` are picked.
     """
 
     avro_schema: str | None = None
@@ -45,3 +47,4 @@ class FormatOptions:
     features: Paths = ()
     pass_through: Paths = ()
     max_record_bytes: int = MAX_RECORD_BYTES
+    preprocess: OwnFunction | None = None

@@ -12,10 +12,13 @@ from transforms.clients.base import ClientOptions
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.decoder import Decoder
 from transforms.decode.features import FeatureDecoder
+from transforms.decode.preprocess import Preprocess
 from transforms.errors import UnavailableError
+from transforms.formats.options import FormatOptions
 from transforms.guard import BundleGuard
 from transforms.observe import reporting_failures
 from transforms.outcomes import FailedElement, Outcome, outcomes_of
+from transforms.own_code import OwnFunction
 from transforms.predict.ask import ask_until_served
 from transforms.predict.batching import CHUNK_BATCHES
 from transforms.predict.dofn import PredictChunks, PredictConfig
@@ -35,6 +38,7 @@ class ScorerConfig:
         dispatch: Retries, time-outs, requests in flight.
         batch_max_size: Most rows of a request.
         input_format: The format of ``KafkaRecord`` values.
+        preprocess: The user's function of a record's or an element's fields, or its ``MODULE:FUNCTION``.
     """
 
     uri: str
@@ -42,6 +46,7 @@ class ScorerConfig:
     dispatch: DispatchOptions
     batch_max_size: int
     input_format: str = "auto"
+    preprocess: OwnFunction | None = None
 
 
 def client_options(client: ClientOptions | None, outputs: Sequence[str] = ()) -> ClientOptions:
@@ -126,7 +131,9 @@ class Scorer(Generic[T]):
         with reporting_failures():
             metadata = ask_until_served(config.uri, config.client, config.dispatch, guard=self._guard)
             self._records: Decoder | None = None
-            self._features = FeatureDecoder(metadata.signature)
+            features = FeatureDecoder(metadata.signature)
+            own = config.preprocess
+            self._features = features if own is None else Preprocess(own, metadata.signature)
         self._metadata = metadata
         predict = PredictConfig(config.uri, metadata, config.client, config.dispatch, config.batch_max_size)
         chunks = PredictChunks(predict, self._guard)
@@ -139,7 +146,8 @@ class Scorer(Generic[T]):
             return
         if isinstance(collected[0], KafkaRecord):
             if self._records is None:  # made at the first record: features may fit a signature that no record format fits
-                self._records = Decoder(self._metadata.signature, self._config.input_format)
+                options = FormatOptions(preprocess=self._config.preprocess)
+                self._records = Decoder(self._metadata.signature, self._config.input_format, formats=options)
             decoded = self._records.decode(collected)  # type: ignore[arg-type]  # all are KafkaRecord values
         else:
             decoded = self._features.decode(collected)

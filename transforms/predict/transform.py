@@ -13,6 +13,7 @@ from transforms.clients import check_uri
 from transforms.clients.base import ClientOptions
 from transforms.guard import BundleGuard
 from transforms.outcomes import FailedElement
+from transforms.own_code import OwnFunction, load
 from transforms.predict.options import FAIL, DispatchOptions
 from transforms.predict.scorer import Scorer, ScorerConfig, client_options
 from transforms.retry import RetryPolicy
@@ -40,6 +41,9 @@ class Predict(beam.PTransform):
         model: The model's URI, as for ``--model``.
         max_batch_size: Most rows of a request.
         input_format: The format of ``KafkaRecord`` values: ``auto``, ``json``, ``bytes`` or ``tf_example``.
+        preprocess: A function that takes the fields of a record, or of an element, as a dict, and returns the model's
+            inputs; or its name, ``MODULE:FUNCTION``. What has no fields comes as ``{"value": …}``. What it raises makes the
+            element a failure (``PreprocessError``).
         request_timeout_s: Time-out of one request, in seconds.
         retry_deadline_s: How long to retry a failing request, in seconds.
         on_unavailable: What to do if the server is still down then: ``fail`` (the bundle fails, and the runner retries it),
@@ -51,7 +55,7 @@ class Predict(beam.PTransform):
             ``SessionGuard``.
 
     Raises:
-        ConfigError: The URI can't be used.
+        ConfigError: The URI can't be used; there is no such function, or it can't be called.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Predict(beam.PTransform):
         *,
         max_batch_size: int = 64,
         input_format: str = "auto",
+        preprocess: OwnFunction | None = None,
         request_timeout_s: float = 30.0,
         retry_deadline_s: float = 60.0,
         on_unavailable: str = FAIL,
@@ -70,8 +75,11 @@ class Predict(beam.PTransform):
     ):
         super().__init__()
         check_uri(model)
+        if preprocess is not None:
+            load("preprocess", preprocess)  # a wrong argument is told where it was written
         dispatch = DispatchOptions(request_timeout_s, RetryPolicy(retry_deadline_s), on_unavailable, max_in_flight)
-        self._config = ScorerConfig(model, client_options(client, outputs), dispatch, max_batch_size, input_format)
+        options = client_options(client, outputs)
+        self._config = ScorerConfig(model, options, dispatch, max_batch_size, input_format, preprocess)
         self._guard = guard
         self._apart = False
 

@@ -23,6 +23,7 @@ MODEL_AND_RECORDS: tuple[Rule, ...] = (
     model.client_certificate,
     formats.merged_records,
     formats.fields_of_records,
+    formats.preprocessed_records,
     formats.pass_through_or_merge,
     formats.avro_schema,
     formats.schema_registry,

@@ -38,8 +38,14 @@ def fields_of_records(config: Config, values: Values) -> Iterator[str]:
     if config.input_format in (*DOCUMENTS, AUTO):
         return
     for name, paths in (("features", config.features), ("pass_through", config.pass_through)):
-        if paths:
+        if paths and not (name == "features" and config.preprocess):  # then it leads into what the function returns
             yield f"--{name}: records of --input_format={config.input_format} have no fields; use json, avro or protobuf"
+
+
+def preprocessed_records(config: Config, values: Values) -> Iterator[str]:
+    """A function takes fields, or bytes."""
+    if config.preprocess and config.input_format not in (*DOCUMENTS, BYTES, AUTO):
+        yield f"--preprocess: is not for --input_format={config.input_format}; use json, avro, protobuf or bytes"
 
 
 def pass_through_or_merge(config: Config, values: Values) -> Iterator[str]:
