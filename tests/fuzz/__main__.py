@@ -24,7 +24,7 @@ from tests.fuzz.table import CORPUS, FINDINGS, TARGETS, kept_inputs
 ROOT = Path(__file__).parents[2]
 NEW = ROOT / ".cache" / "fuzz"
 _START_S = 300  # to import and to run the corpus once, on a machine that does other things
-_LIMITS = ("-timeout=60", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1", "-close_fd_mask=1")
+_LIMITS = ("-timeout=60", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1")
 _SAME_EACH_TIME = ("-seed=1", "-reload=0")
 _INPUT = re.compile(r"^Base64: (\S+)$", re.MULTILINE)
 _PROGRESS = re.compile(r"^#(\d+)\s.*?cov: (\d+)", re.MULTILINE)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from transforms.clients.wire.bfloat16 import from_bfloat16, to_bfloat16
+from transforms.clients.wire.json import text_bytes
 from transforms.errors import MalformedAnswerError
 
 DTYPE_NAMES = {
@@ -241,7 +242,7 @@ def _flattened(data: Any, name: str) -> list[Any]:
 def _text(value: Any, name: str) -> bytes:
     if not isinstance(value, str):
         raise MalformedAnswerError(f"output {name}: BYTES came with values of {type(value).__name__}")
-    return value.encode("utf-8", "surrogateescape")
+    return text_bytes(value, f"output {name}: an element")
 
 
 def _split(raw: bytes | memoryview, name: str) -> list[bytes]:

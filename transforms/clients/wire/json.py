@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from transforms.errors import MalformedAnswerError
+
 
 def loads(body: bytes) -> Any:
     """Parses a JSON body.
@@ -23,6 +25,22 @@ def loads(body: bytes) -> Any:
         return json.loads(body.decode("utf-8", "surrogateescape"))
     except RecursionError as error:
         raise ValueError("too deeply nested") from error
+
+
+def text_bytes(text: str, what: str) -> bytes:
+    """Returns the bytes of a text that ``loads`` has read: those that were no UTF-8 as they came.
+
+    Args:
+        text: The text.
+        what: What it is, for the error.
+
+    Raises:
+        MalformedAnswerError: It has half of a surrogate pair, written as an escape: no bytes stand for it.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise MalformedAnswerError(f"{what} has half of a surrogate pair") from error
 
 
 def dumps(document: Any) -> bytes:

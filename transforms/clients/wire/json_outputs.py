@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from transforms.clients.wire.json import text_bytes
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
 from transforms.types import Signature
@@ -31,8 +32,8 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
 
     Returns:
         Output name to its values: arrays of the signature's dtypes. Without a signature, the rows of ``predictions`` stay
-            JSON
-        values: objects that all have the same names become one output per name, anything else is the output ``predictions``.
+        JSON values: objects that all have the same names become one output per name, anything else is the output
+        ``predictions``.
 
     Raises:
         MalformedAnswerError: The answer has neither form, or its values do not fit the signature's dtypes.
@@ -86,7 +87,7 @@ def _strings(name: str, value: Any) -> np.ndarray:
     strings = np.empty(values.size, dtype=object)
     for index, item in enumerate(values.ravel().tolist()):
         if isinstance(item, str):
-            strings[index] = item.encode("utf-8", "surrogateescape")
+            strings[index] = text_bytes(item, f"output {name}: element {index}")
         elif isinstance(item, dict) and _is_b64(item) and isinstance(item["b64"], str):
             try:
                 strings[index] = base64.b64decode(item["b64"], validate=True)

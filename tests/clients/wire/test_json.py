@@ -1,0 +1,23 @@
+"""Texts of JSON answers, back as the bytes that they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from transforms.clients.wire.json import loads, text_bytes
+from transforms.clients.wire.json_outputs import read_outputs
+from transforms.errors import MalformedAnswerError
+from transforms.types import METHOD_PREDICT, Signature, TensorSpec
+
+
+@pytest.mark.parametrize("raw", [b"caf\xc3\xa9", b"\xff\xfe not UTF-8", b""])
+def test_a_text_is_the_bytes_that_came(raw: bytes) -> None:
+    assert text_bytes(loads(b'"%b"' % raw), "x") == raw
+
+
+@pytest.mark.parametrize("escape", [rb"\ud800", rb"\udbff", rb"\ude00 after \ud83d"])
+def test_half_of_a_surrogate_pair_is_a_malformed_answer(escape: bytes) -> None:
+    """It raised UnicodeEncodeError, which is no error of ours; found by the fuzzer."""
+    document = loads(b'{"predictions": ["good", "%b"]}' % escape)
+    with pytest.raises(MalformedAnswerError, match="element 1 has half of a surrogate pair"):
+        read_outputs(document, Signature("", METHOD_PREDICT, {}, {"predictions": TensorSpec("string", (-1,))}))
