@@ -20,6 +20,7 @@ from pipeline.cli.names import DATAFLOW, PRISM
 from pipeline.demo import Demo
 from pipeline.process.instance import InstanceIds
 from pipeline.process.stats import Totals, open_rows
+from pipeline.reporting.lag import Lag, LagWatch
 from pipeline.reporting.metrics import serve_metrics
 from pipeline.reporting.status import Status, open_status, print_summary, write_summary
 from pipeline.runners.java import java_kafka
@@ -29,6 +30,7 @@ from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import NotReadyError, ScoringError
 from transforms.kafka.admin.checks import Topics
+from transforms.kafka.admin.lag import GroupLag
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.types import ModelMetadata
 
@@ -104,13 +106,13 @@ def launch(config: Config) -> int:
         if config.runner == DATAFLOW:
             return _submit(config, job, status)
         try:
-            code, totals = _run(config, job, ids, demo, status)
+            code, totals, lag = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
             tell_error(error)
             return worker.EXIT_WRONG
-        print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code)
+        print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code, lag)
         if config.summary_json is not None:
-            write_summary(totals, config.summary_json)
+            write_summary(totals, config.summary_json, lag)
         return code
 
 
@@ -171,22 +173,24 @@ def _submit(config: Config, job: Job, status: Status) -> int:
     return worker.EXIT_DONE
 
 
-def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: Status) -> tuple[int, Totals]:
+def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: Status) -> tuple[int, Totals, Lag | None]:
     with tempfile.TemporaryDirectory(prefix="kafka-model-scoring-") as folder:
         runner = _run_workers if config.workers > 1 else _run_here
         stats_file = Path(folder, "stats")
         rows = open_rows(stats_file, config.workers)
-        stack = contextlib.ExitStack()
-        with stack:
+        lag = LagWatch(lambda: GroupLag(job.kafka))
+        with contextlib.ExitStack() as stack:
             if config.metrics_port is not None:
-                stack.enter_context(serve_metrics(config.metrics_port, rows, config.metrics_host))
+                metrics = serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest)
+                stack.enter_context(metrics)
             if demo:
                 demo.start()
-            stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None))
+            stack.enter_context(lag.watching())
+            stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None, lambda: lag.latest))
             code = runner(config, job, ids, stats_file, status)
         if demo:
             demo.watcher.finish()
-        return code, Totals(rows)
+        return code, Totals(rows), lag.latest
 
 
 def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:

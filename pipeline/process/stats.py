@@ -173,12 +173,18 @@ class Totals:
         """Mean number of rows of an answered request."""
         return self.batched_rows / self.batches if self.batches else 0.0
 
-    def latency_ms(self, quantile: float) -> float:
-        """Returns a quantile of the latency, from reading a record to the commit of its output, in ms. Error at most 5%."""
-        total = int(self._latency.sum())
+    def latency_ms(self, quantile: float, since: Totals | None = None) -> float:
+        """Returns a quantile of the latency, from reading a record to the commit of its output, in ms. Error at most 5%.
+
+        Args:
+            quantile: From 0 to 1.
+            since: Leaves out what these earlier totals had already.
+        """
+        latency = self._latency if since is None else self._latency - since._latency
+        total = int(latency.sum())
         if not total:
             return 0.0
-        index = int(np.searchsorted(np.cumsum(self._latency), max(1, quantile * total)))
+        index = int(np.searchsorted(np.cumsum(latency), max(1, quantile * total)))
         return round(float(0.01 * _BASE ** (index + 0.5)), 3)
 
     def summary(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pipeline.process.stats import Totals
+from pipeline.reporting.lag import Lag
 
 QUANTILES = (0.5, 0.9, 0.99)
 
@@ -20,10 +21,11 @@ class StatsCollector(Collector):
 
     Args:
         rows: The rows, shape ``[workers]``: see ``pipeline.process.stats``.
+        lag: Returns the lag; ``None`` while it is not known.
     """
 
-    def __init__(self, rows: Any):
-        self._rows = rows
+    def __init__(self, rows: Any, lag: Callable[[], Lag | None] = lambda: None):
+        self._rows, self._lag = rows, lag
 
     def collect(self) -> Iterator[Metric]:
         """Yields the metrics as of now."""
@@ -50,12 +52,20 @@ class StatsCollector(Collector):
         for quantile in QUANTILES:
             latency.add_metric([str(quantile)], totals.latency_ms(quantile))
         yield latency
+        lag = GaugeMetricFamily(
+            "scoring_lag_records",
+            "Records after the group's committed offsets, of the whole group: the same in each of its processes.",
+            labels=["topic", "partition"],
+        )
+        for (topic, partition), count in sorted(getattr(self._lag(), "partitions", {}).items()):
+            lag.add_metric([topic, str(partition)], count)
+        yield lag
 
 
-def registry_of(rows: Any) -> CollectorRegistry:
+def registry_of(rows: Any, lag: Callable[[], Lag | None] = lambda: None) -> CollectorRegistry:
     """Returns a registry of these metrics alone: the library's global one has others of the process."""
     registry = CollectorRegistry()
-    registry.register(StatsCollector(rows))
+    registry.register(StatsCollector(rows, lag))
     return registry
 
 

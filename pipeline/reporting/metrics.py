@@ -8,10 +8,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.reporting.health import not_ready, unhealthy
+from pipeline.reporting.lag import Lag
 from transforms.errors import ScoringError
 
 CLIENT_TIMEOUT_S = 10.0
@@ -27,7 +28,11 @@ MAKE_ROOM_S = 1.0
 
 @contextlib.contextmanager
 def serve_metrics(
-    port: int, rows: Any, host: str = "127.0.0.1", client_timeout_s: float = CLIENT_TIMEOUT_S
+    port: int,
+    rows: Any,
+    host: str = "127.0.0.1",
+    client_timeout_s: float = CLIENT_TIMEOUT_S,
+    lag: Callable[[], Lag | None] = lambda: None,
 ) -> Iterator[int]:
     """Serves ``/metrics``, ``/healthz`` and ``/readyz`` while the context lasts; yields the port.
 
@@ -36,6 +41,7 @@ def serve_metrics(
         rows: The workers' rows: see ``pipeline.process.stats``.
         host: The address to listen on.
         client_timeout_s: How long a client may be silent.
+        lag: Returns the lag; ``None`` while it is not known.
 
     Raises:
         ScoringError: The port is taken.
@@ -45,7 +51,7 @@ def serve_metrics(
 
     from pipeline.reporting.collector import registry_of
 
-    registry = registry_of(rows)
+    registry = registry_of(rows, lag)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = client_timeout_s  # of every read and write, which http.server takes from here

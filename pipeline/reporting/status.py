@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +19,17 @@ from rich.text import Text
 from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.process.stats import Totals
+from pipeline.reporting.lag import Lag, duration
+from pipeline.reporting.recent import Recent
 from transforms.printable import printable
 
 LIVE_S = 0.25
 PLAIN_S = 2.0
+WIDE = 100
+"""A terminal of so many columns has room for the lag of single partitions."""
+
+MOST_PARTITIONS = 8
+"""Those with the most to go are shown."""
 
 
 class Predictions(Protocol):
@@ -44,26 +51,33 @@ class Status:
     def say(self, text: str) -> None:
         """Shows a message."""
 
-    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
         """Shows the progress of the job.
 
         Args:
             totals: The counters of all workers.
-            rate: Records a second since the last call.
+            recent: The same, of the last seconds.
             predictions: The latest predictions, if a watcher reads them.
+            lag: How much is to go, if it is known.
         """
 
     @contextlib.contextmanager
-    def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
+    def watching(
+        self,
+        totals: Callable[[], Totals],
+        predictions: Predictions | None,
+        lag: Callable[[], Lag | None] = lambda: None,
+    ) -> Iterator[None]:
         """Shows the progress at intervals while the block runs."""
         stop = threading.Event()
 
         def watch() -> None:
-            before, then = 0, time.monotonic()
+            recent = Recent()
+            recent.add(time.monotonic(), totals())
             while not stop.wait(self.interval_s):
-                now, current = time.monotonic(), totals()
-                self.show(current, (current.records - before) / (now - then), predictions)
-                before, then = current.records, now
+                current = totals()
+                recent.add(time.monotonic(), current)
+                self.show(current, recent, predictions, lag())
 
         thread = threading.Thread(target=watch, name="status", daemon=True)
         thread.start()
@@ -84,12 +98,14 @@ class PlainStatus(Status):
         """As ``Status.say``."""
         print(printable(text), flush=True)
 
-    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
         """As ``Status.show``."""
         text = (
             f"{totals.records:,} records, {totals.predictions:,} predictions, {totals.dead_letters:,} dead letters, "
-            f"{rate:,.0f}/s, p50 {totals.latency_ms(0.5):.0f} ms, p99 {totals.latency_ms(0.99):.0f} ms"
+            f"{recent.rate:,.0f}/s, p50 {_ms(recent, 0.5)}, p99 {_ms(recent, 0.99)}"
         )
+        if lag is not None:
+            text += f", {lag.text}"
         if predictions is not None and (latest := list(predictions.latest)):
             key, label, verdict = latest[-1]
             text += f"; latest: {key} → {label}" + (f" ({verdict})" if verdict else "")
@@ -114,36 +130,65 @@ class LiveStatus(Status):
         self._console.print(Text(printable(text)))
 
     @contextlib.contextmanager
-    def watching(self, totals: Callable[[], Totals], predictions: Predictions | None) -> Iterator[None]:
+    def watching(
+        self,
+        totals: Callable[[], Totals],
+        predictions: Predictions | None,
+        lag: Callable[[], Lag | None] = lambda: None,
+    ) -> Iterator[None]:
         """As ``Status.watching``."""
         with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
-            with super().watching(totals, predictions):
+            with super().watching(totals, predictions, lag):
                 yield
             self._live = None
 
-    def show(self, totals: Totals, rate: float, predictions: Predictions | None) -> None:
+    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
         """As ``Status.show``."""
         if self._live is None:
             return
-        table = Table(title="scoring", title_justify="left", box=None, padding=(0, 2))
-        for name in ("records", "predictions", "dead letters", "records/s", "p50", "p99", "batch", "partitions"):
-            table.add_column(name, justify="right")
-        table.add_row(
-            f"{totals.records:,}",
-            f"{totals.predictions:,}",
-            f"{totals.dead_letters:,}",
-            f"{rate:,.0f}",
-            f"{totals.latency_ms(0.5):.0f} ms",
-            f"{totals.latency_ms(0.99):.0f} ms",
-            f"{totals.mean_batch_size:.1f}",
-            str(totals.partitions),
+        to_go = "" if lag is None or lag.to_go_s is None else f"about {duration(lag.to_go_s)}"
+        rows = (
+            ("records", f"{totals.records:,}"),
+            ("predictions", f"{totals.predictions:,}"),
+            ("dead letters", f"{totals.dead_letters:,}"),
+            ("to go", "" if lag is None else f"{lag.records:,}"),
+            ("time to go", to_go),
+            ("records/s", f"{recent.rate:,.0f}"),
+            ("p50", _ms(recent, 0.5)),
+            ("p99", _ms(recent, 0.99)),
+            ("batch", f"{totals.mean_batch_size:.1f}"),
+            ("partitions", str(totals.partitions)),
         )
-        parts: list[Table | Text] = [table]
+        parts: list[Table | Text] = [_cells(rows[:5]), _cells(rows[5:])]
+        if totals.reasons:
+            parts.append(Text(printable(f"dead letters: {_by_class(totals)}"), style="yellow"))
+        if lag is not None and self._console.width >= WIDE:
+            parts.append(Text(printable(f"to go by partition: {_most_behind(lag)}"), style="dim"))
         if totals.holding:
             parts.append(Text(printable(f"waiting for {totals.holding}"), style="bold red"))
         if predictions is not None:
             parts.append(_latest(predictions))
         self._live.update(Group(*parts))
+
+
+def _cells(cells: Sequence[tuple[str, str]]) -> Table:
+    """One row of names and one of values; five of them fit 80 columns."""
+    table = Table(box=None, padding=(0, 1))
+    for name, _ in cells:
+        table.add_column(name, justify="right", min_width=13)
+    table.add_row(*(value for _, value in cells))
+    return table
+
+
+def _most_behind(lag: Lag) -> str:
+    order = sorted(lag.partitions.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{topic}/{number} {count:,}" for (topic, number), count in order[:MOST_PARTITIONS])
+    return shown + (f" and {len(order) - MOST_PARTITIONS} others" if len(order) > MOST_PARTITIONS else "")
+
+
+def _ms(recent: Recent, quantile: float) -> str:
+    latency_ms = recent.latency_ms(quantile)
+    return f"{latency_ms:,.0f} ms" if latency_ms else "–"
 
 
 def _latest(predictions: Predictions) -> Table:
@@ -164,7 +209,9 @@ def open_status(kind: str) -> Status:
     return {"live": LiveStatus, "plain": PlainStatus, "off": Status}[kind]()
 
 
-def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int) -> None:
+def print_summary(
+    totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int, lag: Lag | None = None
+) -> None:
     """Prints the summary and, after the demo, what to try next."""
     if config.status == "off":
         return
@@ -183,6 +230,8 @@ def print_summary(totals: Totals, config: Config, accuracy: Mapping[str, tuple[i
             right, compared = accuracy["held-out"]
             text += f"; {right / compared:.1%} of the {compared:,} that the training never saw"
         rows.insert(2, ("accuracy", text))
+    if lag is not None:
+        rows.append(("to go", f"{lag.records:,} records" if lag.records else "nothing"))
     if totals.retries or totals.rollbacks:
         rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
     if totals.unanswered:
@@ -208,11 +257,14 @@ next
 
 
 def _reasons(totals: Totals) -> str:
-    if not totals.reasons:
-        return ""
-    return " (" + ", ".join(f"{name} {count}" for name, count in sorted(totals.reasons.items())) + ")"
+    return f" ({_by_class(totals)})" if totals.reasons else ""
 
 
-def write_summary(totals: Totals, path: Path) -> None:
+def _by_class(totals: Totals) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(totals.reasons.items()))
+
+
+def write_summary(totals: Totals, path: Path, lag: Lag | None = None) -> None:
     """Writes the summary as JSON."""
-    path.write_text(json.dumps(totals.summary(), indent=2) + "\n", encoding="utf-8")
+    summary = totals.summary() | ({} if lag is None else {"lag": lag.summary()})
+    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from docs.tools import self_contained
 from docs.tools.reference import PART, PARTS, modules, renewed
 from pipeline.cli.reference import reference
 from pipeline.process.stats import Totals, WorkerStats
+from pipeline.reporting.lag import Lag
 from pipeline.runners.flink.job import summarize
 from tests.docs.pages import PAGES, ROOT
 
@@ -93,7 +94,7 @@ def test_the_keys_of_the_summary_are_in_the_reference() -> None:
     """In their order; and those of a job on Flink, which has fewer."""
     section = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8").partition("## The summary")[2]
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
-    summary = Totals(WorkerStats().rows).summary()
+    summary = Totals(WorkerStats().rows).summary() | {"lag": Lag({}).summary()}
     assert [key for key, _ in rows] == list(summary)
     for key, meaning in rows:
         if isinstance(summary[key], dict):

@@ -35,11 +35,14 @@ def test_max_records_is_exact_and_the_next_run_goes_on(new_job: NewJob, stub: Tf
     """So many records and no more, from the committed offsets on, over several partitions, with either assignment."""
     job = new_job(stub.uri(), partitions=3)
     job.produce(range(2000))
-    assert job.run("--max_records=1").summary["records"] == 1
+    summary = job.run("--max_records=1").summary
+    assert (summary["records"], summary["lag"]["records"]) == (1, 1999)
+    assert len(summary["lag"]["by_partition"]) == 3
     assert check_drained(job) == 1
     assert job.run("--max_records=1303", "--assignment=static").summary["records"] == 1303
     assert check_drained(job) == 1304
-    assert job.run("--until_end", "--delivery=at_least_once").summary["records"] == 696
+    summary = job.run("--until_end", "--delivery=at_least_once").summary
+    assert (summary["records"], summary["lag"]["records"]) == (696, 0)
     assert job.report().ok, job.report()
 
 

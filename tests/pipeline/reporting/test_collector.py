@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
+from pipeline.reporting.lag import Lag
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{([a-z]+)="((?:[^"\\\n]|\\[\\"n])*)"\})? ([0-9.e+-]+)')
 
@@ -53,6 +54,14 @@ def stats() -> WorkerStats:
 
 def rendered(worker: WorkerStats) -> str:
     return generate_latest(registry_of(worker.rows)).decode()
+
+
+def test_the_lag_by_partition() -> None:
+    lag = Lag({("in", 0): 5, ("in", 1): 0})
+    text = generate_latest(registry_of(stats().rows, lambda: lag)).decode()
+    assert 'scoring_lag_records{partition="0",topic="in"} 5.0' in text
+    assert 'scoring_lag_records{partition="1",topic="in"} 0.0' in text
+    assert "scoring_lag_records{" not in rendered(stats()), "while it is not known"
 
 
 def test_what_is_rendered() -> None:
