@@ -107,6 +107,7 @@ class KafkaBroker:
         sasl_bootstrap: ``127.0.0.1:PORT`` of the SASL_PLAINTEXT listener (mechanism PLAIN).
         user: The one user of that listener.
         password: The user's password.
+        more: Name to ``127.0.0.1:PORT`` of the further listeners.
         log_file: Where the broker's log is written (warnings and errors).
     """
 
@@ -116,6 +117,7 @@ class KafkaBroker:
         properties: Mapping[str, str] | None = None,
         node: Node | None = None,
         data_folder: Path | None = None,
+        more_listeners: Mapping[str, str] | None = None,
     ):
         """Starts a broker and waits until it answers.
 
@@ -124,24 +126,31 @@ class KafkaBroker:
             properties: Broker properties, added to or in place of ``PROPERTIES``.
             node: Its place in a cluster; alone if left out.
             data_folder: Where its data are; a temporary folder if left out.
+            more_listeners: Name to security protocol of further listeners. Their settings are ``properties``.
 
         Raises:
             BrokerError: ``java`` or ``mvn`` is missing, or the broker did not start.
         """
         self._jars = install()
-        first, sasl, controller = free_ports(3)
+        more_listeners = more_listeners or {}
+        first, sasl, controller, *more = free_ports(3 + len(more_listeners))
         self._node = node or Node(1, (controller,), new_cluster_id())
         voters = ",".join(f"{number}@127.0.0.1:{at}" for number, at in enumerate(self._node.controllers, 1))
         self.bootstrap = f"127.0.0.1:{port or first}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
+        self.more = {name: f"127.0.0.1:{at}" for name, at in zip(more_listeners, more, strict=True)}
         self.user, self.password = "alice", uuid.uuid4().hex
         self._directory = Path(tempfile.mkdtemp(prefix="kafka-broker-"))
         self._config = self._directory / "server.properties"
         self.log_file = self._directory / "broker.log"
         listeners = f"PLAINTEXT://{self.bootstrap},SASL_PLAINTEXT://{self.sasl_bootstrap}"
+        listeners += "".join(f",{name}://{address}" for name, address in self.more.items())
+        protocols = PROPERTIES["listener.security.protocol.map"]
+        protocols += "".join(f",{name}:{protocol}" for name, protocol in more_listeners.items())
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         all_properties = {
             **PROPERTIES,
+            "listener.security.protocol.map": protocols,
             "node.id": str(self._node.number),
             "controller.quorum.voters": voters,
             "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._node.controllers[self._node.number - 1]}",

@@ -123,7 +123,7 @@ class UnavailableError(TransientError):
 
 
 class CertificateError(UnavailableError):
-    """The TLS handshake failed for a certificate, the server's or ours: somebody has to mend it first."""
+    """The TLS handshake failed for a certificate, the server's or ours, or nobody speaks TLS there: mend it first."""
 
 
 class MergedBatchError(TransientError):

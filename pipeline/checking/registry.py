@@ -6,7 +6,7 @@ import contextlib
 
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from transforms.errors import ContractError, NotReadyError, NotServedError, TransientError
+from transforms.errors import CertificateError, ContractError, NotReadyError, NotServedError, TransientError
 from transforms.formats.readers import FRAMED
 
 
@@ -15,7 +15,7 @@ def check_registry(config: Config, waiting: StartWait) -> None:
 
     Raises:
         NotReadyError: It does not answer.
-        ContractError: It refuses us.
+        ContractError: It refuses us, or TLS failed.
     """
     registry = config.formats.registry
     if registry is None or config.input_format not in FRAMED:
@@ -27,6 +27,8 @@ def check_registry(config: Config, waiting: StartWait) -> None:
         def ask(_: float) -> None:
             try:
                 client.check()
+            except CertificateError as error:
+                raise ContractError(f"--schema_registry: {error}") from error
             except TransientError as error:
                 raise NotReadyError(f"--schema_registry: {error}") from error
             except NotServedError as error:

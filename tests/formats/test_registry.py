@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.server
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.formats.decoding import records
-from transforms.errors import ConfigError, NotServedError, TransientError, UnavailableError
+from transforms.errors import CertificateError, ConfigError, NotServedError, TransientError, UnavailableError
 from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.options import RegistryConfig
 from transforms.formats.registry import RegisteredSchema, Registry, UnknownSchemaError
 from transforms.formats.schemas import FramedAvro
+from transforms.testing.contract.certificates import write_certificates
 from transforms.testing.schema_registry_stub import Reference, SchemaRegistryStub
 
 pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
@@ -123,6 +126,45 @@ def test_credentials(registry: SchemaRegistryStub, client: Registry) -> None:
     ours = Registry(config)
     assert ours.schema(number).text == '"string"'
     ours.close()
+
+
+@pytest.mark.parametrize(
+    ("identity", "trusts", "shows", "says"),
+    [
+        ("server", True, True, None),
+        ("server", False, True, "of an authority that is not trusted here: .*--schema_registry_config=ssl.ca.location=FILE"),
+        ("elsewhere", True, True, "for another host name: use that name in --schema_registry"),
+        ("expired", True, True, "has expired: renew it there"),
+        ("server", True, False, "wants a certificate of its clients, .*ssl.certificate.location=FILE"),
+    ],
+)
+def test_tls(tmp_path: Path, identity: str, trusts: bool, shows: bool, says: str | None) -> None:
+    """The right files work; each fault has a text of its own, with its cure, and is not waited out at the start."""
+    write_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ca.pem")
+    context.load_cert_chain(tmp_path / f"{identity}.pem", tmp_path / f"{identity}.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    files = {"ssl.ca.location": "ca.pem"} if trusts else {}
+    files |= {"ssl.certificate.location": "client.pem", "ssl.key.location": "client.key"} if shows else {}
+    with SchemaRegistryStub(context) as registry:
+        number = registry.add('"string"')
+        properties = tuple((name, str(tmp_path / file)) for name, file in files.items())
+        client = Registry(RegistryConfig(registry.url, properties))
+        try:
+            if says is None:
+                assert client.schema(number).text == '"string"'
+                return
+            with pytest.raises(CertificateError, match=says):
+                client.schema(number)
+        finally:
+            client.close()
+
+
+def test_a_registry_that_speaks_no_tls(registry: SchemaRegistryStub) -> None:
+    client = Registry(RegistryConfig(registry.url.replace("http:", "https:")))
+    with pytest.raises(CertificateError, match=r"does not speak TLS at this address: .*use http:// in --schema_registry"):
+        client.schema(1)
+    client.close()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from pipeline.embedded.digits import MODEL_DIR
 from pipeline.runners.prism import find_prism
 from tests.integration.process import Job, job_factory
+from tests.integration.secured import Secured, secured_broker
 from tests.pipeline.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
 from transforms.kafka.beam.expansion.service import classpath
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -29,6 +30,13 @@ def stub() -> Iterator[TfServingGrpcStub]:
     """A model server that answers y = 0.5 * x + 2, and fails on demand."""
     with TfServingGrpcStub() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A Kafka with an authorizer and a listener for each way to get in; see ``secured.py``."""
+    with secured_broker(tmp_path_factory.mktemp("certificates")) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -51,5 +51,11 @@ def test_an_error_comes_with_its_cure_and_kafkas_own_name(code: int, cure: str) 
     assert E(code).name() in text
 
 
+def test_a_login_that_fails_for_want_of_a_token() -> None:
+    said = describe(E(E._AUTHENTICATION, "Failed to acquire SASL OAUTHBEARER token: HTTP 401"))
+    assert "sasl.oauthbearer.token.endpoint.url" in said
+    assert "sasl.username" not in said
+
+
 def test_an_error_without_a_known_cure_is_in_kafkas_words() -> None:
     assert describe(E(E._FAIL, "something odd")) == "_FAIL: something odd"

@@ -11,13 +11,21 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import ConfigError, MalformedAnswerError, NotServedError, TransientError, UnavailableError
+from transforms.errors import (
+    CertificateError,
+    ConfigError,
+    MalformedAnswerError,
+    NotServedError,
+    TransientError,
+    UnavailableError,
+)
 from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.codecs import FormatError
 from transforms.formats.frame import MAX_ID
 from transforms.formats.options import RegistryConfig
 from transforms.request_headers import value_problem
 from transforms.secret_manager import resolve_all
+from transforms.tls import OF_REGISTRY, with_tls_cure
 
 TIMEOUT_S = 5
 """Time-out of one request in seconds. Without one the client would wait for ever."""
@@ -64,7 +72,7 @@ class Registry:
     """
 
     def __init__(self, config: RegistryConfig, serialized: bool = False):
-        self._url = config.url
+        self._url, self._secure = config.url, config.url.lower().startswith("https:")
         self._format = "serialized" if serialized else None
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
@@ -82,6 +90,7 @@ class Registry:
                 properties.update({name: float(properties[name])} if name in properties else {})
             except ValueError:
                 raise ConfigError([f"--schema_registry_config {name}: give a number"]) from None
+        self._shows_identity = "ssl.certificate.location" in properties
         try:
             self._client = SchemaRegistryClient({**properties, "url": config.url})
         except Exception as error:  # ValueError, TypeError, ssl's and OSError, for properties of any kind
@@ -96,6 +105,7 @@ class Registry:
             NotServedError: The registry denies access (401, 403).
             TransientError: The registry fails, or the address belongs to another kind of server.
             UnavailableError: No server answers at the address.
+            CertificateError: TLS failed.
         """
         if schema_id > MAX_ID:
             raise UnknownSchemaError(f"schema {schema_id} can't be in the registry: ids end at {MAX_ID}")
@@ -147,13 +157,21 @@ class Registry:
             unreadable = isinstance(error, (ValueError, TypeError, AttributeError, KeyError))
             if unreadable:  # the client accesses the answer's fields without checking them
                 raise TransientError(f"{where} gave an answer that can't be read: {type(error).__name__}") from error
-            raise UnavailableError(f"{where} does not answer: {_words(error)}") from error
+            raise self._no_answer(where, _words(error)) from error
         if error.error_code in _UNKNOWN:
             raise UnknownSchemaError(f"{where} has no schema {schema_id}, or lacks one that it refers to") from error
         status = f"{where} answered HTTP {error.http_status_code}"
         if error.http_status_code in (401, 403):
             raise NotServedError(f"{status}: give credentials by --schema_registry_config, as its operator says") from error
         raise TransientError(status) from error
+
+    def _no_answer(self, where: str, words: str) -> UnavailableError:
+        """Returns the error for a connection that failed."""
+        if not self._secure:
+            return UnavailableError(f"{where} does not answer: {words}")
+        kind = UnavailableError if OF_REGISTRY.of(words) is None else CertificateError
+        shown = with_tls_cure(words, OF_REGISTRY, shows_identity=self._shows_identity)
+        return kind(f"{where} does not answer: {shown}")
 
 
 def _not_ascii(name: str, value: str) -> str | None:

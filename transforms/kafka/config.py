@@ -207,7 +207,10 @@ def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple
     return {name: value for name, value in properties.items() if not name.startswith(prefixes)}
 
 
-COMMON = ("bootstrap.servers", "broker.address.family", "security.", "sasl.", "ssl.", "enable.ssl", "socket.", "https.")
+COMMON = (
+    "bootstrap.servers", "broker.address.family", "client.dns.lookup", "security.", "sasl.", "ssl.", "enable.ssl",
+    "enable.sasl", "socket.", "https.",
+)  # fmt: skip
 
 
 def is_common(name: str) -> bool:

@@ -23,6 +23,9 @@ FENCED = {E._FENCED, E.PRODUCER_FENCED, E.INVALID_PRODUCER_EPOCH, E.FENCED_INSTA
 REFUSED_ID = {E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 """The user may not write with the transactional id."""
 
+CONNECTION = {E._TRANSPORT, E._ALL_BROKERS_DOWN, E._TIMED_OUT, E._SSL, E._AUTHENTICATION, E._FAIL}
+"""What librdkafka says of a connection that failed."""
+
 TOO_LARGE = {E.MSG_SIZE_TOO_LARGE, E.RECORD_LIST_TOO_LARGE}
 """A record, or the whole batch that it is in, has more bytes than the topic takes."""
 
@@ -65,6 +68,10 @@ _CURES = {
     "use another --group_id",
 }
 
+_LACKS_LOGIN = (
+    "no token to log in with: check sasl.oauthbearer.token.endpoint.url, sasl.oauthbearer.client.id and "
+    "sasl.oauthbearer.client.secret in --kafka_config_file, and that the server of tokens runs"
+)
 
 NO_TIMESTAMP = -1
 """Kafka's value for a record without a timestamp."""
@@ -87,6 +94,6 @@ def is_transient(error: ck.KafkaError) -> bool:
 
 def describe(error: ck.KafkaError) -> str:
     """Returns a message for the user: the cure if we know one, then Kafka's own message."""
-    cure = _CURES.get(error.code())
+    cure = _LACKS_LOGIN if "OAUTHBEARER token" in error.str() else _CURES.get(error.code())
     own = f"{error.name()}: {error.str()}"
     return f"{cure} ({own})" if cure else own

@@ -18,6 +18,7 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import sys
 import threading
 import urllib.parse
@@ -51,6 +52,9 @@ class Reference:
 class SchemaRegistryStub:
     """A schema registry on a free port of 127.0.0.1. Use it as a context manager.
 
+    Args:
+        tls: What makes it speak TLS; ``None`` for plain HTTP.
+
     Attributes:
         status: If set, the HTTP status that answers every request.
         user_info: If set, the ``name:password`` that every request must have.
@@ -58,7 +62,8 @@ class SchemaRegistryStub:
         requests: The paths of the requests, in order of arrival.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         self.status: int | None = None
         self.user_info: str | None = None
         self.answering = threading.Event()
@@ -76,8 +81,8 @@ class SchemaRegistryStub:
 
     @property
     def url(self) -> str:
-        """The registry's URL, ``http://127.0.0.1:PORT``."""
-        return f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
+        """The registry's URL, ``http://127.0.0.1:PORT`` or ``https://…``."""
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._reserved.getsockname()[1]}"
 
     def add(
         self,
@@ -201,9 +206,17 @@ class _Server(http.server.ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignores connections that the client has closed early."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Ignores connections that the client has closed early, and handshakes that have failed."""
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shakes hands in the request's own thread: a client that is slow at it keeps no other waiting."""
+        if self.registry.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self.registry.tls.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -104,5 +104,6 @@ class TestSavedModel(ClientContract):
     test_an_answer_with_more_bytes_than_the_limit = NOT_HERE  # type: ignore[assignment]  # an answer is in memory already
     test_headers_travel_and_stay_secret = NOT_HERE  # type: ignore[assignment]  # nothing travels
     test_mutual_tls = NOT_HERE  # type: ignore[assignment]  # likewise
+    test_a_server_that_speaks_no_tls = NOT_HERE  # type: ignore[assignment]  # likewise
     test_a_certificate_that_is_no_good_is_told_apart = NOT_HERE  # type: ignore[assignment]  # likewise
     test_how_long_the_server_asks_to_wait = NOT_HERE  # type: ignore[assignment]  # TensorFlow never asks

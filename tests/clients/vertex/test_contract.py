@@ -25,6 +25,10 @@ class VertexContract(ClientContract):
     where = "endpoint model"
     dtypes = ("float16", "float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "bool")
 
+    @staticmethod
+    def over_tls(uri: str) -> str:
+        return uri.replace("api_endpoint=", "api_endpoint=https://")
+
     test_a_version_and_a_label_in_the_uri = None  # type: ignore[assignment]  # not collected: neither can be asked for
 
     def test_metadata(self, stub: StubServer) -> None:

@@ -32,6 +32,10 @@ def test_the_registry_is_asked_before_anything_is_consumed() -> None:
             check(parse(*flags))
         assert not isinstance(refused.value, NotReadyError), "no waiting cures it"
         check(parse(*flags, f"--schema_registry_config=basic.auth.user.info=me:{SECRET}"))
+        secure = registry.url.replace("http:", "https:")
+        with pytest.raises(ContractError, match="does not speak TLS") as refused:
+            check(parse(*OWN, f"--schema_registry={secure}", "--input_format=avro"))
+        assert not isinstance(refused.value, NotReadyError), "no waiting cures it"
         registry.down()
         with pytest.raises(NotReadyError, match=r"--schema_registry: .* does not answer"):
             check(parse(*flags))

@@ -87,7 +87,8 @@ class GrpcTransport(Transport):
             failed = error.__cause__ or error.__context__
             if not isinstance(failed, grpc.aio.AioRpcError):
                 raise
-            refusal = Refusal(failed.code().name, details_of(failed), retry_after_s(failed))
+            details = details_of(failed, self._address.secure, self._options)
+            refusal = Refusal(failed.code().name, details, retry_after_s(failed))
             if refusal.code == "UNAUTHENTICATED":
                 self._tokens.refused(tokens)
             return refusal

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
-from transforms.clients.wire.tls import with_tls_cure
 from transforms.errors import ConfigError, MalformedAnswerError, ModelError, UnavailableError
 from transforms.request_headers import grpc_metadata
+from transforms.tls import with_tls_cure
 
 _CHANNEL_OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.max_send_message_length", -1),
@@ -83,7 +83,7 @@ class GrpcChannel:
             body: bytes | None = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             # Not "from error": its text may repeat the request, and a traceback shows it.
-            raise self._translate(self._where, error.code().name, details_of(error), retry_after_s(error)) from None
+            raise self._translate(self._where, error.code().name, self._details(error), retry_after_s(error)) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
@@ -93,6 +93,9 @@ class GrpcChannel:
         if body is None:  # what gRPC returns for a status of OK that no message came with, or not a whole one
             raise MalformedAnswerError(f"{self._where}: the status is OK, but no message came")
         return body
+
+    def _details(self, error: grpc.aio.AioRpcError) -> str:
+        return details_of(error, self._secure, self._options)
 
     def _open_call(self, method: str) -> Any:
         if self._closed:
@@ -143,10 +146,18 @@ def _credentials(options: ClientOptions) -> Any:
     return grpc.ssl_channel_credentials(*contents)
 
 
-def details_of(error: grpc.aio.AioRpcError) -> str:
-    """Returns the details of an error; where the server's certificate is no good, with the cure."""
+def details_of(error: grpc.aio.AioRpcError, secure: bool, options: ClientOptions) -> str:
+    """Returns the details of an error; where TLS failed, with the cure.
+
+    Args:
+        error: The error.
+        secure: Whether the connection uses TLS.
+        options: Those that it was opened with.
+    """
     details = error.details() or ""
-    return with_tls_cure(details) if error.code() is grpc.StatusCode.UNAVAILABLE else details
+    if not secure or error.code() is not grpc.StatusCode.UNAVAILABLE:
+        return details
+    return with_tls_cure(details, shows_identity=options.tls_cert_file is not None)
 
 
 def retry_after_s(error: grpc.aio.AioRpcError) -> float | None:

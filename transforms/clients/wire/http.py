@@ -21,9 +21,9 @@ from transforms.answer_body import (
 )
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
-from transforms.clients.wire.tls import with_tls_cure
 from transforms.errors import CertificateError, ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 from transforms.retry import read_retry_after
+from transforms.tls import OF_MODEL_SERVER, with_tls_cure
 
 JSON_TYPE = "application/json"
 """The content type of JSON, without a charset: KServe reads a body as JSON only if it has exactly this type."""
@@ -137,8 +137,10 @@ class HttpConnection:
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             if self._closed:
                 raise UnavailableError(f"{self._where}: the client was closed") from error
-            why = with_tls_cure(str(error)) if self._secure else str(error)
-            refused = UnavailableError if why == str(error) else CertificateError
+            told = OF_MODEL_SERVER.of(str(error)) is not None and self._secure
+            shows_identity = self._options.tls_cert_file is not None
+            why = with_tls_cure(str(error), shows_identity=shows_identity) if self._secure else str(error)
+            refused = CertificateError if told else UnavailableError
             raise refused(f"{self._where}: {clean(why) or type(error).__name__}") from error
         except aiohttp.ClientError as error:
             # Not "from error": aiohttp's text quotes the answer.

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 
 from transforms.answer_body import RAISE_LIMIT
-from transforms.clients.wire.tls import ABOUT_CERTIFICATES
 from transforms.errors import (
     AnswerTooLargeError,
     BatchTooLargeError,
@@ -25,6 +24,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
+from transforms.tls import ABOUT_TLS
 
 _MOST_TEXT = 300
 _MOST_DIGITS = 18  # of a number in a server's text: Python refuses to read thousands
@@ -153,7 +153,7 @@ def _share_taken(text: str) -> float | None:
 
 COMMON_RULES = (
     # Of gRPC on our side: the handshake failed.
-    text_rule("UNAVAILABLE", ABOUT_CERTIFICATES, CertificateError),
+    text_rule("UNAVAILABLE", ABOUT_TLS, CertificateError),
     # basic_batch_scheduler.h: the server is up, but overloaded.
     text_rule("UNAVAILABLE 502 503", r"(?i)queue to which this task was submitted is full", OverloadedError),
     # gRPC's own words on our side, of an answer: the grpc.max_receive_message_length of wire/grpc.py.

@@ -14,6 +14,7 @@ import confluent_kafka as ck
 from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.admin.group import check_members, check_read
 from transforms.kafka.admin.new_topics import create_command, make_topic, room_for_headers
+from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.admin.rights import may_be_hidden, missing_rights
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig, Partition
@@ -21,10 +22,13 @@ from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.start_from import COMMITTED, EARLIEST, moment_ms
 from transforms.kafka.topic_limits import TopicLimits, read_limits
-from transforms.kafka.vendor import describe, is_transient
+from transforms.kafka.vendor import CONNECTION, describe, is_transient
 from transforms.retry import Deadline
 
 TIMEOUT_S = 10.0
+
+LOOK_S = 2.0
+"""Seconds without an answer after which the broker is asked why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Checker:
             ContractError: Access is denied, or a topic does not exist.
         """
         self._problem = None
-        found = self._call(self._consumer.list_topics, timeout=timeout_s).topics
+        found = self._call(self._listed, timeout_s).topics
         ours = {*self.config.topics, output_topic, dead_letter_topic}
         missing = [
             f"--input_topic={topic}: the topic does not exist"
@@ -259,7 +263,9 @@ class Checker:
         self._consumer.close()
 
     def _on_error(self, error: ck.KafkaError) -> None:
-        if self._problem is None or error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError._SSL):
+        telling = (ck.KafkaError._AUTHENTICATION, ck.KafkaError._SSL)
+        former = None if self._problem is None else self._problem.code()
+        if former is None or error.code() in telling or former == ck.KafkaError._ALL_BROKERS_DOWN:
             self._problem = error
 
     def _call(self, call: Any, *arguments: Any, **named: Any) -> Any:
@@ -274,11 +280,35 @@ class Checker:
             if waited or not is_transient(error.args[0]) or deadline.passed:
                 break
             time.sleep(0.1)
+        refusal, _ = self._refusal(error)
+        raise refusal from error
+
+    def _listed(self, timeout_s: float) -> Any:
+        """Lists the topics. Looks between why no broker answers: some of it no waiting cures."""
+        deadline = Deadline(timeout_s)
+        while True:
+            try:
+                return self._consumer.list_topics(timeout=min(LOOK_S, max(deadline.left_s, 0.1)))
+            except ck.KafkaException as raised:
+                error = raised
+            refusal, is_shown = self._refusal(error)
+            if is_shown:
+                raise refusal from error
+            if deadline.passed:
+                raise error
+            time.sleep(0.1)
+
+    def _refusal(self, error: ck.KafkaException) -> tuple[ContractError, bool]:
+        """Returns what to say of an error, and whether the broker itself has shown that no waiting cures it."""
         with contextlib.suppress(ck.KafkaException, RuntimeError):
             self._consumer.poll(0)  # delivers errors of the background threads, which say more
         problem = self._problem or error.args[0]
+        where = f"--bootstrap_servers={self.config.bootstrap_servers}"
+        # librdkafka does not tell all that is wrong with a connection, and calls some of it transient.
+        if problem.code() in CONNECTION and (why := why_refused(self.config, problem.str())):
+            return ContractError(f"{where}: {why}"), True
         kind = NotReadyError if is_transient(problem) else ContractError
-        raise kind(f"--bootstrap_servers={self.config.bootstrap_servers}: {describe(problem)}") from error
+        return kind(f"{where}: {describe(problem)}"), problem.code() == ck.KafkaError._AUTHENTICATION
 
     def committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
         """Returns the committed offset of each partition, with its metadata; negative where there is none."""

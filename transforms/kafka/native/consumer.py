@@ -219,9 +219,10 @@ class Reader:
 
     def _on_error(self, error: ck.KafkaError) -> None:
         # Errors of librdkafka's background threads. It retries by itself; only an error that no retry can cure ends the job.
-        if error.code() == ck.KafkaError._ALL_BROKERS_DOWN and time.monotonic() >= self._say_down_at:
+        if error.code() in (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._SSL) and time.monotonic() >= self._say_down_at:
             self._say_down_at = time.monotonic() + SAY_DOWN_S
-            log.warning("no broker of %s answers; still trying", self.config.bootstrap_servers)
+            why = f": {describe(error)}" if error.code() == ck.KafkaError._SSL else ""
+            log.warning("no broker of %s answers; still trying%s", self.config.bootstrap_servers, why)
         if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
             self._failure = KafkaError(describe(error))
 

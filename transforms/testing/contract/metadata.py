@@ -250,6 +250,12 @@ class MetadataContract:
 
     # ---- TLS
 
+    @staticmethod
+    def over_tls(uri: str) -> str:
+        """Returns a URI that asks for TLS where ``uri`` does not."""
+        scheme, _, rest = uri.partition("://")
+        return f"{scheme}s://{rest}"
+
     @pytest.mark.parametrize(
         ("server", "trusts", "said"),
         [
@@ -271,6 +277,18 @@ class MetadataContract:
         with self.stub_class(tls=identity) as stub, pytest.raises(CertificateError, match=said):
             asyncio.run(ask())
 
+    def test_a_server_that_speaks_no_tls(self) -> None:
+        """No waiting cures it."""
+
+        async def ask() -> None:
+            async with self.open(uri, ClientOptions()) as client:
+                await client.metadata(TIMEOUT_S)
+
+        with self.stub_class() as stub:
+            uri = self.over_tls(stub.uri())
+            with pytest.raises(CertificateError, match="does not speak TLS"):
+                asyncio.run(ask())
+
     def test_mutual_tls(self, tmp_path: Path) -> None:
         """A client needs the authority's certificate and one of its own; a wrong path is named."""
         write_certificates(tmp_path)
@@ -283,8 +301,10 @@ class MetadataContract:
 
         with self.stub_class(tls=Tls(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem")) as stub:
             assert asyncio.run(model(full)) == "model"
-            for refused in (ClientOptions(), ClientOptions(tls_ca_file=pem["ca.pem"])):
-                with pytest.raises(UnavailableError):
-                    asyncio.run(model(refused))
+            with pytest.raises(CertificateError, match="not trusted here"):
+                asyncio.run(model(ClientOptions()))
+            # The stubs close the connection without a word: they are asyncio's.
+            with pytest.raises(UnavailableError, match=r"wants a certificate of its clients.*--model_cert_file"):
+                asyncio.run(model(ClientOptions(tls_ca_file=pem["ca.pem"])))
             with pytest.raises(ConfigError, match=r"tls_ca_file=/no/such\.pem"):
                 asyncio.run(model(ClientOptions(tls_ca_file="/no/such.pem")))
