@@ -29,7 +29,8 @@ Vendor errors (grpc, aiohttp, confluent_kafka) are translated once, where the ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 MOST_CHARACTERS = 1000
 """Of an error's message: names in an answer are as long as the server makes them."""
@@ -85,18 +86,42 @@ class ModelError(ScoringError):
     """
 
     said: str = ""
+    _unseen: Callable[[], None] | None = None
 
     def __init__(self, message: str):
         super().__init__(message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + "…")
 
+    def before_shown(self, look: Callable[[], None]) -> None:
+        """Calls ``look`` before anybody is shown the message, once: it may ``hide`` what the server said.
+
+        Most errors are never shown, and to look through a text costs more than the request did.
+        """
+        self._unseen = look
+
     def hide(self, instead: str) -> None:
         """Replaces what the server said."""
-        self.args, self.said = (str(self).replace(self.said, instead), *self.args[1:]), ""
+        self._unseen = None
+        self.args, self.said = (self.args[0].replace(self.said, instead), *self.args[1:]), ""
 
     @property
     def own_words(self) -> str:
         """The message without what the server said."""
-        return str(self).replace(self.said, SERVERS_TEXT) if self.said else str(self)
+        return str(self.args[0]).replace(self.said, SERVERS_TEXT) if self.said else str(self)
+
+    def _looked_at(self) -> ModelError:
+        if (look := self._unseen) is not None:
+            self._unseen = None
+            look()
+        return self
+
+    def __str__(self) -> str:
+        return super(ModelError, self._looked_at()).__str__()
+
+    def __repr__(self) -> str:
+        return super(ModelError, self._looked_at()).__repr__()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return super(ModelError, self._looked_at()).__reduce__()
 
 
 class TransientError(ModelError):

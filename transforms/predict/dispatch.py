@@ -312,7 +312,7 @@ class Dispatcher:
         return [span.blamed(error)]
 
     async def _failed(self, span: Span, error: ModelError, past: bool) -> list[RowsResult] | Wait | Again:
-        wait = Wait(error, str(error))
+        wait = Wait(error)
         if isinstance(error, OverloadedError) or (
             isinstance(error, TransientError) and error.retry_after_s is not None and not past
         ):
@@ -341,14 +341,14 @@ class Dispatcher:
     async def _overloaded(self, span: Span, error: TransientError, past: bool) -> list[RowsResult] | Wait:
         """Rows that the server has too much to do for are sent again, in parts if they are what is too much for it."""
         span.overloads += 1
-        wait = Wait(error, str(error))
+        wait = Wait(error)
         alarms = self._overloads
         often = span.rows > 1 and error.retry_after_s is None and alarms.reliable and span.overloads >= alarms.strikes()
         if not ((past or often) and await self._works(span)):
             return wait
         reason = f"it answers other records, but not {span.name or 'this one'} so far: {error}"
         if span.rows == 1:
-            return dataclasses.replace(wait, reason=reason)
+            return dataclasses.replace(wait, why=reason)
         if past and self._options.on_unavailable == HOLD:
             self._holds.begin(span, reason)  # each of its parts may take a time-out
         span.overloads, deadline_s = 1, self._part_deadline_s(span)
@@ -367,7 +367,7 @@ class Dispatcher:
             return [span.blamed(outcome.error)] if span.rows == 1 else await self._bisection.of(span, error, self._failures)
         if isinstance(outcome, RejectedError | MalformedAnswerError):
             return await self._refused(span, outcome, span.sent, None)
-        return Wait(outcome, str(outcome))
+        return Wait(outcome)
 
     def _broken(self, error: ModelError, found: Finding) -> Wait:
         if found.verdict is Verdict.DOWN:

@@ -42,14 +42,21 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/]{16,}")
 
 
 def hide_echo(error: ModelError, requests: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Replaces what the server said in the error's message, if it repeats content of a request.
+    """Replaces what the server said in the error's message, if it repeats content of a request; once the message is shown.
 
     Args:
         error: The error of a request.
         requests: The inputs of the request, and of others that the server may have merged with it.
     """
-    if error.said and repeats(error.said, requests):
-        error.hide(LEFT_OUT)
+    if not error.said:
+        return
+    asked = tuple(requests)  # what is in flight now: later it is something else
+
+    def look() -> None:
+        if repeats(error.said, asked):
+            error.hide(LEFT_OUT)
+
+    error.before_shown(look)
 
 
 def repeats(said: str, requests: Iterable[Mapping[str, np.ndarray]]) -> bool:

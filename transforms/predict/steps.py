@@ -13,13 +13,18 @@ class Wait:
 
     Attributes:
         error: What became of the request.
-        reason: What is waited for, for people.
+        why: What is waited for, for people; ``None``: what the error says.
         told: Whether to say so at once, because retries will hardly cure it.
     """
 
     error: ModelError
-    reason: str
+    why: str | None = None
     told: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What is waited for. It is read only if the rows do wait: to show an error's text is to look through it."""
+        return self.why if self.why is not None else str(self.error)
 
 
 class Again:
