@@ -14,7 +14,7 @@ from aiohttp import web
 from transforms.answer_body import MAX_ERROR_BYTES
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.http import HttpConnection
-from transforms.errors import AnswerTooLargeError, MalformedAnswerError
+from transforms.errors import AnswerTooLargeError, MalformedAnswerError, UnavailableError
 
 TIMEOUT_S = 20.0
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,29 +44,75 @@ def use(
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("status", "body", "again"), [(200, b"", True), (400, b"no", True), (500, b"no", False)])
-@pytest.mark.parametrize("in_pieces", [False, True])
-def test_after_a_5xx_a_connection_is_not_used_again(status: int, body: bytes, again: bool, in_pieces: bool) -> None:
-    """uvicorn closes it behind the answer, unannounced; whether the body came with the head must not matter."""
-    peers = []
+class Answering:
+    """Answers with a status, and closes the connection behind a 5xx, unannounced, as uvicorn does; or keeps it.
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    Attributes:
+        peers: The client's address of each request.
+    """
+
+    def __init__(self, status: int, *, closes: bool, in_pieces: bool = False):
+        self.status, self._closes, self._in_pieces = status, closes, in_pieces
+        self.peers: list[object] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
-        peers.append(request.transport.get_extra_info("peername"))
-        if not in_pieces:
-            return web.Response(status=status, body=body)
-        response = web.StreamResponse(status=status)
+        self.peers.append(request.transport.get_extra_info("peername"))
+        await request.read()
+        if self._closes and self.peers[-1] in self.peers[:-1]:  # the request came too late
+            request.transport.abort() if self._in_pieces else request.transport.close()
+        if not self._in_pieces:
+            return web.Response(status=self.status, body=b"no")
+        response = web.StreamResponse(status=self.status)
         await response.prepare(request)
         await asyncio.sleep(0)
-        await response.write(body * 100_000)
+        await response.write(b"no" * 100_000)
         return response
 
+
+@pytest.mark.parametrize("status", [200, 400, 500, 503])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_connection_is_used_again_whatever_was_answered(status: int, in_pieces: bool) -> None:
+    """A new one for each failed request costs more than the request."""
+    server = Answering(status, closes=False, in_pieces=in_pieces)
+
     async def work(http: HttpConnection, url: yarl.URL) -> None:
-        for _ in range(2):
+        for _ in range(5):
             assert (await http.send("POST", url, TIMEOUT_S, b"[]")).status == status
 
-    use(handle, work)
-    assert (peers[0] == peers[1]) == again
+    use(server, work)
+    assert len(set(server.peers)) == 1
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize("size", [2, 2 << 20])
+def test_a_server_that_closes_behind_a_5xx_cuts_one_request_and_that_is_sent_again(in_pieces: bool, size: int) -> None:
+    server = Answering(500, closes=True, in_pieces=in_pieces)
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        async def send() -> None:
+            assert (await http.send("POST", url, TIMEOUT_S, b"x" * size)).status == 500
+
+        await asyncio.gather(send(), send(), send())
+        for _ in range(5):
+            await send()
+
+    use(server, work)
+    assert len(server.peers) == 8 + 1
+    assert len(set(server.peers)) == 8
+
+
+def test_a_request_that_is_cut_is_not_sent_again_without_a_5xx_before_it() -> None:
+    """Its rows may be the cause, and what they cost is counted by the caller."""
+    server = Answering(200, closes=True)
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        await http.send("POST", url, TIMEOUT_S, b"[]")
+        with pytest.raises(UnavailableError):
+            await http.send("POST", url, TIMEOUT_S, b"[]")
+
+    use(server, work)
+    assert len(server.peers) == 2
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])

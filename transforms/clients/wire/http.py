@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import yarl
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from transforms.answer_body import (
@@ -54,22 +56,52 @@ class HttpResponse(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _LastOnFailure(aiohttp.ClientResponse):
-    """A response that closes its connection if its status is 5xx.
+class _Kept:
+    """The connections that are used again after a 5xx, and whether this server takes requests on them.
 
-    Servers on uvicorn (MLServer, KServe) close the connection after a 5xx answer without announcing it. The next request on
-    that connection would be cut. Most likely it is the probe by which the caller checks whether the server answers other
-    rows, so a row that the model fails on would look like a server that is down.
+    Servers on uvicorn (MLServer, KServe) close the connection after a 5xx answer without announcing it: the next request on
+    it is cut. Other servers keep it, and a new one for each row that a model fails on costs more than the request does. So
+    it is kept until a request is cut behind a 5xx. That request is sent once more, as nothing of it was answered; and from
+    then on each connection is closed after a 5xx.
     """
 
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        protocol = connection.protocol
-        await super().start(connection)
-        if self.status >= 500 and protocol is not None:
+    def __init__(self) -> None:
+        self.keeps = True
+        self._failed: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()  # those whose last answer was a 5xx
+
+    def answered(self, status: int, protocol: ResponseHandler | None, released: bool) -> None:
+        """A status came on a connection, which is back in the pool already if it is ``released``."""
+        if protocol is None:
+            return
+        if status < 500:
+            self._failed.discard(protocol)
+        elif self.keeps:
+            self._failed.add(protocol)
+        else:
             protocol.force_close()  # takes effect when the whole body is read
-            if connection.protocol is None:  # the body came with the headers, so the connection is back in the pool already
+            if released:
                 protocol.close()
-        return self
+
+    def cut(self) -> bool:
+        """A request was cut before its answer began; returns whether to send it once more."""
+        if not self._failed:
+            return False
+        self.keeps = False
+        for protocol in self._failed:
+            protocol.close()
+        self._failed.clear()
+        return True
+
+
+def _response_class(kept: _Kept) -> type[aiohttp.ClientResponse]:
+    class Response(aiohttp.ClientResponse):
+        async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+            protocol = connection.protocol
+            await super().start(connection)
+            kept.answered(self.status, protocol, released=connection.protocol is None)
+            return self
+
+    return Response
 
 
 class HttpConnection:
@@ -86,6 +118,7 @@ class HttpConnection:
         self._where, self._secure, self._options, self._now = where, secure, options, now
         self._inflates = asks_for_compression(options.headers)
         self._session: aiohttp.ClientSession | None = None
+        self._kept = _Kept()
         self._closed = False
 
     async def send(
@@ -121,11 +154,19 @@ class HttpConnection:
         timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
         headers = {"Content-Type": content_type, **(headers or {})}
-        data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+
+        def request() -> Any:
+            data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+            return session.request(method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
+
         try:
-            async with session.request(
-                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
+            try:
+                response = await request()
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if isinstance(error, aiohttp.ClientConnectorError) or self._closed or not self._kept.cut():
+                    raise
+                response = await request()
+            async with response:
                 retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._now())
                 kind = response.headers.get("Content-Type", "")
                 answer = await self._body(response)
@@ -169,7 +210,7 @@ class HttpConnection:
         connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
         headers = [*self._options.headers, *([] if self._inflates else [(ACCEPT_ENCODING, NOT_COMPRESSED)])]
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=headers, response_class=_LastOnFailure, auto_decompress=False
+            connector=connector, headers=headers, response_class=_response_class(self._kept), auto_decompress=False
         )
         return self._session
 
