@@ -25,6 +25,8 @@ def signature(inputs: Mapping[str, Spec] | Mapping[str, TensorSpec]) -> Signatur
     return Signature("serving_default", METHOD_PREDICT, specs, {})
 
 
+READS = "|{} behind its path in --features reads it"
+
 UNKNOWN = Signature("serving_default", METHOD_PREDICT, {}, {}, known=False)
 
 
@@ -86,7 +88,16 @@ def test_nan_and_infinity_are_floats() -> None:
         ("float32", b"[1,null]", "x[1]: expected float32, came null"),
         ("float32", b"[1,true]", "x[1]: expected float32, came a bool"),
         ("float32", b"[false,1]", "x[0]: expected float32, came a bool"),
-        ("float32", b'[1,"2"]', "x[1]: expected float32, came a string"),
+        ("float32", b'["warm",1]', "x[0]: expected float32, came a string"),
+        ("float32", b'[1,"2"]', f"x[1]: expected float32, came a string that holds a number; {READS.format('number')}"),
+        ("int32", b'[" -2.5e3 ",1]', f"x[0]: expected int32, came a string that holds a number; {READS.format('number')}"),
+        ("float32", b'["1_0",1]', "x[0]: expected float32, came a string"),
+        ("float32", b'["2026-01-31",1]', f"x[0]: expected float32, came a string that holds a time; {READS.format('time')}"),
+        (
+            "int64",
+            b'["2026-01-31T12:00:00Z",1]',
+            f"x[0]: expected int64, came a string that holds a time; {READS.format('time')}",
+        ),
         ("float32", b'[1,{"a":1}]', "x[1]: expected float32, came an object"),
         ("float32", b"[1,[2]]", "x[1]: came a list of 1 where its neighbours are not lists"),
         ("float32", b"[1,1e39]", "x[1]: the number is out of range for float32"),

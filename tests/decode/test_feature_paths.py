@@ -43,7 +43,8 @@ def test_nested_fields_onto_inputs() -> None:
     assert {row: failure.message for row, failure in chunk.failures.items() if row < 7} == {
         1: "y: missing in the record; $.list[1].y: nothing at $.list[1].y",
         2: "x ($.a.b): expected float32[2], came null",
-        3: "x ($.a.b)[1]: expected float32, came a string",
+        3: "x ($.a.b)[1]: expected float32, came a string that holds a number; "
+        "|number behind its path in --features reads it",
         4: "z: missing in the record; $.z: nothing at $.z",
         5: "x: missing in the record; $.a.b: nothing at $.a",
     }

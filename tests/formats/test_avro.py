@@ -144,7 +144,7 @@ def test_unions_are_their_value_and_null_is_refused() -> None:
     assert rows_of(chunk) == {0: 1.5}
     assert [chunk.failures[row].message for row in (1, 2)] == [
         "x: expected float64, came null",
-        "x: expected float64, came a string",
+        "x: expected float64, came a string that holds a number; |number behind its path in --features reads it",
     ]
 
 

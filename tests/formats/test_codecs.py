@@ -106,7 +106,7 @@ def test_nan_is_a_number() -> None:
         (b"-1" * 1 + b"0" * 5000, "thousands of digits"),
         (b"[" * 100_000, "nested too deeply"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
-        (b"\x89PNG\r\n\x1a\n", "not UTF-8 at byte 0"),
+        (b"\x89PNG\r\n\x1a\n", "it is an image: --input_format=bytes"),
     ],
 )
 def test_what_is_no_json_says_where(value: bytes, message: str) -> None:

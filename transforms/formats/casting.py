@@ -21,6 +21,7 @@ from __future__ import annotations
 import binascii
 import functools
 import math
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -263,7 +264,11 @@ class Caster:
             if self._in_range(value):
                 return value
             wrong = f"the number is out of range for {self.spec.dtype}"
-        raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong or f'expected {self._one()}, came {describe(value)}'}")
+        if not wrong:
+            word = _word_for(value) if kind is str and self._code != "?" else ""
+            cure = f" that holds a {word}; |{word} behind its path in --features reads it" if word else ""
+            wrong = f"expected {self._one()}, came {describe(value)}{cure}"
+        raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong}")
 
     def _in_range(self, value: float) -> bool:
         try:
@@ -318,6 +323,17 @@ def _integers(flat: Sequence[Any]) -> list[int] | None:
     if float not in types or not types <= {int, float} or not all(v.is_integer() for v in flat if type(v) is float):
         return None
     return list(map(int, flat))
+
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
+_TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*", re.ASCII)
+
+
+def _word_for(text: str) -> str:
+    """The word of ``--features`` that makes a number of a text, ``number`` or ``time``; empty if none does."""
+    if len(text) > 100:
+        return ""
+    return "number" if _NUMBER.fullmatch(text) else "time" if _TIME.fullmatch(text) else ""
 
 
 def _path(i: int, dims: tuple[int, ...]) -> str:

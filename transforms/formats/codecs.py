@@ -150,14 +150,40 @@ def parse_json(value: bytes) -> Any:
     try:
         return json.loads(value.decode(), parse_float=_finite)
     except UnicodeDecodeError as error:
-        raise JsonError(f"the value is not JSON: not UTF-8 at byte {error.start}") from error
+        raise JsonError(f"the value is not JSON: {_other_format(value) or f'not UTF-8 at byte {error.start}'}") from error
     except json.JSONDecodeError as error:
         what = error.msg.partition(":")[0]  # the text after the colon may quote the value
-        raise JsonError(f"the value is not JSON: {what} at line {error.lineno}, column {error.colno}") from error
+        where = f"{what} at line {error.lineno}, column {error.colno}"
+        raise JsonError(f"the value is not JSON: {_other_format(value) or where}") from error
     except RecursionError as error:
         raise JsonError("the JSON value is nested too deeply") from error
     except ValueError as error:
         raise JsonError("the JSON value has a number beyond float64, or an integer of thousands of digits") from error
+
+
+_BEGINNINGS = (
+    (b"Obj\x01", "it is an Avro container file: --input_format=avro"),
+    (b"\x93NUMPY", "it is a .npy file: --input_format=npy"),
+    (b"\x89PNG\r\n\x1a\n", "it is an image: --input_format=bytes, for a model that takes bytes, or with --preprocess"),
+    (b"\xff\xd8\xff", "it is an image: --input_format=bytes, for a model that takes bytes, or with --preprocess"),
+    (b"\x1f\x8b", "it is compressed by gzip: --input_format=bytes with a --preprocess that decompresses it"),
+)
+"""How values of other formats begin, and the cure. Sources: Avro's and NumPy's specifications, PNG, JPEG and RFC 1952."""
+
+_FRAME = re.compile(rb"\x00....(\s*[{\[])?.", re.DOTALL)
+"""A schema registry's frame (``frame.py``), and perhaps JSON behind it."""
+
+
+def _other_format(value: bytes) -> str:
+    """Says what a value that is not JSON is instead, with the cure; empty if it does not tell."""
+    if frame := _FRAME.match(value):
+        framed = JSON if frame[1] else f"{AVRO} or {PROTOBUF}"
+        number = int.from_bytes(value[1:5], "big")
+        return (
+            f"it begins with a schema registry's frame (0, then the schema's id {number}): "
+            f"--schema_registry=URL with --input_format={framed}"
+        )
+    return next((what for beginning, what in _BEGINNINGS if value.startswith(beginning)), "")
 
 
 def _finite(text: str) -> float:

@@ -12,6 +12,7 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError, RequestTooLargeError
 from transforms.internal_errors import internal_failure
 from transforms.predict.batching import RowsResult
+from transforms.predict.cures import cure_of
 from transforms.types import STAGE_PREDICT
 
 Inputs = Mapping[str, np.ndarray]
@@ -105,10 +106,10 @@ class Span:
             failing=None,
         )
 
-    def failed(self, kind: DeadLetterClass, error: ModelError) -> RowsResult:
+    def failed(self, kind: DeadLetterClass, error: ModelError, cure: str = "") -> RowsResult:
         """The result of rows that get no answer."""
         message = str(error) if self.rows == 1 else error.own_words
-        return RowsResult(self.start, self.rows, self.attempts, failure=kind.failure(message, self.attempts))
+        return RowsResult(self.start, self.rows, self.attempts, failure=kind.failure(f"{message}{cure}", self.attempts))
 
     def blamed(self, error: ModelError) -> RowsResult:
         """The result of a guilty row."""
@@ -118,10 +119,14 @@ class Span:
         if isinstance(error, RequestTooLargeError):
             return self.failed(DeadLetterClass.REJECTED, RequestTooLargeError(f"{error}; {TOO_LARGE_ALONE}"))
         if isinstance(error, RejectedError):
-            return self.failed(DeadLetterClass.REJECTED, error)
+            return self.failed(DeadLetterClass.REJECTED, error, self._cure)
         if isinstance(error, MalformedAnswerError):
             return self.failed(DeadLetterClass.MALFORMED_ANSWER, error)
-        return self.failed(DeadLetterClass.SERVER_ERROR, error)
+        return self.failed(DeadLetterClass.SERVER_ERROR, error, self._cure)
+
+    @property
+    def _cure(self) -> str:
+        return cure_of(self.inputs) if self.rows == 1 else ""
 
 
 class Pair:

@@ -166,7 +166,8 @@ def test_every_guilty_field_is_named(checking: Checking) -> None:
         checking.produce(b'{"a":"1","b":[1.5,2],"c":"ok"}')
         assert checking.run(f"--model={other.uri()}", "--sample=1") == 2
     first, second = checking.errors.splitlines()
-    assert first.endswith("fits model: a: expected float32, came a string (1 of 1)")
+    assert first.endswith("in --features reads it (1 of 1)")
+    assert "fits model: a: expected float32, came a string that holds a number; |number" in first
     assert second.endswith("fits model: b: b[0]: expected int32, came a number with a fraction (1 of 1)")
     assert "c " in checking.printed
 
