@@ -44,7 +44,7 @@ class Observer:
         """A bundle was not committed; its records are read again."""
 
     def left_unanswered(self, records: int) -> None:
-        """The job ends although the model server is down: so many records were read, and are read again by the next run."""
+        """The job ends while it waits for a cure: so many records were read, and are read again by the next run."""
 
     def assigned(self, partitions: Sequence[str]) -> None:
         """The partitions now read, as ``topic/partition``, after a change."""

@@ -43,7 +43,9 @@ class StatsCollector(Collector):
         yield _counter("retries", "Requests sent again.", totals.retries)
         yield _counter("rollbacks", "Bundles not committed, and read again.", totals.rollbacks)
         yield _gauge("partitions", "Partitions read now.", totals.partitions)
-        yield _gauge("holding", "1 while model server or schema registry does not answer.", int(bool(totals.holding)))
+        yield _gauge(
+            "holding", "1 while it waits for the model server, the schema registry or Kafka.", int(bool(totals.holding))
+        )
         latency = GaugeMetricFamily(
             "scoring_latency_ms",
             "Milliseconds from a record's being read to its answer's commit, since the start.",

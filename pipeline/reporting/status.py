@@ -235,7 +235,10 @@ def print_summary(
     if totals.retries or totals.rollbacks:
         rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
     if totals.unanswered:
-        text = f"{totals.unanswered:,} records that were read: the model server was down; the next run reads them again"
+        text = (
+            f"{totals.unanswered:,} records that were read: the model server was down, or Kafka lacked a topic or a right; "
+            "the next run reads them again"
+        )
         rows.append(("unanswered", text))
     print()
     print("done" if code == 0 else "failed")

@@ -111,3 +111,37 @@ def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> No
     assert process.wait() == 2, process
     assert "this user has no right to Read" in process.stderr, process
     assert f"--allow-principal User:{guarded.user} --operation Read --topic {job.inputs[0]}" in process.stderr, process
+
+
+@pytest.mark.parametrize("taken", ["output", "transactional id"])
+def test_a_right_that_is_taken_away_is_waited_for(
+    guarded: KafkaBroker, job: Job, stub: TfServingGrpcStub, taken: str
+) -> None:
+    environ = {"TEST_PASSWORD": guarded.password}
+    grant(guarded, job, set(GRANTS))
+    stub.faults.hold_after(0)
+    first = job.start("--status=plain", environ=environ)
+    job.wait_for_held(stub, first)
+    grant(guarded, job, set(GRANTS) - {taken})
+    stub.faults.release()
+    resource = f"--topic {job.output}" if taken == "output" else f"--transactional-id {job.group}-one"
+    first.wait_for_output("WAITING for Kafka: ")
+    first.wait_for_output(f"--operation Write {resource} grants it")
+    first.terminate()
+    asked = time.monotonic()
+    first.done()
+    assert time.monotonic() - asked < WITHIN_S, first
+    assert first.summary["unanswered"] == 10, first
+
+    grant(guarded, job, set(GRANTS))
+    stub.faults.hold_after(0)
+    second = job.start("--status=plain", environ=environ)
+    job.wait_for_held(stub, second)
+    grant(guarded, job, set(GRANTS) - {taken})
+    stub.faults.release()
+    second.wait_for_output(f"--operation Write {resource} grants it")
+    grant(guarded, job, set(GRANTS))
+    job.wait_for_commit(10, second)
+    second.terminate()
+    second.done()
+    assert job.report().ok, job.report()

@@ -1,4 +1,4 @@
-"""The commands that grant a missing right, for messages."""
+"""The commands that grant a missing right or make a missing topic, for messages."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ def on_transactional_id(config: KafkaConfig) -> str:
     name = config.transactional_id
     command = grant(config, AclOperation.WRITE, f"--transactional-id {name}")
     return f"this user has no right to Write with the transactional id {name}; {command}"
+
+
+def create_command(config: KafkaConfig, topic: str, partitions: int) -> str:
+    """Returns Kafka's command that makes the topic."""
+    return (
+        f"kafka-topics.sh --bootstrap-server {config.bootstrap_servers} --create --topic {topic} --partitions {partitions}"
+    )

@@ -7,6 +7,7 @@ librdkafka too.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -113,6 +114,7 @@ class MemoryKafka:
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
             time-out, when it is fenced.
+        gone: Output topics that were deleted.
         members: Name and id of the members of the group, besides ours.
     """
 
@@ -134,6 +136,7 @@ class MemoryKafka:
     refuses: Callable[[Output], int | None] = lambda _: None
     lost_answers: int = 0
     hung_commits: int = 0
+    gone: set[str] = dataclasses.field(default_factory=set)
     members: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def records(self) -> list[Source]:
@@ -176,7 +179,7 @@ class MemoryKafka:
 
 
 class MemoryAdmin:
-    """``confluent_kafka.admin.AdminClient``: who is in the group."""
+    """``confluent_kafka.admin.AdminClient``: who is in the group, and which topics there are."""
 
     def __init__(self, kafka: MemoryKafka):
         self._kafka = kafka
@@ -184,6 +187,17 @@ class MemoryAdmin:
     def opened(self, config: KafkaConfig) -> MemoryAdmin:
         """What a ``TransactionalWriter`` calls in place of ``open_admin``."""
         return self
+
+    def describe_topics(self, topics: Any, **_: Any) -> dict[str, concurrent.futures.Future[Any]]:
+        found: dict[str, concurrent.futures.Future[Any]] = {
+            topic: concurrent.futures.Future() for topic in topics.topic_names
+        }
+        for topic, future in found.items():
+            if topic in self._kafka.gone:
+                future.set_exception(refused(ck.KafkaError.UNKNOWN_TOPIC_OR_PART))
+            else:
+                future.set_result(SimpleNamespace(partitions=[0, 1, 2]))
+        return found
 
     def describe_consumer_groups(self, groups: list[str]) -> Any:
         if self._kafka.describe_failures:

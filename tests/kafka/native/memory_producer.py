@@ -7,6 +7,8 @@
   a transaction that takes longer than ``transaction.timeout.ms``.
 * Offsets sent under an older generation of the group are refused (KIP-447).
 * A batch with a record that its topic refuses is refused as a whole; then the next transaction fails once, too.
+* An output to a topic that is gone stays in the queue, and is waited for. A transaction with no other outputs can't be
+  aborted: the broker has never heard of it.
 * Without transactions an output is on the broker only after ``flush``; ``purge`` drops what is still queued.
 """
 
@@ -100,7 +102,8 @@ class MemoryProducer:
             return
         self._require(_S.IN_TRANSACTION)
         self._check_epoch()
-        self.flush(timeout)
+        if self.flush(timeout):
+            self._raise(refused(ck.KafkaError._TIMED_OUT, "Failed to flush all outstanding messages", retriable=True))
         if self.state is _S.ABORTABLE_ERROR:  # an output was refused
             self._raise(refused(ck.KafkaError._STATE, "an output was refused", abort=True))
         if self._kafka.commit_failures:
@@ -119,7 +122,9 @@ class MemoryProducer:
     def abort_transaction(self, timeout: float) -> None:
         self._require(_S.IN_TRANSACTION, _S.ABORTABLE_ERROR)
         self._check_epoch()
-        self._kafka.transactions.pop(self._name)
+        transaction = self._kafka.transactions.pop(self._name)
+        if not transaction.outputs and not transaction.offsets and any(it.topic in self._kafka.gone for it in self._queue):
+            self._raise(refused(ck.KafkaError.INVALID_TXN_STATE, fatal=True))
         self._queue.clear()
         self.state = _S.READY
         self.aborted += 1
@@ -168,7 +173,8 @@ class MemoryProducer:
         self._queue.append(Output(topic, key, value, timestamp_ms, headers, source, on_delivery))
 
     def flush(self, timeout: float) -> int:
-        queue, self._queue = self._queue, []
+        gone = self._kafka.gone
+        queue, self._queue = ([it for it in self._queue if (it.topic in gone) is away] for away in (False, True))
         transactional = "transactional.id" in self.properties
         if self._gap and queue:
             # librdkafka 2.16: the transaction after a refused batch fails, too; the one after it does not.
@@ -188,7 +194,9 @@ class MemoryProducer:
             else:
                 taken += batch
         self._take(output for output in queue if output in taken)  # in the order in which they were produced
-        return 0
+        if self._queue:
+            self._kafka.wait(timeout)
+        return len(self._queue)
 
     def _batches(self, queue: list[Output]) -> Iterator[list[Output]]:
         """A batch for each topic; for each record where ``batch.size`` says so."""
@@ -230,4 +238,5 @@ class MemoryProducer:
         self._queue.clear()
 
     def list_topics(self, topic: str, timeout: float) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None, 1: None, 2: None})})
+        error = ck.KafkaError(ck.KafkaError.UNKNOWN_TOPIC_OR_PART) if topic in self._kafka.gone else None
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None, 1: None, 2: None}, error=error)})

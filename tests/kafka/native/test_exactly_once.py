@@ -29,6 +29,7 @@ from transforms.kafka.native.producer import Writer
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.native.session import Session
 from transforms.kafka.native.transactional import TransactionalWriter
+from transforms.kafka.obstacles import Obstacles
 from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord, OutputRecord
 
@@ -48,7 +49,7 @@ def open_memory_writer(config: KafkaConfig, producer: MemoryProducer, clock: Cal
     if config.delivery == EXACTLY_ONCE:
         kafka = producer.kafka
         return TransactionalWriter(config, producer.opened, clock, MemoryAdmin(kafka).opened, lambda s: kafka.wait(s))
-    return AcknowledgedWriter(config, producer.opened, clock)
+    return AcknowledgedWriter(config, producer.opened, clock, Obstacles(config, MemoryAdmin(producer.kafka).opened))
 
 
 class LateExecutor(concurrent.futures.Executor):
@@ -107,7 +108,7 @@ class World:
         self.session = Session(
             config,
             clock=lambda: self.now,
-            sleep=lambda _: None,
+            sleep=self.wait,
             open_writer=lambda c: open_memory_writer(c, self.producer, lambda: self.now),
             open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
             background=LateExecutor(lambda: self.random.random() < 0.7),
@@ -172,6 +173,10 @@ class World:
             self.kafka.hung_commits += 1
         if self.chance(0.02):
             self.consumer.unready += 1
+        if self.events <= 0:
+            self.kafka.gone.clear()
+        elif self.chance(0.05):
+            self.kafka.gone ^= {"out"}  # deleted, or made again
 
     def run(self) -> None:
         """As the source, the stages between and the sink do, bundle after bundle, to the end."""

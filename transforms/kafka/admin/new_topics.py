@@ -9,9 +9,10 @@ import confluent_kafka as ck
 from confluent_kafka.admin import NewTopic
 
 from transforms.errors import ContractError, NotReadyError
-from transforms.kafka.admin.rights import may_be_hidden
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.grants import create_command
+from transforms.kafka.rights import may_be_hidden
 from transforms.kafka.vendor import describe, is_transient
 
 HEADER_ROOM_BYTES = 65_536
@@ -60,10 +61,3 @@ def make_topic(config: KafkaConfig, flag: str, topic: str, partitions: int, max_
             f"{flag}={topic}: does not exist and can't be made: {describe(error.args[0])}"
             f"{may_be_hidden(config, topic, 'WRITE')}"
         ) from error
-
-
-def create_command(config: KafkaConfig, topic: str, partitions: int) -> str:
-    """Returns Kafka's command that makes the topic."""
-    return (
-        f"kafka-topics.sh --bootstrap-server {config.bootstrap_servers} --create --topic {topic} --partitions {partitions}"
-    )

@@ -5,6 +5,7 @@ So nothing can be lost; what was written before a process died is written again.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 STEP_S = 1.0
 """How long outputs are waited for at a time."""
 
+ASK_EVERY = 4
+"""After so many steps Kafka is asked what keeps it from taking outputs."""
+
 NOT_ACKNOWLEDGED = ck.KafkaError(ck.KafkaError._TIMED_OUT, "outputs are not acknowledged")
 
 
@@ -34,10 +38,15 @@ class AcknowledgedWriter(Writer):
         """Waits for every acknowledgement, then commits the offsets. While Kafka is away that may take for ever.
 
         Raises:
+            ObstructedError: A topic or a right is missing.
             KafkaError: A drain has waited for long.
         """
         with Patience("outputs", self._clock) as patience:
-            while left := self.producer.flush(STEP_S):
+            for step in itertools.count(1):
+                if not (left := self.producer.flush(STEP_S)):
+                    break
+                if step % ASK_EVERY == 0:
+                    self._raise_obstacle()
                 if not patience.lasts(NOT_ACKNOWLEDGED):
                     raise KafkaError(f"outputs: {left} were not acknowledged, and their records will be read again")
         self._raise_permanent_failure()

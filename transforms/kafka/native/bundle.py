@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from transforms.kafka.config import Partition
+from transforms.kafka.native.producer import NotCommittedError
 from transforms.types import KafkaRecord, OutputRecord
 
 _PARTITION_OF = operator.itemgetter(0, 1)
@@ -28,6 +29,8 @@ class Bundle:
         group: The consumer group's metadata at the first poll; ``None`` before it.
         rebalanced: Whether the group has rebalanced since the first poll.
         void_because: In the state ``VOID``, why the bundle can't be committed.
+        failed: How its write or its commit, or that of the bundle before it, failed.
+        before: The bundle before it, if the commit of that one failed: both are rolled back.
         outcome_unknown: Whether the commit of the previous bundle was lost before its result was known.
         outputs: All outputs, until they are committed.
         buffered: Those of them that were not handed to the producer yet.
@@ -44,6 +47,8 @@ class Bundle:
     group: Any = None
     rebalanced: bool = False
     void_because: str = ""
+    failed: NotCommittedError | None = None
+    before: Bundle | None = None
     outcome_unknown: bool = False
     outputs: list[OutputRecord] = dataclasses.field(default_factory=list)
     buffered: list[OutputRecord] = dataclasses.field(default_factory=list)

@@ -77,6 +77,10 @@ class Deliveries:
         elif self.failure is None:
             self.failure = record.topic, error
 
+    def topics(self) -> set[str]:
+        """Returns the topics of the outputs in flight."""
+        return {record.topic for record in self._in_flight}
+
     def given_up(self) -> None:
         """Stops waiting for the outputs in flight. Their reports may still come, so the next outputs get new callbacks."""
         self._in_flight, self._reports = [], []

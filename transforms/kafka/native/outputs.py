@@ -12,7 +12,7 @@ from transforms.headers import ERROR_CLASS
 from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.mending import ALONE, Mender
-from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer
+from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError, Writer
 from transforms.types import OutputRecord
 
 
@@ -45,6 +45,8 @@ class Outputs:
         """
         try:
             self._writer.write(bundle.buffered)
+        except ObstructedError:
+            raise
         except NotCommittedError:
             if not self._mend(bundle):
                 raise
@@ -64,7 +66,7 @@ class Outputs:
                     bundle.buffered = []
                 self._writer.commit(offsets, reader, bundle.group)
                 return
-            except OutcomeUnknownError:
+            except (OutcomeUnknownError, ObstructedError):
                 raise
             except NotCommittedError:
                 if not self._mend(bundle):

@@ -20,6 +20,7 @@ from transforms.headers import with_timestamp
 from transforms.kafka.config import DEFAULT_BATCH_BYTES, KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Deliveries, Refusal
+from transforms.kafka.obstacles import CURABLE, Obstacles
 from transforms.kafka.vendor import NO_TIMESTAMP, PERMANENT, REFUSES_RECORD, describe, is_transient
 from transforms.types import Headers, OutputRecord
 
@@ -30,6 +31,18 @@ CALL_TIMEOUT_S = 30.0
 
 class NotCommittedError(KafkaError):
     """Nothing of this bundle became visible; read its records again."""
+
+
+class ObstructedError(NotCommittedError):
+    """Nothing of this bundle became visible, and nothing will until somebody cures what the message names.
+
+    Attributes:
+        outcome_unknown: Whether a commit was under way, which may be final or not: read again from the committed offsets.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False):
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
 
 
 class OutcomeUnknownError(NotCommittedError):
@@ -43,6 +56,7 @@ class Writer:
         config: The job's.
         open_producer: Makes the producer.
         clock: Seconds, monotonic.
+        obstacles: What is asked when outputs are not taken for long; by default Kafka.
     """
 
     aborts = False
@@ -53,8 +67,10 @@ class Writer:
         config: KafkaConfig,
         open_producer: Callable[..., Any] = ck.Producer,
         clock: Callable[[], float] = time.monotonic,
+        obstacles: Obstacles | None = None,
     ):
         self.config, self._clock = config, clock
+        self.obstacles = obstacles or Obstacles(config)
         self.deliveries = Deliveries()
         self._batch_bytes: int | None = None
         self._counts: dict[str, int] = {}
@@ -78,6 +94,18 @@ class Writer:
         self.producer.purge()
         self.producer = self._open()
 
+    def renew(self) -> None:
+        """Leaves the producer behind, with all that it has not written, and goes on with a new one.
+
+        Raises:
+            FencedError: A newer process of this instance has taken over.
+            ScoringError: Kafka does not take the new one.
+        """
+        self.producer.purge()
+        self.deliveries.clear()
+        self._counts.clear()  # a topic that is made again may have other partitions
+        self.producer = self._open()
+
     @property
     def open_s(self) -> float:
         """How long a transaction has been open, in seconds; 0 if there is none."""
@@ -96,6 +124,7 @@ class Writer:
 
         Raises:
             NotCommittedError: The bundle's transaction has failed already, or a record is refused (``deliveries`` has it).
+            ObstructedError: The topic is not there any more, or a right is missing.
             KafkaError: Trying again would not help.
         """
         produce, reports = self.producer.produce, self.deliveries.expect(records)
@@ -129,6 +158,7 @@ class Writer:
 
         Raises:
             NotCommittedError: Nothing became final; the bundle's records must be read again.
+            ObstructedError: The same, and a topic or a right is missing.
             FencedError: A newer process of this instance took over.
             KafkaError: Trying again would not help.
         """
@@ -169,8 +199,10 @@ class Writer:
     def _partitions(self, topic: str) -> int:
         count = self._counts.get(topic)
         if count is None:
-            count = len(self.producer.list_topics(topic, timeout=CALL_TIMEOUT_S).topics[topic].partitions) or 1
-            self._counts[topic] = count
+            found = self.producer.list_topics(topic, timeout=CALL_TIMEOUT_S).topics[topic]
+            if found.error is not None:
+                raise ck.KafkaException(found.error)
+            count = self._counts[topic] = len(found.partitions) or 1
         return count
 
     def _not_written(self, topic: str, error: ck.KafkaError) -> KafkaError:
@@ -181,7 +213,14 @@ class Writer:
         )
 
     def _permanent(self, topic: str, error: ck.KafkaError) -> KafkaError:
-        return KafkaError(f"writing to {topic}: {describe(error)}")
+        kind = ObstructedError if error.code() in CURABLE else KafkaError
+        return kind(f"writing to {topic}: {describe(error)}")
+
+    def _raise_obstacle(self) -> None:
+        """Asks Kafka why outputs are not taken: librdkafka goes on asking for a topic that is gone, and says nothing."""
+        topics = self.deliveries.topics()
+        if topics and (found := self.obstacles.find(topics)):
+            raise ObstructedError("; ".join(found), outcome_unknown=True)
 
     def _raise_permanent_failure(self) -> None:
         failure = self.deliveries.failure

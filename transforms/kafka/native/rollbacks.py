@@ -1,8 +1,16 @@
-"""``Rollbacks``: counts the bundles in a row that could not be committed, and gives up after too many."""
+"""``Rollbacks``: undoes a bundle that can't be committed, and gives up after too many of them in a row."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from transforms.errors import KafkaError
+from transforms.kafka.native.bundle import Bundle
+from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.obstruction import Obstruction
+from transforms.kafka.native.producer import ObstructedError, Writer
+from transforms.observe import observer
 
 MAX_ROLLBACKS = 20
 """Rollbacks in a row, not counting those after a rebalance, after which the job fails: another attempt would not help."""
@@ -17,11 +25,19 @@ NEVER_COMMITTED = (
 class Rollbacks:
     """The rollbacks of one session.
 
+    Args:
+        writer: The session's.
+        reader: The session's.
+        clock: Seconds, monotonic.
+
     Attributes:
+        obstruction: Begins where somebody has to cure why a bundle failed.
         in_a_row: How many there were since the last commit that became final.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, writer: Writer, reader: Reader, clock: Callable[[], float] = time.monotonic):
+        self._writer, self._reader = writer, reader
+        self.obstruction = Obstruction(writer, reader, clock)
         self.in_a_row = 0
         self._sink_reached = False
 
@@ -29,9 +45,33 @@ class Rollbacks:
         """Notes that a bundle has come to its commit, however that ends."""
         self._sink_reached = True
 
+    def undo(self, bundle: Bundle) -> None:
+        """Aborts the transaction of a void bundle, and seeks back to its first records.
+
+        Raises:
+            FencedError: A newer process of this instance has taken over.
+            KafkaError: There were too many in a row.
+        """
+        both = [bundle] if bundle.before is None else [bundle.before, bundle]
+        topics = {record.topic for each in both for record in each.outputs}
+        obstacle = self.obstruction.why(bundle.failed, topics)
+        try:
+            if obstacle is None:
+                self._writer.abort()
+        except ObstructedError as error:
+            obstacle = error
+        if obstacle is not None:  # nobody's failure to count; its end goes back to what is committed
+            self.obstruction.begin(obstacle, topics, sum(each.read for each in both))
+        else:
+            self.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
+            rewind = self._reader.rewind_to_committed if bundle.outcome_unknown else self._reader.rewind
+            rewind(bundle.first)
+        observer().rolled_back(bundle.void_because)
+
     def committed(self) -> None:
         """Notes that a commit is final."""
         self.in_a_row = 0
+        self.obstruction.committed()
 
     def rolled_back(self, reason: str, *, rebalanced: bool) -> None:
         """Counts one.

@@ -2,8 +2,7 @@
 
 The source polls and the sink commits, in the same bundle. Both find the session in module state (``sessions.py``), because
 consumers and producers can't be pickled. Kafka holds the checkpoint. A bundle that is not committed is rolled back, whatever
-the reason: a rebalance, an exception in a DoFn, a model server that is down. Then the transaction is aborted, the reader
-seeks to the first offsets of the bundle, and its records are read again.
+the reason (a rebalance, an exception in a DoFn, a model server that is down): its records are read again (``rollbacks.py``).
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ class Session:
         self._bundle = Bundle()
         self._commit: Commit | None = None
         self._polled_at = clock()
-        self._rollbacks = Rollbacks()
+        self._rollbacks = Rollbacks(self.writer, self.reader, clock)
         self._cautious = 0
         self._known: frozenset[Partition] = frozenset()
         self._committed_count = 0
@@ -118,7 +117,8 @@ class Session:
         """The state of the open bundle."""
         return self._states.state
 
-    def _make_void(self, reason: str) -> None:
+    def _make_void(self, reason: str, failed: NotCommittedError | None = None) -> None:
+        self._bundle.failed = self._bundle.failed or failed
         if self.state is not State.VOID:  # keep the first reason: later ones follow from it
             self._states.enter(State.VOID)
             self._bundle.void_because = reason
@@ -145,6 +145,9 @@ class Session:
         self._check_open()
         if self.state is State.WAITING:
             self._states.enter(State.READING)
+        if not self._rollbacks.obstruction.over():
+            self.poll_nothing(timeout_s)
+            return []
         self.reader.resume()
         records = self.reader.consume(most, timeout_s, fill=fill)
         self._polled_at = self._clock()
@@ -217,10 +220,11 @@ class Session:
 
     def positions_past_markers(self) -> dict[Partition, int]:
         """Returns the end offsets after the last record with only markers, aborted or compacted records in between."""
+        owned = set() if self._rollbacks.obstruction.lasts else self.reader.owned
         return {
             partition: end
             for partition, end in self.reader.ends.items()
-            if partition in self.reader.owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
+            if partition in owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
         }
 
     # ------------------------------------------------------------------ waiting
@@ -280,7 +284,7 @@ class Session:
         try:
             self._outputs.write(self._bundle)
         except NotCommittedError as error:
-            self._make_void(str(error))
+            self._make_void(str(error), error)
             return False
         return True
 
@@ -340,7 +344,8 @@ class Session:
             done_at = commit.done_at.result()
         except NotCommittedError as error:
             self._commit = None
-            self._make_void(str(error))
+            self._make_void(str(error), error)
+            self._bundle.before = done
             self._bundle.first.update(done.first)
             self._bundle.outcome_unknown = isinstance(error, OutcomeUnknownError)
             return False
@@ -360,14 +365,9 @@ class Session:
         return True
 
     def _rollback(self) -> CommitResult:
-        """Aborts the void bundle's transaction, and seeks back. Raises ``KafkaError`` after too many rollbacks in a row."""
+        """Undoes the void bundle: see ``Rollbacks.undo``."""
         self.finish_commit()
-        bundle = self._bundle
-        self.writer.abort()
-        self._rollbacks.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
-        rewind = self.reader.rewind_to_committed if bundle.outcome_unknown else self.reader.rewind
-        rewind(bundle.first)
-        observer().rolled_back(bundle.void_because)
+        self._rollbacks.undo(self._bundle)
         self._bundle = Bundle()
         self._states.enter(State.READING)
         return CommitResult.ROLLED_BACK
@@ -385,12 +385,14 @@ class Session:
             self.writer.commit_last(self._with_metadata(ours), self.reader)
         finally:
             self._background.shutdown()
+            self._rollbacks.obstruction.close()
             self._outputs.close()
             self.reader.close()
             self.writer.close()
 
     def discard(self) -> None:
         """Ends the session without a commit. The next session of the same name makes Kafka abort the open transaction."""
+        self._rollbacks.obstruction.end()
         self._background.shutdown(wait=False, cancel_futures=True)
         self._outputs.close()
         self.reader.close()

@@ -18,7 +18,14 @@ from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig
 from transforms.kafka.grants import on_transactional_id
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.patience import Patience
-from transforms.kafka.native.producer import CALL_TIMEOUT_S, NotCommittedError, OutcomeUnknownError, Writer
+from transforms.kafka.native.producer import (
+    CALL_TIMEOUT_S,
+    NotCommittedError,
+    ObstructedError,
+    OutcomeUnknownError,
+    Writer,
+)
+from transforms.kafka.obstacles import CURABLE, Obstacles
 from transforms.kafka.vendor import FENCED, REFUSED_ID, describe, is_transient
 from transforms.retry import Deadline
 from transforms.types import OutputRecord
@@ -59,7 +66,7 @@ class TransactionalWriter(Writer):
         open_admin: Callable[[KafkaConfig], Any] = open_admin,
         sleep: Callable[[float], None] = time.sleep,
     ):
-        super().__init__(config, open_producer, clock)
+        super().__init__(config, open_producer, clock, Obstacles(config, open_admin))
         self._open_admin, self._sleep = open_admin, sleep
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
@@ -107,13 +114,16 @@ class TransactionalWriter(Writer):
             KafkaError: Kafka fences every new producer, too, and nobody is seen who took over.
         """
         log.warning("%s; starting a new producer", why)
+        self.renew()
+
+    def renew(self) -> None:
+        """As ``Writer.renew``; the new producer fences the one before, and ends the transaction that it has left open."""
         self._replace()
         self._initialize()
 
     def _replace(self) -> None:
-        self.producer.purge()
-        self.producer, self._begun_at = self._open(), None
-        self.deliveries.clear()
+        super().renew()
+        self._begun_at = None
 
     def _initialize(self) -> None:
         """Fences a former self and aborts what it left open.
@@ -259,12 +269,20 @@ class TransactionalWriter(Writer):
                         f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
                         f"give every replica an --instance_id of its own ({describe(error)})"
                     ) from raised
+                if error.code() in CURABLE:
+                    raise ObstructedError(describe(error)) from raised
+                if error.code() == ck.KafkaError.INVALID_TXN_STATE:  # librdkafka ends one that the broker never saw begin
+                    raise OutcomeUnknownError(
+                        "Kafka does not know the transaction, and librdkafka gave up its producer"
+                    ) from raised
                 if error.fatal():
                     raise KafkaError(f"the transactional producer can't go on: {describe(error)}") from raised
                 if error.txn_requires_abort():
                     raise NotCommittedError(describe(error)) from raised
                 if self.producer is not producer:
                     raise OutcomeUnknownError("the producer was left behind") from raised
+                if error.code() == ck.KafkaError._TIMED_OUT:
+                    self._raise_obstacle()
                 if not is_transient(error) or not patience.lasts(error):
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
