@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,9 @@ from tests.integration.process import Job, job_factory
 from tests.integration.secured import Secured
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+
+ENDS_WITHIN_S = 15.0
+"""From SIGTERM to the end of a job that waits, on a busy machine."""
 
 GRANTS = ("input", "output", "dead letters", "group", "transactional id")
 
@@ -130,7 +134,7 @@ def test_a_right_that_is_taken_away_is_waited_for(
     first.terminate()
     asked = time.monotonic()
     first.done()
-    assert time.monotonic() - asked < WITHIN_S, first
+    assert time.monotonic() - asked < ENDS_WITHIN_S, first
     assert first.summary["unanswered"] == 10, first
 
     grant(guarded, job, set(GRANTS))
