@@ -17,10 +17,11 @@ from pipeline import worker
 from pipeline.checking import flags as check_flags
 from pipeline.checking.contract import check_all, formats, kafka_config, served
 from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
-from pipeline.checking.flags import CheckConfig
+from pipeline.checking.flags import CheckConfig, run_command
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
 from pipeline.checking.registry import check_registry
+from pipeline.checking.trial import try_request
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
 from pipeline.cli.entry import flags_or_told
@@ -59,13 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_DOES_NOT_FIT
     worker.quiet_logging()
     try:
-        return check(asked, sys.stdout)
+        return check(asked, sys.stdout, sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
 
-def check(asked: CheckConfig, out: TextIO) -> int:
+def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None) -> int:
     """Checks, prints what was found to ``out`` and what does not fit to standard error.
+
+    Args:
+        asked: The flags.
+        out: Where to print.
+        argv: The command line that they are from, to print that of the run.
 
     Returns:
         0 if model, topics and flags fit and, of the records read, at least one can be scored; else 2.
@@ -74,7 +80,10 @@ def check(asked: CheckConfig, out: TextIO) -> int:
         try:
             stack.callback(STORE.close)  # a model in the worker that was loaded for this check
             config = _with_embedded(asked, stack)
-            _check(asked, config, Output(out))
+            output = Output(out)
+            _check(asked, config, output)
+            if argv is not None:
+                output.lines("to run", run_command(argv))
         except ScoringError as error:
             out.flush()
             tell_error(error)
@@ -102,14 +111,15 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
     )
     _show_model(model, config, output)
     _show_topics(topics, positions, config, output)
-    decode, _ = formats(config, model, topics.max_value_bytes)
+    decode, encode = formats(config, model, topics.max_value_bytes)
     decoder, features = decode.decoder(), config.formats.features
     asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
     output.lines("records", f"read as {decoder.input_format}{asked_for}")
-    records = read_sample(kafka_config(config, "check"), positions, asked.sample) if asked.sample else []
+    sample = asked.sample or int(asked.try_request)
+    records = read_sample(kafka_config(config, "check"), positions, sample) if sample else []
     if not records:
         output.table(expected_rows(model.signature, decoder.input_format, features))
-        if asked.sample:
+        if sample:
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
         _refuse(topics.problems)
@@ -117,10 +127,15 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
     decoded = _decode(decode, decoder.input_format, records)
     rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values, features)
     output.table(rows)
-    _show_sample(records, decoded, output)
+    _show_sample(records, decoded, model.signature.known, asked.try_request, output)
     if len(decoded.failures) == len(records):
         _refuse((*topics.problems, _nothing_fits(config, model, records, decoded, rows)))
     output.request(one_request(config, model, decoded), _address(config))
+    if asked.try_request:
+        try:
+            output.lines("answer", try_request(config, model, decoded, encode))
+        except ContractError as error:
+            _refuse((*topics.problems, str(error)))
     _refuse(topics.problems)
 
 
@@ -205,15 +220,19 @@ def _show_topics(topics: Topics, positions: dict[Partition, Position], config: C
     output.lines("topics", *lines)
 
 
-def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, output: Output) -> None:
+def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, known: bool, tried: bool, output: Output) -> None:
     failed = decoded.failures
     dead = f"; {len(failed):,} would be dead letters:" if failed else ""
-    lines = [f"{len(records):,} records read, {len(records) - len(failed):,} fit{dead}"]
+    sent = len(records) - len(failed)
+    lines = [f"{len(records):,} records read, {sent:,} {'fit' if known else 'can be sent'}{dead}"]
     counts = collections.Counter(failure.error_class for failure in failed.values())
     for error_class, count in counts.most_common(MAX_FAILURES):
         row = min(row for row, failure in failed.items() if failure.error_class == error_class)
         topic, partition, offset = records[row][:3]
         lines.append(f"  {count:,} {error_class}, the first {topic}/{partition}/{offset}: {failed[row].message}")
+    if not known:
+        how = "the answer below is to one request of them" if tried else "--try sends one request and shows the answer"
+        lines.append(f"whether they fit only the model can say, as its server publishes no signature: {how}")
     output.lines("sample", *lines)
 
 

@@ -1,13 +1,17 @@
-"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and two of its own."""
+"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and three of its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 from pipeline.cli.attended import AttendedConfig
-from pipeline.cli.flag import flag
+from pipeline.cli.command_line import given_flags
+from pipeline.cli.flag import flag, flags_of
+from pipeline.cli.kinds.base import items
 from pipeline.cli.kinds.plain import SWITCH, whole
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
@@ -17,8 +21,9 @@ NAME = "check"
 
 ABOUT = """\
 Says whether model, topics and flags fit, and what one request would look like. Reads the model's metadata and, with
---sample, records of the input topics. Changes nothing: no group is joined, no offset committed, no topic made. Takes the
-flags of {run}. Exit status: 0 they fit, 2 they do not, with the field at fault."""
+--sample, records of the input topics; with --try, sends the model one request of them. Changes nothing: no group is
+joined, no offset committed, no topic made. Takes the flags of {run}. Exit status: 0 they fit, 2 they do not, with the
+field at fault."""
 
 CHECK = "Check"
 """The section of this command's own flags."""
@@ -32,7 +37,28 @@ class CheckConfig(AttendedConfig):
     """The configuration of the run that is checked, with the flags of the check."""
 
     sample: int = flag(CHECK, whole(least=0, most=MAX_SAMPLE), "how many records to read and decode", default="0")
+    try_request: bool = flag(
+        CHECK,
+        SWITCH,
+        "send one real request, made of the records read, and show the answer to the first of them",
+        name="try",
+    )
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")
+
+
+def run_command(argv: Sequence[str]) -> str:
+    """Returns the command of the run that was checked, for a shell, without values that may be secrets."""
+    flags = flags_of(CheckConfig)
+    given, rest = given_flags(argv, flags, program(NAME), ABOUT)
+    words = []
+    for row in flags:
+        if row.section != CHECK and row.name in given:
+            for value in items(given[row.name]):
+                name, _, secret = value.partition("=")
+                words.append(f"--{row.name}={f'{name}=…' if row.secret and '${' not in secret else value}")
+    return " ".join(
+        [program(), *(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in [*words, *rest])]
+    )
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> CheckConfig:

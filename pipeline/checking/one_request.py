@@ -59,16 +59,21 @@ def one_request(config: Config, model: ModelMetadata, decoded: DecodedChunk | No
     """Returns the first request made of the records read. If no record fits, one made from the signature."""
     most, why = _limit(config, model)
     if decoded is not None and decoded.segments:
-        pending = PendingChunk.of(decoded)
-        batcher = Batcher(most)
-        full = [batch for segment in decoded.segments for batch in batcher.add(pending, segment)]
-        batch = (full or batcher.flush())[0]
-        inputs, rows = request_inputs(model.signature, batch.inputs(), batch.rows)
+        inputs, rows = first_request(config, model, decoded)
         tensors = tuple(_tensor(model.signature, name, array) for name, array in inputs.items())
         return OneRequest(rows, most, why, True, tensors, _preview(config, inputs, rows))
     zeros = _zeros(model.signature, most)
     preview = _preview(config, zeros, most) if zeros else None
     return OneRequest(most, most, why, False, _declared(model.signature, most), preview)
+
+
+def first_request(config: Config, model: ModelMetadata, decoded: DecodedChunk) -> tuple[Mapping[str, np.ndarray], int]:
+    """Returns the inputs of the first request made of the records read, of which one fits at least, and its rows."""
+    pending = PendingChunk.of(decoded)
+    batcher = Batcher(_limit(config, model)[0])
+    full = [batch for segment in decoded.segments for batch in batcher.add(pending, segment)]
+    batch = (full or batcher.flush())[0]
+    return request_inputs(model.signature, batch.inputs(), batch.rows)
 
 
 def _limit(config: Config, model: ModelMetadata) -> tuple[int, str]:

@@ -270,6 +270,53 @@ def test_a_server_without_a_signature(checking: Checking) -> None:
     assert "at most 1 rows a request (the server takes no more); of the records read, 1:" in checking.printed
 
 
+def test_without_a_signature_nothing_is_said_to_fit_until_it_is_tried(checking: Checking) -> None:
+    checking.produce(b'{"x":[1,2]}')
+    with TorchServeStub() as other:
+        assert checking.run(f"--model={other.uri()}", "--sample=2") == 0
+        assert "1 records read, 1 can be sent" in checking.printed
+        assert "only the model can say, as its server publishes no signature: --try sends one request" in checking.printed
+        assert " fit" not in checking.printed.replace("whether they fit", "")
+        assert checking.run(f"--model={other.uri()}", "--try") == 0
+        assert "the answer below is to one request of them" in checking.printed
+        assert "answer     {" in checking.printed
+
+
+def test_one_real_request(checking: Checking, stub: TfServingGrpcStub) -> None:
+    """As the run would write it; what the model refuses is told with its reason, and nothing of the record."""
+    checking.produce(*GOOD)
+    before = stub.faults.requests
+    assert checking.run(f"--model={stub.uri()}", "--try", "--sample=5", "--pass_through=id=$.x[1]") == 0
+    assert stub.faults.requests == before + 1
+    assert (
+        'answer     {"id":2,"y":[2.5,3.0]}' in checking.printed or 'answer     {"id":4,"y":[3.75,4.0]}' in checking.printed
+    )
+    healthy, stub.faults.poison = stub.faults.poison, lambda row: True
+    try:
+        assert checking.run(f"--model={stub.uri()}", "--try", "--output_topic=ou") == 2
+    finally:
+        stub.faults.poison = healthy
+    assert "request    gRPC" in checking.printed
+    missing, refused = checking.errors.splitlines()
+    assert missing.startswith("error: --output_topic=ou: the topic does not exist")
+    assert refused.startswith("error: --try: model does not answer a request of the first record that fits: ")
+
+
+def test_the_command_of_the_run() -> None:
+    argv = [
+        *("--sample=5", "--model=grpc://h:1/m", "--input_topic", "a", "--input_topic=b", "--try", "--features=x=$.a b"),
+        *("--kafka_config=sasl.password=secret", "--kafka_config=sasl.username=${USER}", "--show_values", "--job_name=j"),
+    ]
+    command = check_flags.run_command(argv)
+    assert "--input_topic=a --input_topic=b" in command
+    assert "'--features=x=$.a b'" in command
+    assert "--model=grpc://h:1/m" in command
+    assert "'--kafka_config=sasl.password=…' '--kafka_config=sasl.username=${USER}'" in command
+    assert command.endswith(" --job_name=j")
+    for left_out in ("secret", "--sample", "--show_values", "--try"):
+        assert left_out not in command
+
+
 def test_the_bytes_of_a_request_are_those_of_the_wire(checking: Checking) -> None:
     """A model whose signature leaves no size open: known without a record."""
     x = {"x": TensorSpec("float32", (-1, 4))}
@@ -347,6 +394,8 @@ def test_as_a_command(checking: Checking, stub: TfServingGrpcStub) -> None:
     checking.produce(*GOOD)
     done = command(*checking.flags(f"--model={stub.uri()}", "--sample=10"))
     assert (done.returncode, done.stderr) == (0, "")
+    last = done.stdout.splitlines()[-1]
+    assert last == f"to run     python -m pipeline {' '.join(checking.flags(f'--model={stub.uri()}'))}"
 
 
 def test_help_lists_its_flags_and_those_of_a_run() -> None:
