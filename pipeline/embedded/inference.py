@@ -22,7 +22,6 @@ from transforms.clients.tfserving.messages import (
 )
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 
-STATE_AVAILABLE = 30
 SIGNATURE_DEF = "signature_def"
 _ANY_PREFIX = "type.googleapis.com/"
 
@@ -111,7 +110,10 @@ def model_status(models: Models, request: Any) -> Any:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     response = GetModelStatusResponse()
-    for version in models.states(request.model_spec):
-        status = response.model_version_status.add(version=version, state=STATE_AVAILABLE)
+    for known in models.states(request.model_spec):
+        status = response.model_version_status.add(version=known.version, state=known.state)
         status.status.SetInParent()
+        if known.error is not None:
+            status.status.error_code = known.error.code.value
+            status.status.error_message = known.error.message
     return response

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
+from pipeline.embedded.server_config import POLL_S
 from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
 
@@ -38,6 +39,7 @@ class EmbeddedModelServer:
         tensor_content: Answer with ``tensor_content`` rather than typed values.
         grpc_port: The gRPC port; 0 for a free one.
         rest_port: The REST port; 0 for a free one.
+        poll_s: Seconds between two looks for other versions; 0 for none after the start.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class EmbeddedModelServer:
         tensor_content: bool = False,
         grpc_port: int = 0,
         rest_port: int = 0,
+        poll_s: float = POLL_S,
     ):
         flags = [f"--grpc_port={grpc_port}", f"--rest_port={rest_port}", "--json", "--exit_with_parent"]
         flags += [f"--model={name}={path}" for name, path in (models or {MODEL_NAME: MODEL_DIR}).items()]
         flags += [f"--label={name}:{label}={version}" for (name, label), version in (labels or {}).items()]
+        flags += [f"--file_system_poll_wait_seconds={poll_s}"]
         flags += ["--all_versions"] * all_versions + ["--tensor_content"] * tensor_content
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None

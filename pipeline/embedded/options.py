@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.cli.program import program
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
-from pipeline.embedded.server_config import ModelConfig, ServerConfig
+from pipeline.embedded.server_config import POLL_S, ModelConfig, ServerConfig
 from transforms.errors import ConfigError
 
 DEFAULT_PARTITIONS = 4
@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="NAME=PATH", action="append", default=[], help="a folder of version folders; repeatable")
     add("--label", metavar="MODEL:LABEL=VERSION", action="append", default=[], help="a name for a version; repeatable")
     add("--all_versions", action="store_true", help="serve every version, not only the newest and the labelled ones")
+    add(
+        "--file_system_poll_wait_seconds",
+        metavar="SECONDS",
+        default=str(POLL_S),
+        help="look for versions that were put there or taken away so often; 0: never",
+    )
     add("--tensor_content", action="store_true", help="answer with tensor_content rather than typed values")
     add("--generate", metavar="TOPIC", help="publish the 1,797 digits and 20 broken records to a topic")
     add("--rate", metavar="N", help="records a second of the generator (default: as fast as it goes)")
@@ -93,6 +99,7 @@ def parse(arguments: Sequence[str]) -> EmbeddedConfig:
     topics = _topics(args.topic, mistakes)
     models = _models(args.model, args.label, args.all_versions, mistakes)
     rate = _rate(args.rate, mistakes)
+    poll_s = _seconds("--file_system_poll_wait_seconds", args.file_system_poll_wait_seconds, mistakes)
 
     wants_server = bool(args.model) or args.grpc_port is not None or args.rest_port is not None
     wants_broker = bool(args.topic) or args.kafka_port is not None
@@ -110,7 +117,7 @@ def parse(arguments: Sequence[str]) -> EmbeddedConfig:
     if mistakes:
         raise ConfigError(mistakes)
     return EmbeddedConfig(
-        server=ServerConfig(models, grpc_port, rest_port, args.tensor_content) if wants_server else None,
+        server=ServerConfig(models, grpc_port, rest_port, args.tensor_content, poll_s) if wants_server else None,
         kafka_port=(kafka_port or 0) if wants_broker else None,
         topics=topics,
         generate=args.generate,
@@ -142,6 +149,16 @@ def _rate(text: str | None, mistakes: list[str]) -> float | None:
     if not 0 < rate < float("inf"):
         mistakes.append(f"--rate={text}: expected records a second, above 0")
     return rate
+
+
+def _seconds(flag: str, text: str, mistakes: list[str]) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        mistakes.append(f"{flag}={text}: expected seconds, 0 or more")
+    return seconds
 
 
 def _topics(flags: Sequence[str], mistakes: list[str]) -> dict[str, int]:

@@ -6,7 +6,9 @@ The models run in a small pool of threads. TensorFlow also has its own threads, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
@@ -35,6 +37,7 @@ class Server:
         self._executor = ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2, thread_name_prefix="model")
         self._grpc: aio.Server | None = None
         self._rest: web.ServerRunner | None = None
+        self._polling: asyncio.Task[None] | None = None
         self.models: Models
         self.grpc_port: int | None = None
         self.rest_port: int | None = None
@@ -48,7 +51,7 @@ class Server:
             OSError: A port is in use.
         """
         config = self._config
-        self.models = await asyncio.to_thread(Models, config.models)
+        self.models = await asyncio.to_thread(Models, config.models, say=_say)
         try:
             if config.grpc_port is not None:
                 self._grpc, self.grpc_port = await start_grpc(
@@ -59,13 +62,31 @@ class Server:
         except BaseException:
             await self.__aexit__()
             raise
+        if config.poll_s:
+            self._polling = asyncio.create_task(self._poll(config.poll_s))
         return self
+
+    async def _poll(self, poll_s: float) -> None:
+        while True:
+            await asyncio.sleep(poll_s)
+            try:
+                await asyncio.shield(asyncio.to_thread(self.models.refresh))
+            except Exception as error:  # noqa: BLE001  # of the disk or of TensorFlow: the next look may be better
+                _say(f"looking for other versions failed: {type(error).__name__}: {error}")
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Stops the server; requests in flight get a moment to finish."""
+        if self._polling is not None:
+            self._polling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._polling
         if self._grpc is not None:
             await self._grpc.stop(STOP_GRACE_S)
         if self._rest is not None:
             await self._rest.cleanup()
         self._executor.shutdown()
         self.models.close()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+POLL_S = 1.0
+"""As TensorFlow Serving's ``file_system_poll_wait_seconds``."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -23,15 +26,30 @@ class ModelConfig:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     all_versions: bool = False
 
+    def found(self) -> dict[int, Path]:
+        """Returns every version folder that is there now."""
+        try:
+            entries = list(self.path.iterdir())
+        except OSError:  # it is gone, or away for a moment
+            return {}
+        return {int(f.name): f for f in entries if f.name.isdecimal() and (f / "saved_model.pb").is_file()}
+
+    def wanted(self, folders: Mapping[int, Path]) -> dict[int, Path]:
+        """Returns those of the folders to serve, ascending: the newest one and those with a label, or all."""
+        if not folders:
+            return {}
+        wanted = set(folders) if self.all_versions else {max(folders), *self.labels.values()}
+        return {version: folders[version] for version in sorted(wanted.intersection(folders))}
+
     def version_folders(self) -> dict[int, Path]:
-        """Returns the versions to load, ascending.
+        """Returns the versions to load at the start, ascending.
 
         Raises:
             ValueError: There is no version, or a labelled version is missing; the message says what to do.
         """
         if not self.path.is_dir():
             raise ValueError(f"model {self.name}: there is no folder {self.path}")
-        folders = {int(f.name): f for f in self.path.iterdir() if f.name.isdecimal() and (f / "saved_model.pb").is_file()}
+        folders = self.found()
         if not folders:
             is_version = (self.path / "saved_model.pb").is_file()
             cure = (
@@ -42,8 +60,7 @@ class ModelConfig:
         if missing:
             listed = ", ".join(map(str, sorted(folders)))
             raise ValueError(f"model {self.name}: labels {missing} name versions that are not there; it has {listed}")
-        wanted = set(folders) if self.all_versions else {max(folders), *self.labels.values()}
-        return {version: folders[version] for version in sorted(wanted)}
+        return self.wanted(folders)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +71,7 @@ class ServerConfig:
         models: The models.
         grpc_port: 0 for a free one, ``None`` for no gRPC.
         rest_port: 0 for a free one, ``None`` for no REST.
+        poll_s: Seconds between two looks for other versions; 0 for none after the start.
         tensor_content: Whether gRPC answers carry ``tensor_content`` rather than typed values. TensorFlow Serving can send
             both; its default is typed values.
     """
@@ -62,3 +80,4 @@ class ServerConfig:
     grpc_port: int | None = 0
     rest_port: int | None = 0
     tensor_content: bool = False
+    poll_s: float = POLL_S

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_int64, c_void_p
 from pathlib import Path
@@ -83,6 +84,8 @@ class TensorFlowSession:
             lib.TF_DeleteStatus(status)
             lib.TF_DeleteBuffer(buffer)
             lib.TF_DeleteSessionOptions(options)
+        self._free = weakref.finalize(self, _free, lib, self._session, self._graph)
+        self._free.atexit = False
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_s: float | None = None
@@ -124,15 +127,11 @@ class TensorFlowSession:
             lib.TF_DeleteStatus(status)
 
     def close(self) -> None:
-        """Frees the session and its graph. No ``run`` may be in progress. A second call does nothing."""
-        if self._session is None:
-            return
-        status = self._lib.TF_NewStatus()
-        self._lib.TF_CloseSession(self._session, status)
-        self._lib.TF_DeleteSession(self._session, status)
-        self._lib.TF_DeleteStatus(status)
-        self._lib.TF_DeleteGraph(self._graph)
-        self._session = None
+        """Frees the session and its graph. No ``run`` may be in progress. A second call does nothing.
+
+        A session that nobody has any more is freed by itself.
+        """
+        self._free()
 
     def _output(self, name: str) -> Output:
         found = self._outputs.get(name)
@@ -143,6 +142,14 @@ class TensorFlowSession:
                 raise ServingError(Code.NOT_FOUND, f"the signature names the tensor {name}, which the graph does not have")
             found = self._outputs[name] = Output(pointer, int(index or 0))
         return found
+
+
+def _free(lib: Any, session: int, graph: int) -> None:
+    status = lib.TF_NewStatus()
+    lib.TF_CloseSession(session, status)
+    lib.TF_DeleteSession(session, status)
+    lib.TF_DeleteStatus(status)
+    lib.TF_DeleteGraph(graph)
 
 
 def _run_options(timeout_s: float | None) -> Any:
