@@ -32,7 +32,7 @@ LAYERS = (
         "transforms.coders",
     ),
     ("transforms.clients.base",),
-    ("transforms.clients.selection",),
+    ("transforms.clients.selection", "transforms.clients.checked"),
     ("transforms.clients.registry",),
     ("transforms.clients.wire",),
     ("transforms.clients.tf_runtime",),

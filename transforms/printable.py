@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+
+MOST_SAID = 500
+"""Most characters of what a server says of itself, in the headers of each prediction."""
 
 
 def printable(text: str) -> str:
@@ -18,6 +22,19 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Returns the text as ``printable`` does, with line breaks escaped, too."""
     return printable(text).replace("\n", "\\n")
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """Returns the text on one line, as ``one_line`` does, and cut to ``most`` characters."""
+    shown = one_line(text[:most])
+    return shown[:most] + "…" if len(text) > most or len(shown) > most else shown
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Returns the first names with commas between them, each shortened, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(map(shortened, every[:most])) + more
 
 
 class PrintableFormatter(logging.Formatter):

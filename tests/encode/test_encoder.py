@@ -408,3 +408,22 @@ def test_wrong_label_files_say_what_is_wrong(tmp_path: Path, data: bytes, messag
 def test_a_label_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         parse_labels(tmp_path / "none.txt")
+
+
+def test_what_a_server_says_of_itself_is_one_short_line_of_a_header() -> None:
+    """Also where UTF-8 can't hold it."""
+    chunk = PredictedChunk(
+        records(b"{}"), [AnsweredSegment(range(1), {"y": np.ones(1)}, "\x1b[2J\ud800" + "x" * 10**6, 1, 1)], {}
+    )
+    [record] = encoder().encode(chunk)
+    version = dict(record.headers)["inference.version"] or b""
+    assert version.startswith(rb"\x1b[2J\ud800xxx")
+    assert len(version) < 600
+
+
+def test_names_and_texts_that_utf_8_can_not_hold_harm_nobody() -> None:
+    [named] = values(encoder(), {"y\ud800": np.ones(1), "z": np.ones(1)})
+    [text] = values(encoder(), {"y": ["a\ud800"]})
+    for found in (named, text):
+        assert isinstance(found, bytes)
+        json.loads(found)

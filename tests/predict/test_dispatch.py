@@ -118,9 +118,10 @@ def test_a_model_that_is_not_served_for_a_while_is_waited_for(heard: Recorder) -
 def test_metadata_that_fails_is_retried_like_a_request() -> None:
     class Client(type(FakeModel().client())):  # type: ignore[misc]  # the fake's own class
         async def metadata(self, timeout_s: float) -> Any:
-            await super().metadata(timeout_s)
+            found = await super().metadata(timeout_s)
             if self._model.metadata_calls < 3:
                 raise UnavailableError("refused")
+            return found
 
     model, time = FakeModel(), Time()
     asked = Dispatcher(Client(model), signature(), DispatchOptions(), time, time.sleep, Highest())

@@ -23,10 +23,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.checked import ask_metadata
 from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
 from transforms.errors import ConfigError, ScoringError
-from transforms.types import ModelMetadata, Signature
+from transforms.types import ModelMetadata
 
 ENTRY_POINT_GROUP = "kafka_model_scoring.clients"
 """The group in which an installed package names its protocols."""
@@ -181,10 +182,7 @@ async def read_metadata(uri: str, client: ModelClient, timeout_s: float) -> Mode
         ConfigError: A package that the client imports is missing, or the client has a mistake.
     """
     with mistakes_named(uri, "metadata"):
-        found = await client.metadata(timeout_s)
-        if not isinstance(found, ModelMetadata) or not isinstance(found.signature, Signature):
-            raise ClientMistakeError(f"metadata returned {type(found).__name__}, no ModelMetadata; {DESCRIBED}")
-        return found
+        return await ask_metadata(client, timeout_s)
 
 
 def missing_packages(model: str, scheme: str, error: ImportError) -> ConfigError:

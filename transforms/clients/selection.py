@@ -15,6 +15,7 @@ import numpy as np
 
 from transforms.clients.base import ModelClient, RequestPreview
 from transforms.errors import MalformedAnswerError, NotServedError
+from transforms.printable import listed
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class OutputSelection:
         if not self.names or not there:
             return signature
         if missing := self._missing(there):
-            raise NotServedError(f"--outputs={missing}: the model has no such output; it has {', '.join(sorted(there))}")
+            raise NotServedError(f"--outputs={missing}: the model has no such output; it has {listed(sorted(there))}")
         self._seen = True
         if signature.method in _OF_METHODS:
             return signature
@@ -60,10 +61,10 @@ class OutputSelection:
         if not self.names:
             return dict(outputs)
         if outputs and (missing := self._missing(outputs)):
-            listed = ", ".join(sorted(outputs))
+            found = listed(sorted(outputs))
             if self._seen:
-                raise MalformedAnswerError(f"the answer has no output {missing}; it has {listed}")
-            raise NotServedError(f"--outputs={missing}: the model's answer has no such output; it has {listed}")
+                raise MalformedAnswerError(f"the answer has no output {missing}; it has {found}")
+            raise NotServedError(f"--outputs={missing}: the model's answer has no such output; it has {found}")
         self._seen = True
         return {name: outputs[name] for name in outputs if name in self.names}
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
@@ -21,11 +20,11 @@ from transforms.encode.postprocess import Postprocess
 from transforms.errors import ContractError
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.frame import FRAME_BYTES
-from transforms.formats.json_columns import Texts, column_texts
+from transforms.formats.json_columns import Texts, column_texts, value_text
 from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
 from transforms.internal_errors import internal_failure, one_by_one
 from transforms.own_code import OwnFunction
-from transforms.printable import one_line
+from transforms.printable import MOST_SAID, shortened
 from transforms.types import (
     STAGE_ENCODE,
     AnsweredSegment,
@@ -162,7 +161,7 @@ class Encoder:
                     message = f"the prediction has {len(text)} bytes; at most {limit} are allowed"
                     failures[i] = DeadLetterClass.RECORD_TOO_LARGE.failure(message, answer.attempts)
         topic, model = self._output_topic, self._model
-        version = (VERSION, one_line(answer.version).encode())
+        version = (VERSION, shortened(answer.version, MOST_SAID).encode())
         latency = (LATENCY, b"%.1f" % answer.latency_ms)
         attempts = (ATTEMPTS, b"%d" % answer.attempts)
         new = functools.partial(tuple.__new__, OutputRecord)  # half the time of OutputRecord(…), for every record
@@ -186,7 +185,7 @@ class Encoder:
             columns.append(texts)
             errors.update(column_errors)
         if len(names) == 1:
-            start = b"{" + orjson.dumps(names[0]) + b":"
+            start = b"{" + value_text(names[0]) + b":"
             return [start + text + b"}" for text in columns[0]], errors
         if not names:
             return [b"{}"] * rows, errors
@@ -225,7 +224,7 @@ def _row_of(answer: AnsweredSegment, at: int) -> AnsweredSegment:
 
 @functools.lru_cache(maxsize=64)
 def _template(names: tuple[str, ...]) -> bytes:
-    fields = [orjson.dumps(name).replace(b"%", b"%%") + b":%b" for name in names]
+    fields = [value_text(name).replace(b"%", b"%%") + b":%b" for name in names]
     return b"{" + b",".join(fields) + b"}"
 
 

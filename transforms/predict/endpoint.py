@@ -15,7 +15,16 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 
 from transforms.clients.base import ModelClient
-from transforms.errors import InternalError, MalformedAnswerError, ModelError, RejectedError
+from transforms.clients.checked import ask_metadata
+from transforms.errors import (
+    InternalError,
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    RejectedError,
+    ScoringError,
+    UnavailableError,
+)
 from transforms.internal_errors import describe, is_internal
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
@@ -71,7 +80,14 @@ class Endpoint:
         """
         if self._client is None:
             self._client = self._open()
-        found = await self._client.metadata(self._timeout_s)
+        try:
+            found = await ask_metadata(self._client, self._timeout_s)
+        except (ScoringError, MemoryError, ImportError):
+            raise
+        except OSError as error:  # a client of another package that leaves errors of the network as they are
+            raise UnavailableError(f"the client's metadata raised {describe(error)}") from error
+        except Exception as error:
+            raise NotServedError(f"the client's metadata raised {describe(error)}") from error
         self._connected = True
         return found
 

@@ -131,6 +131,7 @@ def test_answers_in_either_form(body: bytes, outputs: dict[str, str], expected: 
         (b'{"outputs": [1]}', "string"),
         (b'{"outputs": [{"b64": "?"}]}', "string"),
         (b'{"outputs": [["a"], "b"]}', "string"),
+        (rb'{"outputs": ["a\ud800"]}', "string"),
         (b'{"outputs": [1]}', "resource"),
     ],
 )

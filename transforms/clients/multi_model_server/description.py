@@ -14,6 +14,7 @@ from typing import Any
 from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.errors import NotServedError, UnavailableError
+from transforms.printable import listed, shortened
 
 READY = "READY"
 
@@ -39,10 +40,10 @@ class Served:
         """
         state = self.versions.get(self.version)
         if state is None:
-            there = ", ".join(f"{version} ({state})" for version, state in self.versions.items())
+            there = listed(f"{version} ({state})" for version, state in self.versions.items())
             raise NotServedError(f"{where}: there is no such version; there are {there}")
         if state != READY:
-            raise UnavailableError(f"{where}: none of its workers is ready ({state}); it may be loading")
+            raise UnavailableError(f"{where}: none of its workers is ready ({shortened(state)}); it may be loading")
 
 
 def is_of_several(answer: HttpResponse) -> bool:

@@ -24,7 +24,7 @@ from transforms.clients.multi_model_server.description import Served
 from transforms.clients.multi_model_server.errors import error_text, from_answer
 from transforms.clients.multi_model_server.uri import MmsAddress, parse
 from transforms.clients.wire.http import HttpConnection, HttpResponse
-from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import Outputs
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import DENIED
@@ -76,7 +76,7 @@ class MmsClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. The version is empty if the management API can't be reached and the URI names no version."""
-        with as_metadata_errors(INFERENCE_PORT):
+        with as_metadata_errors(INFERENCE_PORT, where=self._where):
             await self._check_ping(timeout_s)
             served = await self._served(timeout_s)
             if served is None:
@@ -106,6 +106,7 @@ class MmsClient(ModelClient):
             if self._address.management is None:
                 raise  # no other address was named: the inference API does not answer either
             return None
+        of_metadata(answer.body, self._where)
         if error_text(answer)[0] == "ModelNotFoundException":
             raise from_answer(self._where, answer)
         return description.read(answer, self._address.version)

@@ -21,7 +21,7 @@ from transforms.clients.open_inference.model import MODEL_CONFIGURATION, Config,
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
-from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
 from transforms.errors import (
     MalformedAnswerError,
@@ -76,15 +76,15 @@ class OipGrpcClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
-        with as_metadata_errors("is it the server's gRPC port?", refusals_too=False):
+        with as_metadata_errors("is it the server's gRPC port?", refusals_too=False, where=self._where):
             server = await self._ask(
                 messages.SERVER_METADATA, messages.ServerMetadataRequest(), messages.ServerMetadataResponse, timeout_s
             )
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in server.extensions else Config()
-        await self._must_be_ready(timeout_s)
-        inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
-        metadata = describe(self._address, model.versions, inputs, outputs, config)
+            await self._must_be_ready(timeout_s)
+            inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
+            metadata = describe(self._address, model.versions, inputs, outputs, config)
         specs = metadata.signature.inputs
         self._signature = self._matcher.signature = metadata.signature
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
@@ -140,7 +140,7 @@ class OipGrpcClient(ModelClient):
     async def _ask(self, method: str, request: Any, kind: Any, timeout_s: float) -> Any:
         body = await self._channel.call(method, request.SerializeToString(), timeout_s)
         try:
-            return kind.FromString(body)
+            return kind.FromString(of_metadata(body, self._where))
         except DecodeError as error:
             name = method.rpartition("/")[2]
             raise MalformedAnswerError(f"{self._where}: the answer to {name} can't be read ({len(body)} bytes)") from error

@@ -30,7 +30,7 @@ from transforms.clients.open_inference.model import (
 from transforms.clients.open_inference.uri import OipAddress, parse_http
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
-from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
@@ -85,17 +85,14 @@ class OipHttpClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
-        with as_metadata_errors("is it the server's REST port?", refusals_too=False):
+        with as_metadata_errors("is it the server's REST port?", refusals_too=False, where=self._where):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
-        await self._must_be_ready(timeout_s)
-        try:
+            await self._must_be_ready(timeout_s)
             inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
             versions = [str(version) for version in model.get("versions") or ()]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise NotServedError(f"{self._where}: its metadata can't be read; does it speak this protocol?") from error
-        metadata = describe(self._address, versions, inputs, outputs, config)
+            metadata = describe(self._address, versions, inputs, outputs, config)
         specs, binary = metadata.signature.inputs, BINARY_TENSOR_DATA in extensions
         for name, spec in specs.items():
             if spec.dtype in _BINARY_ONLY and not binary and not spec.has_default:
@@ -156,7 +153,7 @@ class OipHttpClient(ModelClient):
         url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
         try:
             answer = await self._connection.send("POST", url, timeout_s, b"{}")
-            entries = loads(answer.body) if answer.status == 200 else None
+            entries = loads(of_metadata(answer.body, self._where)) if answer.status == 200 else None
             if isinstance(entries, list):
                 return [Entry(str(e["name"]), str(e.get("version") or ""), str(e.get("state") or "")) for e in entries]
             if self._address.version is None:
@@ -174,7 +171,9 @@ class OipHttpClient(ModelClient):
             raise NotServedError(f"{self._where}: it answers no JSON; does it speak this protocol?") from error
 
     async def _get(self, url: str, timeout_s: float) -> HttpResponse:
-        return await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
+        answer = await self._connection.send("GET", yarl.URL(url, encoded=True), timeout_s)
+        of_metadata(answer.body, self._where)
+        return answer
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""

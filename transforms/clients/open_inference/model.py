@@ -20,6 +20,7 @@ import numpy as np
 from transforms.clients.open_inference.tensors import dtype_name
 from transforms.clients.open_inference.uri import OipAddress
 from transforms.errors import ModelError, NotServedError, UnavailableError
+from transforms.printable import listed
 from transforms.types import METHOD_PREDICT, ModelMetadata, Signature, TensorSpec
 
 SIGNATURE = "infer"
@@ -42,9 +43,6 @@ Tensor = tuple[str, str, Sequence[int]]
 """Name, datatype and shape."""
 
 _name = operator.itemgetter(0)  # two of one name must not be compared by their shapes: messages have no order
-
-
-_MODELS_SHOWN = 10
 
 
 class Entry(NamedTuple):
@@ -110,9 +108,11 @@ def newest(versions: Iterable[str]) -> str:
     That is the highest number, which is Triton's rule; without any number, the last version listed; empty without any
     version.
     """
-    listed = list(versions)
-    numbers = [version for version in listed if version.isdecimal()]
-    return max(numbers, key=int) if numbers else listed[-1] if listed else ""
+    there = list(versions)
+    numbers = [version for version in there if version.isascii() and version.isdecimal()]
+    if numbers:  # compared without int(), which refuses a text of thousands of digits
+        return max(numbers, key=lambda text: (len(text.lstrip("0")), text.lstrip("0")))
+    return there[-1] if there else ""
 
 
 def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) -> ModelError:
@@ -132,12 +132,11 @@ def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) ->
     if "LOADING" in asked and "READY" not in asked:
         return UnavailableError(f"{address}: still loading ({error})")
     if versions:
-        listed = ", ".join(f"{version or 'one without a name'} ({state})" for version, state in versions)
-        return NotServedError(f"{error}; it has the versions {listed}")
+        there = listed(f"{version or 'one without a name'} ({state})" for version, state in versions)
+        return NotServedError(f"{error}; it has the versions {there}")
     models = sorted({entry.model for entry in entries})
     if models:
-        more = f" and {len(models) - _MODELS_SHOWN} more" if len(models) > _MODELS_SHOWN else ""
-        return NotServedError(f"{error}; the server has the models {', '.join(models[:_MODELS_SHOWN])}{more}")
+        return NotServedError(f"{error}; the server has the models {listed(models)}")
     return NotServedError(str(error))
 
 

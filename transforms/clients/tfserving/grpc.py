@@ -16,7 +16,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.tfserving import messages
 from transforms.clients.tfserving.uri import ModelAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
-from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher, check_results, classification_outputs
 from transforms.clients.wire.status_codes import from_grpc_code, speaks_http1
 from transforms.clients.wire.tensorflow import signature as signatures
@@ -98,17 +98,14 @@ class TfServingGrpcClient(ModelClient):
         request = messages.GetModelMetadataRequest(
             model_spec=messages.ModelSpec(**self._version_choice()), metadata_field=["signature_def"]
         )
-        with as_metadata_errors("is it TensorFlow Serving's gRPC port (8500)?", refusals_too=False):
+        with as_metadata_errors("is it TensorFlow Serving's gRPC port (8500)?", refusals_too=False, where=self._where):
             try:
                 body = await self._channel.call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
             except NotServedError as error:
                 raise await self._explained(error, timeout_s) from error
-        try:
-            response = messages.GetModelMetadataResponse.FromString(body)
+            response = messages.GetModelMetadataResponse.FromString(of_metadata(body, self._where))
             definitions = SignatureDefMap.FromString(response.metadata["signature_def"].value)
-        except DecodeError as error:
-            raise NotServedError(f"{self._where}: its metadata can't be read; is it TensorFlow Serving?") from error
-        signature = signatures.choose(signatures.from_proto(definitions), self._address)
+            signature = signatures.choose(signatures.from_proto(definitions), self._address)
         self._use_signature(signature)
         return ModelMetadata(self._address.model, _version(response.model_spec), signature)
 
@@ -117,7 +114,7 @@ class TfServingGrpcClient(ModelClient):
         request = messages.GetModelStatusRequest(model_spec=messages.ModelSpec(name=self._address.model))
         try:
             body = await self._channel.call(messages.GET_MODEL_STATUS, request.SerializeToString(), timeout_s)
-            statuses = messages.GetModelStatusResponse.FromString(body).model_version_status
+            statuses = messages.GetModelStatusResponse.FromString(of_metadata(body, self._where)).model_version_status
         except (ModelError, DecodeError):
             return error  # not every server of this protocol has a ModelService
         states = {status.version: messages.VERSION_STATES.get(status.state, "UNKNOWN") for status in statuses}

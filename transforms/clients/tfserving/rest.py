@@ -23,7 +23,7 @@ from transforms.clients.tfserving.uri import ModelAddress, parse_rest
 from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.json_outputs import read_outputs
-from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import DENIED, clean, from_http_status
@@ -93,7 +93,7 @@ class TfServingRestClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A KServe V1 server publishes no signature: ``known`` is False."""
-        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?"):
+        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?", where=self._where):
             return await self._read_metadata(timeout_s)
 
     async def _read_metadata(self, timeout_s: float) -> ModelMetadata:
@@ -103,11 +103,8 @@ class TfServingRestClient(ModelClient):
             if isinstance(error, TransientError) or status in DENIED:
                 raise error
             return await self._without_metadata(error, timeout_s)
-        try:
-            definitions = signatures.from_json(document["metadata"]["signature_def"])
-            version = str(document["model_spec"].get("version", ""))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise NotServedError(f"{self._where}: its metadata can't be read; is it TensorFlow Serving?") from error
+        definitions = signatures.from_json(document["metadata"]["signature_def"])
+        version = str(document["model_spec"].get("version", ""))
         signature = signatures.choose(definitions, self._address)
         for name, spec in signature.inputs.items():
             if spec.dtype in _NOT_OVER_REST and not spec.has_default:
@@ -187,7 +184,7 @@ class TfServingRestClient(ModelClient):
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
         status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
         try:
-            document = loads(body) if status == 200 else None
+            document = loads(of_metadata(body, self._where)) if status == 200 else None
         except ValueError:
             document = None
         return status, "" if status == 200 else _error_text(body), document, retry_after_s

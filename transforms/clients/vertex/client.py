@@ -31,7 +31,7 @@ from transforms.errors import (
     RequestTooLargeError,
 )
 from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
-from transforms.printable import one_line
+from transforms.printable import MOST_SAID, shortened
 from transforms.types import METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
 
 
@@ -88,7 +88,7 @@ class VertexClient(ModelClient):
         credentials and the endpoint are then right. The call that describes an endpoint would need one more permission, and
         dedicated and private endpoints do not offer it.
         """
-        with as_metadata_errors("is it Vertex AI's API?", refusals_too=False):
+        with as_metadata_errors("is it Vertex AI's API?", refusals_too=False, where=self._where):
             answered = await self._transport.send(self._transport.body([]), timeout_s)
             if isinstance(answered, Refusal) and not answered.is_of_content:
                 raise answered.error(self._where)
@@ -104,7 +104,7 @@ class VertexClient(ModelClient):
         if isinstance(answered, Refusal):
             raise answered.error(self._where)
         said = ((DEPLOYED_MODEL, answered.deployed_model), (DEPLOYED_MODEL_NAME, answered.model_name))
-        headers: list[Header] = [(name, one_line(text).encode()) for name, text in said if text]
+        headers: list[Header] = [(name, shortened(text, MOST_SAID).encode()) for name, text in said if text]
         return self._outputs(answered, rows).answer(answered.version, tuple(headers))
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:

@@ -39,8 +39,8 @@ def text_bytes(text: str, what: str) -> bytes:
     """
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise MalformedAnswerError(f"{what} has half of a surrogate pair") from error
+    except UnicodeEncodeError:  # its text quotes the answer
+        raise MalformedAnswerError(f"{what} has half of a surrogate pair") from None
 
 
 def dumps(document: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Translates the errors of requests for metadata into those that ``ModelClient.metadata`` may raise."""
+"""Translates the errors of asking for metadata, and of reading them, into those that ``ModelClient.metadata`` may raise."""
 
 from __future__ import annotations
 
@@ -13,16 +13,35 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
+from transforms.internal_errors import describe, is_internal
+
+MAX_METADATA_BYTES = 16 << 20
+"""Of one answer that describes a server or a model. A real one has some thousands; these are read in a second or two."""
+
+
+def of_metadata(body: bytes, where: str) -> bytes:
+    """Returns an answer that describes something, if it is short enough to be read in bounded time.
+
+    Raises:
+        NotServedError: It is longer.
+    """
+    if len(body) > MAX_METADATA_BYTES:
+        raise NotServedError(f"{where}: its metadata have {len(body)} bytes; at most {MAX_METADATA_BYTES} are read")
+    return body
 
 
 @contextlib.contextmanager
-def as_metadata_errors(other_port: str, refusals_too: bool = True) -> Iterator[None]:
-    """Turns any ``ModelError`` of the block into one of the two errors of ``ModelClient.metadata``.
+def as_metadata_errors(other_port: str, refusals_too: bool = True, where: str = "the model") -> Iterator[None]:
+    """Turns the errors of the block into the two of ``ModelClient.metadata``.
+
+    The block asks for the metadata and reads them, too. What a hostile answer makes a parser raise is nobody's list: any
+    exception that is not about the process is the answer's.
 
     Args:
         other_port: A hint for the message if the answer is not one of this protocol, which mostly means a wrong port.
         refusals_too: Whether to add the hint to a ``RejectedError`` too. Pass False if the protocol's servers answer a
             request for metadata with such an error themselves.
+        where: The model and its address, for messages.
 
     Raises:
         UnavailableError: The error was transient.
@@ -38,3 +57,7 @@ def as_metadata_errors(other_port: str, refusals_too: bool = True) -> Iterator[N
         any_port = isinstance(error, AnswerTooLargeError) or (isinstance(error, RejectedError) and not refusals_too)
         hint = "" if any_port else f"; {other_port}"
         raise NotServedError(f"{error}{hint}") from error
+    except Exception as error:
+        if not is_internal(error):
+            raise
+        raise NotServedError(f"{where}: its metadata can't be read ({describe(error)}); {other_port}") from error

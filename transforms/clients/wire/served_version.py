@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from transforms.errors import ModelError
+from transforms.internal_errors import is_internal
 
 VERSION_REFRESH_S = 5.0
 
@@ -63,6 +64,9 @@ class ServedVersion:
             self.name = await self._look(timeout_s) or self.name
         except ModelError:
             pass  # if the server has a fault, the requests themselves fail
+        except Exception as error:
+            if not is_internal(error):
+                raise  # of this task, which nobody waits for: asyncio says it in the log
         finally:
             self._read_at = self._clock()
             self._refresh = None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from transforms.clients.wire.tensorflow.messages import DATA_TYPES
 from transforms.clients.wire.tensorflow.tensors import dtype_name
 from transforms.errors import ModelError, NotServedError, UnavailableError
+from transforms.printable import listed
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec
 
 DEFAULT = "serving_default"
@@ -65,7 +66,10 @@ def from_json(definitions: Mapping[str, Any]) -> dict[str, Signature]:
             {key: _spec_of_json(info, key in defaults) for key, info in sorted((definition.get(side) or {}).items())}
             for side in ("inputs", "outputs")
         )
-        signatures[name] = Signature(name, definition.get("method_name") or METHOD_PREDICT, inputs, outputs)
+        method = definition.get("method_name") or METHOD_PREDICT
+        if not isinstance(method, str):
+            raise TypeError("a method's name is no text")
+        signatures[name] = Signature(name, method, inputs, outputs)
     return signatures
 
 
@@ -90,8 +94,8 @@ def choose(signatures: Mapping[str, Signature], address: Address) -> Signature:
         return signatures[wanted]
     if address.signature is None and len(names) == 1:
         return signatures[names[0]]
-    listed = f"it has {', '.join(names)}; choose with ?signature=NAME" if names else "it publishes no signature"
-    raise NotServedError(f"{address} has no signature {wanted}: {listed}")
+    there = f"it has {listed(names)}; choose with ?signature=NAME" if names else "it publishes no signature"
+    raise NotServedError(f"{address} has no signature {wanted}: {there}")
 
 
 def explain_versions(error: ModelError, address: Address, states: Mapping[int, str]) -> ModelError:
@@ -111,5 +115,5 @@ def explain_versions(error: ModelError, address: Address, states: Mapping[int, s
         return UnavailableError(f"{address}: still loading ({error})")
     if not states:
         return error
-    listed = ", ".join(f"{version} ({state})" for version, state in sorted(states.items()))
-    return NotServedError(f"{error}; it has the versions {listed}")
+    there = listed(f"{version} ({state})" for version, state in sorted(states.items()))
+    return NotServedError(f"{error}; it has the versions {there}")
