@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "audit.py"
 HASH = f"    --hash=sha256:{'0' * 64}\n"
@@ -52,6 +55,13 @@ def test_a_known_vulnerability(audit: ModuleType) -> None:
     assert list(audit.vulnerable(f"some-package==1.9 \\\n{HASH}", known)) == ["some-package 1.9: CVE-1 (Some.Package<2)"]
     assert list(audit.vulnerable(f"some-package==2.0 \\\n{HASH}", known)) == []
     assert list(audit.vulnerable(f"other==1.9 \\\n{HASH}", known)) == []
+
+
+def test_each_advisory_has_a_number_and_versions(audit: ModuleType) -> None:
+    known = tomllib.loads(audit.ADVISORIES.read_text(encoding="utf-8"))["advisories"]
+    for number, affected in known.items():
+        assert re.fullmatch(r"CVE-\d{4}-\d{4,}|GHSA(-[0-9a-z]{4}){3}|PYSEC-\d{4}-\d+", number)
+        assert Requirement(affected).specifier, number
 
 
 @pytest.mark.parametrize(
