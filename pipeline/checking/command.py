@@ -147,8 +147,8 @@ def _refuse(problems: Sequence[str]) -> None:
 
 def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord]) -> DecodedChunk:
     """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
-    # With paths the documents are not looked at field by field: what the decoder says of an input has to do.
-    by_field = input_format == JSON and not decode.formats.features
+    # With paths or a function the documents are not looked at field by field: what the decoder says of an input has to do.
+    by_field = input_format == JSON and not decode.formats.features and decode.formats.preprocess is None
     retry = dataclasses.replace(decode.retry, deadline_s=min(ATTEMPT_S, decode.retry.deadline_s))
     decode = dataclasses.replace(decode, keep_documents=by_field, retry=retry, on_unavailable=FAIL)
     decoder = decode.decoder()

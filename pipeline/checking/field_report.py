@@ -26,6 +26,8 @@ FITS = "fits"
 IGNORED = "not an input: ignored"
 AS_IT_IS = "sent as it is: the server publishes no signature"
 
+NOT_JUDGED = "not judged: every record fails before it"
+
 MAX_OTHERS = 20
 """The most rows for fields that are not inputs: a record may have thousands."""
 MAX_NAME = 60
@@ -176,6 +178,9 @@ def _whole_record(
         parts.append(f"{nulls} null")
     wrong = len(messages)
     verdict = f"{about.sub('', messages[0], count=1)} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
+    if not wrong and verdict == FITS and (unjudged := len(decoded.failures)):  # the decoder stops at a record's first fault
+        judged = len(values) - unjudged
+        verdict = f"{FITS} in {judged} of {len(values)}; the others fail before it" if judged else NOT_JUDGED
     first = next((value for value in values if value), None)
     value = _shown(first) if show_values and first is not None else ""
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)

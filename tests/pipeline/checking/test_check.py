@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
@@ -196,6 +197,23 @@ def test_paths_count_as_in_the_run(checking: Checking, two_inputs: TfServingGrpc
     assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.in.b") == 2
     [line] = checking.errors.splitlines()
     assert "none of the 3 records read fits model: $.none → a: missing in the record" in line
+
+
+def product(record: dict[str, Any]) -> dict[str, Any]:
+    return {"a": record["in"]["a"] * 2, "b": record["in"]["b"]}
+
+
+def test_a_function_of_the_user_s_counts_as_in_the_run(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
+    """And of an input of which nothing is known it is not said that it fits."""
+    checking.produce(b'{"in":{"a":1,"b":2}}', b"{}", b'{"in":{"a":"x","b":2}}')
+    own = f"--preprocess={__name__}:product"
+    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", own) == 0
+    assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
+    assert "1 PreprocessError, the first" in checking.printed
+    assert "fits in 1 of 3; the others fail before it" in checking.printed
+    assert "missing" not in checking.printed
+    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.nowhere") == 2
+    assert "not judged: every record fails before it" in checking.printed
 
 
 def test_avro_of_several_inputs(checking: Checking, two_inputs: TfServingGrpcStub, tmp_path: Path) -> None:
