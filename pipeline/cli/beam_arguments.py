@@ -35,11 +35,16 @@ def argument_problems(rest: Sequence[str], config: Config, flags: Sequence[Flag]
         known = beam_flags() | set(flink.OPTIONS if config.flink or config.runner == PORTABLE else ())
         ours = [f"--{flag.name}" for flag in flags]
         found += [f"{name}: no such flag{nearest(name, ours)}" for name in unknown if name not in known]
+    stray = 0
     for index, argument in enumerate(rest):
         after_flag = index > 0 and _is_flag(rest[index - 1]) and "=" not in rest[index - 1]
         if not _is_flag(argument) and not after_flag:
-            name = argument.partition("=")[0]  # what stands behind may be a secret
-            found.append(f"{name}: what is this? Flags are given as --name=value")
+            stray += 1
+    if stray:  # they are not shown: each may be the second word of a secret that lacks its quotes
+        words = f"{stray} words belong" if stray > 1 else "a word belongs"
+        found.append(
+            f"{words} to no flag; what is this? Flags are given as --name=value, and a value with spaces in it in quotes"
+        )
     return found
 
 

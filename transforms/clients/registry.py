@@ -26,6 +26,7 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.checked import ask_metadata
 from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
+from transforms.clients.uri import has_login, login_mistake, shown
 from transforms.errors import ConfigError, ScoringError
 from transforms.types import ModelMetadata
 
@@ -158,7 +159,9 @@ def parse(uri: str) -> object:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
     with mistakes_named(uri, "parse") as factory:
-        return factory().parse(uri)
+        parsed = factory().parse(uri)
+    _refuse_login(uri)
+    return parsed
 
 
 def open_client(uri: str, options: ClientOptions) -> ModelClient:
@@ -171,6 +174,7 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
         client = factory().open(uri, options)
         if not isinstance(client, ModelClient):
             raise ClientMistakeError(f"open returned {type(client).__name__}, no ModelClient; {DESCRIBED}")
+    _refuse_login(uri)
     return select_outputs(client, options.outputs)
 
 
@@ -225,8 +229,14 @@ def _entry(uri: str) -> Entry:
     entry = _entries.get(scheme) or schemes().get(scheme)  # reading all packages' metadata takes time: only on a miss
     if entry is None:
         forms = ", ".join(dict.fromkeys(known.form for known in schemes().values()))
-        raise ConfigError([f"--model={uri}: unknown form; use one of {forms}, or embedded"])
+        raise ConfigError([f"--model={shown(uri)}: unknown form; use one of {forms}, or embedded"])
     return entry
+
+
+def _refuse_login(uri: str) -> None:
+    """Refuses what the client's own check let pass: it would stand in messages."""
+    if has_login(uri):
+        raise login_mistake(_entry(uri).form)
 
 
 def _installed() -> dict[str, Entry]:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from transforms.errors import ConfigError
+
+_LOGIN = re.compile(r"((?:^|//|=)(?:https?://)?)[^/?#&=@\s]*:[^/?#&\s]*@|(//)[^/?#@\s]*@")
+_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:key|token|secret|passw|pwd|credential|auth)[^=&#]*=)[^&#]*", re.IGNORECASE)
+
+HIDDEN = "…"
+"""What stands for a part that may be a secret."""
+
+
+def shown(uri: str) -> str:
+    """Returns a URI as a message may hold it: without a user name, a password, and values of parameters named as secrets."""
+    without_login = _LOGIN.sub(rf"\1\2{HIDDEN}@", uri)
+    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", without_login)
+
+
+def has_login(uri: str) -> bool:
+    """Whether a user name or a password stands before the host of a URI, or of one of its parameters."""
+    return _LOGIN.search(uri) is not None
+
+
+def login_mistake(form: str) -> ConfigError:
+    """Returns the error for a URI with a user name or a password, which it does not repeat."""
+    return ConfigError([f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"])
 
 
 def mistake(uri: str, problem: str, form: str) -> ConfigError:
     """Returns the error for a URI that can't be used.
 
     Args:
-        uri: The URI. Do not pass one that holds a secret: the message repeats it.
+        uri: The URI; the message repeats it as ``shown`` does.
         problem: What is wrong, and what to do.
         form: The correct form.
     """
-    return ConfigError([f"--model={uri}: {problem}; the form is {form}"])
+    return ConfigError([f"--model={shown(uri)}: {problem}; the form is {form}"])
 
 
 def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
@@ -37,10 +60,7 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
     except ValueError as error:
         raise mistake(uri, f"not a URI ({error})", form) from error
     if parts.username is not None or parts.password is not None:
-        # The message does not repeat the URI: it holds a secret.
-        raise ConfigError(
-            [f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"]
-        )
+        raise login_mistake(form)
     if not parts.hostname:
         raise mistake(uri, "the host is missing", form)
     if parts.fragment:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
-from pipeline.cli.kinds.plain import text
 from transforms.errors import ConfigError
 from transforms.kafka.start_from import HOW, PATTERN, normalized
 
@@ -16,7 +15,15 @@ _BROKER = r"[^,:\s]+:[0-9]{1,5}"
 
 def brokers() -> One[str]:
     """``HOST:PORT``, several with commas between them. Kafka itself tells whether a broker is there."""
-    return text("HOST:PORT[,…]", f"{_BROKER}(,{_BROKER})*")
+
+    def check(name: str, value: str) -> str:
+        if "@" in value:  # not shown: it may hold a password
+            raise ConfigError(
+                [f"--{name}: give HOST:PORT alone; a login is sasl.username and sasl.password in --kafka_config_file"]
+            )
+        return value
+
+    return One(check=check, metavar="HOST:PORT[,…]", pattern=f"{_BROKER}(,{_BROKER})*")
 
 
 def topic() -> One[str]:

@@ -232,7 +232,7 @@ WRONG = {
     "--max_record=5": ("--max_record", "did you mean --max_records?"),
     "--quantum_mode": ("--quantum_mode", "no such flag"),
     "-x": ("-x", "no such flag"),
-    "stray": ("stray", "--name=value"),
+    "stray": ("a word belongs to no flag", "--name=value"),
     "--workers": ("--workers", "takes a value"),
     "--input_topic": ("--input_topic", "takes a value"),
 }

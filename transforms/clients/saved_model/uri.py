@@ -15,6 +15,7 @@ import re
 from urllib.parse import parse_qsl, unquote
 
 from transforms.clients.model_files import is_local
+from transforms.clients.uri import shown
 from transforms.errors import ConfigError
 
 FORM = "saved_model:///PATH[?signature=NAME][&version=N][&tags=TAG,…], or saved_model://gs://BUCKET/PATH"
@@ -92,7 +93,7 @@ def parse(uri: str) -> SavedModelAddress:
 
 
 def _mistake(uri: str, problem: str) -> ConfigError:
-    return ConfigError([f"--model={uri}: {problem}; the form is {FORM}"])
+    return ConfigError([f"--model={shown(uri)}: {problem}; the form is {FORM}"])
 
 
 def _parameters(uri: str, query: str) -> dict[str, str]:

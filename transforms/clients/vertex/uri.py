@@ -23,6 +23,7 @@ import json
 import re
 from urllib.parse import parse_qsl, urlsplit
 
+from transforms.clients.uri import shown
 from transforms.errors import ConfigError
 
 FORM = (
@@ -143,7 +144,7 @@ def parse(uri: str) -> VertexAddress:
         host, port, secure = _host(hosts[0], given[hosts[0]], mistakes)
     parameters = _json(given["parameters"], mistakes) if "parameters" in given else None
     if mistakes:
-        raise ConfigError([f"--model={uri}: {mistake}; the form is {FORM}" for mistake in mistakes])
+        raise ConfigError([f"--model={shown(uri)}: {mistake}; the form is {FORM}" for mistake in mistakes])
     own_host = "dedicated" in given or "private" in given
     project, region, endpoint = parts
     return VertexAddress(
