@@ -10,7 +10,7 @@ import pytest
 from tests.dispatching import run
 from transforms.errors import ModelError, TransientError
 from transforms.predict.batching import RowsResult
-from transforms.predict.false_alarms import FalseAlarms
+from transforms.predict.false_alarms import FALSE_VERDICT, FalseAlarms
 from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Span
 from transforms.predict.trials import MANY, Guilty, Trials
@@ -43,6 +43,22 @@ class Court:
 async def turns(number: int = 5) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("answered", "alarms", "strikes"), [(0, 0, 20), (30, 0, 4), (100, 0, 2), (2000, 0, 2), (7, 3, 13), (60, 40, 16)]
+)
+def test_strikes_of_a_trial(answered: int, alarms: int, strikes: int) -> None:
+    """Alone and more than once, whatever is known of the server; the failure before the trial counts if it is reliable."""
+    of_server = FalseAlarms()
+    for _ in range(answered):
+        of_server.answered()
+    for _ in range(alarms):
+        of_server.alarm()
+    assert of_server.strikes_in_trial() == strikes
+    before = int(of_server.reliable)
+    share = (alarms + 1) / (answered + alarms + 2)
+    assert share ** (strikes + before) <= FALSE_VERDICT
 
 
 def test_a_trial_waits_for_what_is_in_flight_and_for_what_wants_a_slot() -> None:

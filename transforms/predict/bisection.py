@@ -129,16 +129,19 @@ class Bisection:
                 suspect, asked = second, False
             else:
                 suspect, asked, how = first, True, outcome
-                if not await self._goes_on(first, how, error, since):
+                if not await self._goes_on(how, error, since):
                     break
         end = suspect.start + suspect.rows - span.start
         rest = span.part(end, span.rows) if end < span.rows else None
         return _Found(answered, suspect, how, asked, rest)
 
-    async def _goes_on(self, failed: Span, how: ModelError, before: ModelError, since: int) -> bool:
-        """Whether rows that have just failed may be searched further: they failed as before, and the server works."""
-        if isinstance(how, RejectedError | MalformedAnswerError):
-            return type(how) is type(before) and self._probes.answered_since(since)
+    async def _goes_on(self, how: ModelError, before: ModelError, since: int) -> bool:
+        """Whether rows that have just failed may be searched further: they failed as before, and the server works.
+
+        It works if it has answered anything since the search began. If that is no longer so, the trial will show it.
+        """
         if isinstance(how, OverloadedError | MergedBatchError) or type(how) is not type(before):
             return False
-        return (await self._probes.examine(failed.sent)).verdict is Verdict.WORKS
+        if isinstance(how, RejectedError | MalformedAnswerError):
+            return self._probes.answered_since(since)
+        return (await self._probes.examine(since)).verdict is Verdict.WORKS

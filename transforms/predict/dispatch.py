@@ -43,7 +43,7 @@ from transforms.observe import observer
 from transforms.predict.batching import RowsResult
 from transforms.predict.bisection import Bisection
 from transforms.predict.contract import ContractChangedError, Finding, Verdict
-from transforms.predict.endpoint import LANES, Endpoint, Lanes
+from transforms.predict.endpoint import LANES, TRIAL_LANES, Endpoint, Lanes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
@@ -97,19 +97,18 @@ class Dispatcher:
         open_another: Callable[[], ModelClient] | None = None,
         renews: bool = False,
     ):
-        self._signature, self._options = signature, options
+        self._signature, self._options, self._renews = signature, options, renews
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
-        self._renews = renews
         self._limiter = Limiter(options.max_in_flight)
 
         def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
             return Endpoint(open_client, signature, options.request_timeout_s, clock)
 
         self._client, self._main = client, endpoint(lambda: client)
-        others = [endpoint(open_another) if open_another is not None else self._main for _ in range(LANES + 2)]
+        others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
         self._endpoints = dict.fromkeys([self._main, *others])
-        probing, self._trying, *lanes = others
-        self._lanes = Lanes(lanes)
+        probing, *lanes = others
+        self._trial_lanes, self._lanes = Lanes(lanes[:TRIAL_LANES]), Lanes(lanes[TRIAL_LANES:])
         self._probes = Probes(probing, self._limiter, signature, clock)
         self._failures, self._refusals, self._overloads = FalseAlarms(), FalseAlarms(), FalseAlarms()
         self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
@@ -253,7 +252,8 @@ class Dispatcher:
             return await self._send(span, endpoint)
 
     async def _try_alone(self, span: Span) -> RowsResult | ModelError:
-        return await self._send(span, self._trying if span.apart else self._main)
+        async with self._trial_lanes.take() as endpoint:
+            return await self._send(span, endpoint if span.apart else self._main)
 
     async def _send(self, span: Span, endpoint: Endpoint) -> RowsResult | ModelError:
         if span.began_at is None:
@@ -291,9 +291,8 @@ class Dispatcher:
     ) -> list[RowsResult] | Wait | Again:
         span.refused += 1
         if pair is None and span.rows > 1:
-            return await self._bisection.of(
-                span, error, self._refusals
-            )  # whether the server takes others shows by the parts
+            # Whether the server takes others shows by the parts.
+            return await self._bisection.of(span, error, self._refusals)
         unproven = False
         if not span.cleared and not self._probes.answered_since(since):
             if pair is not None:

@@ -7,6 +7,7 @@ server cut the connection.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import itertools
 import time
@@ -37,6 +38,9 @@ one of them with the content of another."""
 
 LANES = 16
 """How many requests may be asked for on connections of their own, side by side."""
+
+TRIAL_LANES = 4
+"""How many connections trials take in turn: a guilty row may have cut the one that it was asked for on."""
 
 
 class Endpoint:
@@ -172,19 +176,22 @@ class Endpoint:
 class Lanes:
     """A pool of endpoints, each used by one request at a time: a request that breaks its connection fails no other request.
 
+    The one that was used longest ago comes first: a connection that was just cut may not be known to be, and would fail the
+    next request.
+
     Args:
         endpoints: The endpoints; none of them is opened before it is needed.
     """
 
     def __init__(self, endpoints: list[Endpoint]):
-        self._free = endpoints[:]
+        self._free = collections.deque(endpoints)
         self._slots = asyncio.Semaphore(len(endpoints))
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Endpoint]:
         """Waits for a free endpoint; the block has it alone."""
         async with self._slots:
-            endpoint = self._free.pop()
+            endpoint = self._free.popleft()
             try:
                 yield endpoint
             finally:

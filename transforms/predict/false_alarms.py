@@ -51,3 +51,10 @@ class FalseAlarms:
         """How often a row must fail, alone, before it is guilty: more than once in any case."""
         share = (self._alarms + 1) / (self._answered + self._alarms + 2)
         return max(2, min(MOST_STRIKES, math.ceil(math.log(FALSE_VERDICT) / math.log(share))))
+
+    def strikes_in_trial(self) -> int:
+        """How often a row must fail in its trial. It has failed before, or it would have none: that is a strike, too.
+
+        Of an unreliable server it is none, as that failure came with other requests in flight, which may have caused it.
+        """
+        return 2 if self.reliable else self.strikes()

@@ -107,7 +107,7 @@ class Trials:
                 continue
             for suspect, error in struck:
                 suspect.span.strikes += 1
-                if suspect.span.strikes >= self._alarms.strikes():
+                if suspect.span.strikes >= self._alarms.strikes_in_trial():
                     suspect.decide(Guilty(error))
 
     async def _ask(self, suspect: _Suspect) -> ModelError | None:
