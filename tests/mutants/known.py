@@ -91,7 +91,7 @@ KNOWN = (
     ),
     Mutation(
         "a row is guilty after one failure", "transforms/predict/trials.py",
-        "suspect.span.strikes >= self._alarms.strikes()", "suspect.span.strikes >= 1",
+        "suspect.span.strikes >= self._alarms.strikes_in_trial()", "suspect.span.strikes >= 1",
         "tests/predict/test_innocent_rows.py",
     ),
     Mutation(
