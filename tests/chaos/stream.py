@@ -18,6 +18,9 @@ from transforms.testing.stub_server import StubServer
 GOES_ON_S = 300.0
 """How long a job may take to commit again after a fault; only a fault of ours lasts longer."""
 
+STABLE_S = 120.0
+"""How long a transaction may stay open in the outputs when all jobs have ended. Longer, it hangs: a fault of ours."""
+
 FIRST_POISON = -1.0
 """A row with this or a lower number is one that the model server does not take."""
 
@@ -209,5 +212,22 @@ class Stream:
         """Counts what became of the records."""
         if self._verdict is not None:
             return self._verdict
+        self._wait_until_stable()
         present = Generation(self.job.produced, self.values, self.poison, self.gone, self.optional)
         return judge_all([*self._former, present], self.job.predictions(), self.job.dead_letters())
+
+    def _wait_until_stable(self) -> None:
+        """Waits until no transaction is open in the outputs: what comes after one, no ``read_committed`` reader sees yet.
+
+        A commit is final when the coordinator has written it down. Its markers come to the outputs after that, which may
+        take seconds just after the restart of a broker.
+        """
+
+        def stable() -> bool:
+            return all(
+                topics.end_offsets(self.job.bootstrap, topic, "read_committed")
+                == topics.end_offsets(self.job.bootstrap, topic, "read_uncommitted")
+                for topic in (self.job.output, f"{self.job.output}.dead-letter")
+            )
+
+        wait_until(stable, "end of every transaction in the outputs", STABLE_S)
