@@ -185,7 +185,8 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
                 stack.enter_context(metrics)
             if demo:
                 demo.start()
-            stack.enter_context(lag.watching())
+            if config.status != "off" or config.metrics_port is not None or config.summary_json is not None:
+                stack.enter_context(lag.watching())  # else nobody is told
             stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None, lambda: lag.latest))
             code = runner(config, job, ids, stats_file, status)
         if demo:

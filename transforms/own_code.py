@@ -21,7 +21,7 @@ from typing import Any
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ConfigError
-from transforms.printable import one_line
+from transforms.printable import shortened
 from transforms.types import Failure
 
 Function = Callable[[dict[str, Any]], dict[str, Any]]
@@ -168,7 +168,7 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except BaseException as raised:  # noqa: BLE001  # a stranger's __str__
         return f"(its text can't be had: {type(raised).__name__})"
-    return one_line(text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…")
+    return shortened(text, MOST_CHARACTERS)
 
 
 def _kind_of(value: object) -> str:

@@ -17,6 +17,7 @@ from transforms.headers import ERROR_MESSAGE
 from transforms.predict.cures import cure_of
 from transforms.predict.echoes import hide_echo
 from transforms.predict.request_loop import run_here
+from transforms.printable import shortened
 from transforms.types import Answer, AnsweredSegment, DecodedChunk, ModelMetadata, PredictedChunk
 
 if TYPE_CHECKING:
@@ -70,5 +71,4 @@ def _written(answer: Answer, decoded: DecodedChunk, encode: EncodeConfig) -> str
     if record.failed_stage is not None:
         reason = next((value or b"" for name, value in reversed(record.headers) if name == ERROR_MESSAGE), b"")
         return f"it would be a dead letter: {reason.decode()}"
-    text = (record.value or b"").decode("utf-8", "replace")
-    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
+    return shortened((record.value or b"").decode("utf-8", "replace"), MOST_CHARACTERS)

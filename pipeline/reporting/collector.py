@@ -59,7 +59,8 @@ class StatsCollector(Collector):
             "Records after the group's committed offsets, of the whole group: the same in each of its processes.",
             labels=["topic", "partition"],
         )
-        for (topic, partition), count in sorted(getattr(self._lag(), "partitions", {}).items()):
+        known = self._lag()
+        for (topic, partition), count in sorted(known.partitions.items()) if known is not None else ():
             lag.add_metric([topic, str(partition)], count)
         yield lag
 

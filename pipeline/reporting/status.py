@@ -62,6 +62,11 @@ class Status:
         """
 
     @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Has the terminal to itself while the block runs."""
+        yield
+
+    @contextlib.contextmanager
     def watching(
         self,
         totals: Callable[[], Totals],
@@ -79,13 +84,14 @@ class Status:
                 recent.add(time.monotonic(), current)
                 self.show(current, recent, predictions, lag())
 
-        thread = threading.Thread(target=watch, name="status", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        with self.drawing():
+            thread = threading.Thread(target=watch, name="status", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
 
 
 class PlainStatus(Status):
@@ -130,16 +136,10 @@ class LiveStatus(Status):
         self._console.print(Text(printable(text)))
 
     @contextlib.contextmanager
-    def watching(
-        self,
-        totals: Callable[[], Totals],
-        predictions: Predictions | None,
-        lag: Callable[[], Lag | None] = lambda: None,
-    ) -> Iterator[None]:
-        """As ``Status.watching``."""
+    def drawing(self) -> Iterator[None]:
+        """As ``Status.drawing``."""
         with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
-            with super().watching(totals, predictions, lag):
-                yield
+            yield
             self._live = None
 
     def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:

@@ -13,6 +13,7 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.codecs import LONG_NUMBER
 from transforms.formats.json_columns import number_texts, value_text
 from transforms.own_code import OwnCode, OwnFunction, text_of
+from transforms.printable import shortened
 from transforms.types import Failure
 
 
@@ -62,7 +63,9 @@ class Postprocess:
                 members.append(orjson.dumps(name) + b":" + _text(value))
             except Exception as error:  # noqa: BLE001  # a stranger's object, which may raise whatever it likes
                 reason = "it is nested too deeply" if isinstance(error, RecursionError) else text_of(error)
-                return self._function.failure(f"returned '{name[:100]}', which can't be written as JSON: {reason}", attempts)
+                return self._function.failure(
+                    f"returned '{shortened(name)}', which can't be written as JSON: {reason}", attempts
+                )
         return b"{" + b",".join(members) + b"}"
 
 

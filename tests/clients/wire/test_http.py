@@ -7,6 +7,7 @@ import contextlib
 import zlib
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
 import yarl
 from aiohttp import web
@@ -113,6 +114,33 @@ def test_a_request_that_is_cut_is_not_sent_again_without_a_5xx_before_it() -> No
 
     use(server, work)
     assert len(server.peers) == 2
+
+
+def test_a_request_that_is_sent_again_has_what_is_left_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the whole of it once more: a deadline above it would pass unseen."""
+    left, totals = iter((9.0, 8.0, 3.0)), []
+    server, real = Answering(500, closes=True), aiohttp.ClientTimeout
+
+    class Clock:
+        def __init__(self, seconds: float):
+            assert seconds == TIMEOUT_S
+
+        @property
+        def left_s(self) -> float:
+            return next(left)
+
+    def timeout(total: float, sock_connect: float) -> aiohttp.ClientTimeout:
+        totals.append(total)
+        return real(total=total, sock_connect=sock_connect)
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        for _ in range(2):
+            await http.send("POST", url, TIMEOUT_S, b"[]")
+
+    monkeypatch.setattr("transforms.clients.wire.http.Deadline", Clock)
+    monkeypatch.setattr("transforms.clients.wire.http.aiohttp.ClientTimeout", timeout)
+    use(server, work)
+    assert totals == [9.0, 8.0, 3.0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])

@@ -24,7 +24,7 @@ from transforms.answer_body import (
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import CertificateError, ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
-from transforms.retry import read_retry_after
+from transforms.retry import Deadline, read_retry_after
 from transforms.tls import OF_MODEL_SERVER, with_tls_cure
 
 JSON_TYPE = "application/json"
@@ -151,12 +151,13 @@ class HttpConnection:
             ConfigError: A TLS file can't be read.
         """
         session = self._session or self._open()
-        timeout_s = timeout_s if timeout_s > 0 else _NO_TIME_S
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_S))
+        deadline = Deadline(timeout_s)
         headers = {"Content-Type": content_type, **(headers or {})}
 
         def request() -> Any:
             data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+            left_s = max(deadline.left_s, _NO_TIME_S)
+            timeout = aiohttp.ClientTimeout(total=left_s, sock_connect=min(left_s, _CONNECT_S))
             return session.request(method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
 
         try:
