@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import http.server
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.formats.decoding import records
+from tests.http_server import answering
 from transforms.errors import CertificateError, ConfigError, NotServedError, TransientError, UnavailableError
 from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.options import RegistryConfig
@@ -186,29 +185,6 @@ def test_properties_that_the_client_does_not_take(name: str, value: str, says: s
 
 
 # ---------------------------------------------------------------------- answers without end
-
-
-@contextlib.contextmanager
-def answering(send: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A server that answers every GET by ``send``."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with contextlib.suppress(ConnectionError):
-                send(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def asked(url: str, **options: Any) -> str:

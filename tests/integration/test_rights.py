@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.integration.process import Job, job_factory
+from tests.integration.process import Job, Scoring, job_factory
 from tests.integration.secured import Secured
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -121,29 +121,27 @@ def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> No
 def test_a_right_that_is_taken_away_is_waited_for(
     guarded: KafkaBroker, job: Job, stub: TfServingGrpcStub, taken: str
 ) -> None:
-    environ = {"TEST_PASSWORD": guarded.password}
-    grant(guarded, job, set(GRANTS))
-    stub.faults.hold_after(0)
-    first = job.start("--status=plain", environ=environ)
-    job.wait_for_held(stub, first)
-    grant(guarded, job, set(GRANTS) - {taken})
-    stub.faults.release()
     resource = f"--topic {job.output}" if taken == "output" else f"--transactional-id {job.group}-one"
-    first.wait_for_output("WAITING for Kafka: ")
-    first.wait_for_output(f"--operation Write {resource} grants it")
+
+    def one_that_waits() -> Scoring:
+        grant(guarded, job, set(GRANTS))
+        stub.faults.hold_after(0)
+        process = job.start("--status=plain", environ={"TEST_PASSWORD": guarded.password})
+        job.wait_for_held(stub, process)
+        grant(guarded, job, set(GRANTS) - {taken})
+        stub.faults.release()
+        process.wait_for_output("WAITING for Kafka: ")
+        process.wait_for_output(f"--operation Write {resource} grants it")
+        return process
+
+    first = one_that_waits()
     first.terminate()
     asked = time.monotonic()
     first.done()
     assert time.monotonic() - asked < ENDS_WITHIN_S, first
     assert first.summary["unanswered"] == 10, first
 
-    grant(guarded, job, set(GRANTS))
-    stub.faults.hold_after(0)
-    second = job.start("--status=plain", environ=environ)
-    job.wait_for_held(stub, second)
-    grant(guarded, job, set(GRANTS) - {taken})
-    stub.faults.release()
-    second.wait_for_output(f"--operation Write {resource} grants it")
+    second = one_that_waits()
     grant(guarded, job, set(GRANTS))
     job.wait_for_commit(10, second)
     second.terminate()

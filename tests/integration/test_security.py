@@ -7,13 +7,13 @@ import contextlib
 import dataclasses
 import http.server
 import json
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests import topics
+from tests.http_server import answering
 from tests.integration.process import Job, Scoring, job_factory
 from tests.integration.secured import PASSWORD, USER, Secured
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -109,31 +109,20 @@ WRONG = {
 def token_server() -> Iterator[str]:
     """A server of tokens that nobody has signed, for who knows the password; gives its URL."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            known = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-            knows = self.headers["Authorization"] == f"Basic {known}"
-            self.rfile.read(int(self.headers["Content-Length"]))
-            answer = {"access_token": token(), "token_type": "Bearer", "expires_in": 3600}
-            body = json.dumps(answer if knows else {"error": "invalid_client"}).encode()
-            self.send_response(200 if knows else 401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        known = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        knows = request.headers["Authorization"] == f"Basic {known}"
+        request.rfile.read(int(request.headers["Content-Length"]))
+        given = {"access_token": token(), "token_type": "Bearer", "expires_in": 3600}
+        body = json.dumps(given if knows else {"error": "invalid_client"}).encode()
+        request.send_response(200 if knows else 401)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/token"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(answer) as url:
+        yield f"{url}/token"
 
 
 def token() -> str:
