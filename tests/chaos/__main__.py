@@ -11,7 +11,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.chaos.report import Run, read_log, row, table, write
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Faults on purpose, and what they cost.")
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="a scenario (repeatable)")
+    parser.add_argument("--again", action="store_true", help="plays once more what fails: only what fails twice fails")
     parser.add_argument("--list", action="store_true", help="what there is")
     parser.add_argument(
         "--quick", action="store_true", help="few faults and records, the short form of continuous integration"
@@ -59,21 +61,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(run, flush=True)
     chosen = rounds(args.only or (), args.delivery or (), args.quick)
     outcomes: list[Outcome] = []
+    twice: list[str] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with KafkaBroker() as broker:
             for number, (scenario, delivery) in enumerate(chosen, 1):
                 head = f"[{number}/{len(chosen)}] {scenario.name}, {delivery}"
-                print(f"{head}: {scenario.what}", flush=True)
-                outcome = play(scenario, delivery, seed, broker.bootstrap, quick=args.quick, say=_say())
-                print(f"{head}: {_told(outcome)}", flush=True)
+                once = partial(_play, head, scenario, delivery, seed, broker.bootstrap, args.quick)
+                *before, outcome = attempts(once, args.again)
+                twice += [f"{head}: {_told(it)}" for it in before]
                 outcomes.append(outcome)
                 if args.report is not None:
                     write(args.report, [row(outcome, run)], names)
     except KeyboardInterrupt:
         print("stopped; until then:")
     print(f"\n{table([row(outcome, run) for outcome in outcomes])}")
-    return int(any(not outcome.ok and not outcome.skipped for outcome in outcomes))
+    if twice:
+        print("\n".join(["\nplayed again, as they had failed:", *twice]))
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+def attempts(once: Callable[[], Outcome], again: bool) -> list[Outcome]:
+    """Plays a scenario, and once more if it has failed and may be played again. The last outcome counts."""
+    first = once()
+    return [first, once()] if again and first.failed else [first]
+
+
+def _play(head: str, scenario: Scenario, delivery: str, seed: int, bootstrap: str, quick: bool) -> Outcome:
+    print(f"{head}: {scenario.what}", flush=True)
+    outcome = play(scenario, delivery, seed, bootstrap, quick=quick, say=_say())
+    print(f"{head}: {_told(outcome)}", flush=True)
+    return outcome
 
 
 def rounds(only: Sequence[str] = (), deliveries: Sequence[str] = (), quick: bool = False) -> list[tuple[Scenario, str]]:

@@ -8,11 +8,13 @@ import re
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tests.chaos.stream import NotHereError, Said, Stream
 from tests.chaos.verdict import Verdict
 from tests.integration.process import SMALL_BUNDLES, Scoring, job_factory
+from tests.kafka_broker import ROOT
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
@@ -24,6 +26,9 @@ FLAGS = ("--status=off", "--max_in_flight=6", "--batch_max_size=16", "--kafka_co
 _TIME = re.compile(r"^\[?\d[\d:.,TZ -]*\]?\s*")
 _NUMBER = re.compile(r"\d[\d.,]*")
 NOT_RUN = "not run"
+LOGS = ROOT / ".cache" / "chaos"
+LAST_LINES = 20
+"""Of each process, for a failed scenario."""
 SHOWN = 160
 """Most characters of a line that a process printed."""
 
@@ -95,6 +100,11 @@ class Outcome:
         """Whether it ended, and the guarantee held."""
         return self.verdict is not None and self.verdict.ok(self.delivery == EXACTLY_ONCE)
 
+    @property
+    def failed(self) -> bool:
+        """Whether the guarantee did not hold, or there was no end to judge."""
+        return not self.ok and not self.skipped
+
 
 def play(scenario: Scenario, delivery: str, seed: int, bootstrap: str, *, quick: bool, say: Said) -> Outcome:
     """Runs a scenario once.
@@ -124,7 +134,7 @@ def play(scenario: Scenario, delivery: str, seed: int, bootstrap: str, *, quick:
             problem = f"{type(error).__name__}: {error}".splitlines()[0]
             say("".join(traceback.format_exception(error)))
         answered = stub.faults.rows_answered
-        return Outcome(
+        outcome = Outcome(
             scenario=scenario,
             delivery=delivery,
             seed=seed,
@@ -136,6 +146,17 @@ def play(scenario: Scenario, delivery: str, seed: int, bootstrap: str, *, quick:
             problem=problem,
             said=_most_said(job.started),
         )
+        if outcome.failed:
+            say(_evidence(job.started, LOGS / f"{scenario.name}-{delivery}-{seed}.log"))
+        return outcome
+
+
+def _evidence(processes: Sequence[Scoring], log: Path) -> str:
+    """Keeps all that the processes have printed; returns where it is, and the last lines of each."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("\n".join(str(process) for process in processes))
+    ends = ["\n".join(str(process).splitlines()[-LAST_LINES:]) for process in processes]
+    return "\n\n".join([f"all that the processes have printed: {log}", *ends])
 
 
 def _most_said(processes: list[Scoring], most: int = 3) -> tuple[str, ...]:

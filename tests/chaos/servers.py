@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 
 from tests.chaos.cutting_proxy import CuttingProxy
-from tests.chaos.stream import GOES_ON_S, Stream
-from tests.integration.process import wait_until
+from tests.chaos.stream import Stream
 from transforms.testing.faults import Kind, StubError
 
 Fault = Callable[[Stream], None]
@@ -75,7 +74,7 @@ def cut_answers(stream: Stream, times: int) -> None:
         def cut(_: int) -> None:
             before = proxy.cuts
             proxy.cut_next(CUT_ANSWERS)
-            wait_until(lambda: proxy.cuts >= before + CUT_ANSWERS, "cut answers", GOES_ON_S)
+            stream.until(lambda: proxy.cuts >= before + CUT_ANSWERS, "cut answers")
 
         stream.with_one_process(times, cut)
 

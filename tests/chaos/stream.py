@@ -30,7 +30,9 @@ class NotHereError(Exception):
 
 
 HELP_ROWS = 500
-"""How many rows more the model server answers at a time where those that it was to answer were not enough for a commit."""
+"""How many rows more the model server answers at a time where those that it was to answer were not enough."""
+
+LEVELS: tuple[topics.Isolation, ...] = ("read_committed", "read_uncommitted")
 
 Said = Callable[[str], None]
 
@@ -153,17 +155,24 @@ class Stream:
     def goes_on(self, process: Scoring | None = None) -> None:
         """Waits for the next commit, and notes how long it took."""
         before, began = self.committed(), time.monotonic()
+        self.until(lambda: self.committed() > before, "commit after a fault", process)
+        self.pauses.append(time.monotonic() - began)
+        self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
 
-        def committed() -> bool:
-            if self.committed() > before:
+    def until(self, condition: Callable[[], bool], what: str, process: Scoring | None = None) -> None:
+        """Waits for what needs answers. A model server that holds them all (``throttle``) answers some rows more.
+
+        What it was to answer may have gone into bundles that a rebalance has rolled back, or into answers that were cut.
+        """
+
+        def met() -> bool:
+            if condition():
                 return True
-            if self.stub.faults.held:  # what it was to answer went into bundles that a rebalance has rolled back
+            if self.stub.faults.held:
                 self.stub.faults.hold_after(HELP_ROWS)
             return False
 
-        wait_until(committed, "commit after a fault", GOES_ON_S, process)
-        self.pauses.append(time.monotonic() - began)
-        self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
+        wait_until(met, what, GOES_ON_S, process)
 
     def left(self) -> int:
         """How many records are not committed yet."""
@@ -214,7 +223,23 @@ class Stream:
             return self._verdict
         self._wait_until_stable()
         present = Generation(self.job.produced, self.values, self.poison, self.gone, self.optional)
-        return judge_all([*self._former, present], self.job.predictions(), self.job.dead_letters())
+        predictions, dead_letters = self.job.predictions(), self.job.dead_letters()
+        verdict = judge_all([*self._former, present], predictions, dead_letters)
+        if not verdict.ok(self.exactly_once):
+            self.say(f"{verdict}\n{self._where_it_is_missing({*map(topics.source_of, [*predictions, *dead_letters])})}")
+        return verdict
+
+    def _where_it_is_missing(self, answered: Collection[topics.Source | None]) -> str:
+        """What someone who looks for the cause wants to know, as long as the broker is there."""
+        missing: dict[tuple[str, int], list[int]] = {}
+        for topic, partition, offset in sorted((self.values.keys() | self.poison.keys()).difference(answered)):
+            missing.setdefault((topic, partition), []).append(offset)
+        lines = [f"missing in {where}: {len(its)}, from {its[0]} to {its[-1]}" for where, its in missing.items()]
+        lines.append(f"committed: {self.job.committed()}")
+        for topic in (self.job.output, f"{self.job.output}.dead-letter"):
+            ends = {level: topics.end_offsets(self.job.bootstrap, topic, level) for level in LEVELS}
+            lines.append(f"ends of {topic}: {ends}")
+        return "\n".join(lines)
 
     def _wait_until_stable(self) -> None:
         """Waits until no transaction is open in the outputs: what comes after one, no ``read_committed`` reader sees yet.
@@ -225,8 +250,8 @@ class Stream:
 
         def stable() -> bool:
             return all(
-                topics.end_offsets(self.job.bootstrap, topic, "read_committed")
-                == topics.end_offsets(self.job.bootstrap, topic, "read_uncommitted")
+                topics.end_offsets(self.job.bootstrap, topic, LEVELS[0])
+                == topics.end_offsets(self.job.bootstrap, topic, LEVELS[1])
                 for topic in (self.job.output, f"{self.job.output}.dead-letter")
             )
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import main, rounds
+from tests.chaos.__main__ import attempts, main, rounds
 from tests.chaos.report import BEGIN, END, Run, read, row, table
 from tests.chaos.scenario import AT_LEAST_ONCE, EXACTLY_ONCE, Outcome
 from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.verdict import Verdict
 
 
 def test_the_long_form_plays_everything() -> None:
@@ -29,6 +30,27 @@ def test_what_is_asked_for_is_played() -> None:
     assert [(it.name, delivery) for it, delivery in rounds(["kill-parent", "slow"], [AT_LEAST_ONCE], quick=True)] == [
         ("kill-parent", AT_LEAST_ONCE)
     ]
+
+
+def outcome(problem: str) -> Outcome:
+    verdict = None if problem else Verdict(1, 0, 0, 0, 0, 0)
+    return Outcome(SCENARIOS[0], EXACTLY_ONCE, 7, 0, (), 0, 1, verdict, problem, ())
+
+
+@pytest.mark.parametrize(
+    ("problems", "again", "failed"),
+    [
+        (["", ""], True, [False]),
+        (["not run: no disk", ""], True, [False]),
+        (["no end", ""], True, [True, False]),
+        (["no end", "no end"], True, [True, True]),
+        (["no end", ""], False, [True]),
+    ],
+    ids=["holds", "can't be played", "fails once", "fails twice", "is not played again"],
+)
+def test_what_fails_is_played_again_at_most_once(problems: list[str], again: bool, failed: list[bool]) -> None:
+    outcomes = iter([outcome(problem) for problem in problems])
+    assert [it.failed for it in attempts(lambda: next(outcomes), again)] == failed
 
 
 def test_a_log_is_taken_into_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,9 @@ from tests.mutants.known import KNOWN, Mutation
 
 FAILED_TESTS = 1
 TIMEOUT_S = 300
+ATTEMPTS = 2
+"""How often a test is run that ends with no result: a crash of a C extension says nothing of the mutation."""
+SHOWN_LINES = 40
 SIDE_BY_SIDE = 4
 """How many run at a time: a test that fails by waiting in vain (``START_S``) needs no processor meanwhile."""
 
@@ -24,13 +27,22 @@ def is_killed(mutation: Mutation, copy: Path) -> bool:
     assert original.count(mutation.old) == 1, f"{mutation.name}: the text occurs {original.count(mutation.old)} times"
     path.write_text(original.replace(mutation.old, mutation.new))
     try:
-        status, output = run_tests(copy, mutation.test.split(), TIMEOUT_S)
+        for attempt in range(ATTEMPTS):
+            status, output = run_tests(copy, mutation.test.split(), TIMEOUT_S)
+            if status in (0, FAILED_TESTS):
+                return status == FAILED_TESTS
+            print(f"{mutation.name}: attempt {attempt + 1} ended with {status}, not a test's result:\n{shortened(output)}")
     except TimeoutError:
         return True
     finally:
         path.write_text(original)
-    assert status in (0, FAILED_TESTS), output  # else the test could not be run
-    return status == FAILED_TESTS
+    raise RuntimeError(f"{mutation.name}: its test can't be run: {mutation.test}")
+
+
+def shortened(output: str) -> str:
+    """The beginning and the end of what pytest printed: a crash's stacks may be hundreds of lines between them."""
+    lines = output.splitlines()
+    return output if len(lines) <= 2 * SHOWN_LINES else "\n".join([*lines[:SHOWN_LINES], "…", *lines[-SHOWN_LINES:]])
 
 
 def run(mutation: Mutation) -> bool:
