@@ -26,6 +26,8 @@ def signature(inputs: Mapping[str, Spec] | Mapping[str, TensorSpec]) -> Signatur
 
 
 READS = "|{} behind its path in --features reads it"
+DEFAULT = "; |default(JSON) behind its path in --features takes the place of null"
+LOOKUP = "; |lookup(FILE) behind its path in --features makes a number of a category"
 
 UNKNOWN = Signature("serving_default", METHOD_PREDICT, {}, {}, known=False)
 
@@ -85,13 +87,14 @@ def test_nan_and_infinity_are_floats() -> None:
 @pytest.mark.parametrize(
     ("dtype", "text", "message"),
     [
-        ("float32", b"[1,null]", "x[1]: expected float32, came null"),
+        ("float32", b"[1,null]", f"x[1]: expected float32, came null{DEFAULT}"),
         ("float32", b"[1,true]", "x[1]: expected float32, came a bool"),
         ("float32", b"[false,1]", "x[0]: expected float32, came a bool"),
-        ("float32", b'["warm",1]', "x[0]: expected float32, came a string"),
+        ("float32", b'["warm",1]', f"x[0]: expected float32, came a string{LOOKUP}"),
         ("float32", b'[1,"2"]', f"x[1]: expected float32, came a string that holds a number; {READS.format('number')}"),
         ("int32", b'[" -2.5e3 ",1]', f"x[0]: expected int32, came a string that holds a number; {READS.format('number')}"),
-        ("float32", b'["1_0",1]', "x[0]: expected float32, came a string"),
+        ("int32", b'["' + b"w" * 101 + b'",1]', "x[0]: expected int32, came a string"),
+        ("float32", b'["1_0",1]', f"x[0]: expected float32, came a string{LOOKUP}"),
         ("float32", b'["2026-01-31",1]', f"x[0]: expected float32, came a string that holds a time; {READS.format('time')}"),
         (
             "int64",
@@ -117,7 +120,7 @@ def test_nan_and_infinity_are_floats() -> None:
         ("bool", b"[true,1]", "x[1]: expected true or false, came an integer"),
         ("bool", b'["true",true]', "x[0]: expected true or false, came a string"),
         ("string", b'["a",1]', 'x[1]: expected a string or {"b64": "…"}, came an integer'),
-        ("string", b'["a",null]', 'x[1]: expected a string or {"b64": "…"}, came null'),
+        ("string", b'["a",null]', 'x[1]: expected a string or {"b64": "…"}, came null' + DEFAULT),
         ("string", b'["a",{"b64":"Y"}]', "x[1]: b64 does not hold valid base64"),
         ("string", b'["a",{"b64":"Y Q=="}]', "x[1]: b64 does not hold valid base64"),
         ("string", '["a",{"b64":"é"}]'.encode(), "x[1]: b64 does not hold valid base64"),
@@ -155,7 +158,7 @@ def test_shapes_that_fit(shape: tuple[int, ...] | None, text: bytes, row: Any) -
     [
         ((-1, 16), b"[1,2]", "x: expected float32[16], came a list of 2"),
         ((-1, 16), b"7", "x: expected float32[16], came an integer"),
-        ((-1, 16), b"null", "x: expected float32[16], came null"),
+        ((-1, 16), b"null", f"x: expected float32[16], came null{DEFAULT}"),
         ((-1, 2), b"[[1,2]]", "came lists of shape [1,2]; a record is one row: leave the batch dimension out"),
         ((-1,), b"[7]", "x: expected one float32, came a list of 1; a record is one row: leave the batch dimension out"),
         ((), b"[7]", "leave the batch dimension out"),
@@ -247,7 +250,7 @@ def test_an_input_with_a_default_may_be_left_out() -> None:
     assert outcomes(chunk) == [[0, 2], [1]]
     assert [sorted(segment.tensors) for segment in chunk.segments] == [["x"], ["t", "x"]]
     assert chunk.segments[0].key != chunk.segments[1].key
-    assert chunk.failures[3].message == "t: expected float32, came null"
+    assert chunk.failures[3].message == f"t: expected float32, came null{DEFAULT}"
     only = decoder.decode(records(values[0], values[2]))
     assert only.segments[0].rows == range(2)
     assert only.segments[0].key == chunk.segments[0].key

@@ -42,7 +42,7 @@ def test_nested_fields_onto_inputs() -> None:
     assert (rows_of(chunk), rows_of(chunk, "y"), rows_of(chunk, "z")) == ({0: [1, 2], 6: [3, 4]}, {0: 3, 6: 6}, {0: 4, 6: 7})
     assert {row: failure.message for row, failure in chunk.failures.items() if row < 7} == {
         1: "y: missing in the record; $.list[1].y: nothing at $.list[1].y",
-        2: "x ($.a.b): expected float32[2], came null",
+        2: "x ($.a.b): expected float32[2], came null; |default(JSON) behind its path in --features takes the place of null",
         3: "x ($.a.b)[1]: expected float32, came a string that holds a number; "
         "|number behind its path in --features reads it",
         4: "z: missing in the record; $.z: nothing at $.z",

@@ -148,7 +148,8 @@ def test_columns_of_a_record_into_one_input() -> None:
     assert rows_of(chunk, "keras_tensor_5") == {0: [1, 2, 3], 1: [4, 5, 0]}
     assert {row: failure.message for row, failure in chunk.failures.items()} == {
         2: "keras_tensor_5: missing in the record; $.b: nothing at $.b",
-        3: "keras_tensor_5 ([$.a,$.b|number,$.c|default(0)])[0]: expected float32, came a string",
+        3: "keras_tensor_5 ([$.a,$.b|number,$.c|default(0)])[0]: expected float32, came a string; "
+        "|lookup(FILE) behind its path in --features makes a number of a category",
     }
     assert decoder.input_format == "json"
 

@@ -143,7 +143,7 @@ def test_unions_are_their_value_and_null_is_refused() -> None:
     chunk = decode(signature, "avro", *values, avro_schema=schema)
     assert rows_of(chunk) == {0: 1.5}
     assert [chunk.failures[row].message for row in (1, 2)] == [
-        "x: expected float64, came null",
+        "x: expected float64, came null; |default(JSON) behind its path in --features takes the place of null",
         "x: expected float64, came a string that holds a number; |number behind its path in --features reads it",
     ]
 

@@ -54,7 +54,7 @@ def test_auto_follows_the_signature(signature: Signature, asked: str, format_: s
     ("signature", "asked", "parts"),
     [
         (predict(x=FLOATS), "xml", ["--input_format=xml", "json, bytes, tf_example, avro, protobuf, npy"]),
-        (predict(x=FLOATS), "bytes", ["--input_format=bytes", "x: float32[?,16]", "--input_format=json"]),
+        (predict(x=FLOATS), "bytes", ["--input_format=bytes", "x: float32[?,16]", "--input_format=json", "--preprocess="]),
         (predict(x=FLOATS), "tf_example", ["--input_format=tf_example", "float32", "--input_format=json"]),
         (predict(a=STRING, b=STRING), "bytes", ["--input_format=bytes", "a: string[?], b: string[?]"]),
         (predict(a=TensorSpec("string", (-1, 5))), "bytes", ["string[?,5]"]),

@@ -265,8 +265,7 @@ class Caster:
                 return value
             wrong = f"the number is out of range for {self.spec.dtype}"
         if not wrong:
-            word = _word_for(value) if kind is str and self._code != "?" else ""
-            cure = f" that holds a {word}; |{word} behind its path in --features reads it" if word else ""
+            cure = _cure_of(value) if value is None or self._code not in ("", "?") else ""
             wrong = f"expected {self._one()}, came {describe(value)}{cure}"
         raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong}")
 
@@ -286,7 +285,7 @@ class Caster:
 
     def _shape_message(self, value: Any, observed: tuple[int, ...]) -> str:
         came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else describe(value)
-        message = f"{self._label}: expected {self.expected}, came {came}"
+        message = f"{self._label}: expected {self.expected}, came {came}{_cure_of(value) if value is None else ''}"
         if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
             message += "; a record is one row: leave the batch dimension out"
         return message
@@ -326,14 +325,21 @@ def _integers(flat: Sequence[Any]) -> list[int] | None:
 
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
+_LONGEST = 100
+"""The most characters of text that may be a number, a time or a category."""
 _TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*", re.ASCII)
 
 
-def _word_for(text: str) -> str:
-    """The word of ``--features`` that makes a number of a text, ``number`` or ``time``; empty if none does."""
-    if len(text) > 100:
+def _cure_of(value: Any) -> str:
+    """What to add where a number was expected, or where null came: the word of ``--features`` that mends it, if one does."""
+    if value is None:
+        return "; |default(JSON) behind its path in --features takes the place of null"
+    if type(value) is not str or len(value) > _LONGEST:
         return ""
-    return "number" if _NUMBER.fullmatch(text) else "time" if _TIME.fullmatch(text) else ""
+    word = "number" if _NUMBER.fullmatch(value) else "time" if _TIME.fullmatch(value) else ""
+    if word:
+        return f" that holds a {word}; |{word} behind its path in --features reads it"
+    return "; |lookup(FILE) behind its path in --features makes a number of a category"
 
 
 def _path(i: int, dims: tuple[int, ...]) -> str:

@@ -98,9 +98,10 @@ def resolve_input_format(signature: Signature, asked: str, needs_fields: bool = 
         )
     if asked in (BYTES, TF_EXAMPLE) and not fits:
         inputs = ", ".join(f"{name}: {spec}" for name, spec in signature.inputs.items())
+        own = "make these of the bytes with --preprocess=MODULE:FUNCTION, " if asked == BYTES else ""
         raise ContractError(
             f"{flag}: needs a signature of one string input with one element a row, but '{signature.name}' takes {inputs}; "
-            "use --input_format=json, or choose another signature with ?signature=NAME in --model"
+            f"use --input_format=json, {own}or choose another signature with ?signature=NAME in --model"
         )
     return asked
 
