@@ -32,9 +32,11 @@ from pipeline.reporting.status import Status
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.clients.wire.outputs import is_per_row
+from transforms.dead_letter_classes import DeadLetterClass
+from transforms.decode.decoder import Decoder
+from transforms.decode.judging import Judged
 from transforms.decode.readable import decode_readable
 from transforms.errors import ContractError, ScoringError
-from transforms.formats.codecs import JSON
 from transforms.guard import NoGuard
 from transforms.kafka.admin.checks import Checker, Position, Topics
 from transforms.kafka.admin.sample import read_sample
@@ -112,20 +114,20 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
     _show_model(model, config, output)
     _show_topics(topics, positions, config, output)
     decode, encode = formats(config, model, topics.max_value_bytes)
-    decoder, features = decode.decoder(), config.formats.features
+    decoder = decode.decoder()
     asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
     output.lines("records", f"read as {decoder.input_format}{asked_for}")
     sample = asked.sample or int(asked.try_request)
     records = read_sample(kafka_config(config, "check"), positions, sample) if sample else []
     if not records:
-        output.table(expected_rows(model.signature, decoder.input_format, features))
+        output.table(expected_rows(model.signature, decoder.has_fields, config.formats.features))
         if sample:
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
         _refuse(topics.problems)
         return
-    decoded = _decode(decode, decoder.input_format, records)
-    rows = sampled_rows(model.signature, decoder.input_format, records, decoded, asked.show_values, features)
+    decoder, decoded = _decode(decode, records)
+    rows = sampled_rows(model.signature, records, decoded, _judge(decoder, decoded), asked.show_values, config.formats)
     output.table(rows)
     _show_sample(records, decoded, model.signature.known, asked.try_request, output)
     if len(decoded.failures) == len(records):
@@ -145,17 +147,21 @@ def _refuse(problems: Sequence[str]) -> None:
         raise ContractError("\n".join(problems))
 
 
-def _decode(decode: DecodeConfig, input_format: str, records: list[KafkaRecord]) -> DecodedChunk:
+def _decode(decode: DecodeConfig, records: list[KafkaRecord]) -> tuple[Decoder, DecodedChunk]:
     """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
-    # With paths or a function the documents are not looked at field by field: what the decoder says of an input has to do.
-    by_field = input_format == JSON and not decode.formats.features and decode.formats.preprocess is None
     retry = dataclasses.replace(decode.retry, deadline_s=min(ATTEMPT_S, decode.retry.deadline_s))
-    decode = dataclasses.replace(decode, keep_documents=by_field, retry=retry, on_unavailable=FAIL)
+    decode = dataclasses.replace(decode, retry=retry, on_unavailable=FAIL)
     decoder = decode.decoder()
     if (lookup := decode.lookup(decoder, NoGuard())) is not None and decoder.schemas is not None:
         with contextlib.closing(lookup):
             lookup.teach(decoder.schemas, records)
-    return decode_readable(decoder, records)
+    return decoder, decode_readable(decoder, records)
+
+
+def _judge(decoder: Decoder, decoded: DecodedChunk) -> Judged | None:
+    """Judges the fields of each record, but of those that our own code raises on: they have their dead letter."""
+    sick = {row for row, it in decoded.failures.items() if it.error_class == DeadLetterClass.INTERNAL_ERROR.error_class}
+    return decoder.judge([it._replace(value=None) if row in sick else it for row, it in enumerate(decoded.records)])
 
 
 def _address(config: Config) -> str:

@@ -1,7 +1,8 @@
 """The table of record fields and model inputs: a row for each input, with what was seen in the records and whether it fits.
 
-What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Values are not told unless
-asked for: only types, shapes and lengths.
+What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Every input of every record is
+judged, also where another input of the record is at fault. Values are not told unless asked for: only types, shapes and
+lengths.
 """
 
 from __future__ import annotations
@@ -13,30 +14,26 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
-from transforms.dead_letter_classes import DeadLetterClass
+from transforms.decode.judging import Judged
 from transforms.decode.sources import parse_source
-from transforms.formats.casting import Caster, FieldMismatch, describe, is_b64
-from transforms.formats.codecs import DOCUMENTS
-from transforms.formats.options import Paths
+from transforms.formats.casting import describe, is_b64
+from transforms.formats.options import FormatOptions, Paths
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"
 IGNORED = "not an input: ignored"
 AS_IT_IS = "sent as it is: the server publishes no signature"
 
-NOT_JUDGED = "not judged: every record fails before it"
+UNREAD = "no record could be read"
 
 MAX_OTHERS = 20
 """The most rows for fields that are not inputs: a record may have thousands."""
 MAX_NAME = 60
 MAX_VALUE = 60
 MAX_KINDS = 3
-
-_UNREAD = tuple(
-    kind.error_class for kind in (DeadLetterClass.TOMBSTONE, DeadLetterClass.EMPTY_VALUE, DeadLetterClass.JSON_ERROR)
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,19 +59,19 @@ class FieldRow:
     value: str = ""
 
 
-def expected_rows(signature: Signature, input_format: str, features: Paths = ()) -> list[FieldRow]:
+def expected_rows(signature: Signature, by_field: bool, features: Paths = ()) -> list[FieldRow]:
     """Returns the table of expected inputs, for when no records were read.
 
     Args:
         signature: What the model takes.
-        input_format: How records are decoded.
+        by_field: Whether records have fields: read as JSON, Avro or Protobuf, or made so by ``--preprocess``.
         features: Where in a record the inputs are, if not in fields of their names.
     """
     if not signature.known:
         return [FieldRow("(record)", "JSON", "", verdict=AS_IT_IS)]
     if signature.takes_examples:
         return [FieldRow("(record)", "tf.Example", "")]
-    names = {name: name if input_format in DOCUMENTS else f"(record) → {name}" for name in signature.inputs}
+    names = {name: name if by_field else f"(record) → {name}" for name in signature.inputs}
     for name, path in features:
         only = name or next(iter(signature.inputs))
         names[only] = f"{parse_source(path).shown} → {only}"
@@ -83,75 +80,72 @@ def expected_rows(signature: Signature, input_format: str, features: Paths = ())
 
 def sampled_rows(
     signature: Signature,
-    input_format: str,
     records: Sequence[KafkaRecord],
     decoded: DecodedChunk,
+    judged: Judged | None,
     show_values: bool,
-    features: Paths = (),
+    formats: FormatOptions | None = None,
 ) -> list[FieldRow]:
     """Returns the table for records that were read.
 
     Args:
         signature: What the model takes.
-        input_format: How they were decoded.
         records: The records.
-        decoded: What the decoder made of them; with ``documents`` if they are JSON whose fields are the inputs.
+        decoded: What the decoder made of them.
+        judged: What it says of their inputs one by one; ``None`` where records have no fields.
         show_values: Whether values may be shown.
-        features: As for ``expected_rows``.
+        formats: The options of the formats: where inputs are, if not in fields of their names.
     """
-    if decoded.documents is None or not signature.known:
-        expected = expected_rows(signature, input_format, features)
-        names = list(signature.inputs) if len(expected) > 1 else [""]  # one row: all failures are its
-        return [_whole_record(*each, records, decoded, show_values) for each in zip(expected, names, strict=True)]
-    documents = [
-        document
-        for row, document in enumerate(decoded.documents)
-        if row not in decoded.failures or decoded.failures[row].error_class not in _UNREAD
-    ]
-    single = len(signature.inputs) == 1
-    others = _others(signature, documents)
-    rows = [_input_row(name, spec, documents, single, show_values, others) for name, spec in signature.inputs.items()]
+    formats = formats or FormatOptions()
+    expected = expected_rows(signature, judged is not None, formats.features)
+    if judged is None:  # one row, as only records with fields have several inputs
+        return [_whole_record(expected[0], records, decoded, show_values)]
+    own = not formats.features and formats.preprocess is None
+    others = _others(signature, judged.documents) if own else {}
+    found = zip(expected, signature.inputs.items(), strict=True)
+    rows = [_input_row(row, name, spec, judged, len(records), show_values, others) for row, (name, spec) in found]
     for name, values in list(others.items())[:MAX_OTHERS]:
         value = _shown(values[0]) if show_values else ""
-        rows.append(FieldRow(_name(name), "", "", _kinds(map(describe, values)), IGNORED, value=value))
+        rows.append(FieldRow(_name(name), "", "", _kinds(map(_kind, values)), IGNORED, value=value))
     if len(others) > MAX_OTHERS:
         rows.append(FieldRow(f"… and {len(others) - MAX_OTHERS} more", "", "", "", IGNORED))
+    at_fault = judged.at_fault()
+    if unexplained := [failure.message for row, failure in sorted(decoded.failures.items()) if row not in at_fault]:
+        wrong = len(unexplained)
+        rows.append(FieldRow("(record)", "", "", "", f"{unexplained[0]} ({wrong} of {len(records)})", wrong))
     return rows
 
 
 def _input_row(
-    name: str, spec: TensorSpec, documents: Sequence[Any], single: bool, show_values: bool, others: Iterable[str]
+    expected: FieldRow,
+    name: str,
+    spec: TensorSpec,
+    judged: Judged,
+    read: int,
+    show_values: bool,
+    others: Iterable[str],
 ) -> FieldRow:
-    caster = Caster(name, spec)
-    values, missing, bad, problem = [], 0, 0, ""
-    for document in documents:
-        if type(document) is not dict or is_b64(document):
-            if not single:
-                missing += 1
-                continue
-            value = document
-        elif name in document:
-            value = document[name]
-        else:
-            missing += 1
-            continue
-        values.append(value)
-        try:
-            caster.cast_one(value)
-        except FieldMismatch as error:
-            bad, problem = bad + 1, problem or str(error)
-    total = len(documents)
+    about = re.compile(rf"{re.escape(name)} \(.*?\): ")  # the path to it, which the row names already
+    judgements = judged.inputs[name]
+    values = [value for one in judgements for value in one.values]
+    missing = [one.missing for one in judgements if one.missing]
+    problems = [one.problem for one in judgements if one.problem]
+    total = len(judgements)
     verdicts = []
     if missing and not spec.has_default:
-        verdicts.append(f"missing in {missing} of {total}{_nearest(name, list(others))}")
-    if bad:
-        verdicts.append(f"{problem} ({bad} of {total})")
-    verdict = "; ".join(verdicts) or (FITS if values or missing else "no record could be read")
+        where = f"; {missing[0]}" if expected.field != name else _nearest(name, list(others))
+        verdicts.append(f"missing in {len(missing)} of {total}{where}")
+    if problems:
+        verdicts.append(f"{about.sub('', problems[0], count=1)} ({len(problems)} of {total})")
+    verdict = "; ".join(verdicts)
+    if not verdict:
+        unread = f" in {total:,} of {read:,}; the others fail before it" if total < read else ""
+        verdict = f"{FITS}{unread}" if total else UNREAD
     if missing and spec.has_default:
-        verdict += f" (left out in {missing} of {total}, where the model's own default counts)"
-    wrong = bad + (0 if spec.has_default else missing)
-    sample = _kinds(map(describe, values))
-    return FieldRow(name, *_declared(spec), sample, verdict, wrong, _shown(values[0]) if show_values and values else "")
+        verdict += f" (left out in {len(missing)} of {total}, where the model's own default counts)"
+    wrong = sum(one.at_fault for one in judgements)
+    value = _shown(values[0]) if show_values and values else ""
+    return dataclasses.replace(expected, sample=_kinds(map(_kind, values)), verdict=verdict, wrong=wrong, value=value)
 
 
 def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[Any]]:
@@ -165,22 +159,16 @@ def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[An
     return found
 
 
-def _whole_record(
-    expected: FieldRow, name: str, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool
-) -> FieldRow:
-    """Returns a row made of the decoder's failures for one input, or of all failures if ``name`` is empty."""
-    about = re.compile(rf"{re.escape(name)}( \(.*?\))?: " if name else "")  # the input, and the path to it
-    messages = [failure.message for failure in decoded.failures.values() if about.match(failure.message)]
+def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: DecodedChunk, show_values: bool) -> FieldRow:
+    """Returns the row of records without fields: all failures are its."""
+    messages = [failure.message for _, failure in sorted(decoded.failures.items())]
     values = [record.value for record in records]
     lengths = [len(value) for value in values if value is not None]
     parts = [f"{min(lengths):,} to {max(lengths):,} bytes"] if lengths else []
     if nulls := len(values) - len(lengths):
         parts.append(f"{nulls} null")
     wrong = len(messages)
-    verdict = f"{about.sub('', messages[0], count=1)} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
-    if not wrong and verdict == FITS and (unjudged := len(decoded.failures)):  # the decoder stops at a record's first fault
-        judged = len(values) - unjudged
-        verdict = f"{FITS} in {judged} of {len(values)}; the others fail before it" if judged else NOT_JUDGED
+    verdict = f"{messages[0]} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
     first = next((value for value in values if value), None)
     value = _shown(first) if show_values and first is not None else ""
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)
@@ -196,6 +184,12 @@ def _declared(spec: TensorSpec) -> tuple[str, str]:
     if spec.shape is None:
         return spec.dtype, "any"
     return spec.dtype, str(TensorSpec("", spec.shape[1:])) if spec.shape[1:] else "one"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {TensorSpec(value.dtype.name, value.shape)}"
+    return value.dtype.name if isinstance(value, np.generic) else describe(value)
 
 
 def _kinds(kinds: Iterable[str]) -> str:

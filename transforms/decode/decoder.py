@@ -17,6 +17,7 @@ import orjson
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.document_caster import DocumentCaster, field_error
 from transforms.decode.feature_paths import Features
+from transforms.decode.judging import Judge, Judged
 from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.decode.pass_through import PassThrough
 from transforms.decode.preprocess import Preprocess, whole_value
@@ -52,6 +53,7 @@ class Decoder:
     Attributes:
         input_format: ``json``, ``bytes``, ``tf_example``, ``avro``, ``protobuf`` or ``npy``. Never ``auto``, which is
             resolved.
+        has_fields: Whether inputs are taken from fields: of JSON, Avro, Protobuf, or of what ``preprocess`` returns.
         schemas: With a schema registry and Avro or Protobuf: the known schemas. ``SchemaLookup`` must add the schemas of a
             chunk before the chunk is decoded.
     """
@@ -102,7 +104,8 @@ class Decoder:
         self._keep = keep_documents
         self._features = Features(signature, formats.features) if formats.features else None
         self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
-        if (self.input_format in DOCUMENTS or self._preprocess is not None) and signature.known:
+        self.has_fields = self.input_format in DOCUMENTS or self._preprocess is not None
+        if self.has_fields and signature.known:
             labels = self._features.labels if self._features is not None else {}
             self._caster = DocumentCaster([Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()])
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
@@ -121,11 +124,25 @@ class Decoder:
         """
         return decoded_one_by_one(self._decode, records)
 
+    def judge(self, records: list[KafkaRecord]) -> Judged | None:
+        """Judges each input of each record alone, for a report; ``decode`` stops at a record's first fault.
+
+        Returns:
+            The records that can be read; ``None`` where records have no fields, or the model's inputs are not known.
+        """
+        if not self.has_fields or not self._signature.known:
+            return None
+        chunk = DecodedChunk(records, [], {})
+        rows, documents = self._documents(chunk)
+        if self._preprocess is not None:
+            rows, documents = self._preprocess.apply(rows, documents, chunk.failures)
+        return Judge(self._signature, self._features, self._preprocess is not None).judge(rows, documents)
+
     def _decode(self, records: list[KafkaRecord]) -> DecodedChunk:
         chunk = DecodedChunk(records, [], {}, [None] * len(records) if self._keep else None)
         if not records:
             return chunk
-        if self.input_format in DOCUMENTS or self._preprocess is not None:
+        if self.has_fields:
             self._decode_documents(chunk)
         elif self.input_format == NPY:
             self._decode_npy(chunk)

@@ -15,6 +15,10 @@ from transforms.types import Signature, TensorSpec
 class Features:
     """Picks the inputs of one signature. An input without a source is taken from the field of the same name.
 
+    Attributes:
+        sources: The source of each input.
+        labels: How messages name the inputs that have a source of their own.
+
     Args:
         signature: The model's signature. If it is not known, only the inputs named in ``paths`` are sent.
         paths: Input name to source (``sources.py``). An empty name stands for the only input of the model.
@@ -32,7 +36,7 @@ class Features:
                     raise ContractError(f"--features: '{name}' is no input of '{signature.name}', which takes {inputs}")
                 _check_columns(name, source, signature.inputs[name])
         names = signature.inputs if signature.known else given
-        self._sources = [(name, given.get(name) or field(name)) for name in names]
+        self.sources: dict[str, Source] = {name: given.get(name) or field(name) for name in names}
         self._optional = {name for name, spec in signature.inputs.items() if spec.has_default}
         self.labels = {name: f"{name} ({source.shown})" for name, source in given.items()}
 
@@ -43,7 +47,7 @@ class Features:
             FieldMismatch: A required input is missing, or all inputs are; or a value is not what a word changes.
         """
         picked = {}
-        for name, source in self._sources:
+        for name, source in self.sources.items():
             try:
                 picked[name] = source.find(document)
             except NotFoundError as error:
@@ -52,7 +56,7 @@ class Features:
             except FieldMismatch as error:
                 raise FieldMismatch(f"{self.labels.get(name, name)}: {error}") from None
         if not picked:
-            raise FieldMismatch(f"has none of the inputs ({', '.join(name for name, _ in self._sources)})")
+            raise FieldMismatch(f"has none of the inputs ({', '.join(self.sources)})")
         return picked
 
 

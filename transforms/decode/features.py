@@ -81,7 +81,7 @@ class FeatureDecoder:
         fields = {}
         for name, spec in signature.inputs.items():
             if name in element:
-                fields[name] = _cast(name, spec, element[name])
+                fields[name] = cast_value(name, spec, element[name])
             elif not spec.has_default:
                 came = ", ".join(str(key)[:40] for key in list(element)[:8]) or "none"
                 raise FieldMismatch(f"{name}: missing; expected {_row(spec)}; features that came: {came}")
@@ -90,8 +90,12 @@ class FeatureDecoder:
         return fields
 
 
-def _cast(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
-    """One row of one input, without the batch dimension; raises ``FieldMismatch``."""
+def cast_value(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
+    """Returns one row of one input, without the batch dimension.
+
+    Raises:
+        FieldMismatch: The value does not fit; the message begins with the input's name.
+    """
     array = _strings(name, value) if spec.dtype == "string" else _numbers(name, spec, value)
     dims = None if spec.shape is None else spec.shape[1:]
     if dims and array.shape == () and set(dims) == {1}:

@@ -84,11 +84,11 @@ class Preprocess:
         Returns:
             The rows and documents that are of JSON's types; and the others' rows with their tensors.
         """
-        plain = [_is_plain(document) for document in documents]
+        plain = [is_plain(document) for document in documents]
         if all(plain):
             return rows, documents, []
-        others = [row for row, is_plain in zip(rows, plain, strict=True) if not is_plain]
-        decoded = self._decoder.decode([one for one, is_plain in zip(documents, plain, strict=True) if not is_plain])
+        others = [row for row, kept in zip(rows, plain, strict=True) if not kept]
+        decoded = self._decoder.decode([one for one, kept in zip(documents, plain, strict=True) if not kept])
         failures |= {others[row]: failure for row, failure in decoded.failures.items()}
         groups: list[Group] = [
             ([others[row] for row in segment.rows], dict(segment.tensors)) for segment in decoded.segments
@@ -100,7 +100,7 @@ def _only(items: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
     return (item for item, keep in zip(items, kept, strict=True) if keep)
 
 
-def _is_plain(value: Any, depth: int = 0) -> bool:
+def is_plain(value: Any, depth: int = 0) -> bool:
     """Whether a value has only types that the formats give; of one that is nested too deeply it is taken for granted."""
     kind = type(value)
     if kind in _OF_JSON or depth > MAX_RANK:
@@ -110,4 +110,4 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     elif kind is not list:
         return False
     kinds = set(map(type, value))
-    return kinds <= _OF_JSON or all(_is_plain(part, depth + 1) for part in value)
+    return kinds <= _OF_JSON or all(is_plain(part, depth + 1) for part in value)

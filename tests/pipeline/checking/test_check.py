@@ -189,14 +189,15 @@ def test_paths_count_as_in_the_run(checking: Checking, two_inputs: TfServingGrpc
     assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
     rows = [line for line in checking.printed.splitlines() if "$.in." in line]
     assert "$.in.a → a" in rows[0]
-    assert "expected float32, came a string (1 of 3)" in rows[0]
+    assert "expected float32, came a string; |lookup(FILE)" in rows[0]
+    assert rows[0].endswith("(1 of 3)")
     assert "$.in.b → b" in rows[1]
     assert "expected int32, came a number with a fraction (1 of 3)" in rows[1]
     assert "a  float32[1]" in checking.printed
     assert "secret" not in checking.printed
     assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.in.b") == 2
     [line] = checking.errors.splitlines()
-    assert "none of the 3 records read fits model: $.none → a: missing in the record" in line
+    assert "none of the 3 records read fits model: $.none → a: missing in 3 of 3; $.none: nothing at $.none" in line
 
 
 def product(record: dict[str, Any]) -> dict[str, Any]:
@@ -204,16 +205,21 @@ def product(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_function_of_the_user_s_counts_as_in_the_run(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
-    """And of an input of which nothing is known it is not said that it fits."""
+    """Each field of what it returned is judged, and what it raises has a row of its own."""
     checking.produce(b'{"in":{"a":1,"b":2}}', b"{}", b'{"in":{"a":"x","b":2}}')
     own = f"--preprocess={__name__}:product"
     assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", own) == 0
     assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
     assert "1 PreprocessError, the first" in checking.printed
-    assert "fits in 1 of 3; the others fail before it" in checking.printed
+    rows = {line.split()[0]: line for line in reversed(checking.printed.splitlines()) if line}
+    assert "a string (1)" in rows["a"]
+    assert rows["a"].endswith("(1 of 2)")
+    assert rows["b"].endswith(" fits in 2 of 3; the others fail before it")
+    assert rows["(record)"].endswith("(1 of 3)")
     assert "missing" not in checking.printed
     assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.nowhere") == 2
-    assert "not judged: every record fails before it" in checking.printed
+    assert "missing in 3 of 3; $.none: nothing at $.none" in checking.printed
+    assert "missing in 3 of 3; $.nowhere: nothing at $.nowhere" in checking.printed
 
 
 def test_avro_of_several_inputs(checking: Checking, two_inputs: TfServingGrpcStub, tmp_path: Path) -> None:

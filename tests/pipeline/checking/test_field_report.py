@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 from typing import Any
 
+import fastavro
+import numpy as np
 import pytest
 
 from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
 from tests.fake_model import signature
 from transforms.decode.decoder import Decoder
+from transforms.formats.options import FormatOptions
 from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, KafkaRecord, Signature, TensorSpec
+
+LOOKUP = "; |lookup(FILE) behind its path in --features makes a number of a category"
 
 TWO = Signature(
     "s",
@@ -24,13 +31,16 @@ TWO = Signature(
 )
 
 
-def table(served: Signature, values: list[Any], show_values: bool = False) -> list[FieldRow]:
+def table(
+    served: Signature, values: list[Any], show_values: bool = False, input_format: str = "auto", **options: Any
+) -> list[FieldRow]:
     raw = [value if value is None or isinstance(value, bytes) else json.dumps(value).encode() for value in values]
     records = [KafkaRecord("t", 0, offset, None, None, value, []) for offset, value in enumerate(raw)]
-    decoder = Decoder(served)
-    if decoder.input_format == "json":
-        decoder = Decoder(served, keep_documents=True)
-    return sampled_rows(served, decoder.input_format, records, decoder.decode(records), show_values)
+    decoder = Decoder(served, input_format, formats=FormatOptions(**options))
+    decoded, judged = decoder.decode(records), decoder.judge(records)
+    if judged is not None:
+        assert judged.at_fault() <= set(decoded.failures)
+    return sampled_rows(served, records, decoded, judged, show_values, FormatOptions(**options))
 
 
 def told(rows: list[FieldRow]) -> list[tuple[str, str, str, int]]:
@@ -99,11 +109,71 @@ def test_whole_records() -> None:
 
 
 def test_what_is_expected_without_a_sample() -> None:
-    assert [(row.field, row.shape, row.verdict) for row in expected_rows(TWO, "json")] == [
+    assert [(row.field, row.shape, row.verdict) for row in expected_rows(TWO, True)] == [
         ("amount", "one", ""),
         ("vector", "[3]", ""),
         ("mode", "one", ""),
     ]
+
+
+def test_every_field_is_judged_beside_another_that_is_at_fault() -> None:
+    """In whatever format, with whatever flags: the decoder stops at the first."""
+    faulty = {"amount": "secret", "vector": [1, 2, 3.5], "id": 1}
+    wrong = [
+        ("amount", "a string", f"amount: expected float32, came a string{LOOKUP} (2 of 2)", 2),
+        ("vector", "a list of 3", "vector[2]: expected int64, came a number with a fraction (2 of 2)", 2),
+        ("mode", "", "fits (left out in 2 of 2, where the model's own default counts)", 0),
+    ]
+    assert told(table(TWO, [faulty] * 2))[:3] == wrong
+    fields = [
+        {"name": "amount", "type": "string"},
+        {"name": "vector", "type": {"type": "array", "items": "double"}},
+        {"name": "id", "type": "long"},
+    ]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    value = io.BytesIO()
+    fastavro.schemaless_writer(value, fastavro.parse_schema(schema), faulty)
+    avro = table(TWO, [value.getvalue()] * 2, input_format="avro", avro_schema=json.dumps(schema))
+    assert told(avro)[:3] == wrong
+    assert told(avro)[3:] == [("id", "an integer", "not an input: ignored", 0)]
+    paths = (("amount", "$.in.amount"), ("vector", "$.in.vector|json"), ("mode", "$.in.m"))
+    assert told(table(TWO, [{"in": faulty}] * 2, features=paths)) == [
+        ("$.in.amount → amount", "a string", f"expected float32, came a string{LOOKUP} (2 of 2)", 2),
+        ("$.in.vector|json → vector", "", "json: expected JSON text, came a list of 3 (2 of 2)", 2),
+        ("$.in.m → mode", "", "fits (left out in 2 of 2, where the model's own default counts)", 0),
+    ]
+    assert told(table(TWO, [faulty] * 2, preprocess=lambda record: record)) == wrong
+    arrays = table(TWO, [faulty] * 2, preprocess=lambda record: {**record, "vector": np.zeros((2, 3))})
+    assert told(arrays)[:2] == [
+        ("amount", "a string", "amount: expected float32[], came str192 (2 of 2)", 2),
+        ("vector", "an array of float64[2,3]", "vector: expected int64[3], came an array of shape [2,3] (2 of 2)", 2),
+    ]
+
+
+def test_what_no_field_explains_has_a_row_of_its_own() -> None:
+    """The record can't be read, a function has failed on it, it can't be passed through, or it has none of the inputs."""
+    good = {"amount": 1, "vector": [1, 2, 3]}
+    rows = told(table(TWO, [good, None, b"{", good]))
+    assert rows[0] == ("amount", "an integer", "fits in 2 of 4; the others fail before it", 0)
+    assert rows[-1] == ("(record)", "", "the value is null (a tombstone), so there is nothing to predict from (2 of 4)", 2)
+    assert told(table(TWO, [None]))[0] == ("amount", "", "no record could be read", 0)
+
+    def half(record: dict[str, Any]) -> dict[str, Any]:
+        return {} if record.pop("fail", 0) else record
+
+    bad = table(
+        TWO, [{**good, "fail": 1}, good], preprocess=lambda record: {"amount": 1 / (1 - record.get("fail", 0)), **good}
+    )
+    assert [(row.field, row.wrong) for row in bad] == [("amount", 0), ("vector", 0), ("mode", 0), ("(record)", 1)]
+    assert "ZeroDivisionError" in bad[-1].verdict
+    optional = signature((-1,), "float32")
+    optional = dataclasses.replace(optional, inputs={"x": TensorSpec("float32", (-1,), has_default=True)})
+    assert told(table(optional, [{"a": 1}, {"x": 1}], preprocess=half))[-1] == (
+        "(record)",
+        "",
+        "has none of the inputs (x); fields of the record: a (1 of 2)",
+        1,
+    )
 
 
 def test_a_record_of_thousands_of_fields_does_not_flood_the_table() -> None:
