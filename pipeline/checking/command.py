@@ -20,6 +20,7 @@ from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
 from pipeline.checking.flags import CheckConfig, run_command
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
+from pipeline.checking.proposal import Proposal, instead_of_text, propose
 from pipeline.checking.registry import check_registry
 from pipeline.checking.trial import try_request
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
@@ -83,9 +84,7 @@ def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None) ->
             stack.callback(STORE.close)  # a model in the worker that was loaded for this check
             config = _with_embedded(asked, stack)
             output = Output(out)
-            _check(asked, config, output)
-            if argv is not None:
-                output.lines("to run", run_command(argv))
+            _check(asked, config, output, argv)
         except ScoringError as error:
             out.flush()
             tell_error(error)
@@ -103,7 +102,7 @@ def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
     return demo.resolved
 
 
-def _check(asked: CheckConfig, config: Config, output: Output) -> None:
+def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[str] | None) -> None:
     waiting = StartWait(config.wait_for_start_s)
     model, (topics, positions) = check_all(
         waiting,
@@ -125,12 +124,21 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
         _refuse(topics.problems)
+        _show_command(argv, output, None)
         return
     decoder, decoded = _decode(decode, records)
-    rows = sampled_rows(model.signature, records, decoded, _judge(decoder, decoded), asked.show_values, config.formats)
+    judged = _judge(decoder, decoded)
+    rows = sampled_rows(model.signature, records, decoded, judged, asked.show_values, config.formats)
     output.table(rows)
     _show_sample(records, decoded, model.signature.known, asked.try_request, output)
+    proposal = propose(decode, decoder, decoded, judged)
+    if proposal is not None:
+        output.lines("features", f"--features={proposal.features}", *proposal.notes)
+    elif (instead := instead_of_text(decode, decoder, records)) is not None:
+        output.lines("features", instead)
     if len(decoded.failures) == len(records):
+        if proposal is not None and not topics.problems:
+            _show_command(argv, output, proposal)
         _refuse((*topics.problems, _nothing_fits(config, model, records, decoded, rows)))
     output.request(one_request(config, model, decoded), _address(config))
     if asked.try_request:
@@ -139,6 +147,13 @@ def _check(asked: CheckConfig, config: Config, output: Output) -> None:
         except ContractError as error:
             _refuse((*topics.problems, str(error)))
     _refuse(topics.problems)
+    _show_command(argv, output, proposal)
+
+
+def _show_command(argv: Sequence[str] | None, output: Output, proposal: Proposal | None) -> None:
+    """Prints the command of the run, with the proposal in it."""
+    if argv is not None:
+        output.lines("to run", run_command(argv, None if proposal is None else proposal.features))
 
 
 def _refuse(problems: Sequence[str]) -> None:

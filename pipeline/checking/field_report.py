@@ -21,6 +21,7 @@ from transforms.decode.judging import Judged
 from transforms.decode.sources import parse_source
 from transforms.formats.casting import describe, is_b64
 from transforms.formats.options import FormatOptions, Paths
+from transforms.predict.cures import is_image_text
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"
@@ -140,12 +141,20 @@ def _input_row(
     verdict = "; ".join(verdicts)
     if not verdict:
         unread = f" in {total:,} of {read:,}; the others fail before it" if total < read else ""
-        verdict = f"{FITS}{unread}" if total else UNREAD
+        verdict = f"{FITS}{unread}{_image(spec, values)}" if total else UNREAD
     if missing and spec.has_default:
         verdict += f" (left out in {len(missing)} of {total}, where the model's own default counts)"
     wrong = sum(one.at_fault for one in judgements)
     value = _shown(values[0]) if show_values and values else ""
     return dataclasses.replace(expected, sample=_kinds(map(_kind, values)), verdict=verdict, wrong=wrong, value=value)
+
+
+def _image(spec: TensorSpec, values: Sequence[Any]) -> str:
+    """What a model that takes an image's bytes would refuse, though text fits its input."""
+    texts = spec.dtype == "string" and values and all(type(value) is str for value in values)
+    if not texts or not all(is_image_text(value.encode("utf-8", "replace")) for value in values):
+        return ""
+    return "; an image as base64 text: if the model takes its bytes, |base64 behind its path in --features"
 
 
 def _others(signature: Signature, documents: Sequence[Any]) -> dict[str, list[Any]]:

@@ -46,11 +46,18 @@ class CheckConfig(AttendedConfig):
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")
 
 
-def run_command(argv: Sequence[str]) -> str:
-    """Returns the command of the run that was checked, for a shell, without values that may be secrets."""
+def run_command(argv: Sequence[str], features: str | None = None) -> str:
+    """Returns the command of the run that was checked, for a shell, without values that may be secrets.
+
+    Args:
+        argv: The command line of the check.
+        features: The value of ``--features`` that was found to fit, in place of what was given.
+    """
     flags = flags_of(CheckConfig)
     given, rest = given_flags(argv, flags, program(NAME), ABOUT)
     words = []
+    if features is not None:
+        given["features"] = [features]
     for row in flags:
         if row.section != CHECK and row.name in given:
             for value in items(given[row.name]):

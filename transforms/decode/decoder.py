@@ -124,6 +124,12 @@ class Decoder:
         """
         return decoded_one_by_one(self._decode, records)
 
+    def knowing_schemas_of(self, other: Decoder) -> Decoder:
+        """Takes over the schemas that another decoder of the same format has been taught; returns this one."""
+        if other.schemas is not None and other.input_format == self.input_format:
+            self._reader, self.schemas = other._reader, other.schemas
+        return self
+
     def judge(self, records: list[KafkaRecord]) -> Judged | None:
         """Judges each input of each record alone, for a report; ``decode`` stops at a record's first fault.
 

@@ -44,7 +44,7 @@ class Source(abc.ABC):
 
     Attributes:
         text: As it is parsed again, with the content of files in it.
-        shown: As it was written.
+        shown: As it was written, without the content of files.
     """
 
     text: str
@@ -120,13 +120,15 @@ def parse_source(text: str) -> Source:
     text = text.strip()
     if text.startswith("[") and text.endswith("]"):
         parts = [parse_source(part) for part in split_outside(text[1:-1], ",")]
-        return Columns(f"[{','.join(part.text for part in parts)}]", text, tuple(parts))
+        whole, shown = (",".join(those) for those in zip(*((part.text, part.shown) for part in parts), strict=True))
+        return Columns(f"[{whole}]", f"[{shown}]", tuple(parts))
     first, *rest = (part.strip() for part in split_outside(text, "|"))
     path = FieldPath.parse(first)
     if not rest:
         return Changed(text, text, path, ())
     words, texts = zip(*(_word(part, text) for part in rest), strict=True)
-    return Changed("|".join((first, *texts)), text, path, words)
+    written = [f"lookup({word.name})" if isinstance(word, _Lookup) else part for word, part in zip(words, rest, strict=True)]
+    return Changed("|".join((first, *texts)), "|".join((first, *written)), path, words)
 
 
 def parse_features(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:

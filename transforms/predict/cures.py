@@ -23,7 +23,7 @@ def cure_of(inputs: Mapping[str, np.ndarray]) -> str:
         inputs: The row, as a request of one.
     """
     for name, value in _texts(inputs):
-        if len(value) >= _LEAST and _IMAGE.match(value):
+        if is_image_text(value):
             return (
                 f"; '{name}' is an image as base64 text: --features={name}=$.FIELD|base64 (of JSON records), or "
                 "--preprocess, makes it bytes"
@@ -34,6 +34,11 @@ def cure_of(inputs: Mapping[str, np.ndarray]) -> str:
                 "(an image in base64: $.FIELD|base64)"
             )
     return ""
+
+
+def is_image_text(value: bytes) -> bool:
+    """Whether a text is an image in base64, as far as its beginning tells."""
+    return len(value) >= _LEAST and _IMAGE.match(value) is not None
 
 
 def _is_json(value: bytes) -> bool:

@@ -161,6 +161,53 @@ def test_records_that_do_not_fit_name_the_field(checking: Checking, stub: TfServ
     assert "request" not in checking.printed
 
 
+def test_it_proposes_the_features_that_would_fit(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
+    """With the whole command, unless something else is wrong, too; and never where records fit."""
+    model = f"--model={two_inputs.uri()}"
+    fits = "a=$.in.A,b=$.in.b|number"
+    checking.produce(*[b'{"in":{"A":77123,"b":"2"}}'] * 3)
+    out = io.StringIO()
+    argv = checking.flags(model, "--sample=10", "--features=a=$.nowhere,b=$.no")
+    assert check(check_flags.parse(argv, {}), out, argv) == 2
+    lines = out.getvalue().splitlines()
+    at = lines.index(f"features   --features={fits}")
+    assert lines[at + 1].split("; ")[0].strip() == "3 of the 3 records read fit with it"
+    assert lines[-1] == f"to run     python -m pipeline {' '.join(checking.flags(model))} '--features={fits}'"
+    assert "77123" not in out.getvalue()
+    proven = checking.flags(model, "--sample=10", f"--features={fits}")
+    out = io.StringIO()
+    assert check(check_flags.parse(proven, {}), out, proven) == 0
+    assert "3 records read, 3 fit" in out.getvalue()
+    assert "\nfeatures " not in out.getvalue()
+    missing = [*argv, "--output_topic=ou"]
+    out = io.StringIO()
+    assert check(check_flags.parse(missing, {}), out, missing) == 2
+    assert f"features   --features={fits}" in out.getvalue()
+    assert "to run" not in out.getvalue()
+
+
+def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServingGrpcStub) -> None:
+    checking.produce(b'{"x":[1,2]}', *[b'{"X":[1,2],"x":null}'] * 4)
+    argv = checking.flags(f"--model={stub.uri()}", "--sample=10")
+    out = io.StringIO()
+    assert check(check_flags.parse(argv, {}), out, argv) == 0
+    assert "5 records read, 1 fit" in out.getvalue()
+    assert "features   --features=$.X" in out.getvalue()
+    assert "4 of the 5 records read fit with it" in out.getvalue()
+    assert out.getvalue().splitlines()[-1].endswith("'--features=$.X'")
+
+
+def test_json_that_goes_to_the_model_as_text_is_told(checking: Checking) -> None:
+    text = StubModel.of({"t": TensorSpec("string", (-1,))}, {"y": TensorSpec("float32", (-1,))}, lambda _: {})
+    with TfServingGrpcStub(text) as other:
+        checking.produce(b'{"t":"secret"}')
+        assert checking.run(f"--model={other.uri()}", "--sample=10") == 0
+    assert "records    read as bytes (--input_format=auto)" in checking.printed
+    assert "features   each record is a JSON object and goes to the model whole, as text; if" in checking.printed
+    assert "fields: --features=$.t\n" in checking.printed
+    assert "secret" not in checking.printed
+
+
 def test_every_guilty_field_is_named(checking: Checking) -> None:
     inputs = {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int32", (-1, 2)), "c": TensorSpec("string", (-1,))}
     with TfServingGrpcStub(StubModel.of(inputs, {"y": TensorSpec("float32", (-1,))}, lambda _: {})) as other:

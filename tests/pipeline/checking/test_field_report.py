@@ -176,6 +176,13 @@ def test_what_no_field_explains_has_a_row_of_its_own() -> None:
     )
 
 
+def test_of_images_as_text_it_says_what_a_model_may_want_instead() -> None:
+    image, text = "iVBORw0KGgo" + "A" * 41, signature((-1,), "string", y=TensorSpec("string", (-1,)))
+    rows = table(text, [{"x": image, "y": image}, {"x": image, "y": "plain"}])
+    assert rows[0].verdict.startswith("fits; an image as base64 text: if the model takes its bytes, |base64 behind")
+    assert (rows[0].wrong, rows[1].verdict) == (0, "fits")
+
+
 def test_a_record_of_thousands_of_fields_does_not_flood_the_table() -> None:
     rows = table(signature((-1,)), [{"x": 1, **{f"f{i}": i for i in range(1000)}}])
     assert len(rows) == 22

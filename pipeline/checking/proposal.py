@@ -1,0 +1,221 @@
+"""The ``--features`` that would fit records which do not: found by names and types, proven by the decoder itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.checking.candidates import ONLY, SAME, Candidate, column_candidates, named_candidates
+from pipeline.checking.leaves import Leaf, leaves_of
+from transforms.decode.decoder import Decoder
+from transforms.decode.field_paths import PathError
+from transforms.decode.judging import Judged
+from transforms.decode.readable import decode_readable
+from transforms.decode.sources import field, parse_features, parse_source
+from transforms.errors import ContractError
+from transforms.formats.codecs import AUTO, BYTES, JsonError, parse_json
+from transforms.formats.options import Paths
+from transforms.types import DecodedChunk, KafkaRecord, Signature
+
+if TYPE_CHECKING:
+    from transforms.stages import DecodeConfig
+
+MAX_DOCUMENTS = 100
+"""How many records are searched for fields. All of the sample are decoded with what was found."""
+MAX_PLANS = 6
+"""How many proposals are tried."""
+MAX_OTHERS = 3
+"""How many other fields are told for an input."""
+
+_Plan = dict[str, Candidate]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Proposal:
+    """What would fit.
+
+    Attributes:
+        features: The value of ``--features``.
+        fits: How many of the records read fit with it.
+        notes: What it rests on, and what else might be meant.
+    """
+
+    features: str
+    fits: int
+    notes: tuple[str, ...]
+
+
+def propose(decode: DecodeConfig, decoder: Decoder, decoded: DecodedChunk, judged: Judged | None) -> Proposal | None:
+    """Returns the best mapping of fields to inputs with which more records fit than without; ``None`` if there is none.
+
+    Args:
+        decode: How the records were decoded.
+        decoder: What decoded them.
+        decoded: What became of them.
+        judged: Their inputs, one by one.
+    """
+    if judged is None or decode.formats.preprocess is not None or not judged.at_fault():
+        return None
+    wanted = _Wanted(decode.signature, judged, _sources(decode.signature, decode.formats.features))
+    best: tuple[int, _Plan, str] | None = None
+    least = max(len(decoded.records) - len(decoded.failures), len(judged.rows) // 2)
+    for plan in wanted.plans():
+        if (text := _text(decode, plan)) is None:
+            continue
+        fits = _fits(decode, text, decoder, decoded.records)
+        if fits > (best[0] if best is not None else least):
+            best = fits, plan, text
+        if fits == len(judged.rows):
+            break
+    if best is None:
+        return None
+    fits, plan, text = best
+    return Proposal(text, fits, tuple(_notes(plan, wanted.candidates, fits, len(decoded.records))))
+
+
+def instead_of_text(decode: DecodeConfig, decoder: Decoder, records: list[KafkaRecord]) -> str | None:
+    """Says what takes one field of records that are JSON objects, where they go to the model whole, as text.
+
+    That fits every model of one string input, but is rarely what is meant. ``None`` if the records are anything else.
+
+    Args:
+        decode: How the records were decoded.
+        decoder: What decoded them.
+        records: The records.
+    """
+    if decode.input_format != AUTO or decoder.input_format != BYTES or decoder.has_fields:
+        return None
+    there = [record for record in records if record.value]
+    try:
+        documents = [parse_json(record.value) for record in there if record.value]
+    except JsonError:
+        return None
+    if not documents or any(type(document) is not dict for document in documents):
+        return None
+    ((name, spec),) = decode.signature.inputs.items()
+    few = documents[:: len(documents) // MAX_DOCUMENTS + 1]
+    found = named_candidates(name, spec, leaves_of(few), (len(few) + 1) // 2, single=True)
+    if not found or (text := _text(decode, {name: found[0]})) is None or _fits(decode, text, decoder, there) < len(there):
+        return None
+    what = "each record is a JSON object and goes to the model whole, as text"
+    return f"{what}; if the model takes one of its fields: --features={text}"
+
+
+class _Wanted:
+    """The inputs that no field fits yet, and the fields that would.
+
+    Args:
+        signature: What the model takes.
+        judged: The records' inputs, one by one.
+        sources: Where they are looked for now.
+    """
+
+    def __init__(self, signature: Signature, judged: Judged, sources: Mapping[str, str]):
+        step = len(judged.documents) // MAX_DOCUMENTS + 1
+        documents = judged.documents[::step]
+        leaves = leaves_of(documents)
+        half, single = (len(documents) + 1) // 2, len(signature.inputs) == 1
+        self.candidates: dict[str, list[Candidate]] = {}
+        self._optional: dict[str, list[Candidate]] = {}
+        taken, empty = [], {}
+        for name, spec in signature.inputs.items():
+            judgements = judged.inputs[name][::step]
+            there = [one for one in judgements if one.values or one.problem]
+            now = sum(not one.at_fault for one in there)
+            least = max(half, now + 1)
+            if any(one.at_fault for one in judged.inputs[name]):
+                found = self.candidates[name] = named_candidates(name, spec, leaves, least, single)
+                taken += [found[0].source] if found else [sources[name]] if now >= half else []
+                if not found and now < half:
+                    empty[name] = least
+            elif there:
+                taken.append(sources[name])
+            else:  # the model's own default stands for it; but where the others are found, it may be, too
+                found = named_candidates(name, spec, leaves, 1, single)
+                self._optional[name] = [one for one in found if one.rank <= SAME]
+        free = [leaf for leaf in leaves if not any(_is_of(source, leaf) for source in taken)]
+        for name, least in empty.items():
+            self.candidates[name] = column_candidates(name, signature.inputs[name], free, least, len(empty) > 1)
+
+    def plans(self) -> list[_Plan]:
+        """Returns what may be tried, the best first: inputs from one object before inputs from many."""
+        parents = dict.fromkeys(one.parent for found in self.candidates.values() for one in found)
+        plans = []
+        for parent in parents:
+            plan = {
+                name: next((one for one in found if one.parent == parent), found[0])
+                for name, found in self.candidates.items()
+                if found
+            }
+            used = {one.parent for one in plan.values()}
+            for name, found in self._optional.items():
+                if found and found[0].parent in used:
+                    plan[name] = found[0]
+            if plan not in plans:
+                plans.append(plan)
+        return sorted(plans, key=_order)[:MAX_PLANS]
+
+
+def _order(plan: _Plan) -> tuple[int, ...]:
+    found = plan.values()
+    objects = len({one.parent for one in found})
+    return sum(one.rank for one in found), objects, *(sum(one.order[i] for one in found) for i in (1, 2, 3))
+
+
+def _is_of(source: str, leaf: Leaf) -> bool:
+    return source == leaf.path or source.startswith((f"{leaf.path}|", f"{leaf.path}["))
+
+
+def _sources(signature: Signature, features: Paths) -> dict[str, str]:
+    """Returns where each input is looked for now, as it was written."""
+    found = {name: field(name).shown for name in signature.inputs}
+    for name, text in features:
+        found[name or next(iter(signature.inputs))] = parse_source(text).shown
+    return found
+
+
+def _text(decode: DecodeConfig, plan: _Plan) -> str | None:
+    """Returns the value of ``--features`` for a plan and what was given already; ``None`` if it can't be written."""
+    inputs, given = decode.signature.inputs, decode.formats.features
+    sources = {name or next(iter(inputs)): parse_source(text).shown for name, text in given}
+    sources |= {name: one.source for name, one in plan.items()}
+    if len(inputs) == 1:
+        ((_, text),) = sources.items()
+        sources = {"": text}
+    else:
+        text = ",".join(f"{name}={source}" for name, source in sources.items())
+    try:  # an input's name may be one that a list of inputs can't hold
+        is_read = parse_features([text]) == tuple((name, parse_source(source).text) for name, source in sources.items())
+    except PathError:
+        return None
+    return text if is_read and text.isprintable() else None
+
+
+def _fits(decode: DecodeConfig, text: str, decoder: Decoder, records: list[KafkaRecord]) -> int:
+    """Returns how many of the records the decoder of a run with these ``--features`` takes."""
+    formats = dataclasses.replace(decode.formats, features=parse_features([text]))
+    try:
+        other = dataclasses.replace(decode, formats=formats).decoder().knowing_schemas_of(decoder)
+    except ContractError:
+        return 0
+    return len(records) - len(decode_readable(other, records).failures)
+
+
+def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], fits: int, read: int) -> Iterator[str]:
+    yield f"{fits:,} of the {read:,} records read fit with it; what the fields mean is a guess by {_guessed_by(plan)}"
+    if any(one.columns for one in plan.values()):
+        yield "the columns are in the order that the fields have in the records: compare it with that of the training"
+    for name, chosen in plan.items():
+        others = [one.source for one in candidates.get(name, ()) if one is not chosen]
+        if others:
+            more = f" and {len(others) - MAX_OTHERS} more" if len(others) > MAX_OTHERS else ""
+            yield f"{name} might also be {', '.join(others[:MAX_OTHERS])}{more}"
+
+
+def _guessed_by(plan: _Plan) -> str:
+    named = any(one.rank < ONLY for one in plan.values())
+    columns = any(one.columns for one in plan.values())
+    alone = any(one.rank == ONLY and not one.columns for one in plan.values())
+    reasons = {"names": named, "their number": columns, "type: no other field fits": alone}
+    return " and ".join(reason for reason, is_so in reasons.items() if is_so)
