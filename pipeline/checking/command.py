@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from pipeline import worker
 from pipeline.checking import flags as check_flags
 from pipeline.checking.contract import check_all, formats, kafka_config, served
-from pipeline.checking.field_report import FieldRow, expected_rows, sampled_rows
+from pipeline.checking.field_report import RECORD, FieldRow, expected_rows, sampled_rows
 from pipeline.checking.flags import CheckConfig, run_command
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
@@ -139,7 +139,7 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
     if len(decoded.failures) == len(records):
         if proposal is not None and not topics.problems:
             _show_command(argv, output, proposal)
-        _refuse((*topics.problems, _nothing_fits(config, model, records, decoded, rows)))
+        _refuse((*topics.problems, _nothing_fits(config, model, records, rows)))
     output.request(one_request(config, model, decoded), _address(config))
     if asked.try_request:
         try:
@@ -257,19 +257,14 @@ def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, known: b
     output.lines("sample", *lines)
 
 
-def _nothing_fits(
-    config: Config,
-    model: ModelMetadata,
-    records: Sequence[KafkaRecord],
-    decoded: DecodedChunk,
-    rows: Sequence[FieldRow],
-) -> str:
-    """Names every field that fits in no record; or, if there is none, what is wrong with the first record."""
+def _nothing_fits(config: Config, model: ModelMetadata, records: Sequence[KafkaRecord], rows: Sequence[FieldRow]) -> str:
+    """Names the fields that fit in the fewest records, and what is wrong with records as a whole."""
     what = f"--input_topic={','.join(config.input_topics)}: none of the {len(records):,} records read fits {model.model}"
-    guilty = [row for row in rows if row.wrong]
-    if not guilty:
-        return f"{what}: {next(iter(decoded.failures.values())).message}"
-    most = max(row.wrong for row in guilty)
-    return "\n".join(
-        f"{what}: {row.field}: {row.verdict.removeprefix(f'{row.field}: ')}" for row in guilty if row.wrong == most
-    )
+    most = max((row.wrong for row in rows if row.field != RECORD), default=0)
+    problems = []
+    for row in rows:
+        if row.wrong and row.field == RECORD:
+            problems.append(f"{what}: {row.verdict}")
+        elif row.wrong and row.wrong == most:
+            problems.append(f"{what}: {row.field}: {row.verdict.removeprefix(f'{row.field}: ')}")
+    return "\n".join(problems)

@@ -28,6 +28,8 @@ FITS = "fits"
 IGNORED = "not an input: ignored"
 AS_IT_IS = "sent as it is: the server publishes no signature"
 
+RECORD = "(record)"
+"""The field of a row that is about whole records."""
 UNREAD = "no record could be read"
 
 MAX_OTHERS = 20
@@ -69,9 +71,9 @@ def expected_rows(signature: Signature, by_field: bool, features: Paths = ()) ->
         features: Where in a record the inputs are, if not in fields of their names.
     """
     if not signature.known:
-        return [FieldRow("(record)", "JSON", "", verdict=AS_IT_IS)]
+        return [FieldRow(RECORD, "JSON", "", verdict=AS_IT_IS)]
     if signature.takes_examples:
-        return [FieldRow("(record)", "tf.Example", "")]
+        return [FieldRow(RECORD, "tf.Example", "")]
     names = {name: name if by_field else f"(record) → {name}" for name in signature.inputs}
     for name, path in features:
         only = name or next(iter(signature.inputs))
@@ -113,7 +115,7 @@ def sampled_rows(
     at_fault = judged.at_fault()
     if unexplained := [failure.message for row, failure in sorted(decoded.failures.items()) if row not in at_fault]:
         wrong = len(unexplained)
-        rows.append(FieldRow("(record)", "", "", "", f"{unexplained[0]} ({wrong} of {len(records)})", wrong))
+        rows.append(FieldRow(RECORD, "", "", "", f"{unexplained[0]} ({wrong} of {len(records)})", wrong))
     return rows
 
 

@@ -103,6 +103,12 @@ def test_lookup(tmp_path: Path) -> None:
     assert [source.find({"country": country}) for country in countries] == [1, 2, 3, -1, -1]
     assert name == "x"
     assert parse_source(source.text).text == source.text
+    assert source.shown == f"$.country|lookup({file})|default(-1)"
+    assert parse_source(f"[$.a, {text}]").shown == f"[$.a,{source.shown}]"
+    chunk = decode(takes(x=TensorSpec("float32", (-1,))), "json", b'{"country":[]}', features=(("x", text),))
+    assert chunk.failures[0].message == (
+        f"x ({source.shown}): lookup({file}): expected a string or an integer, came a list of 0"
+    ), "the file's content is in no message"
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import fastavro
 import pytest
 
 from pipeline.checking import flags as check_flags
 from pipeline.checking.command import check
-from pipeline.embedded.broker import EmbeddedBroker
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
+from tests.pipeline.checking.checking import Checking
 from tests.pipeline.cli.parsing import OWN
 from transforms.errors import ConfigError
 from transforms.testing.multi_model_server.stub import TorchServeStub
-from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
@@ -29,56 +24,6 @@ from transforms.types import TensorSpec
 
 ROOT = Path(__file__).parents[3]
 GOOD = [b'{"x":[1,2]}', b'{"x":[3.5,4]}']
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker({"out": 1}) as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def stub() -> Iterator[TfServingGrpcStub]:
-    with TfServingGrpcStub() as stub:
-        yield stub
-
-
-class Checking:
-    """Runs checks of one topic.
-
-    Attributes:
-        code: The exit status of the latest.
-        printed: What it printed.
-        errors: What it said to standard error.
-    """
-
-    def __init__(self, broker: EmbeddedBroker, topic: str, capsys: pytest.CaptureFixture[str]):
-        self.address, self.topic, self._capsys = broker.address, topic, capsys
-
-    def produce(self, *values: bytes | None) -> None:
-        topics.produce(self.address, self.topic, values)
-
-    def flags(self, *more: str) -> list[str]:
-        return [
-            f"--bootstrap_servers={self.address}",
-            f"--input_topic={self.topic}",
-            "--output_topic=out",
-            f"--group_id=group-{self.topic}",
-            *more,
-        ]
-
-    def run(self, *more: str) -> int:
-        out = io.StringIO()
-        self.code = check(check_flags.parse(self.flags(*more), {}), out)
-        self.printed, self.errors = out.getvalue(), self._capsys.readouterr().err
-        return self.code
-
-
-@pytest.fixture
-def checking(broker: EmbeddedBroker, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Checking:
-    topic = request.node.name.replace("[", ".").replace("]", "")[:60]
-    broker.create_topic(topic, 2)
-    return Checking(broker, topic, capsys)
 
 
 def test_without_a_sample_the_model_and_the_flags_are_checked(checking: Checking, stub: TfServingGrpcStub) -> None:
@@ -161,146 +106,12 @@ def test_records_that_do_not_fit_name_the_field(checking: Checking, stub: TfServ
     assert "request" not in checking.printed
 
 
-def test_it_proposes_the_features_that_would_fit(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
-    """With the whole command, unless something else is wrong, too; and never where records fit."""
-    model = f"--model={two_inputs.uri()}"
-    fits = "a=$.in.A,b=$.in.b|number"
-    checking.produce(*[b'{"in":{"A":77123,"b":"2"}}'] * 3)
-    out = io.StringIO()
-    argv = checking.flags(model, "--sample=10", "--features=a=$.nowhere,b=$.no")
-    assert check(check_flags.parse(argv, {}), out, argv) == 2
-    lines = out.getvalue().splitlines()
-    at = lines.index(f"features   --features={fits}")
-    assert lines[at + 1].split("; ")[0].strip() == "3 of the 3 records read fit with it"
-    assert lines[-1] == f"to run     python -m pipeline {' '.join(checking.flags(model))} '--features={fits}'"
-    assert "77123" not in out.getvalue()
-    proven = checking.flags(model, "--sample=10", f"--features={fits}")
-    out = io.StringIO()
-    assert check(check_flags.parse(proven, {}), out, proven) == 0
-    assert "3 records read, 3 fit" in out.getvalue()
-    assert "\nfeatures " not in out.getvalue()
-    missing = [*argv, "--output_topic=ou"]
-    out = io.StringIO()
-    assert check(check_flags.parse(missing, {}), out, missing) == 2
-    assert f"features   --features={fits}" in out.getvalue()
-    assert "to run" not in out.getvalue()
-
-
-def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServingGrpcStub) -> None:
-    checking.produce(b'{"x":[1,2]}', *[b'{"X":[1,2],"x":null}'] * 4)
-    argv = checking.flags(f"--model={stub.uri()}", "--sample=10")
-    out = io.StringIO()
-    assert check(check_flags.parse(argv, {}), out, argv) == 0
-    assert "5 records read, 1 fit" in out.getvalue()
-    assert "features   --features=$.X" in out.getvalue()
-    assert "4 of the 5 records read fit with it" in out.getvalue()
-    assert out.getvalue().splitlines()[-1].endswith("'--features=$.X'")
-
-
-def test_json_that_goes_to_the_model_as_text_is_told(checking: Checking) -> None:
-    text = StubModel.of({"t": TensorSpec("string", (-1,))}, {"y": TensorSpec("float32", (-1,))}, lambda _: {})
-    with TfServingGrpcStub(text) as other:
-        checking.produce(b'{"t":"secret"}')
-        assert checking.run(f"--model={other.uri()}", "--sample=10") == 0
-    assert "records    read as bytes (--input_format=auto)" in checking.printed
-    assert "features   each record is a JSON object and goes to the model whole, as text; if" in checking.printed
-    assert "fields: --features=$.t\n" in checking.printed
-    assert "secret" not in checking.printed
-
-
-def test_every_guilty_field_is_named(checking: Checking) -> None:
-    inputs = {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int32", (-1, 2)), "c": TensorSpec("string", (-1,))}
-    with TfServingGrpcStub(StubModel.of(inputs, {"y": TensorSpec("float32", (-1,))}, lambda _: {})) as other:
-        checking.produce(b'{"a":"1","b":[1.5,2],"c":"ok"}')
-        assert checking.run(f"--model={other.uri()}", "--sample=1") == 2
-    first, second = checking.errors.splitlines()
-    assert first.endswith("in --features reads it (1 of 1)")
-    assert "fits model: a: expected float32, came a string that holds a number; |number" in first
-    assert second.endswith("fits model: b: b[0]: expected int32, came a number with a fraction (1 of 1)")
-    assert "c " in checking.printed
-
-
-AB = {"a": TensorSpec("float32", (-1,)), "b": TensorSpec("int32", (-1,))}
-
-
-@pytest.fixture(scope="module")
-def two_inputs() -> Iterator[TfServingGrpcStub]:
-    with TfServingGrpcStub(StubModel.of(AB, {"y": TensorSpec("float32", (-1,))}, lambda _: {})) as stub:
-        yield stub
-
-
-def test_paths_count_as_in_the_run(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
-    checking.produce(b'{"in":{"a":1,"b":2},"id":7}', b'{"in":{"a":1,"b":2.5}}', b'{"in":{"a":"secret","b":2},"id":8}')
-    paths = ("--features=a=$.in.a,b=$.in.b", "--pass_through=id")
-    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", *paths) == 0
-    assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
-    rows = [line for line in checking.printed.splitlines() if "$.in." in line]
-    assert "$.in.a → a" in rows[0]
-    assert "expected float32, came a string; |lookup(FILE)" in rows[0]
-    assert rows[0].endswith("(1 of 3)")
-    assert "$.in.b → b" in rows[1]
-    assert "expected int32, came a number with a fraction (1 of 3)" in rows[1]
-    assert "a  float32[1]" in checking.printed
-    assert "secret" not in checking.printed
-    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.in.b") == 2
-    [line] = checking.errors.splitlines()
-    assert "none of the 3 records read fits model: $.none → a: missing in 3 of 3; $.none: nothing at $.none" in line
-
-
-def product(record: dict[str, Any]) -> dict[str, Any]:
-    return {"a": record["in"]["a"] * 2, "b": record["in"]["b"]}
-
-
-def test_a_function_of_the_user_s_counts_as_in_the_run(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
-    """Each field of what it returned is judged, and what it raises has a row of its own."""
-    checking.produce(b'{"in":{"a":1,"b":2}}', b"{}", b'{"in":{"a":"x","b":2}}')
-    own = f"--preprocess={__name__}:product"
-    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", own) == 0
-    assert "3 records read, 1 fit; 2 would be dead letters:" in checking.printed
-    assert "1 PreprocessError, the first" in checking.printed
-    rows = {line.split()[0]: line for line in reversed(checking.printed.splitlines()) if line}
-    assert "a string (1)" in rows["a"]
-    assert rows["a"].endswith("(1 of 2)")
-    assert rows["b"].endswith(" fits in 2 of 3; the others fail before it")
-    assert rows["(record)"].endswith("(1 of 3)")
-    assert "missing" not in checking.printed
-    assert checking.run(f"--model={two_inputs.uri()}", "--sample=10", "--features=a=$.none,b=$.nowhere") == 2
-    assert "missing in 3 of 3; $.none: nothing at $.none" in checking.printed
-    assert "missing in 3 of 3; $.nowhere: nothing at $.nowhere" in checking.printed
-
-
-def test_avro_of_several_inputs(checking: Checking, two_inputs: TfServingGrpcStub, tmp_path: Path) -> None:
-    fields = [{"name": "a", "type": "double"}, {"name": "b", "type": "int"}]
-    schema = {"type": "record", "name": "Row", "fields": fields}
-    (tmp_path / "row.avsc").write_text(json.dumps(schema))
-    value = io.BytesIO()
-    fastavro.schemaless_writer(value, fastavro.parse_schema(schema), {"a": 0.5, "b": 3})
-    checking.produce(value.getvalue(), b"\xff")
-    flags = ("--input_format=avro", f"--avro_schema={tmp_path / 'row.avsc'}", "--sample=5")
-    assert checking.run(f"--model={two_inputs.uri()}", *flags) == 0
-    assert "2 records read, 1 fit; 1 would be dead letters:" in checking.printed
-    assert "1 AvroError, the first" in checking.printed
-    assert "b  int32[1]" in checking.printed
-
-
-def test_schemas_of_a_registry(checking: Checking, two_inputs: TfServingGrpcStub) -> None:
-    """They are asked for as in the run; without the registry it says so, before anything is read."""
-    pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
-    fields = [{"name": "a", "type": "float"}, {"name": "b", "type": "int"}]
-    schema = {"type": "record", "name": "Row", "fields": fields}
-    with SchemaRegistryStub() as registry:
-        value = io.BytesIO()
-        value.write(b"\0" + registry.add(json.dumps(schema)).to_bytes(4, "big"))
-        fastavro.schemaless_writer(value, fastavro.parse_schema(schema), {"a": 0.5, "b": 3})
-        checking.produce(value.getvalue())
-        flags = ("--input_format=avro", f"--schema_registry={registry.url}", "--sample=5")
-        assert checking.run(f"--model={two_inputs.uri()}", *flags) == 0
-        assert "1 records read, 1 fit" in checking.printed
-        registry.down()
-        assert checking.run("--model=grpc://127.0.0.1:1/nobody", *flags) == 2
-        model, missing = checking.errors.splitlines()
-        assert model.startswith("error: --model=grpc://127.0.0.1:1/nobody: the model server can't be reached")
-        assert missing.startswith(f"error: --schema_registry: the schema registry at {registry.url} does not answer")
+def test_records_that_are_none_are_named_beside_the_field(checking: Checking, stub: TfServingGrpcStub) -> None:
+    checking.produce(None, None, None, b'{"y":[3]}')
+    assert checking.run(f"--model={stub.uri()}", "--sample=10") == 2
+    field, record = checking.errors.splitlines()
+    assert field.endswith("none of the 4 records read fits model: x: missing in 1 of 1")
+    assert record.endswith("fits model: the value is null (a tombstone), so there is nothing to predict from (3 of 4)")
 
 
 def test_values_are_shown_only_if_asked_for(checking: Checking, stub: TfServingGrpcStub) -> None:
@@ -384,6 +195,9 @@ def test_the_command_of_the_run() -> None:
     assert "--model=grpc://h:1/m" in command
     assert "'--kafka_config=sasl.password=…' '--kafka_config=sasl.username=${USER}'" in command
     assert command.endswith(" --job_name=j")
+    proposed = check_flags.run_command([*argv, "--features=y=$.c"], "x=$.d")
+    assert "--features=x=$.d" in proposed.replace("'", "")
+    assert proposed.count("--features") == 1
     for left_out in ("secret", "--sample", "--show_values", "--try"):
         assert left_out not in command
 
