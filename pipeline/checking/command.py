@@ -258,13 +258,13 @@ def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, known: b
 
 
 def _nothing_fits(config: Config, model: ModelMetadata, records: Sequence[KafkaRecord], rows: Sequence[FieldRow]) -> str:
-    """Names the fields that fit in the fewest records, and what is wrong with records as a whole."""
+    """Names the fields that fit in the fewest records, and what as many records have that no field explains."""
     what = f"--input_topic={','.join(config.input_topics)}: none of the {len(records):,} records read fits {model.model}"
     most = max((row.wrong for row in rows if row.field != RECORD), default=0)
     problems = []
     for row in rows:
-        if row.wrong and row.field == RECORD:
+        if row.field == RECORD and row.wrong >= max(most, 1):
             problems.append(f"{what}: {row.verdict}")
-        elif row.wrong and row.wrong == most:
+        elif row.field != RECORD and row.wrong and row.wrong == most:
             problems.append(f"{what}: {row.field}: {row.verdict.removeprefix(f'{row.field}: ')}")
     return "\n".join(problems)
