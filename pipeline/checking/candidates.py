@@ -25,7 +25,10 @@ BASE64 = "|base64"
 _LEAST_CLOSE = 0.75
 _BESIDE = {"before", "schema", "source", "transaction", "meta", "metadata", "headers"}
 """Names of objects beside the data, in envelopes such as Debezium's."""
-_ID = re.compile(r"(.*_)?(id|uuid|guid|key|ts|ts_ms|time|timestamp|date|offset|partition|version)", re.IGNORECASE)
+_ID = re.compile(
+    r"(?i:(.*[\W_])?(id|uuid|guid|key|ts|ts_ms|time|timestamp|date|at|offset|partition|version))"
+    r"|.*[a-z0-9](Id|ID|Uuid|UUID|Guid|Key|Ts|Time|Timestamp|Date|At|Offset|Partition|Version)"
+)
 """Names of fields that are rarely features."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
@@ -36,7 +39,7 @@ class Candidate:
 
     Attributes:
         source: The source, as ``--features`` takes it.
-        field: The name of its field; of the first where it is several.
+        path: Where its field is; the first where it is several.
         fits: How many of the values fit.
         rank: How its name is the input's: lower is more alike.
         beside: How many of the objects around it are beside the data.
@@ -46,7 +49,7 @@ class Candidate:
     """
 
     source: str
-    field: str
+    path: str
     fits: int
     rank: int
     beside: int
@@ -75,9 +78,12 @@ def named_candidates(name: str, spec: TensorSpec, leaves: Sequence[Leaf], least:
     for leaf in leaves:
         rank = EXACT if single and not leaf.names else _rank(name, leaf.names)
         if (rank is not None or single) and (best := _best_source(leaf, spec, least)) is not None:
-            (unnamed if rank is None else found).append(_candidate(leaf, *best, ONLY if rank is None else rank))
+            if rank is not None:
+                found.append(_candidate(leaf, *best, rank))
+            elif not _ID.fullmatch(leaf.names[-1]):
+                unnamed.append(_candidate(leaf, *best, ONLY))
     if not found:
-        rest = [one for one in unnamed if not one.beside and not _ID.fullmatch(one.field)]
+        rest = [one for one in unnamed if not one.beside]
         images = [one for one in rest if one.source.endswith(BASE64)]
         found = next((those for those in (rest, images) if len(those) == 1), [])
     return sorted(found, key=lambda one: one.order)
@@ -135,7 +141,7 @@ def _as_many(columns: int, members: Sequence[_Member]) -> list[_Member]:
 
 def _candidate(leaf: Leaf, source: str, fits: int, rank: int) -> Candidate:
     beside = sum(name.casefold() in _BESIDE for name in leaf.names[:-1])
-    return Candidate(source, leaf.names[-1] if leaf.names else "", fits, rank, beside, leaf.parent, len(leaf.names))
+    return Candidate(source, leaf.path, fits, rank, beside, leaf.parent, len(leaf.names))
 
 
 def _rank(name: str, names: Names) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.checking.candidates import ONLY, SAME, Candidate, column_candidates, named_candidates
-from pipeline.checking.leaves import Leaf, leaves_of
+from pipeline.checking.leaves import Leaf, Names, leaves_of
 from transforms.decode.decoder import Decoder
 from transforms.decode.field_paths import PathError
 from transforms.decode.judging import Judged
@@ -119,6 +119,7 @@ class _Wanted:
         self.candidates: dict[str, list[Candidate]] = {}
         self._optional: dict[str, list[Candidate]] = {}
         taken, empty = [], {}
+        self._used: set[str] = set()
         for name, spec in signature.inputs.items():
             judgements = judged.inputs[name][::step]
             there = [one for one in judgements if one.values or one.problem]
@@ -131,6 +132,7 @@ class _Wanted:
                     empty[name] = least
             elif there:
                 taken.append(sources[name])
+                self._used |= {leaf.path for leaf in leaves if _is_of(sources[name], leaf)}
             else:  # the model's own default stands for it; but where the others are found, it may be, too
                 found = named_candidates(name, spec, leaves, 1, single)
                 self._optional[name] = [one for one in found if one.rank <= SAME]
@@ -143,11 +145,7 @@ class _Wanted:
         parents = dict.fromkeys(one.parent for found in self.candidates.values() for one in found)
         plans = []
         for parent in parents:
-            plan = {
-                name: next((one for one in found if one.parent == parent), found[0])
-                for name, found in self.candidates.items()
-                if found
-            }
+            plan = self._plan(parent)
             used = {one.parent for one in plan.values()}
             for name, found in self._optional.items():
                 if found and found[0].parent in used:
@@ -155,6 +153,18 @@ class _Wanted:
             if plan not in plans:
                 plans.append(plan)
         return sorted(plans, key=_order)[:MAX_PLANS]
+
+    def _plan(self, parent: tuple[Names, ...]) -> _Plan:
+        """Returns the best for each input, of one object if it has them; no field stands for two inputs."""
+        plan: _Plan = {}
+        used = set(self._used)
+        by_name = sorted(self.candidates.items(), key=lambda item: min((one.rank for one in item[1]), default=ONLY))
+        for name, found in by_name:
+            free = [one for one in found if one.rank <= SAME or one.path not in used]
+            if free:
+                chosen = plan[name] = next((one for one in free if one.parent == parent), free[0])
+                used.add(chosen.path)
+        return {name: plan[name] for name in self.candidates if name in plan}
 
 
 def _order(plan: _Plan) -> tuple[int, ...]:

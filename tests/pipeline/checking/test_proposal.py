@@ -94,6 +94,11 @@ ORDER = {"id": 7, "amount": 3.5, "country": "DE"}
             [{"in": {"amount": 1, "mode": "m"}}],
             "amount=$.in.amount,mode=$.in.mode",
         ),
+        (
+            takes(amount_eur=FLOAT, amount_usd=FLOAT),
+            [{"amount": 1, "AmountEUR": 2}],
+            "amount_eur=$.AmountEUR,amount_usd=$.amount",
+        ),
         (takes(amount=FLOAT, ok=BOOL), [{"amount": 1, "OK": True}], "ok=$.OK"),
     ],
 )
@@ -117,6 +122,9 @@ def test_what_is_proposed(signature: Signature, values: list[Any], features: str
         (ONE, [{"weight": 1, "height": 2}], {}),
         (ONE, [[1, 2]], {}),
         (ONE, [{"id": 7, "ts": 8}], {}),
+        (KERAS, [{"orderId": 7, "event_time": 8, "updatedAt": 9}], {}),
+        (takes(amount=FLOAT, amount_usd=FLOAT), [{"amount": 1}], {}),
+        (takes(amount_eur=FLOAT, amount_usd=FLOAT), [{"amount": 1}], {}),
         (KERAS, [{"weight": 1, "height": 2}], {}),
         (takes(x=columns(2)), [{"a": 1, "b": 2, "c": 3}], {}),
         (takes(x=columns(2), y=columns(2)), [{"a": 1, "b": 2}], {}),
@@ -244,3 +252,29 @@ def test_every_value_is_found_by_its_path(document: Any) -> None:
     for leaf in leaves_of([document]):
         assert parse_source(leaf.path).find(document) == leaf.values[0]
         assert dict(parse_features([f"x={leaf.path},y=[{leaf.path},{leaf.path}|number]"]))["x"] == leaf.path
+
+
+_SPECS = st.builds(
+    TensorSpec,
+    st.sampled_from(["float32", "bfloat16", "uint8", "int64", "bool", "string"]),
+    st.sampled_from([None, (), (-1,), (-1, 1), (-1, 2), (-1, -1), (2,), (-1, 2, 2)]),
+    st.booleans(),
+)
+_LIKELY = st.sampled_from(["a", "A", "a_b", "b", "ab", "x0", "x1"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["1", "2026-01-31", '{"a": 1}', "[1,2]", PNG]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_LIKELY, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(_LIKELY, _SPECS, min_size=1, max_size=3), st.lists(_VALUES, min_size=1, max_size=4))
+def test_what_is_proposed_is_better_whatever_came(inputs: dict[str, TensorSpec], documents: list[Any]) -> None:
+    signature = takes(**inputs)
+    raw = records(*[json.dumps(document).encode() for document in documents])
+    before = DecodeConfig(signature, "json").decoder().decode(raw)
+    found = proposed(signature, *documents)
+    if found is not None:
+        options = FormatOptions(features=parse_features([found.features]))
+        after = DecodeConfig(signature, "json", formats=options).decoder().decode(raw)
+        assert len(raw) - len(after.failures) == found.fits > len(raw) - len(before.failures)
