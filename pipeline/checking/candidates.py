@@ -21,6 +21,9 @@ all words of the other; nearly. Or not at all: it is the only field that fits th
 MAX_COLUMNS = 100
 """The most columns of an input that are looked for among fields."""
 
+MAX_CATEGORY = 100
+"""The most characters of a text that may be a category."""
+
 BASE64 = "|base64"
 _LEAST_CLOSE = 0.75
 _BESIDE = {"before", "schema", "source", "transaction", "meta", "metadata", "headers"}
@@ -116,6 +119,24 @@ def column_candidates(
             source = f"[{','.join(text for _, text, _ in chosen)}]"
             found.append(dataclasses.replace(_candidate(chosen[0][0], source, fits, ONLY), columns=True))
     return sorted(found, key=lambda one: one.order)
+
+
+def category(name: str, spec: TensorSpec, leaves: Sequence[Leaf], least: int) -> tuple[str, int] | None:
+    """Returns the path of a field of short texts that has an input's name, and how many different ones it has.
+
+    That is what ``|lookup(FILE)`` makes numbers of. ``None`` if there is no such field, or the input takes no number.
+    """
+    one_number = spec.dtype not in ("string", "bool") and (spec.shape is None or set(spec.shape[1:]) <= {1, -1})
+    found = []
+    for leaf in leaves if one_number else ():
+        rank = _rank(name, leaf.names)
+        texts = all(type(value) is str and len(value) <= MAX_CATEGORY for value in leaf.values)
+        if rank is not None and texts and len(leaf.values) >= least and not _ID.fullmatch(leaf.names[-1]):
+            found.append((_candidate(leaf, leaf.path, len(leaf.values), rank).order, leaf.path, len(set(leaf.values))))
+    if not found:
+        return None
+    _, path, count = min(found)
+    return path, count
 
 
 _Member = tuple[Leaf, str, int]

@@ -17,11 +17,12 @@ from pipeline import worker
 from pipeline.checking import flags as check_flags
 from pipeline.checking.contract import check_all, formats, kafka_config, served
 from pipeline.checking.field_report import RECORD, FieldRow, expected_rows, sampled_rows
-from pipeline.checking.flags import CheckConfig, run_command
+from pipeline.checking.flags import LEFT_OUT, CheckConfig, run_command
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
-from pipeline.checking.proposal import Proposal, instead_of_text, propose
+from pipeline.checking.proposal import Instead, Proposal, found_so_far, instead_of_text, propose
 from pipeline.checking.registry import check_registry
+from pipeline.checking.shell import shell_word
 from pipeline.checking.trial import try_request
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
@@ -124,22 +125,24 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
         _refuse(topics.problems)
-        _show_command(argv, output, None)
+        _show_command(argv, output)
         return
     decoder, decoded = _decode(decode, records)
     judged = _judge(decoder, decoded)
     rows = sampled_rows(model.signature, records, decoded, judged, asked.show_values, config.formats)
     output.table(rows)
     _show_sample(records, decoded, model.signature.known, asked.try_request, output)
-    proposal = propose(decode, decoder, decoded, judged)
+    proposal, instead = propose(decode, decoder, decoded, judged), None
     if proposal is not None:
-        output.lines("features", f"--features={proposal.features}", *proposal.notes)
+        output.lines("features", shell_word(f"--features={proposal.features}"), *proposal.notes)
     elif (instead := instead_of_text(decode, decoder, records)) is not None:
-        output.lines("features", instead)
+        output.lines("features", str(instead))
+    elif len(decoded.failures) == len(records) and (hints := found_so_far(decode, judged)):
+        output.lines("features", *hints)
     if len(decoded.failures) == len(records):
         if proposal is not None and not topics.problems:
-            _show_command(argv, output, proposal)
-        _refuse((*topics.problems, _nothing_fits(config, model, records, rows)))
+            _show_command(argv, output, proposal.features)
+        _refuse((*topics.problems, _nothing_fits(config, model, records, rows, proposal)))
     output.request(one_request(config, model, decoded), _address(config))
     if asked.try_request:
         try:
@@ -147,13 +150,22 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
         except ContractError as error:
             _refuse((*topics.problems, str(error)))
     _refuse(topics.problems)
-    _show_command(argv, output, proposal)
+    _show_command(argv, output, None if proposal is None else proposal.features, instead)
 
 
-def _show_command(argv: Sequence[str] | None, output: Output, proposal: Proposal | None) -> None:
-    """Prints the command of the run, with the proposal in it."""
-    if argv is not None:
-        output.lines("to run", run_command(argv, None if proposal is None else proposal.features))
+def _show_command(
+    argv: Sequence[str] | None, output: Output, features: str | None = None, instead: Instead | None = None
+) -> None:
+    """Prints the command of the run, with the ``--features`` that were found in it; and one that takes a field instead."""
+    if argv is None:
+        return
+    commands = [run_command(argv, features)]
+    if instead is not None and instead.image:
+        commands = [run_command(argv, instead.features), "or, with the whole record as it is:", *commands]
+    elif instead is not None:
+        commands += ["or, with that field:", run_command(argv, instead.features)]
+    notes = [f"put your own values in the place of {LEFT_OUT}, or write them as ${{ENV}}"] if LEFT_OUT in commands[0] else []
+    output.lines("to run", *commands, *notes)
 
 
 def _refuse(problems: Sequence[str]) -> None:
@@ -257,7 +269,9 @@ def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, known: b
     output.lines("sample", *lines)
 
 
-def _nothing_fits(config: Config, model: ModelMetadata, records: Sequence[KafkaRecord], rows: Sequence[FieldRow]) -> str:
+def _nothing_fits(
+    config: Config, model: ModelMetadata, records: Sequence[KafkaRecord], rows: Sequence[FieldRow], proposal: Proposal | None
+) -> str:
     """Names the fields that fit in the fewest records, and what as many records have that no field explains."""
     what = f"--input_topic={','.join(config.input_topics)}: none of the {len(records):,} records read fits {model.model}"
     most = max((row.wrong for row in rows if row.field != RECORD), default=0)
@@ -267,4 +281,6 @@ def _nothing_fits(config: Config, model: ModelMetadata, records: Sequence[KafkaR
             problems.append(f"{what}: {row.verdict}")
         elif row.field != RECORD and row.wrong and row.wrong == most:
             problems.append(f"{what}: {row.field}: {row.verdict.removeprefix(f'{row.field}: ')}")
+    if proposal is not None:
+        problems.append(f"with the --features above {proposal.fits:,} of them {'fits' if proposal.fits == 1 else 'fit'}")
     return "\n".join(problems)

@@ -11,12 +11,13 @@ import collections
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
+from pipeline.checking.rounding import rounding
 from transforms.decode.judging import Judged
 from transforms.decode.sources import parse_source
 from transforms.formats.casting import describe, is_b64
@@ -126,7 +127,7 @@ def _input_row(
     judged: Judged,
     read: int,
     show_values: bool,
-    others: Iterable[str],
+    others: Mapping[str, Sequence[Any]],
 ) -> FieldRow:
     about = re.compile(rf"{re.escape(name)} \(.*?\): ")  # the path to it, which the row names already
     judgements = judged.inputs[name]
@@ -136,14 +137,15 @@ def _input_row(
     total = len(judgements)
     verdicts = []
     if missing and not spec.has_default:
-        where = f"; {missing[0]}" if expected.field != name else _nearest(name, list(others))
+        where = f"; {missing[0]}" if expected.field != name else _nearest(name, others)
         verdicts.append(f"missing in {len(missing)} of {total}{where}")
     if problems:
         verdicts.append(f"{about.sub('', problems[0], count=1)} ({len(problems)} of {total})")
     verdict = "; ".join(verdicts)
     if not verdict:
         unread = f" in {total:,} of {read:,}; the others fail before it" if total < read else ""
-        verdict = f"{FITS}{unread}{_image(spec, values)}" if total else UNREAD
+        moved = rounding(spec.dtype, values)
+        verdict = f"{FITS}{unread}{_image(spec, values)}{'; ' if moved else ''}{moved}" if total else UNREAD
     if missing and spec.has_default:
         verdict += f" (left out in {len(missing)} of {total}, where the model's own default counts)"
     wrong = sum(one.at_fault for one in judgements)
@@ -185,7 +187,8 @@ def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: D
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)
 
 
-def _nearest(name: str, others: Sequence[str]) -> str:
+def _nearest(name: str, fields: Mapping[str, Sequence[Any]]) -> str:
+    others = [other for other, values in fields.items() if not all(type(value) is dict for value in values)]
     close = [other for other in others if other.casefold() == name.casefold()]
     close = close or difflib.get_close_matches(name, others, 1, 0.6)
     return f"; did you mean {_name(close[0])!r}?" if close else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 
+from pipeline.checking.shell import shell_command
 from pipeline.cli.attended import AttendedConfig
 from pipeline.cli.command_line import given_flags
 from pipeline.cli.flag import flag, flags_of
@@ -27,6 +27,15 @@ field at fault."""
 
 CHECK = "Check"
 """The section of this command's own flags."""
+
+LEFT_OUT = "…"
+"""Stands in the command of the run for a value that may be secret."""
+
+_HARMLESS = {"security.protocol", "sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "client.id", "group.instance.id"}
+"""Properties of Kafka whose values are no secrets."""
+
+_NAMED = re.compile(r"([A-Za-z]+ )?(\$\{[^{}]+\})+")
+"""A secret by its name, ``${ENV}`` or ``${secret:…}``, perhaps with ``Bearer`` before it."""
 
 MAX_SAMPLE = 100_000
 """The most records of a sample, which is held in memory."""
@@ -62,10 +71,9 @@ def run_command(argv: Sequence[str], features: str | None = None) -> str:
         if row.section != CHECK and row.name in given:
             for value in items(given[row.name]):
                 name, _, secret = value.partition("=")
-                words.append(f"--{row.name}={f'{name}=…' if row.secret and '${' not in secret else value}")
-    return " ".join(
-        [program(), *(word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in [*words, *rest])]
-    )
+                told = not row.secret or name in _HARMLESS or _NAMED.fullmatch(secret)
+                words.append(f"--{row.name}={value if told else f'{name}={LEFT_OUT}'}")
+    return f"{program()} {shell_command([*words, *rest])}".rstrip()
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> CheckConfig:

@@ -37,7 +37,8 @@ class Output:
             if self._console is None:
                 print(f"{head} {text}", file=self._out)
             else:
-                self._console.print(Text.assemble((head, "bold"), " ", text))
+                # The terminal wraps it: a line break of ours would cut a command in two when it is pasted.
+                self._console.print(Text.assemble((head, "bold"), " ", text), soft_wrap=True)
 
     def table(self, rows: Sequence[FieldRow]) -> None:
         """Prints the table of fields and inputs, without empty columns."""

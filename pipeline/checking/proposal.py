@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.checking.candidates import ONLY, SAME, Candidate, column_candidates, named_candidates
+from pipeline.checking.candidates import BASE64, ONLY, SAME, Candidate, category, column_candidates, named_candidates
 from pipeline.checking.leaves import Leaf, Names, leaves_of
+from pipeline.checking.rounding import rounding
+from pipeline.checking.shell import shell_word
 from transforms.decode.decoder import Decoder
 from transforms.decode.field_paths import PathError
 from transforms.decode.judging import Judged
@@ -16,7 +20,7 @@ from transforms.decode.sources import field, parse_features, parse_source
 from transforms.errors import ContractError
 from transforms.formats.codecs import AUTO, BYTES, JsonError, parse_json
 from transforms.formats.options import Paths
-from transforms.types import DecodedChunk, KafkaRecord, Signature
+from transforms.types import DecodedChunk, Failure, KafkaRecord, Signature
 
 if TYPE_CHECKING:
     from transforms.stages import DecodeConfig
@@ -27,6 +31,10 @@ MAX_PLANS = 6
 """How many proposals are tried."""
 MAX_OTHERS = 3
 """How many other fields are told for an input."""
+
+_FILE = "FILE"
+"""Stands for the name of a file that the user has yet to write."""
+_FIRST = re.compile(r"^\$.*\[0\](\|number)?$")
 
 _Plan = dict[str, Candidate]
 
@@ -58,24 +66,61 @@ def propose(decode: DecodeConfig, decoder: Decoder, decoded: DecodedChunk, judge
     if judged is None or decode.formats.preprocess is not None or not judged.at_fault():
         return None
     wanted = _Wanted(decode.signature, judged, _sources(decode.signature, decode.formats.features))
-    best: tuple[int, _Plan, str] | None = None
+    best: tuple[_Proof, _Plan, str] | None = None
     least = max(len(decoded.records) - len(decoded.failures), len(judged.rows) // 2)
     for plan in wanted.plans():
         if (text := _text(decode, plan)) is None:
             continue
-        fits = _fits(decode, text, decoder, decoded.records)
-        if fits > (best[0] if best is not None else least):
-            best = fits, plan, text
-        if fits == len(judged.rows):
+        proof = _prove(decode, text, decoder, decoded.records)
+        if proof is not None and proof.fits > (best[0].fits if best is not None else least):
+            best = proof, plan, text
+        if proof is not None and proof.fits == len(judged.rows):
             break
     if best is None:
         return None
-    fits, plan, text = best
-    return Proposal(text, fits, tuple(_notes(plan, wanted.candidates, fits, len(decoded.records))))
+    proof, plan, text = best
+    return Proposal(text, proof.fits, tuple(_notes(plan, wanted.candidates, proof, decode.signature)))
 
 
-def instead_of_text(decode: DecodeConfig, decoder: Decoder, records: list[KafkaRecord]) -> str | None:
-    """Says what takes one field of records that are JSON objects, where they go to the model whole, as text.
+def found_so_far(decode: DecodeConfig, judged: Judged | None) -> tuple[str, ...]:
+    """Says where the inputs that do not fit are likely to be, for when there is no proposal: lines to put together by hand.
+
+    The first has all of them as ``--features``, if all were found: a category needs a file that only the user can write.
+
+    Args:
+        decode: How the records were decoded.
+        judged: Their inputs, one by one.
+    """
+    if judged is None or decode.formats.preprocess is not None or not judged.at_fault():
+        return ()
+    return _Wanted(decode.signature, judged, _sources(decode.signature, decode.formats.features)).hints(
+        {name for name, _ in decode.formats.features}
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instead:
+    """A field of records that go to the model whole, as text.
+
+    Attributes:
+        features: The ``--features`` that takes it.
+        image: Whether all values are images as base64, which hardly a model takes in the midst of JSON.
+    """
+
+    features: str
+    image: bool
+
+    def __str__(self) -> str:
+        """Says so."""
+        if self.image:
+            what = "each record is a JSON object with an image as base64, and goes to the model whole, as text"
+        else:
+            what = "each record is a JSON object and goes to the model whole, as text"
+        return f"{what}; if the model takes one of its fields: {shell_word(f'--features={self.features}')}"
+
+
+def instead_of_text(decode: DecodeConfig, decoder: Decoder, records: list[KafkaRecord]) -> Instead | None:
+    """Returns what takes one field of records that are JSON objects, where they go to the model whole, as text.
 
     That fits every model of one string input, but is rarely what is meant. ``None`` if the records are anything else.
 
@@ -96,10 +141,10 @@ def instead_of_text(decode: DecodeConfig, decoder: Decoder, records: list[KafkaR
     ((name, spec),) = decode.signature.inputs.items()
     few = documents[:: len(documents) // MAX_DOCUMENTS + 1]
     found = named_candidates(name, spec, leaves_of(few), (len(few) + 1) // 2, single=True)
-    if not found or (text := _text(decode, {name: found[0]})) is None or _fits(decode, text, decoder, there) < len(there):
+    if not found or (text := _text(decode, {name: found[0]})) is None:
         return None
-    what = "each record is a JSON object and goes to the model whole, as text"
-    return f"{what}; if the model takes one of its fields: --features={text}"
+    proof = _prove(decode, text, decoder, there)
+    return Instead(text, found[0].source.endswith(BASE64)) if proof is not None and not proof.failures else None
 
 
 class _Wanted:
@@ -117,6 +162,8 @@ class _Wanted:
         leaves = leaves_of(documents)
         half, single = (len(documents) + 1) // 2, len(signature.inputs) == 1
         self.candidates: dict[str, list[Candidate]] = {}
+        self._inputs, self._sources, self._single = signature.inputs, sources, single
+        self._categories: dict[str, tuple[str, int]] = {}
         self._optional: dict[str, list[Candidate]] = {}
         taken, empty = [], {}
         self._used: set[str] = set()
@@ -136,9 +183,12 @@ class _Wanted:
             else:  # the model's own default stands for it; but where the others are found, it may be, too
                 found = named_candidates(name, spec, leaves, 1, single)
                 self._optional[name] = [one for one in found if one.rank <= SAME]
+        self._unlike = list(empty)
         free = [leaf for leaf in leaves if not any(_is_of(source, leaf) for source in taken)]
         for name, least in empty.items():
             self.candidates[name] = column_candidates(name, signature.inputs[name], free, least, len(empty) > 1)
+            if not self.candidates[name] and (texts := category(name, signature.inputs[name], free, least)) is not None:
+                self._categories[name] = texts
 
     def plans(self) -> list[_Plan]:
         """Returns what may be tried, the best first: inputs from one object before inputs from many."""
@@ -153,6 +203,29 @@ class _Wanted:
             if plan not in plans:
                 plans.append(plan)
         return sorted(plans, key=_order)[:MAX_PLANS]
+
+    def hints(self, given: Collection[str]) -> tuple[str, ...]:
+        """Returns lines on the inputs that nothing fits yet; none if no field was found for any of them."""
+        plan = next(iter(self.plans()), {})
+        if not plan and not self._categories:
+            return ()
+        found = {name: self._sources[name] for name in self._inputs if name in given}
+        found |= {name: one.source for name, one in plan.items()}
+        found |= {name: f"{path}|lookup({_FILE})" for name, (path, _) in self._categories.items()}
+        lacking = [name for name in self._unlike if name not in found]
+        lines = [f"{name}: no field was found" for name in lacking]
+        for name, (path, count) in self._categories.items():
+            lines.append(
+                f"{name}: {path} has {count:,} different texts: write {_FILE}, a JSON object of each "
+                'with its number in the training, such as {"text": 1, "other": 2}; then check again'
+            )
+        text = next(iter(found.values())) if self._single else ",".join(f"{name}={source}" for name, source in found.items())
+        begin = (
+            "where the inputs may be, by their names" if not lacking else "where some of the inputs may be, by their names"
+        )
+        if not text.isprintable():
+            return ()
+        return f"{begin}: {shell_word(f'--features={text}')}", *lines
 
     def _plan(self, parent: tuple[Names, ...]) -> _Plan:
         """Returns the best for each input, of one object if it has them; no field stands for two inputs."""
@@ -202,18 +275,47 @@ def _text(decode: DecodeConfig, plan: _Plan) -> str | None:
     return text if is_read and text.isprintable() else None
 
 
-def _fits(decode: DecodeConfig, text: str, decoder: Decoder, records: list[KafkaRecord]) -> int:
-    """Returns how many of the records the decoder of a run with these ``--features`` takes."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Proof:
+    """What the decoder of a run with other ``--features`` makes of the records."""
+
+    decoder: Decoder
+    records: list[KafkaRecord]
+    failures: Mapping[int, Failure]
+
+    @property
+    def fits(self) -> int:
+        return len(self.records) - len(self.failures)
+
+    def judged(self) -> Judged | None:
+        """Returns the inputs of the records that fit."""
+        return self.decoder.judge([record for row, record in enumerate(self.records) if row not in self.failures])
+
+
+def _prove(decode: DecodeConfig, text: str, decoder: Decoder, records: list[KafkaRecord]) -> _Proof | None:
+    """Decodes the records as a run with these ``--features`` would; ``None`` if such a run is refused."""
     formats = dataclasses.replace(decode.formats, features=parse_features([text]))
     try:
         other = dataclasses.replace(decode, formats=formats).decoder().knowing_schemas_of(decoder)
     except ContractError:
-        return 0
-    return len(records) - len(decode_readable(other, records).failures)
+        return None
+    return _Proof(other, records, decode_readable(other, records).failures)
 
 
-def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], fits: int, read: int) -> Iterator[str]:
-    yield f"{fits:,} of the {read:,} records read fit with it; what the fields mean is a guess by {_guessed_by(plan)}"
+def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], proof: _Proof, signature: Signature) -> Iterator[str]:
+    read = len(proof.records)
+    yield f"{proof.fits:,} of the {read:,} records read fit with it; what the fields mean is a guess by {_guessed_by(plan)}"
+    counts = collections.Counter(failure.message for failure in proof.failures.values())
+    if counts:
+        ((message, count),) = counts.most_common(1)
+        yield f"dead letters with it, {count:,} of {len(proof.failures):,}: {message}"
+    judged = proof.judged()
+    for name, one in plan.items():
+        values = [value for found in judged.inputs[name] for value in found.values] if judged is not None else []
+        if moved := rounding(signature.inputs[name].dtype, values):
+            yield f"{name}: {moved}{' seconds' if one.source.endswith('|time') else ''}"
+        if _FIRST.search(one.source):
+            yield f"{name}: {one.source} takes the first value alone; each list that was read has no other"
     if any(one.columns for one in plan.values()):
         yield "the columns are in the order that the fields have in the records: compare it with that of the training"
     for name, chosen in plan.items():

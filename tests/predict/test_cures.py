@@ -25,7 +25,7 @@ def row(value: Any) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("value", [PNG, JPEG, b"data:image/webp;base64," + PNG, {"image": PNG.decode()}])
 def test_an_image_as_text(value: Any) -> None:
-    assert cure_of(row(value)).startswith("; 'image' is an image as base64 text: --features=image=$.FIELD|base64")
+    assert cure_of(row(value)).startswith("; 'image' is an image as base64 text: --features='image=$.FIELD|base64'")
 
 
 def test_a_json_object_as_text() -> None:

@@ -151,7 +151,9 @@ def parse_json(value: bytes) -> Any:
     try:
         return json.loads(value.decode(), parse_float=_finite)
     except UnicodeDecodeError as error:
-        raise JsonError(f"the value is not JSON: {_other_format(value) or f'not UTF-8 at byte {error.start}'}") from error
+        raise JsonError(
+            f"the value is not JSON: {_other_format(value) or f'not UTF-8 at byte {error.start}{_ANY_FORMAT}'}"
+        ) from error
     except json.JSONDecodeError as error:
         what = error.msg.partition(":")[0]  # the text after the colon may quote the value
         where = f"{what} at line {error.lineno}, column {error.colno}"
@@ -161,6 +163,8 @@ def parse_json(value: bytes) -> Any:
     except ValueError as error:
         raise JsonError("the JSON value has a number beyond float64, or an integer of thousands of digits") from error
 
+
+_ANY_FORMAT = f"; --input_format says what it is, if {AVRO}, {PROTOBUF}, {NPY}, {TF_EXAMPLE} or {BYTES}"
 
 _BEGINNINGS = (
     (b"Obj\x01", "it is an Avro container file: --input_format=avro"),

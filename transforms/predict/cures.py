@@ -25,7 +25,7 @@ def cure_of(inputs: Mapping[str, np.ndarray]) -> str:
     for name, value in _texts(inputs):
         if is_image_text(value):
             return (
-                f"; '{name}' is an image as base64 text: --features={name}=$.FIELD|base64 (of JSON records), or "
+                f"; '{name}' is an image as base64 text: --features='{name}=$.FIELD|base64' (of JSON records), or "
                 "--preprocess, makes it bytes"
             )
         if value.lstrip()[:1] == b"{" and _is_json(value):

@@ -98,7 +98,8 @@ def test_some_dead_letters_among_records_that_fit_are_told(checking: Checking, s
 def test_records_that_do_not_fit_name_the_field(checking: Checking, stub: TfServingGrpcStub) -> None:
     checking.produce(b'{"X":[1,2]}', b'{"X":[3]}')
     assert checking.run(f"--model={stub.uri()}", "--sample=10") == 2
-    [line] = checking.errors.splitlines()
+    line, cure = checking.errors.splitlines()
+    assert cure == "error: with the --features above 2 of them fit"
     assert line == (
         f"error: --input_topic={checking.topic}: none of the 2 records read fits model: "
         "x: missing in 2 of 2; did you mean 'X'?"
@@ -109,7 +110,8 @@ def test_records_that_do_not_fit_name_the_field(checking: Checking, stub: TfServ
 def test_records_that_are_none_are_named_beside_the_field(checking: Checking, stub: TfServingGrpcStub) -> None:
     checking.produce(None, None, None, b'{"y":[3]}')
     assert checking.run(f"--model={stub.uri()}", "--sample=10") == 2
-    field, record = checking.errors.splitlines()
+    field, record, cure = checking.errors.splitlines()
+    assert cure == "error: with the --features above 1 of them fits"
     assert field.endswith("none of the 4 records read fits model: x: missing in 1 of 1")
     assert record.endswith("fits model: the value is null (a tombstone), so there is nothing to predict from (3 of 4)")
 
@@ -194,6 +196,12 @@ def test_the_command_of_the_run() -> None:
     assert "'--features=x=$.a b'" in command
     assert "--model=grpc://h:1/m" in command
     assert "'--kafka_config=sasl.password=…' '--kafka_config=sasl.username=${USER}'" in command
+    config = "--kafka_config=security.protocol=SASL_SSL"
+    assert config in check_flags.run_command([*argv, config]), "no secret"
+    mixed = check_flags.run_command([*argv, "--kafka_config=ssl.key.password=${A}secret"])
+    assert "'--kafka_config=ssl.key.password=…'" in mixed
+    bearer = "--model_header=authorization=Bearer ${secret:projects/p/secrets/s}"
+    assert f"'{bearer}'" in check_flags.run_command([*argv, bearer])
     assert command.endswith(" --job_name=j")
     proposed = check_flags.run_command([*argv, "--features=y=$.c"], "x=$.d")
     assert "--features=x=$.d" in proposed.replace("'", "")
@@ -245,6 +253,10 @@ def test_a_terminal_gets_a_table(checking: Checking, stub: TfServingGrpcStub, ca
     out = Terminal()
     assert check(check_flags.parse(checking.flags(f"--model={stub.uri()}", "--sample=1"), {}), out) == 0
     assert "──" in out.getvalue()
+    argv = checking.flags(f"--model={stub.uri()}", "--sample=1", f"--job_name={'long' * 50}")
+    out = Terminal()
+    assert check(check_flags.parse(argv, {}), out, argv) == 0
+    assert out.getvalue().splitlines()[-1].endswith(check_flags.run_command(argv)), "on one line, to be pasted"
     assert "[red]" in out.getvalue(), "a field's name is no markup"
 
 

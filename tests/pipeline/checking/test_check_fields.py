@@ -37,7 +37,7 @@ def test_it_proposes_the_features_that_would_fit(checking: Checking, two_inputs:
     argv = checking.flags(model, "--sample=10", "--features=a=$.nowhere,b=$.no")
     assert check(check_flags.parse(argv, {}), out, argv) == 2
     lines = out.getvalue().splitlines()
-    at = lines.index(f"features   --features={fits}")
+    at = lines.index(f"features   '--features={fits}'")
     assert lines[at + 1].split("; ")[0].strip() == "3 of the 3 records read fit with it"
     assert lines[-1] == f"to run     python -m pipeline {' '.join(checking.flags(model))} '--features={fits}'"
     assert "77123" not in out.getvalue()
@@ -49,7 +49,7 @@ def test_it_proposes_the_features_that_would_fit(checking: Checking, two_inputs:
     missing = [*argv, "--output_topic=ou"]
     out = io.StringIO()
     assert check(check_flags.parse(missing, {}), out, missing) == 2
-    assert f"features   --features={fits}" in out.getvalue()
+    assert f"features   '--features={fits}'" in out.getvalue()
     assert "to run" not in out.getvalue()
 
 
@@ -59,7 +59,7 @@ def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServ
     out = io.StringIO()
     assert check(check_flags.parse(argv, {}), out, argv) == 0
     assert "5 records read, 1 fit" in out.getvalue()
-    assert "features   --features=$.X" in out.getvalue()
+    assert "features   '--features=$.X'" in out.getvalue()
     assert "4 of the 5 records read fit with it" in out.getvalue()
     assert out.getvalue().splitlines()[-1].endswith("'--features=$.X'")
 
@@ -71,8 +71,32 @@ def test_json_that_goes_to_the_model_as_text_is_told(checking: Checking) -> None
         assert checking.run(f"--model={other.uri()}", "--sample=10") == 0
     assert "records    read as bytes (--input_format=auto)" in checking.printed
     assert "features   each record is a JSON object and goes to the model whole, as text; if" in checking.printed
-    assert "fields: --features=$.t\n" in checking.printed
+    assert "fields: '--features=$.t'\n" in checking.printed
     assert "secret" not in checking.printed
+
+
+def test_an_image_in_json_is_run_by_its_field(checking: Checking) -> None:
+    """The command to paste takes the image; the one for whole records stands below, as that is what was asked for."""
+    image = StubModel.of({"i": TensorSpec("string", (-1,))}, {"y": TensorSpec("float32", (-1,))}, lambda _: {})
+    with TfServingGrpcStub(image) as other:
+        checking.produce(b'{"id":7,"photo":"iVBORw0KGgo%s"}' % (b"A" * 41))
+        argv = checking.flags(f"--model={other.uri()}", "--sample=10")
+        out = io.StringIO()
+        assert check(check_flags.parse(argv, {}), out, argv) == 0
+    field, between, whole = out.getvalue().splitlines()[-3:]
+    assert field.startswith("to run     python -m pipeline --bootstrap_servers=")
+    assert field.endswith(" '--features=$.photo|base64'")
+    assert between.strip() == "or, with the whole record as it is:"
+    assert whole.strip() == field.removeprefix("to run").strip().removesuffix(" '--features=$.photo|base64'")
+
+
+def test_times_that_a_model_can_not_hold_are_told(checking: Checking) -> None:
+    """They fit, as numbers may be rounded; that minutes are lost is said."""
+    seen = StubModel.of({"at": TensorSpec("float32", (-1,))}, {"y": TensorSpec("float32", (-1,))}, lambda _: {})
+    with TfServingGrpcStub(seen) as other:
+        checking.produce(b'{"at":1790000000060}', b'{"at":1790000060123}')
+        assert checking.run(f"--model={other.uri()}", "--sample=10") == 0
+    assert " fits; float32 is exact up to 16,777,216 only, and moves these numbers by up to " in checking.printed
 
 
 def test_every_guilty_field_is_named(checking: Checking) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.checking.leaves import leaves_of
-from pipeline.checking.proposal import Proposal, instead_of_text, propose
+from pipeline.checking.proposal import Proposal, found_so_far, instead_of_text, propose
 from tests.formats.decoding import records, takes
 from transforms.decode.sources import parse_features, parse_source
 from transforms.formats.options import FormatOptions, RegistryConfig
@@ -222,8 +222,8 @@ def test_fields_of_protobuf() -> None:
 @pytest.mark.parametrize(
     ("input_format", "values", "said"),
     [
-        ("auto", [{"image": PNG, "label": "cat", "id": "7"}] * 2, "--features=$.image|base64"),
-        ("auto", [{"x": "text", "y": "more"}, None], "--features=$.x"),
+        ("auto", [{"image": PNG, "label": "cat", "id": "7"}] * 2, "'--features=$.image|base64'"),
+        ("auto", [{"x": "text", "y": "more"}, None], "'--features=$.x'"),
         ("auto", [{"y": "text", "z": "more"}], None),
         ("auto", [{"x": "text"}, ["x"]], None),
         ("auto", [{"x": "text"}, b"{"], None),
@@ -236,7 +236,78 @@ def test_json_objects_that_go_to_the_model_as_text(input_format: str, values: li
     raw = [value if value is None or type(value) is bytes else json.dumps(value).encode() for value in values]
     config = DecodeConfig(takes(x=STRING), input_format)
     found = instead_of_text(config, config.decoder(), records(*raw))
-    assert found is None if said is None else found is not None and found.endswith(said)
+    assert found is None if said is None else found is not None and str(found).endswith(said)
+    assert found is None or found.image == ("base64" in found.features)
+
+
+MINUTES = [{"at": f"2026-11-28T01:{minute:02}:00Z", "amount": 1} for minute in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("signature", "values", "notes"),
+    [
+        (
+            takes(At=FLOAT),
+            MINUTES,
+            ["At: float32 is exact up to 16,777,216 only, and moves these numbers by up to 60 seconds"],
+        ),
+        (takes(At=TensorSpec("float64", (-1,))), MINUTES, []),
+        (
+            ONE,
+            [{"Amount": 2**24 + 1}],
+            ["amount: float32 is exact up to 16,777,216 only, and moves these numbers by up to 1"],
+        ),
+        (ONE, [{"Amount": 3.59}, {"Amount": 2**24}], []),
+        (
+            ONE,
+            [{"amount": [3.5]}, {"amount": [4]}],
+            ["amount: $.amount[0] takes the first value alone; each list that was read has no other"],
+        ),
+        (
+            TWO,
+            [{"in": {"amount": None if i == 3 else i, "country": "DE"}} for i in range(5)],
+            [
+                "dead letters with it, 1 of 1: amount ($.in.amount): expected float32, came null; "
+                "|default(JSON) behind its path in --features takes the place of null"
+            ],
+        ),
+    ],
+)
+def test_what_is_lost_with_it_is_told(signature: Signature, values: list[Any], notes: list[str]) -> None:
+    """Times that a float32 moves, elements behind the first, and records that are dead letters all the same."""
+    found = proposed(signature, *values)
+    assert found is not None
+    assert [note for note in found.notes[1:] if " might also " not in note] == notes
+
+
+def hinted(signature: Signature, *values: Any, **options: Any) -> tuple[str, ...]:
+    raw = records(*[json.dumps(value).encode() for value in values])
+    config = DecodeConfig(signature, "json", formats=FormatOptions(**options))
+    assert propose(config, config.decoder(), config.decoder().decode(raw), config.decoder().judge(raw)) is None
+    return found_so_far(config, config.decoder().judge(raw))
+
+
+def test_where_the_inputs_may_be_is_told_if_one_of_them_is_a_category() -> None:
+    """Only the user can write the file of its numbers, so nothing can be proven; but all that was found is said."""
+    signature = takes(country=TensorSpec("int64", (-1, 1)), at=FLOAT, amount=FLOAT)
+    orders = [{"at": "2026-01-31", "in": {"country": code, "amount": "3.5"}} for code in ("DE", "FR", "DE")]
+    command, file = hinted(signature, *orders)
+    assert command == (
+        "where the inputs may be, by their names: "
+        "'--features=at=$.at|time,amount=$.in.amount|number,country=$.in.country|lookup(FILE)'"
+    )
+    assert file.startswith("country: $.in.country has 2 different texts: write FILE, a JSON object of each with its number")
+    assert not any(code in line for code in ("DE", "FR") for line in (command, file))
+    given = hinted(signature, *orders, features=parse_features(["amount=$.in.amount|number"]))
+    assert given[0].endswith("'--features=amount=$.in.amount|number,at=$.at|time,country=$.in.country|lookup(FILE)'")
+
+
+def test_an_input_that_no_field_is_like_is_said_to_be_missing() -> None:
+    command, *lines = hinted(TWO, {"in": {"amount": 3.5}, "x": "y"})
+    assert command == "where some of the inputs may be, by their names: '--features=amount=$.in.amount'"
+    assert lines == ["country: no field was found"]
+    assert hinted(TWO, {"x": 1, "y": 2}) == ()
+    assert hinted(ONE, {"order": {"amount": "x" * 101}}) == (), "a long text is no category"
 
 
 _NAMES = st.text(min_size=1, max_size=6)
