@@ -181,8 +181,10 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
         lag = LagWatch(lambda: GroupLag(job.kafka))
         with contextlib.ExitStack() as stack:
             if config.metrics_port is not None:
-                metrics = serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest)
-                stack.enter_context(metrics)
+                model = job.predict.model.model
+                stack.enter_context(
+                    serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest, model=model)
+                )
             if demo:
                 demo.start()
             if config.status != "off" or config.metrics_port is not None or config.summary_json is not None:

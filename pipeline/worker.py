@@ -24,7 +24,7 @@ from pipeline.process.stats import WorkerStats
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, MissingRightError, ScoringError
-from transforms.observe import set_observer
+from transforms.observe import DeadLetterKind, set_observer
 from transforms.printable import PrintableFormatter
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Stats(WorkerStats):
         self.error = error
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
         super().committed(predictions, dead_letters, latencies_ms)

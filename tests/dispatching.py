@@ -14,7 +14,7 @@ from tests.fake_model import Behaviour, Call, FakeModel, doubled
 from transforms.errors import (
     ModelError,
 )
-from transforms.observe import Observer, observer, set_observer
+from transforms.observe import Observer, failure_kind, observer, set_observer
 from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
@@ -55,9 +55,18 @@ class Recorder(Observer):
         self.retries = 0
         self.answers: list[int] = []
         self.held: list[str | None] = []
+        self.failures: list[str] = []
+        self.in_flight: list[int] = []
 
-    def answered(self, rows: int) -> None:
+    def answered(self, rows: int, took_s: float, version: str | None) -> None:
         self.answers.append(rows)
+
+    def request_failed(self, error: ModelError) -> None:
+        self.failures.append(failure_kind(error))
+
+    def requesting(self, in_flight: int, limit: int) -> None:
+        assert in_flight <= limit
+        self.in_flight.append(in_flight)
 
     def retried(self) -> None:
         self.retries += 1

@@ -7,10 +7,44 @@ an observer can't be. Without one, nothing is recorded.
 from __future__ import annotations
 
 import contextlib
+import enum
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
-from transforms.errors import ScoringError
+import numpy as np
+import numpy.typing as npt
+
+from transforms.errors import ModelError, ScoringError
+
+Ages = Sequence[float] | npt.NDArray[np.float64]
+
+DeadLetterKind = tuple[str, str]
+"""The stage that failed, and the dead-letter class."""
+
+
+class RollbackCause(enum.Enum):
+    """Why a bundle is rolled back: a small closed set, for counting. The reason in words says more."""
+
+    REBALANCE = "rebalance"  # the group rebalanced: nobody's failure
+    STAGE = "stage"  # a stage raised, or the runner gave up the bundle
+    SLOW = "slow"  # the transaction was open for too long
+    KAFKA = "kafka"  # Kafka did not take the outputs or their commit
+    OBSTRUCTED = "obstructed"  # a topic or a right is missing, which somebody has to cure
+    ENDED = "ended"  # the job ended before the bundle was answered
+
+
+def failure_kind(error: ModelError) -> str:
+    """The kind of a failed request: the name of the class in ``transforms.errors``, without ``Error``."""
+    name = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == ModelError.__module__)
+    return name.removesuffix("Error")
+
+
+def failure_kinds() -> tuple[str, ...]:
+    """Every kind that ``failure_kind`` may return, in the order of their classes' definitions."""
+    found = [ModelError]
+    for kind in found:
+        found.extend(sub for sub in kind.__subclasses__() if sub.__module__ == ModelError.__module__)
+    return tuple(kind.__name__.removesuffix("Error") for kind in found)
 
 
 class Observer:
@@ -21,27 +55,52 @@ class Observer:
     """
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
         """A bundle was committed: its predictions and dead letters are in Kafka.
 
         Args:
             predictions: Number of predictions.
-            dead_letters: Failure class to number of dead letters.
+            dead_letters: Stage and class of a failure to number of dead letters.
             latencies_ms: ``(milliseconds from read to committed, number of records)``, one pair for each poll.
         """
 
     def polled(self) -> None:
         """Kafka was polled, whether or not records came. A process that stops reporting this is stuck."""
 
-    def answered(self, rows: int) -> None:
-        """The model server answered a request of ``rows`` records."""
+    def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
+        """How long the bundle took that was just committed.
+
+        Args:
+            ages_s: For each record with a timestamp, the seconds from that to the commit.
+            transaction_s: How long its transaction was open; ``None`` without transactions.
+        """
+
+    def answered(self, rows: int, took_s: float, version: str | None) -> None:
+        """The model server answered a request.
+
+        Args:
+            rows: How many records it had.
+            took_s: The seconds that it took.
+            version: The version of the model that answered, if the server says it.
+        """
+
+    def request_failed(self, error: ModelError) -> None:
+        """The model server refused a request, failed on it, or did not answer it."""
+
+    def requesting(self, in_flight: int, limit: int) -> None:
+        """So many requests are in flight now, of at most ``limit``."""
 
     def retried(self) -> None:
         """A request is about to be sent again."""
 
-    def rolled_back(self, reason: str) -> None:
-        """A bundle was not committed; its records are read again."""
+    def rolled_back(self, reason: str, cause: RollbackCause) -> None:
+        """A bundle was not committed; its records are read again.
+
+        Args:
+            reason: Why, in words.
+            cause: The same, for counting.
+        """
 
     def left_unanswered(self, records: int) -> None:
         """The job ends while it waits for a cure: so many records were read, and are read again by the next run."""

@@ -16,13 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from transforms.observe import Observer
+from pipeline.process.histograms import END_TO_END, HISTOGRAMS, LATENCY, REQUEST, REQUEST_RECORDS, TRANSACTION
+from transforms.errors import ModelError
+from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, failure_kinds
 
 _BUCKETS = 400
 _BASE = 1.05
 """Each latency bucket is 5% wider than the one before, from 0.01 ms on. So a quantile has an error of at most 5%."""
 
-_REASONS = 48
+_REASONS = 64
+
+FAILURES = failure_kinds()
+"""The kinds of failed requests, in the order of the counters in a row."""
+
+CAUSES = tuple(RollbackCause)
+"""The causes of rollbacks, in the order of the counters in a row."""
 
 ROW = np.dtype(
     [
@@ -32,15 +40,22 @@ ROW = np.dtype(
         ("batches", "<i8"),
         ("batched_rows", "<i8"),
         ("retries", "<i8"),
-        ("rollbacks", "<i8"),
+        ("rollbacks", "<i8", (len(CAUSES),)),
+        ("failures", "<i8", (len(FAILURES),)),
+        ("starts", "<i8"),  # how often a worker began with this row
         ("unanswered", "<i8"),
         ("first_at", "<f8"),  # on the monotonic clock, which processes of a machine share: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
-        ("reasons", [("name", "S48"), ("count", "<i8")], (_REASONS,)),
+        *((histogram.name, histogram.dtype) for histogram in HISTOGRAMS),
+        ("reasons", [("name", "S64"), ("count", "<i8")], (_REASONS,)),  # named STAGE/CLASS
         ("partitions", "<i8"),
+        ("in_flight", "<i8"),
+        ("in_flight_limit", "<i8"),
+        ("version", "S64"),
         ("holding", "S512"),
+        ("holding_since", "<f8"),  # on the clock of the day: it is told to people
         ("rolled_back", "S512"),
     ]
 )
@@ -59,12 +74,15 @@ class WorkerStats(Observer):
         self.rows = open_rows(path, workers)
         self._row = self.rows[worker]
         # These describe the process, so a restarted worker resets them.
-        self._row["partitions"], self._row["holding"], self._row["unanswered"] = 0, b"", 0
+        for name in ("partitions", "in_flight", "in_flight_limit", "unanswered", "holding_since"):
+            self._row[name] = 0
+        self._row["version"] = self._row["holding"] = b""
+        self._row["starts"] += 1
         self._lock = threading.Lock()  # several bundles may report at once: shards on Flink
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
         row, now = self._row, time.monotonic()
@@ -75,30 +93,49 @@ class WorkerStats(Observer):
             row["first_at"] = now - latencies_ms[0][0] / 1000
         row["last_at"] = now
         row["predictions"] += predictions
-        for name, count in dead_letters.items():
+        for (stage, name), count in dead_letters.items():
             row["dead_letters"] += count
-            row["reasons"][self._reason(name)]["count"] += count
+            row["reasons"][self._reason(f"{stage}/{name}")]["count"] += count
         for latency_ms, count in latencies_ms:
             row["latency"][_bucket(latency_ms)] += count
+            LATENCY.observe(row, latency_ms / 1000, count)
+
+    def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
+        """As ``Observer.committed_after``."""
+        END_TO_END.observe_all(self._row, ages_s)
+        if transaction_s is not None:
+            TRANSACTION.observe(self._row, transaction_s)
 
     def polled(self) -> None:
         """As ``Observer.polled``."""
         self._row["polled_at"] = time.monotonic()
 
-    def answered(self, rows: int) -> None:
+    def answered(self, rows: int, took_s: float, version: str | None) -> None:
         """As ``Observer.answered``."""
         with self._lock:
             self._row["batches"] += 1
             self._row["batched_rows"] += rows
+            REQUEST.observe(self._row, took_s)
+            REQUEST_RECORDS.observe(self._row, rows)
+            self._row["version"] = (version or "").encode(errors="replace")[:64]
+
+    def request_failed(self, error: ModelError) -> None:
+        """As ``Observer.request_failed``."""
+        with self._lock:
+            self._row["failures"][FAILURES.index(failure_kind(error))] += 1
+
+    def requesting(self, in_flight: int, limit: int) -> None:
+        """As ``Observer.requesting``."""
+        self._row["in_flight"], self._row["in_flight_limit"] = in_flight, limit
 
     def retried(self) -> None:
         """As ``Observer.retried``."""
         with self._lock:
             self._row["retries"] += 1
 
-    def rolled_back(self, reason: str) -> None:
+    def rolled_back(self, reason: str, cause: RollbackCause) -> None:
         """As ``Observer.rolled_back``."""
-        self._row["rollbacks"] += 1
+        self._row["rollbacks"][CAUSES.index(cause)] += 1
         self._row["rolled_back"] = reason.encode(errors="replace")[:512]
 
     def left_unanswered(self, records: int) -> None:
@@ -112,10 +149,12 @@ class WorkerStats(Observer):
 
     def holding(self, reason: str | None) -> None:
         """As ``Observer.holding``."""
+        if not self._row["holding"] or not reason:
+            self._row["holding_since"] = time.time() if reason else 0
         self._row["holding"] = (reason or "").encode(errors="replace")[:512]
 
     def _reason(self, name: str) -> int:
-        key = name.encode(errors="replace")[:48]
+        key = name.encode(errors="replace")[:64]
         if key not in self._reasons:
             index = min(len(self._reasons), _REASONS - 1)
             self._row["reasons"][index]["name"] = key
@@ -149,18 +188,28 @@ class Totals:
         self.batches = int(rows["batches"].sum())
         self.batched_rows = int(rows["batched_rows"].sum())
         self.retries = int(rows["retries"].sum())
-        self.rollbacks = int(rows["rollbacks"].sum())
+        self.rollbacks_by_cause = dict(zip(CAUSES, rows["rollbacks"].sum(axis=0).tolist(), strict=True))
+        self.rollbacks = sum(self.rollbacks_by_cause.values())
+        self.failures = dict(zip(FAILURES, rows["failures"].sum(axis=0).tolist(), strict=True))
+        self.restarts = int(np.maximum(rows["starts"] - 1, 0).sum())
         self.unanswered = int(rows["unanswered"].sum())
         self.partitions = int(rows["partitions"].sum())
+        self.in_flight = int(rows["in_flight"].sum())
+        self.in_flight_limit = int(rows["in_flight_limit"].sum())
+        self.versions = sorted({bytes(text).decode(errors="replace") for text in rows["version"] if text})
+        self.holding_since = min((float(at) for at in rows["holding_since"] if at), default=None)
+        self.histograms = {histogram: histogram.totals(rows) for histogram in HISTOGRAMS}
         self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")
         self.rolled_back = next((bytes(text).decode(errors="replace") for text in rows["rolled_back"] if text), "")
         started = rows["first_at"][rows["first_at"] > 0]
         self.duration_s = float(rows["last_at"].max() - started.min()) if len(started) else 0.0
         self._latency = rows["latency"].sum(axis=0)
+        self.kinds: dict[DeadLetterKind, int] = {}
         self.reasons: dict[str, int] = {}
         for slot in rows["reasons"].ravel():
             if slot["count"]:
-                name = bytes(slot["name"]).decode(errors="replace")
+                stage, _, name = bytes(slot["name"]).decode(errors="replace").partition("/")
+                self.kinds[stage, name] = self.kinds.get((stage, name), 0) + int(slot["count"])
                 self.reasons[name] = self.reasons.get(name, 0) + int(slot["count"])
 
     @property

@@ -1,19 +1,26 @@
-"""The workers' counters as Prometheus metrics, summed over all workers at the moment of a scrape."""
+"""The workers' counters as Prometheus metrics, summed over all workers at the moment of a scrape.
+
+Names and units follow Prometheus' rules, which ``promtool check metrics`` checks. Every label has a small closed set of
+values, or one for each partition. A counter whose labels are known begins at 0, so that its first increase is seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from pipeline.process.stats import Totals
 from pipeline.reporting.lag import Lag
-
-QUANTILES = (0.5, 0.9, 0.99)
+from transforms.dead_letter_classes import DeadLetterClass
 
 
 class StatsCollector(Collector):
@@ -22,59 +29,100 @@ class StatsCollector(Collector):
     Args:
         rows: The rows, shape ``[workers]``: see ``pipeline.process.stats``.
         lag: Returns the lag; ``None`` while it is not known.
+        model: The model's name.
     """
 
-    def __init__(self, rows: Any, lag: Callable[[], Lag | None] = lambda: None):
-        self._rows, self._lag = rows, lag
+    def __init__(self, rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = ""):
+        self._rows, self._lag, self._model = rows, lag, model
+        self._began_at = time.time()
 
     def collect(self) -> Iterator[Metric]:
         """Yields the metrics as of now."""
         totals = Totals(self._rows)
-        yield _counter("predictions", "Records answered by the model.", totals.predictions)
-        dead_letters = CounterMetricFamily(
-            "scoring_dead_letters", "Records without a prediction, by error class.", labels=["class"]
-        )
-        for error_class, count in sorted(totals.reasons.items()):
-            dead_letters.add_metric([error_class], count)
-        yield dead_letters
-        yield _counter("bundles", "Bundles committed.", totals.bundles)
-        yield _counter("requests", "Requests that the model server answered.", totals.batches)
-        yield _counter("request_rows", "Records in those requests.", totals.batched_rows)
-        yield _counter("retries", "Requests sent again.", totals.retries)
-        yield _counter("rollbacks", "Bundles not committed, and read again.", totals.rollbacks)
+        yield from _counters(totals)
+        for histogram, (buckets, total) in totals.histograms.items():
+            yield HistogramMetricFamily(
+                f"scoring_{histogram.name}",
+                histogram.help,
+                buckets=[("+Inf" if bound == float("inf") else f"{bound}", count) for bound, count in buckets],
+                sum_value=total,
+            )
         yield _gauge("partitions", "Partitions read now.", totals.partitions)
+        yield _gauge("requests_in_flight", "Requests sent to the model server and not answered yet.", totals.in_flight)
+        yield _gauge("requests_in_flight_limit", "Most requests in flight, as set or as adapted.", totals.in_flight_limit)
         yield _gauge(
             "holding", "1 while it waits for the model server, the schema registry or Kafka.", int(bool(totals.holding))
         )
-        latency = GaugeMetricFamily(
-            "scoring_latency_ms",
-            "Milliseconds from a record's being read to its answer's commit, since the start.",
-            labels=["quantile"],
-        )
-        for quantile in QUANTILES:
-            latency.add_metric([str(quantile)], totals.latency_ms(quantile))
-        yield latency
-        lag = GaugeMetricFamily(
-            "scoring_lag_records",
-            "Records after the group's committed offsets, of the whole group: the same in each of its processes.",
-            labels=["topic", "partition"],
-        )
+        since = [((), totals.holding_since)] if totals.holding_since is not None else []
+        yield _gauge("holding_since_timestamp_seconds", "Since when it waits, while it does. Unix time.", since)
         known = self._lag()
-        for (topic, partition), count in sorted(known.partitions.items()) if known is not None else ():
-            lag.add_metric([topic, str(partition)], count)
-        yield lag
+        yield _gauge(
+            "lag_records",
+            "Records after the group's committed offsets, of the whole group: the same in each of its processes.",
+            [((topic, str(number)), n) for (topic, number), n in sorted(known.partitions.items())] if known else [],
+            ("topic", "partition"),
+        )
+        yield _gauge(
+            "model_info",
+            "Always 1: the model, and each version that answered a worker last.",
+            [((self._model, version), 1) for version in totals.versions],
+            ("model", "version"),
+        )
+        yield _gauge("build_info", "Always 1: what runs here.", [(tuple(_build().values()), 1)], tuple(_build()))
+        yield _gauge("start_timestamp_seconds", "When this process began to serve metrics. Unix time.", self._began_at)
 
 
-def registry_of(rows: Any, lag: Callable[[], Lag | None] = lambda: None) -> CollectorRegistry:
+def registry_of(rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = "") -> CollectorRegistry:
     """Returns a registry of these metrics alone: the library's global one has others of the process."""
     registry = CollectorRegistry()
-    registry.register(StatsCollector(rows, lag))
+    registry.register(StatsCollector(rows, lag, model))
     return registry
 
 
-def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(f"scoring_{name}", text, value=value)
+def _counters(totals: Totals) -> Iterator[Metric]:
+    yield _counter("records", "Records that are done: predictions and dead letters.", totals.records)
+    yield _counter("predictions", "Records answered by the model.", totals.predictions)
+    kinds = {(stage, known.error_class): 0 for known in DeadLetterClass for stage in known.stages} | totals.kinds
+    dead_letters = sorted(kinds.items())
+    yield _counter(
+        "dead_letters", "Records without a prediction, by stage and error class.", dead_letters, ("stage", "class")
+    )
+    yield _counter("bundles", "Bundles committed.", totals.bundles)
+    yield _counter("requests", "Requests that the model server answered.", totals.batches)
+    failures = _labelled(totals.failures)
+    yield _counter("request_failures", "Requests that failed or were refused, by kind.", failures, ("class",))
+    yield _counter("retries", "Requests sent again.", totals.retries)
+    causes = _labelled({cause.value: count for cause, count in totals.rollbacks_by_cause.items()})
+    yield _counter("rollbacks", "Bundles not committed, and read again, by reason.", causes, ("reason",))
+    yield _counter("worker_restarts", "Worker processes that ended and were started again.", totals.restarts)
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"scoring_{name}", text, value=value)
+_Samples = float | Iterable[tuple[tuple[str, ...], float]]
+
+
+def _labelled(counts: Mapping[str, int]) -> list[tuple[tuple[str, ...], float]]:
+    return [((name,), count) for name, count in counts.items()]
+
+
+def _counter(name: str, text: str, samples: _Samples, labels: tuple[str, ...] = ()) -> Metric:
+    return _filled(CounterMetricFamily(f"scoring_{name}", text, labels=labels), samples)
+
+
+def _gauge(name: str, text: str, samples: _Samples, labels: tuple[str, ...] = ()) -> Metric:
+    return _filled(GaugeMetricFamily(f"scoring_{name}", text, labels=labels), samples)
+
+
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, samples: _Samples) -> Metric:
+    for labels, value in [((), samples)] if isinstance(samples, (int, float)) else samples:
+        family.add_metric(labels, value)
+    return family
+
+
+@functools.cache
+def _build() -> dict[str, str]:
+    """The labels of ``build_info``: what a report of a problem should name."""
+    try:
+        version = importlib.metadata.version("kafka-model-scoring")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        version = "unknown"
+    return {"version": version, "python": platform.python_version()}

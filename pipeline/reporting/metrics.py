@@ -33,6 +33,7 @@ def serve_metrics(
     host: str = "127.0.0.1",
     client_timeout_s: float = CLIENT_TIMEOUT_S,
     lag: Callable[[], Lag | None] = lambda: None,
+    model: str = "",
 ) -> Iterator[int]:
     """Serves ``/metrics``, ``/healthz`` and ``/readyz`` while the context lasts; yields the port.
 
@@ -42,6 +43,7 @@ def serve_metrics(
         host: The address to listen on.
         client_timeout_s: How long a client may be silent.
         lag: Returns the lag; ``None`` while it is not known.
+        model: The model's name.
 
     Raises:
         ScoringError: The port is taken.
@@ -51,7 +53,7 @@ def serve_metrics(
 
     from pipeline.reporting.collector import registry_of
 
-    registry = registry_of(rows, lag)
+    registry = registry_of(rows, lag, model)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = client_timeout_s  # of every read and write, which http.server takes from here

@@ -22,12 +22,13 @@ import confluent_kafka as ck
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.job import Job
-from transforms.headers import ERROR_CLASS, SOURCE
+from transforms.headers import ERROR_CLASS, ERROR_STAGE, SOURCE
 from transforms.kafka.beam.gate import Passed
 from transforms.kafka.commit_metadata import metadata_of
 from transforms.kafka.config import JavaKafka, KafkaConfig, Partition
 from transforms.kafka.stop import draining
-from transforms.observe import observer
+from transforms.kafka.vendor import timestamp_of
+from transforms.observe import DeadLetterKind, observer
 from transforms.retry import Deadline
 
 log = logging.getLogger("pipeline")
@@ -62,7 +63,8 @@ class Follower:
     def poll(self) -> int:
         """Reads new outputs; returns how many of them belong to this job."""
         latencies: collections.Counter[int] = collections.Counter()
-        dead: collections.Counter[str] = collections.Counter()
+        ages_s: list[float] = []
+        dead: collections.Counter[DeadLetterKind] = collections.Counter()
         for message in self._consumer.consume(MOST, POLL_S):
             if message.error() is not None:
                 continue  # the end of a partition, or an error of Kafka, which the job itself reports
@@ -73,11 +75,16 @@ class Follower:
             latency_s = self._gate.written(source[0], int(source[1]), int(source[2]))
             if latency_s is not None:
                 latencies[round(latency_s * 1000)] += 1
+                stamp_ms = timestamp_of(*message.timestamp())
+                if stamp_ms is not None:
+                    ages_s.append(max(0.0, time.time() - stamp_ms / 1000))
                 if ERROR_CLASS in headers:
-                    dead[(headers[ERROR_CLASS] or b"").decode(errors="replace")] += 1
+                    stage, name = ((headers.get(it) or b"").decode(errors="replace") for it in (ERROR_STAGE, ERROR_CLASS))
+                    dead[stage, name] += 1
         count = latencies.total()
         if count:
             observer().committed(count - dead.total(), dict(dead), [(float(ms), n) for ms, n in latencies.items()])
+            observer().committed_after(ages_s, None)
         return count
 
     def commit(self) -> None:

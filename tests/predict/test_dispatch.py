@@ -38,6 +38,7 @@ def test_a_request_that_succeeds_at_once(heard: Recorder) -> None:
     assert by_row([outcome], 3) == [2, 4, 6]
     assert (outcome.attempts, outcome.version) == (1, "7")
     assert time.slept == []
+    assert (heard.answers, heard.failures, heard.in_flight) == ([3], [], [1, 0])
     assert model.metadata_calls == 1, "metadata is read before the first predict"
     assert (heard.answers, heard.retries, heard.held) == ([3], 0, [])
 
@@ -49,6 +50,7 @@ def test_transient_failures_are_retried_on_the_schedule(heard: Recorder) -> None
     assert outcome.attempts == 6
     assert outcome.outputs is not None
     assert heard.retries == 5
+    assert heard.failures == ["Transient"] * 4 + ["Unavailable"]
 
 
 def test_the_latency_is_that_of_the_request_that_succeeded() -> None:

@@ -56,8 +56,7 @@ from transforms.predict.trials import Guilty, Trials
 from transforms.types import ModelMetadata, Signature
 
 TELL_S = 2.0
-"""How many seconds requests may fail, with none answered meanwhile, until the hold is reported. What becomes of their
-records is decided later, at the deadline."""
+"""Seconds that requests fail, with none answered meanwhile, until the hold is reported; the deadline decides later."""
 
 LOOK_AGAIN_S = 1.0
 """Seconds between two looks at a server that did not answer while there was nothing to ask. The second one is reported."""
@@ -263,13 +262,14 @@ class Dispatcher:
         try:
             answer, took_s = await endpoint.send(span.inputs, span.rows)
         except ModelError as error:
+            observer().request_failed(error)
             return error
         if endpoint is self._main:
             self._limiter.succeeded(took_s)
         self._probes.answered(span.sent, span.inputs, answer.version)
         for alarms in (self._failures, self._refusals, self._overloads):
             alarms.answered()
-        observer().answered(span.rows)
+        observer().answered(span.rows, took_s, answer.version)
         return RowsResult(
             span.start, span.rows, span.attempts, answer.outputs, answer.version, took_s * 1000, headers=answer.headers
         )

@@ -13,6 +13,8 @@ import collections
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from transforms.observe import observer
+
 START = 16
 MOST = 128
 QUEUE_FEW = 3
@@ -51,6 +53,7 @@ class Limiter:
         paused = self._alone or self._pausing
         if self.in_flight < self.limit and not paused and (first or not self._waiting):
             self.in_flight += 1
+            observer().requesting(self.in_flight, self.limit)
             return
         self._limited = self._limited or not paused
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,6 +140,7 @@ class Limiter:
     def _release(self) -> None:
         self.in_flight -= 1
         self._wake()
+        observer().requesting(self.in_flight, self.limit)
 
     def _wake(self) -> None:
         if self._turn_alone is not None and not self._alone and not self.in_flight and (not self._waiting or self._urgent()):

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from apache_beam.metrics import Metrics
 
 from pipeline.worker import SWITCH_INTERVAL_S, spare_the_collector
-from transforms.errors import ScoringError
-from transforms.observe import Observer, set_observer
+from transforms.errors import ModelError, ScoringError
+from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, set_observer
 
 NAMESPACE = "scoring"
 
-NOT_REPORTED = {"polled": "it is for /healthz, and a worker on Flink serves none"}
+NOT_REPORTED = {
+    "polled": "it is for /healthz, and a worker on Flink serves none",
+    "requesting": "a gauge of Beam keeps the last value of any worker, which says nothing of all",
+}
 """The events that ``WorkerStats`` counts and ``BeamMetrics`` leaves out, and why."""
 
 _lock = threading.Lock()
@@ -23,35 +26,53 @@ _prepared = False
 
 
 class BeamMetrics(Observer):
-    """The observer that reports Beam metrics, which Flink collects: counters, and a distribution of latencies in ms.
+    """The observer that reports Beam metrics, which Flink collects: counters and distributions.
 
-    The counters are those of ``pipeline.reporting.collector``, by the same names; a test compares them.
+    The counters are those of ``pipeline.reporting.collector``, by the same names; a test compares them. Beam's distributions
+    are of whole numbers, so the unit is in the name as in Beam's own. What ``RunInference`` reports, too, has its names.
     """
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[str, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
         _count("bundles", 1)
+        _count("records", predictions + sum(dead_letters.values()))
         _count("predictions", predictions)
-        for name, count in dead_letters.items():
+        for (_, name), count in dead_letters.items():
             _count("dead_letters", count)
             _count(f"dead_letters_{name}", count)
         for latency_ms, _ in latencies_ms:
-            Metrics.distribution(NAMESPACE, "latency_ms").update(round(latency_ms))
+            _distribute("latency_milli_secs", latency_ms)
 
-    def answered(self, rows: int) -> None:
+    def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
+        """As ``Observer.committed_after``. Of the ages it reports the oldest: one call a record would be slow."""
+        if len(ages_s):
+            _distribute("end_to_end_latency_milli_secs", max(ages_s) * 1000)
+        if transaction_s is not None:
+            _distribute("transaction_duration_milli_secs", transaction_s * 1000)
+
+    def answered(self, rows: int, took_s: float, version: str | None) -> None:
         """As ``Observer.answered``."""
         _count("requests", 1)
-        _count("request_rows", rows)
+        _count("num_inferences", rows)
+        _distribute("inference_request_batch_size", rows)
+        _distribute("inference_batch_latency_micro_secs", took_s * 1e6)
+
+    def request_failed(self, error: ModelError) -> None:
+        """As ``Observer.request_failed``."""
+        _count("request_failures", 1)
+        _count("failed_batches_counter", 1)
+        _count(f"request_failures_{failure_kind(error)}", 1)
 
     def retried(self) -> None:
         """As ``Observer.retried``."""
         _count("retries", 1)
 
-    def rolled_back(self, reason: str) -> None:
+    def rolled_back(self, reason: str, cause: RollbackCause) -> None:
         """As ``Observer.rolled_back``."""
         _count("rollbacks", 1)
+        _count(f"rollbacks_{cause.value}", 1)
         logging.getLogger("pipeline").warning("a bundle was rolled back: %s", reason)
 
     def left_unanswered(self, records: int) -> None:
@@ -85,3 +106,7 @@ def prepare() -> None:
 
 def _count(name: str, by: int) -> None:
     Metrics.counter(NAMESPACE, name).inc(by)
+
+
+def _distribute(name: str, value: float) -> None:
+    Metrics.distribution(NAMESPACE, name).update(round(value))

@@ -14,7 +14,7 @@ from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.consumer import GroupReader
 from transforms.kafka.native.session import OVERLAP_FROM, Session
 from transforms.kafka.topic_limits import TopicLimits
-from transforms.observe import Observer
+from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause
 from transforms.types import KafkaRecord
 
 A, B = ("in", 0), ("in", 1)
@@ -23,15 +23,21 @@ A, B = ("in", 0), ("in", 1)
 class Recorder(Observer):
     def __init__(self) -> None:
         self.rollbacks: list[str] = []
-        self.commits: list[tuple[int, dict[str, int], list[tuple[float, int]]]] = []
+        self.causes: list[RollbackCause] = []
+        self.after: list[tuple[list[float], float | None]] = []
+        self.commits: list[tuple[int, dict[DeadLetterKind, int], list[tuple[float, int]]]] = []
         self.owned: list[list[str]] = []
         self.unanswered: list[int] = []
 
     def committed(self, predictions: int, dead_letters: object, latencies_ms: object) -> None:
         self.commits.append((predictions, dict(dead_letters), list(latencies_ms)))  # type: ignore[call-overload]
 
-    def rolled_back(self, reason: str) -> None:
+    def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
+        self.after.append((list(ages_s), transaction_s))
+
+    def rolled_back(self, reason: str, cause: RollbackCause) -> None:
         self.rollbacks.append(reason)
+        self.causes.append(cause)
 
     def left_unanswered(self, records: int) -> None:
         self.unanswered.append(records)

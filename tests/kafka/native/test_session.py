@@ -15,6 +15,7 @@ from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S
 from transforms.kafka.native.states import CommitResult
 from transforms.kafka.native.transactional import MAX_REPLACED
+from transforms.observe import RollbackCause
 
 NAMESAKE = ("group-0", "newer")
 """A member that another process of this instance has."""
@@ -46,7 +47,9 @@ def test_what_is_told_of_a_commit(heard: Recorder) -> None:
     job.write([*first, *job.records])
     job.now += 0.25
     job.session.commit()
-    assert heard.commits == [(4, {"E": 2}, [(750.0, 4), (250.0, 2)])]
+    assert heard.commits == [(4, {("decode", "E"): 2}, [(750.0, 4), (250.0, 2)])]
+    [(ages_s, transaction_s)] = heard.after
+    assert (len(ages_s), transaction_s) == (6, 0.25), "each record's age; the transaction began with the first output"
     assert heard.owned == [["in/0"]]
 
 
@@ -127,6 +130,7 @@ def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Recorder)
     assert job.session.commit() is CommitResult.ROLLED_BACK
     assert (job.kafka.outputs, job.kafka.committed, job.producer.aborted) == ([], {A: 0}, 1)
     assert len(heard.rollbacks) == 1
+    assert heard.causes == [RollbackCause.KAFKA]
     assert job.session.take_committed_count() == 0
     assert job.bundle() == first
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
@@ -150,6 +154,7 @@ def test_a_bundle_that_never_came_to_its_commit_is_rolled_back_by_the_next(heard
     assert job.bundle() == first
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
     assert heard.rollbacks == ["the bundle failed"]
+    assert heard.causes == [RollbackCause.STAGE]
 
 
 def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Recorder) -> None:
@@ -161,6 +166,7 @@ def test_a_rebalance_in_mid_bundle_makes_it_void(heard: Recorder) -> None:
     assert job.read(timeout_s=0.0) == [], "nothing is handed over that could not be committed"
     assert job.session.commit() is CommitResult.ROLLED_BACK
     assert heard.rollbacks == ["the group rebalanced"]
+    assert heard.causes == [RollbackCause.REBALANCE]
     assert job.kafka.outputs == []
     assert len(job.bundle()) == 10
 
@@ -412,6 +418,7 @@ def test_a_transaction_that_grows_too_old_is_given_up_and_the_next_ones_are_shor
     assert not job.session.keep_alive()
     assert job.session.commit() is CommitResult.ROLLED_BACK
     assert heard.rollbacks == ["the model server was too slow for one transaction"]
+    assert heard.causes == [RollbackCause.SLOW]
     for number in range(CAUTIOUS_BUNDLES + 1):
         job.session.begin()
         job.read()

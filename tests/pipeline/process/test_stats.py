@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.process.stats import Totals, WorkerStats, open_rows
+from transforms.observe import RollbackCause
 
 
 def totals(*workers: WorkerStats) -> Totals:
@@ -53,12 +54,12 @@ def test_with_nothing_done_everything_is_zero() -> None:
 
 def test_the_summary_has_the_contracts_fields() -> None:
     stats = WorkerStats()
-    stats.committed(7, {"Tombstone": 2, "Rejected": 1}, [(5.0, 10)])
+    stats.committed(7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 1}, [(5.0, 10)])
     stats.committed(0, {}, [])
-    stats.answered(4)
-    stats.answered(2)
+    stats.answered(4, 0.02, "3")
+    stats.answered(2, 0.02, "3")
     stats.retried()
-    stats.rolled_back("the group rebalanced")
+    stats.rolled_back("the group rebalanced", RollbackCause.REBALANCE)
     stats.left_unanswered(3)
     summary = totals(stats).summary()
     assert set(summary) >= {
@@ -77,7 +78,9 @@ def test_the_summary_has_the_contracts_fields() -> None:
 def test_totals_are_over_all_workers() -> None:
     first, second = WorkerStats(), WorkerStats()
     for number, stats in enumerate((first, second), 1):
-        stats.committed(10 * number, {"X": number, f"only {number}": 1}, [(float(number), 10 * number)])
+        stats.committed(
+            10 * number, {("decode", "X"): number, ("decode", f"only {number}"): 1}, [(float(number), 10 * number)]
+        )
         stats.assigned(["in/0"] * number)
     found = totals(first, second)
     assert (found.predictions, found.dead_letters, found.partitions, found.bundles) == (30, 5, 3, 2)
@@ -90,15 +93,16 @@ def test_totals_are_over_all_workers() -> None:
 
 def test_more_reasons_than_there_is_room_for_are_still_counted() -> None:
     stats = WorkerStats()
+    long = "a name longer than sixty-four bytes with its stage, and then some more"
     for number in range(100):
-        stats.committed(0, {f"class {number}": 1, "a name longer than forty-eight bytes, and then some more": 1}, [(1.0, 2)])
+        stats.committed(0, {("decode", f"class {number}"): 1, ("decode", long): 1}, [(1.0, 2)])
     assert totals(stats).dead_letters == sum(totals(stats).reasons.values()) == 200
 
 
 def test_long_and_strange_texts_fit() -> None:
     stats = WorkerStats()
     stats.holding("ü" * 1000)
-    stats.rolled_back("\ud800")
+    stats.rolled_back("\ud800", RollbackCause.REBALANCE)
     assert totals(stats).holding.startswith("üüü")
 
 
@@ -108,8 +112,8 @@ def test_long_and_strange_texts_fit() -> None:
 def work(path: Path, worker: int, bundles: int) -> None:
     stats = WorkerStats(path, worker, 3)
     for _ in range(bundles):
-        stats.committed(5, {"X": 1}, [(2.0, 6)])
-        stats.answered(6)
+        stats.committed(5, {("decode", "X"): 1}, [(2.0, 6)])
+        stats.answered(6, 0.02, "3")
     stats.holding("down")
     stats.assigned(["in/0", "in/1"])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -149,7 +153,7 @@ def test_two_threads_report_and_nothing_is_lost() -> None:
 
     def report() -> None:
         for _ in range(5_000):
-            stats.answered(2)
+            stats.answered(2, 0.02, "3")
             stats.retried()
 
     threads = [threading.Thread(target=report) for _ in range(4)]

@@ -35,9 +35,9 @@ def test_served_over_http_and_always_as_of_now() -> None:
     with serve_metrics(0, worker.rows) as port:
         status, content_type, text = get(port, "/metrics")
         assert (status, content_type) == (200, CONTENT_TYPE)
-        assert parse(text)["scoring_predictions_total", None] == 7
+        assert parse(text)["scoring_predictions_total",] == 7
         worker.committed(1, {}, [(1.0, 1)])
-        assert parse(get(port, "/metrics")[2])["scoring_predictions_total", None] == 8
+        assert parse(get(port, "/metrics")[2])["scoring_predictions_total",] == 8
         assert get(port, "/healthz")[0] == 200
         assert get(port, "/")[0] == 404
 

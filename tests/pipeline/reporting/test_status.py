@@ -19,8 +19,8 @@ from pipeline.reporting.status import LiveStatus, PlainStatus, Status, open_stat
 def totals(records: int = 10, holding: str | None = None) -> Totals:
     worker = WorkerStats()
     if records:
-        worker.committed(records - 2, {"Tombstone": 1, "Rejected": 1}, [(4.0, records)])
-        worker.answered(records)
+        worker.committed(records - 2, {("decode", "Tombstone"): 1, ("predict", "Rejected"): 1}, [(4.0, records)])
+        worker.answered(records, 0.02, "3")
     worker.holding(holding)
     return Totals(worker.rows)
 

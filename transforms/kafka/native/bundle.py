@@ -6,15 +6,20 @@ import collections
 import concurrent.futures
 import dataclasses
 import operator
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from transforms.kafka.config import Partition
 from transforms.kafka.native.producer import NotCommittedError
+from transforms.observe import DeadLetterKind, RollbackCause, observer
 from transforms.types import KafkaRecord, OutputRecord
 
 _PARTITION_OF = operator.itemgetter(0, 1)
 _OFFSET_OF = operator.itemgetter(2)
+_TIMESTAMP_OF = operator.itemgetter(4)
 
 
 @dataclasses.dataclass(slots=True)
@@ -29,6 +34,7 @@ class Bundle:
         group: The consumer group's metadata at the first poll; ``None`` before it.
         rebalanced: Whether the group has rebalanced since the first poll.
         void_because: In the state ``VOID``, why the bundle can't be committed.
+        cause: The same, for counting.
         failed: How its write or its commit, or that of the bundle before it, failed.
         before: The bundle before it, if the commit of that one failed: both are rolled back.
         outcome_unknown: Whether the commit of the previous bundle was lost before its result was known.
@@ -37,7 +43,8 @@ class Bundle:
         mended: Whether outputs that Kafka refused were replaced. What comes after that waits for the commit.
         may_fail_once: Whether the next failure of the transaction is one that librdkafka makes after a refusal.
         written: The number of outcomes written: predictions and dead letters.
-        dead: Dead-letter class to the number of dead letters.
+        dead: Stage and class to the number of dead letters.
+        transaction_s: How long its transaction was open, once it is committed; ``None`` without transactions.
     """
 
     first: dict[Partition, int] = dataclasses.field(default_factory=dict)
@@ -47,6 +54,7 @@ class Bundle:
     group: Any = None
     rebalanced: bool = False
     void_because: str = ""
+    cause: RollbackCause = RollbackCause.STAGE
     failed: NotCommittedError | None = None
     before: Bundle | None = None
     outcome_unknown: bool = False
@@ -55,7 +63,8 @@ class Bundle:
     mended: bool = False
     may_fail_once: bool = False
     written: int = 0
-    dead: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    dead: collections.Counter[DeadLetterKind] = dataclasses.field(default_factory=collections.Counter)
+    transaction_s: float | None = None
 
     def note(self, records: Sequence[KafkaRecord]) -> None:
         """Adds the offsets of records just read; the records of a partition must be in offset order."""
@@ -86,6 +95,14 @@ class Bundle:
         """Removes a partition that was revoked or lost: its offsets are neither committed nor used for a rollback."""
         self.first.pop(partition, None)
         self.next.pop(partition, None)
+
+    def report(self, done_at: float) -> None:
+        """Tells the observer that the bundle is committed, since ``done_at`` (seconds of the session's clock)."""
+        reads = [((done_at - read_at) * 1000, count) for read_at, count in self.reads]
+        observer().committed(self.written - self.dead.total(), dict(self.dead), reads)
+        stamps = np.array(list(map(_TIMESTAMP_OF, self.outputs)), np.float64)  # None becomes NaN
+        ages_s = time.time() - stamps[~np.isnan(stamps)] / 1000
+        observer().committed_after(np.maximum(ages_s, 0.0), self.transaction_s)  # clocks differ: no age is negative
 
 
 @dataclasses.dataclass(slots=True)

@@ -13,7 +13,7 @@ from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.mending import ALONE, Mender
 from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError, Writer
-from transforms.types import OutputRecord
+from transforms.types import STAGE_WRITE, OutputRecord
 
 
 class Outputs:
@@ -34,7 +34,8 @@ class Outputs:
         bundle.buffered.extend(records)
         bundle.written += len(records)
         for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
-            bundle.dead[dict(record.headers)[ERROR_CLASS].decode()] += 1  # type: ignore[union-attr]
+            error_class = dict(record.headers)[ERROR_CLASS].decode()  # type: ignore[union-attr]
+            bundle.dead[str(record.failed_stage), error_class] += 1
 
     def write(self, bundle: Bundle) -> None:
         """Hands buffered outputs to the producer. After a refusal they stay buffered, and wait for the commit.
@@ -100,7 +101,7 @@ class Outputs:
             unwritten = {at for at, record in enumerate(bundle.outputs) if id(record) in missing}
             bundle.buffered = self._writer.to_write_again(mended.outputs, unwritten)
             bundle.outputs, bundle.mended = mended.outputs, True
-            bundle.dead += mended.dead
+            bundle.dead.update({(STAGE_WRITE, name): count for name, count in mended.dead.items()})
             bundle.may_fail_once = self._writer.aborts
             if mended.batch_bytes is not None:
                 self._writer.resize_batches(mended.batch_bytes)

@@ -10,7 +10,7 @@ from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.obstruction import Obstruction
 from transforms.kafka.native.producer import ObstructedError, Writer
-from transforms.observe import observer
+from transforms.observe import RollbackCause, observer
 
 MAX_ROLLBACKS = 20
 """Rollbacks in a row, not counting those after a rebalance, after which the job fails: another attempt would not help."""
@@ -66,7 +66,7 @@ class Rollbacks:
             self.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
             rewind = self._reader.rewind_to_committed if bundle.outcome_unknown else self._reader.rewind
             rewind(bundle.first)
-        observer().rolled_back(bundle.void_because)
+        observer().rolled_back(bundle.void_because, RollbackCause.OBSTRUCTED if obstacle is not None else bundle.cause)
 
     def committed(self) -> None:
         """Notes that a commit is final."""

@@ -25,7 +25,7 @@ from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownEr
 from transforms.kafka.native.rollbacks import Rollbacks
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.kafka.native.writers import open_writer
-from transforms.observe import observer
+from transforms.observe import RollbackCause, observer
 from transforms.types import KafkaRecord, OutputRecord
 
 KEEP_ALIVE_S = 1.0
@@ -117,11 +117,11 @@ class Session:
         """The state of the open bundle."""
         return self._states.state
 
-    def _make_void(self, reason: str, failed: NotCommittedError | None = None) -> None:
+    def _make_void(self, reason: str, cause: RollbackCause, failed: NotCommittedError | None = None) -> None:
         self._bundle.failed = self._bundle.failed or failed
         if self.state is not State.VOID:  # keep the first reason: later ones follow from it
             self._states.enter(State.VOID)
-            self._bundle.void_because = reason
+            self._bundle.void_because, self._bundle.cause = reason, cause
 
     def _check_open(self) -> None:
         """Raises the error of a commit that failed for good. To continue would skip its records."""
@@ -135,7 +135,7 @@ class Session:
         """Starts a bundle. If the bundle before was never committed, it is rolled back and its records are read again."""
         self._check_open()
         if self._bundle.first or self.state is State.VOID:
-            self._make_void("the bundle failed")
+            self._make_void("the bundle failed", RollbackCause.STAGE)
             self._rollback()
         self._bundle = Bundle()
         self._states.enter(State.READING)
@@ -195,7 +195,7 @@ class Session:
         if self._bundle.first:
             # The bundle was read under the old generation: Kafka would refuse its commit (ILLEGAL_GENERATION).
             self._bundle.rebalanced = True
-            self._make_void("the group rebalanced")
+            self._make_void("the group rebalanced", RollbackCause.REBALANCE)
         else:
             self._bundle.group = None
         for partition in change.removed:
@@ -244,14 +244,14 @@ class Session:
             return self.state is not State.VOID
         if self.writer.transaction_too_old:
             # An open transaction blocks every read_committed reader, and Kafka would abort it in the end.
-            self._make_void("the model server was too slow for one transaction")
+            self._make_void("the model server was too slow for one transaction", RollbackCause.SLOW)
             self._cautious = CAUTIOUS_BUNDLES
         return self.state is not State.VOID
 
     def give_up(self, reason: str) -> int:
         """Makes the open bundle void, with ``reason`` for the log; returns how many records that leaves unanswered."""
         unanswered = 0 if self.state is State.VOID else self._bundle.read
-        self._make_void(reason)
+        self._make_void(reason, RollbackCause.ENDED)
         return unanswered
 
     def _poll_paused(self) -> None:
@@ -284,7 +284,7 @@ class Session:
         try:
             self._outputs.write(self._bundle)
         except NotCommittedError as error:
-            self._make_void(str(error), error)
+            self._make_void(str(error), RollbackCause.KAFKA, error)
             return False
         return True
 
@@ -320,8 +320,11 @@ class Session:
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
     def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
+        opened_at = self._clock() - self.writer.open_s if self.writer.aborts else None
         self._outputs.commit(bundle, self._with_metadata(offsets), self.reader)
-        return self._clock()
+        now = self._clock()
+        bundle.transaction_s = now - opened_at if opened_at is not None else None
+        return now
 
     def _with_metadata(self, offsets: Mapping[Partition, int]) -> list[ck.TopicPartition]:
         return [ck.TopicPartition(*partition, offset, self._metadata) for partition, offset in offsets.items()]
@@ -344,7 +347,7 @@ class Session:
             done_at = commit.done_at.result()
         except NotCommittedError as error:
             self._commit = None
-            self._make_void(str(error), error)
+            self._make_void(str(error), RollbackCause.KAFKA, error)
             self._bundle.before = done
             self._bundle.first.update(done.first)
             self._bundle.outcome_unknown = isinstance(error, OutcomeUnknownError)
@@ -352,11 +355,7 @@ class Session:
         self._commit = None
         if self.state is State.COMMITTING:
             self._states.enter(State.READING)
-        observer().committed(
-            done.written - done.dead.total(),
-            dict(done.dead),
-            [((done_at - read_at) * 1000, count) for read_at, count in done.reads],
-        )
+        done.report(done_at)
         self._rollbacks.committed()
         self._outputs.committed()
         self._cautious = max(0, self._cautious - 1)
@@ -379,7 +378,7 @@ class Session:
         try:
             self.finish_commit()
             if self._bundle.first or self.state is State.VOID:
-                self._make_void("stopped")
+                self._make_void("stopped", RollbackCause.ENDED)
                 self._rollback()
             ours = {partition: offset for partition, offset in self.committed.items() if partition in self.reader.owned}
             self.writer.commit_last(self._with_metadata(ours), self.reader)

@@ -12,15 +12,18 @@ from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
 from pipeline.runners.flink.worker_process import NAMESPACE, NOT_REPORTED, BeamMetrics
 from tests.beam_run import run
-from transforms.errors import ScoringError
-from transforms.observe import Observer
+from transforms.errors import OverloadedError, ScoringError
+from transforms.observe import Observer, RollbackCause
 
 EVENTS: dict[str, tuple[Any, ...]] = {
-    "committed": (7, {"Tombstone": 2, "Rejected": 3}, [(5.0, 12)]),
+    "committed": (7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 3}, [(5.0, 12)]),
     "polled": (),
-    "answered": (11,),
+    "committed_after": ([0.5, 2.0], 0.25),
+    "answered": (11, 0.5, "3"),
+    "request_failed": (OverloadedError("x"),),
+    "requesting": (2, 16),
     "retried": (),
-    "rolled_back": ("x",),
+    "rolled_back": ("x", RollbackCause.SLOW),
     "left_unanswered": (3,),
     "assigned": (["a/0"],),
     "holding": ("down",),
@@ -48,18 +51,32 @@ def test_every_event_that_the_workers_count_is_reported_on_flink() -> None:
     assert all(NOT_REPORTED.values())
 
 
+LABEL = {"dead_letters": "class", "request_failures": "class", "rollbacks": "reason"}
+"""Counters with labels, and the one that is in the name here: ``dead_letters_CLASS``, as Beam's metrics have no labels."""
+
+NOT_IN_BEAM = {"worker_restarts": "the runner starts workers again"}
+BESIDES = {"num_inferences": 11, "failed_batches_counter": 1}
+"""Counters of ``RunInference``, by its names, which users may have dashboards for."""
+
+
 def test_every_counter_of_the_collector_is_a_metric_on_flink() -> None:
-    """By name and by value; the dead letters of each class are ``dead_letters_CLASS``, as Beam's metrics have no labels."""
+    """By name and by value."""
     stats = WorkerStats()
     fire(stats)
-    expected: dict[str, float] = {}
+    expected: dict[str, float] = dict(BESIDES)
     for metric in registry_of(stats.rows).collect():
-        if metric.type == "counter":
-            name = metric.name.removeprefix("scoring_")
+        name = metric.name.removeprefix("scoring_")
+        if metric.type == "counter" and name not in NOT_IN_BEAM:
             expected[name] = sum(sample.value for sample in metric.samples)
-            expected |= {f"{name}_{label}": s.value for s in metric.samples for label in s.labels.values()}
+            if name in LABEL:
+                expected |= {f"{name}_{s.labels[LABEL[name]]}": s.value for s in metric.samples if s.value}
     result = run([0], beam.Map(lambda _: fire(BeamMetrics())), lambda found: None)
     metrics = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
     assert {found.key.metric.name: found.committed for found in metrics["counters"]} == expected
-    [latency] = metrics["distributions"]
-    assert (latency.key.metric.name, latency.committed.max) == ("latency_ms", 5)
+    assert {found.key.metric.name: found.committed.max for found in metrics["distributions"]} == {
+        "latency_milli_secs": 5,
+        "end_to_end_latency_milli_secs": 2000,
+        "transaction_duration_milli_secs": 250,
+        "inference_request_batch_size": 11,
+        "inference_batch_latency_micro_secs": 500_000,
+    }

@@ -1,0 +1,75 @@
+"""Histograms in the workers' rows: counts of fixed buckets and the sum, which add up over workers and replicas."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_AGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Histogram:
+    """One histogram. What it has counted is a field of ``stats.ROW`` by the same name.
+
+    Attributes:
+        name: The name of the field, and of the metric after ``scoring_``; it ends with the unit.
+        help: What is measured, for the metric.
+        bounds: The upper bound of each bucket, in that unit; one more bucket has what is above all of them.
+    """
+
+    name: str
+    help: str
+    bounds: tuple[float, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the field."""
+        return np.dtype([("counts", "<i8", (len(self.bounds) + 1,)), ("sum", "<f8")])
+
+    def observe(self, row: Any, value: float, count: int = 1) -> None:
+        """Counts a value in a worker's row, ``count`` times."""
+        field = row[self.name]
+        field["counts"][bisect.bisect_left(self.bounds, value)] += count
+        field["sum"] += value * count
+
+    def observe_all(self, row: Any, values: Sequence[float] | npt.NDArray[np.float64]) -> None:
+        """Counts many values at once."""
+        field, found = row[self.name], np.asarray(values, np.float64)
+        buckets = np.searchsorted(self.bounds, found, side="left")
+        field["counts"] += np.bincount(buckets, minlength=len(self.bounds) + 1)
+        field["sum"] += found.sum()
+
+    def totals(self, rows: Any) -> tuple[list[tuple[float, int]], float]:
+        """Returns ``(bound, how many values up to it)`` of each bucket, the last one unbounded, and the sum."""
+        field = rows[self.name]
+        counts = np.cumsum(field["counts"].sum(axis=0))
+        return [(bound, int(n)) for bound, n in zip((*self.bounds, float("inf")), counts, strict=True)], float(
+            field["sum"].sum()
+        )
+
+
+REQUEST = Histogram("request_duration_seconds", "Seconds that a request took which the model server answered.", _DURATIONS)
+REQUEST_RECORDS = Histogram("request_records", "Records in a request that the model server answered.", _SIZES)
+LATENCY = Histogram(
+    "latency_seconds",
+    "Seconds from a record's being read to the commit of its prediction or dead letter.",
+    _DURATIONS,
+)
+END_TO_END = Histogram(
+    "end_to_end_latency_seconds",
+    "Seconds from a record's Kafka timestamp to the commit of its prediction or dead letter.",
+    _AGES,
+)
+TRANSACTION = Histogram(
+    "transaction_duration_seconds", "Seconds that a Kafka transaction was open until its commit.", _DURATIONS
+)
+
+HISTOGRAMS = (REQUEST, REQUEST_RECORDS, LATENCY, END_TO_END, TRANSACTION)
