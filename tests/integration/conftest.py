@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.embedded.digits import MODEL_DIR
 from pipeline.runners.prism import find_prism
+from tests.integration.preloaded import forks
 from tests.integration.process import Job, job_factory
 from tests.integration.secured import Secured, secured_broker
 from tests.pipeline.embedded.servers import KINDS_DIR, TESTDATA, Served, model_server
@@ -16,6 +17,20 @@ from transforms.kafka.beam.expansion.service import classpath
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 NewJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """Jobs are forks of a process that has imported Beam; see ``preloaded.py``."""
+    with forks(True):
+        yield
+
+
+@pytest.fixture
+def real_starts() -> Iterator[None]:
+    """Jobs are started anew, for what is to be seen of their start."""
+    with forks(False):
+        yield
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests import topics
+from tests.integration.preloaded import start
 from transforms.testing.stub_server import StubServer
 from transforms.types import KafkaRecord
 
@@ -49,14 +49,7 @@ class Scoring:
         folder = Path(self._folder.name)
         self._out, self._err, self._summary = folder / "out", folder / "err", folder / "summary.json"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", *flags, f"--summary_json={self._summary}"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=os.environ | {"PYTHONFAULTHANDLER": "1"} | (environ or {}),
-                start_new_session=True,  # a Ctrl-C for pytest is not for it
-            )
+            self._process = start("pipeline", [*flags, f"--summary_json={self._summary}"], out, err, environ)
         self.pid = self._process.pid
 
     @property

@@ -32,6 +32,7 @@ T = 1_700_000_000_000
 SECRET = "4111111111111111"
 
 
+@pytest.mark.usefixtures("real_starts")
 @pytest.mark.parametrize("protocol", [TfServingGrpcStub, TfServingRestStub])
 def test_records(new_job: NewJob, protocol: type[StubServer]) -> None:
     """Keys (null, empty), headers and timestamps are carried; headers are added; what can't be scored is a dead letter."""

@@ -123,6 +123,7 @@ def test_drain(new_job: NewJob, stub: TfServingGrpcStub, how: str) -> None:
     assert job.report().ok, job.report()
 
 
+@pytest.mark.usefixtures("real_starts")  # which takes seconds
 def test_a_signal_during_the_start(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """While Beam is still being loaded there is nothing to drain: exit 0 at once, without a trace."""
     job = new_job(stub.uri())
