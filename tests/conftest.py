@@ -16,6 +16,9 @@ from transforms.kafka.stop import reset_drain
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
 
+# Most JVMs of the tests live for seconds (brokers, Flink, Beam's Java parts): without the second compiler and a collector of
+# several threads a broker's start and work take half the processor time. Benchmarks and `make kafka` have Java's defaults.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
 
 SYSTEM = [Path("tests", name) for name in ("deploy", "docs/test_runs.py", "integration", "servers", "test_kafka_broker.py")]
 """Where the tests are that start real brokers, runners and servers: ``--part=system``. All others are ``--part=unit``."""

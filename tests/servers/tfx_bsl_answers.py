@@ -1,9 +1,9 @@
-"""Runs one SavedModel by tfx-bsl's in-process RunInference; a program for the environment that ``test_tfx_bsl.py`` makes.
+"""Runs SavedModels by tfx-bsl's in-process RunInference; a program for the environment that ``test_tfx_bsl.py`` makes.
 
-    python tfx_bsl_answers.py MODEL_FOLDER SIGNATURE < examples, one a line, base64 > answers as JSON
+    python tfx_bsl_answers.py MODEL_FOLDER SIGNATURE [MODEL_FOLDER SIGNATURE …] < examples, one a line, base64 > JSON
 
-Prints ``{"answers": […], "seconds_per_batch": …}``: for each example its regression value or its classes' scores, by the
-ModelHandler in whose hands Beam's RunInference puts the same batches.
+Prints for each model ``{"answers": […], "seconds_per_batch": …}``, a line each: for each example its regression value or its
+classes' scores, by the ModelHandler in whose hands Beam's RunInference puts the same batches.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ def value(log: Any) -> Any:
     return tf.make_ndarray(output)[0].tolist()
 
 
-def main(folder: str, signature: str) -> None:
-    """Answers the examples on standard input."""
+def main(*models: str) -> None:
+    """Answers the examples on standard input by each model."""
     examples = [base64.b64decode(line) for line in sys.stdin.buffer.read().splitlines()]
+    for folder, signature in zip(models[::2], models[1::2], strict=True):
+        answer(folder, signature, examples)
+
+
+def answer(folder: str, signature: str, examples: list[bytes]) -> None:
+    """Prints one model's answers."""
     spec = model_spec_pb2.SavedModelSpec(model_path=folder, signature_name=[signature])
     handler = run_inference.CreateModelHandler(model_spec_pb2.InferenceSpecType(saved_model_spec=spec))
     model = handler.load_model()
