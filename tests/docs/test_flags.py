@@ -27,6 +27,7 @@ OTHERS = {
     "--disable-pip": "of pip-audit",
     "--require-hashes": "of pip and pip-audit",
     "--coverage": "of tests/suite.py, which passes the rest to pytest",
+    "--durations": "of pytest",
 }
 """Flags that are declared nowhere, and what they are."""
 
