@@ -33,6 +33,9 @@ from typing import IO, Any
 MODULES = ("pipeline.score", "pipeline.launch", "pipeline.build", "pipeline.runners.direct", "pipeline.worker")
 """What is imported before the forks: with these comes nearly all that a job imports."""
 
+OURS = "TEST_"
+"""How variables begin that only tests name, in values such as ``${TEST_PASSWORD}``: no import reads them."""
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 1 << 20
 """Most bytes of a request: arguments and environment."""
@@ -170,11 +173,11 @@ def start(
         arguments: Its command line.
         stdout: A file for what it prints.
         stderr: A file for its errors.
-        environ: Variables beside those of this process. With any, the process is started anew: what reads them may be
-            something that is imported.
+        environ: Variables beside those of this process. With any but the tests' own (``TEST_…``), the process is started
+            anew: what reads them may be something that is imported.
     """
     variables = {**os.environ, "PYTHONFAULTHANDLER": "1", **(environ or {})}
-    if _forking and not environ:
+    if _forking and all(name.startswith(OURS) for name in environ or ()):
         with _first:
             if not _preloaded:
                 _preloaded.append(Preloaded())

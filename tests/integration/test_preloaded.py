@@ -55,7 +55,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def run(module: str, *arguments: str, folder: Path, status: int) -> tuple[str, str]:
     out, err = folder / "out", folder / "err"
     with out.open("wb") as to, err.open("wb") as errors:
-        process = start(module, arguments, to, errors)
+        process = start(module, arguments, to, errors, {"TEST_NAME": "of the tests"})
     assert process.wait(START_S) == status, err.read_text()
     return out.read_text(), err.read_text()
 
@@ -70,6 +70,7 @@ def test_it_finds_what_a_started_one_finds(module: str, tmp_path: Path) -> None:
     assert not found[False].pop("beam"), "the other one is started anew"
     assert found[True].pop("filters") >= found[False].pop("filters"), "libraries add their own"
     assert found[True] == found[False]
+    assert found[True]["environ"]["TEST_NAME"] == "of the tests"
 
 
 @pytest.mark.parametrize(("flags", "status"), [(["--help"], 0), (["--no_such_flag=1", "--runner=DirectRunner"], 2)])
@@ -102,7 +103,7 @@ def test_its_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_its_environment_says_is_started_anew(tmp_path: Path) -> None:
     with forks(True), (tmp_path / "out").open("wb") as out:
-        process = start("pipeline", ["--help"], out, out, {"PYTHONASYNCIODEBUG": "1"})
+        process = start("pipeline", ["--help"], out, out, {"TEST_NAME": "", "PYTHONASYNCIODEBUG": "1"})
     assert isinstance(process, subprocess.Popen)
     assert process.wait(START_S) == 0
 
