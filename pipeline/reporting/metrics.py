@@ -95,6 +95,8 @@ def serve_metrics(
 
 
 class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # of five, the default, a crowd leaves none for a scraper, which tries again after 1, 3, 7 s …
+
     def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler]):
         self._slots = threading.BoundedSemaphore(MOST_CLIENTS)
         self._clients: dict[Any, None] = {}  # the oldest comes first

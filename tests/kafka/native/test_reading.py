@@ -6,7 +6,7 @@ import confluent_kafka as ck
 import pytest
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
-from tests.kafka.native.memory_job import A, B, Job
+from tests.kafka.native.memory_job import A, B, Job, Recorder
 from tests.kafka.native.memory_kafka import MemoryKafka, refused
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
@@ -16,7 +16,7 @@ from transforms.kafka.native.states import CommitResult
 # ---------------------------------------------------------------------- ends
 
 
-def test_records_beyond_the_end_asked_for_are_taken_out_again() -> None:
+def test_records_beyond_the_end_asked_for_are_taken_out_again(heard: Recorder) -> None:
     job = Job([True] * 5, [True] * 2)
     job.session.begin()
     job.read()
@@ -26,6 +26,7 @@ def test_records_beyond_the_end_asked_for_are_taken_out_again() -> None:
     assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 2, B: 2}
     assert job.session.take_committed_count() == 4
+    assert sum(count for *_, reads in heard.commits for _, count in reads) == 4, "no time is told of what is left out"
     assert job.bundle() == [], "no more is read of a partition that is stopped"
 
 

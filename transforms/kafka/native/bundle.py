@@ -89,6 +89,12 @@ class Bundle:
             if self.first[partition] >= offset:
                 self.forget(partition)
         self.read -= len(records)
+        left = len(records)
+        while left and self.reads:  # they came with the last polls
+            polled_at, count = self.reads.pop()
+            if count > left:
+                self.reads.append((polled_at, count - left))
+            left -= min(count, left)
         return dropped
 
     def forget(self, partition: Partition) -> None:
