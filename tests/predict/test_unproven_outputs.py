@@ -64,6 +64,21 @@ def test_declared_outputs_cost_no_request_more() -> None:
     assert [call.rows for call in model.calls] == [4]
 
 
+def test_a_fixed_batch_size_is_asked_for_again_where_the_outputs_are_declared() -> None:
+    """After an answer that did not fit: two that do in a row are taken, and no row is a dead letter."""
+    spec = {"y": TensorSpec("float32", (-1,))}
+    signature = Signature("s", METHOD_PREDICT, {"x": TensorSpec("float32", (3, 1))}, spec)
+    matcher = OutputMatcher("model m")
+    matcher.signature = signature
+
+    async def behave(call: Call) -> Answer:
+        values = 2 * call.inputs["x"][:, 0]
+        return matcher.match({"y": values[:1] if call.number == 0 else values}, call.rows).answer("1")
+
+    [results] = results_of(FakeModel(behave, signature), 3)
+    assert by_row(results, 3) == [0.0, 2.0, 4.0]
+
+
 @pytest.mark.parametrize("rows", [3])
 def test_a_fixed_batch_size_can_not_be_proven(rows: int) -> None:
     signature = Signature("s", METHOD_PREDICT, {"x": TensorSpec("float32", (rows, 1))}, {})

@@ -136,7 +136,7 @@ class Endpoint:
         return answer
 
     async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:
-        """Asks with one row, once, so that the client sees the outputs at a second request size.
+        """Asks with one row, once, so that the client sees the outputs at a second request size; or again at the fixed one.
 
         Returns:
             The answer, or a new one where the first had its rows by chance.
@@ -145,6 +145,9 @@ class Endpoint:
             MalformedAnswerError: Its rows can't be matched to the request's.
         """
         if self._signature.rows_per_request is not None:
+            answer = await client.predict(inputs, rows, self._timeout_s)
+            if not answer.unproven_outputs:
+                return answer
             raise MalformedAnswerError(
                 f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
                 "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"

@@ -106,6 +106,26 @@ def test_one_short_answer_does_not_cost_the_trust_for_ever() -> None:
     assert model.match({"y": scores(5)}, 5).unproven == ()
 
 
+def test_one_short_answer_of_a_fixed_batch_does_not_cost_the_trust_for_ever() -> None:
+    """Found by Hypothesis: no second size could prove it, so nothing was taken any more, and the job held for ever."""
+    model = matcher(4, y=("float32", (-1,)), z=("float32", (4,)))
+    for short in ({"y": scores(3), "z": scores(4)}, {"y": np.array(1.0), "z": scores(4)}, {"y": scores(4), "z": scores(2)}):
+        with pytest.raises(MalformedAnswerError):
+            model.match(short, 4)
+        full = {"y": scores(4), "z": scores(4)}
+        assert len(model.match(full, 4).unproven) == 1, "one that fits may fit by chance"
+        assert model.match(full, 4).unproven == ()
+        assert model.match(full, 4).unproven == ()
+
+
+def test_an_answer_that_does_not_fit_between_two_that_do_is_no_proof() -> None:
+    model = matcher(4, boxes=("float32", (-1, 4)))
+    for _ in range(3):
+        with pytest.raises(MalformedAnswerError):
+            model.match({"boxes": np.zeros((5, 4), np.float32)}, 4)
+        assert model.match({"boxes": np.zeros((4, 4), np.float32)}, 4).unproven == ("boxes",)
+
+
 def test_a_declaration_that_the_answers_contradict_decides_nothing() -> None:
     """Metadata written by hand says [1]; the answers follow the rows."""
     model = matcher(y=("float32", (1,)))

@@ -9,9 +9,10 @@ Which rows an output belongs to is never guessed:
 | none (no signature, an undeclared output, unknown rank), or one that the answer contradicts | see below |
 
 Where the declaration does not say, the number of rows must follow the request's at two different request sizes. Until then
-the output is *unproven*: the client says so in ``Answer.unproven_outputs``, and the caller asks again at other sizes. An
-undeclared output is one value for the whole request only if answers prove it (``_is_one_for_all``). An answer of one row to
-a request of one row is that row's.
+the output is *unproven*: the client says so in ``Answer.unproven_outputs``, and the caller asks again at other sizes. A
+model with a fixed batch size has no second one: a declaration that an answer contradicted counts again when two answers in
+a row fit it. An undeclared output is one value for the whole request only if answers prove it (``_is_one_for_all``). An
+answer of one row to a request of one row is that row's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from transforms.errors import MalformedAnswerError, NotServedError
 from transforms.types import Answer, Header, Signature, TensorSpec
 
 Outputs = dict[str, Sequence[Any] | np.ndarray]
+
+FIT_AGAIN = 2
+"""How many answers in a row must fit a declaration that one contradicted, if the batch size of the model is fixed."""
 
 
 class Matched(NamedTuple):
@@ -64,7 +68,7 @@ class OutputMatcher:
         self._where, self._selection = where, OutputSelection(names)
         self._signature: Signature | None = None
         self._row_counts: dict[str, dict[int, int | None]] = {}  # undeclared output → rows of a request → rows of the output
-        self._contradicted: set[str] = set()  # declared, but an answer had another number of rows
+        self._contradicted: dict[str, int] = {}  # declared, but an answer had another number of rows → how many fitted since
 
     @property
     def signature(self) -> Signature | None:
@@ -142,14 +146,16 @@ class OutputMatcher:
         if declared_per_row and name not in self._contradicted:
             if count == rows:
                 return _Kind.PER_ROW
-            self._contradicted.add(name)
+            self._contradicted[name] = 0
             return _Kind.MISTAKE
+        if declared_per_row and rows > 1 and self.signature is not None and self.signature.rows_per_request is not None:
+            return self._fits_again(name, count == rows)
         counts = self._row_counts.setdefault(name, {})
         counts[rows] = count
         follows_rows = all(sent == came for sent, came in counts.items())
         if follows_rows and len(counts) > 1:
             if declared_per_row:  # the answer that did not fit was a fault of the server
-                self._contradicted.discard(name)
+                del self._contradicted[name]
                 del self._row_counts[name]
             return _Kind.PER_ROW
         if not declared_per_row and _is_one_for_all(counts):
@@ -161,6 +167,14 @@ class OutputMatcher:
         if not follows_rows and len(set(counts.values())) > 1:
             self._row_counts[name] = {rows: count}  # answers contradict each other: what was learnt is worth nothing
         return _Kind.MISTAKE
+
+    def _fits_again(self, name: str, fits: bool) -> _Kind:
+        """What a declared output is that an answer contradicted, where all requests have the same size."""
+        self._contradicted[name] = self._contradicted[name] + 1 if fits else 0
+        if self._contradicted[name] < FIT_AGAIN:
+            return _Kind.UNPROVEN if fits else _Kind.MISTAKE
+        del self._contradicted[name]
+        return _Kind.PER_ROW
 
 
 def _has_no_batch(signature: Signature, shape: tuple[int, ...]) -> bool:
