@@ -6,11 +6,12 @@ import dataclasses
 import difflib
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from pipeline.checking.leaves import Leaf, Names
 from transforms.decode.sources import parse_source
-from transforms.formats.casting import Caster, FieldMismatch
+from transforms.formats.casting import LONGEST_TEXT, Caster, FieldMismatch
 from transforms.predict.cures import is_image_text
 from transforms.types import TensorSpec
 
@@ -20,9 +21,6 @@ all words of the other; nearly. Or not at all: it is the only field that fits th
 
 MAX_COLUMNS = 100
 """The most columns of an input that are looked for among fields."""
-
-MAX_CATEGORY = 100
-"""The most characters of a text that may be a category."""
 
 BASE64 = "|base64"
 _LEAST_CLOSE = 0.75
@@ -130,7 +128,7 @@ def category(name: str, spec: TensorSpec, leaves: Sequence[Leaf], least: int) ->
     found = []
     for leaf in leaves if one_number else ():
         rank = _rank(name, leaf.names)
-        texts = all(type(value) is str and len(value) <= MAX_CATEGORY for value in leaf.values)
+        texts = all(type(value) is str and len(value) <= LONGEST_TEXT for value in leaf.values)
         if rank is not None and texts and len(leaf.values) >= least and not _ID.fullmatch(leaf.names[-1]):
             found.append((_candidate(leaf, leaf.path, len(leaf.values), rank).order, leaf.path, len(set(leaf.values))))
     if not found:
@@ -219,10 +217,15 @@ def _best_source(leaf: Leaf, spec: TensorSpec, least: int) -> tuple[str, int] | 
     return best
 
 
+def are_images(values: Iterable[Any]) -> bool:
+    """Whether all values are texts that are images in base64, as far as their beginnings tell."""
+    return all(type(value) is str and is_image_text(value.encode("utf-8", "replace")) for value in values)
+
+
 def _patterns(leaf: Leaf, spec: TensorSpec) -> Iterator[str]:
     """Yields sources with ``{}`` for the path, the plainest first."""
     if spec.dtype == "string":
-        if all(type(value) is str and is_image_text(value.encode("utf-8", "replace")) for value in leaf.values):
+        if are_images(leaf.values):
             yield "{}" + BASE64
         yield "{}"
         return

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.checking.candidates import are_images
 from pipeline.checking.rounding import rounding
 from transforms.decode.judging import Judged
 from transforms.decode.sources import parse_source
 from transforms.formats.casting import describe, is_b64
 from transforms.formats.options import FormatOptions, Paths
-from transforms.predict.cures import is_image_text
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"
@@ -155,8 +155,7 @@ def _input_row(
 
 def _image(spec: TensorSpec, values: Sequence[Any]) -> str:
     """What a model that takes an image's bytes would refuse, though text fits its input."""
-    texts = spec.dtype == "string" and values and all(type(value) is str for value in values)
-    if not texts or not all(is_image_text(value.encode("utf-8", "replace")) for value in values):
+    if spec.dtype != "string" or not values or not are_images(values):
         return ""
     return "; an image as base64 text: if the model takes its bytes, |base64 behind its path in --features"
 

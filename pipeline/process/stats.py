@@ -37,8 +37,6 @@ ROW = np.dtype(
         ("predictions", "<i8"),
         ("dead_letters", "<i8"),
         ("bundles", "<i8"),
-        ("batches", "<i8"),
-        ("batched_rows", "<i8"),
         ("retries", "<i8"),
         ("rollbacks", "<i8", (len(CAUSES),)),
         ("failures", "<i8", (len(FAILURES),)),
@@ -113,8 +111,6 @@ class WorkerStats(Observer):
     def answered(self, rows: int, took_s: float, version: str | None) -> None:
         """As ``Observer.answered``."""
         with self._lock:
-            self._row["batches"] += 1
-            self._row["batched_rows"] += rows
             REQUEST.observe(self._row, took_s)
             REQUEST_RECORDS.observe(self._row, rows)
             self._row["version"] = (version or "").encode(errors="replace")[:64]
@@ -185,8 +181,6 @@ class Totals:
         self.dead_letters = int(rows["dead_letters"].sum())
         self.records = self.predictions + self.dead_letters
         self.bundles = int(rows["bundles"].sum())
-        self.batches = int(rows["batches"].sum())
-        self.batched_rows = int(rows["batched_rows"].sum())
         self.retries = int(rows["retries"].sum())
         self.rollbacks_by_cause = dict(zip(CAUSES, rows["rollbacks"].sum(axis=0).tolist(), strict=True))
         self.rollbacks = sum(self.rollbacks_by_cause.values())
@@ -199,6 +193,8 @@ class Totals:
         self.versions = sorted({bytes(text).decode(errors="replace") for text in rows["version"] if text})
         self.holding_since = min((float(at) for at in rows["holding_since"] if at), default=None)
         self.histograms = {histogram: histogram.totals(rows) for histogram in HISTOGRAMS}
+        buckets, batched = self.histograms[REQUEST_RECORDS]
+        self.batches, self.batched_rows = buckets[-1][1], round(batched)
         self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")
         self.rolled_back = next((bytes(text).decode(errors="replace") for text in rows["rolled_back"] if text), "")
         started = rows["first_at"][rows["first_at"] > 0]

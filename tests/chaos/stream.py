@@ -18,9 +18,6 @@ from transforms.testing.stub_server import StubServer
 GOES_ON_S = 300.0
 """How long a job may take to commit again after a fault; only a fault of ours lasts longer."""
 
-STABLE_S = 120.0
-"""How long a transaction may stay open in the outputs when all jobs have ended. Longer, it hangs: a fault of ours."""
-
 FIRST_POISON = -1.0
 """A row with this or a lower number is one that the model server does not take."""
 
@@ -221,7 +218,6 @@ class Stream:
         """Counts what became of the records."""
         if self._verdict is not None:
             return self._verdict
-        self._wait_until_stable()
         present = Generation(self.job.produced, self.values, self.poison, self.gone, self.optional)
         predictions, dead_letters = self.job.predictions(), self.job.dead_letters()
         verdict = judge_all([*self._former, present], predictions, dead_letters)
@@ -231,28 +227,17 @@ class Stream:
 
     def _where_it_is_missing(self, answered: Collection[topics.Source | None]) -> str:
         """What someone who looks for the cause wants to know, as long as the broker is there."""
+        wanted = (self.values.keys() | self.poison.keys()).difference(answered, self.gone, self.optional)
         missing: dict[tuple[str, int], list[int]] = {}
-        for topic, partition, offset in sorted((self.values.keys() | self.poison.keys()).difference(answered)):
+        for topic, partition, offset in sorted(wanted):
             missing.setdefault((topic, partition), []).append(offset)
         lines = [f"missing in {where}: {len(its)}, from {its[0]} to {its[-1]}" for where, its in missing.items()]
         lines.append(f"committed: {self.job.committed()}")
         for topic in (self.job.output, f"{self.job.output}.dead-letter"):
             ends = {level: topics.end_offsets(self.job.bootstrap, topic, level) for level in LEVELS}
             lines.append(f"ends of {topic}: {ends}")
+            there = [it for it in topics.read_all(self.job.bootstrap, topic, LEVELS[1]) if topics.source_of(it) in wanted]
+            if there:
+                places = sorted((it.partition, it.offset) for it in there)
+                lines.append(f"a {LEVELS[1]} reader finds {len(there)} of them, from {places[0]} to {places[-1]}")
         return "\n".join(lines)
-
-    def _wait_until_stable(self) -> None:
-        """Waits until no transaction is open in the outputs: what comes after one, no ``read_committed`` reader sees yet.
-
-        A commit is final when the coordinator has written it down. Its markers come to the outputs after that, which may
-        take seconds just after the restart of a broker.
-        """
-
-        def stable() -> bool:
-            return all(
-                topics.end_offsets(self.job.bootstrap, topic, LEVELS[0])
-                == topics.end_offsets(self.job.bootstrap, topic, LEVELS[1])
-                for topic in (self.job.output, f"{self.job.output}.dead-letter")
-            )
-
-        wait_until(stable, "end of every transaction in the outputs", STABLE_S)

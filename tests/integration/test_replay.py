@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,19 +297,15 @@ def test_what_is_in_the_topic_is_shown(new_job: NewJob, stub: TfServingGrpcStub,
 def test_without_a_broker_they_say_so() -> None:
     """Side by side, as both wait for it."""
     flags = ["--bootstrap_servers=127.0.0.1:9", "--dead_letter_topic=dlq"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"pipeline.{command}", *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for command in ("replay", "dead_letters")
-    ]
-    for process in processes:
-        _, told = process.communicate(timeout=START_S)
-        assert process.returncode == 2
-        assert "--bootstrap_servers=127.0.0.1:9" in told
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", f"pipeline.{command}", *flags]
+        return subprocess.run(words, capture_output=True, text=True, timeout=START_S, check=False)
+
+    with ThreadPoolExecutor(2) as threads:
+        for process in threads.map(run, ("replay", "dead_letters")):
+            assert process.returncode == 2
+            assert "--bootstrap_servers=127.0.0.1:9" in process.stderr
 
 
 def test_the_commands_of_the_guide(new_job: NewJob, stub: TfServingGrpcStub) -> None:

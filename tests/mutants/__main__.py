@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -20,8 +20,19 @@ SIDE_BY_SIDE = 4
 """How many run at a time: a test that fails by waiting in vain (``START_S``) needs no processor meanwhile."""
 
 
-def is_killed(mutation: Mutation, copy: Path) -> bool:
-    """Whether the mutation's test fails with it; a test that hangs has failed too."""
+def is_killed(
+    mutation: Mutation, copy: Path, run_tests: Callable[[Path, Sequence[str], float], tuple[int, str]] = run_tests
+) -> bool:
+    """Whether the mutation's test fails with it; a test that hangs has failed too.
+
+    Args:
+        mutation: What to change.
+        copy: A copy of the tree.
+        run_tests: Runs tests in it.
+
+    Raises:
+        RuntimeError: The test can't be run.
+    """
     path = copy / mutation.path
     original = path.read_text()
     assert original.count(mutation.old) == 1, f"{mutation.name}: the text occurs {original.count(mutation.old)} times"

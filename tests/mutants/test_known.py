@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import __main__ as command
 from tests.mutants.__main__ import is_killed, main, parse
 from tests.mutants.copies import ROOT
 from tests.mutants.known import KNOWN, Mutation
@@ -45,20 +44,19 @@ def test_words_choose_mutations() -> None:
 
 @pytest.mark.parametrize(("statuses", "killed"), [([1], True), ([0], False), ([-11, 1], True), ([-11, 0], False)], ids=str)
 def test_a_crash_says_nothing_of_a_mutation(
-    statuses: list[int], killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    statuses: list[int], killed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSEGV in a C extension, seen once in continuous integration, with nothing that said which mutation it was."""
     left = iter(statuses)
-    monkeypatch.setattr(command, "run_tests", lambda *_: (next(left), "Fatal Python error"))
     (tmp_path / "code.py").write_text("one\n")
-    assert is_killed(Mutation("a name", "code.py", "one", "two", "test.py"), tmp_path) is killed
+    mutation = Mutation("a name", "code.py", "one", "two", "test.py")
+    assert is_killed(mutation, tmp_path, lambda *_: (next(left), "Fatal Python error")) is killed
     assert not list(left)
     assert ("a name: attempt 1 ended with -11" in capsys.readouterr().out) is (len(statuses) > 1)
 
 
-def test_a_test_that_always_crashes_is_an_error_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "run_tests", lambda *_: (-11, "Fatal Python error"))
+def test_a_test_that_always_crashes_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "code.py").write_text("one\n")
     with pytest.raises(RuntimeError, match=r"^a name: its test can't be run: test\.py$"):
-        is_killed(Mutation("a name", "code.py", "one", "two", "test.py"), tmp_path)
+        is_killed(Mutation("a name", "code.py", "one", "two", "test.py"), tmp_path, lambda *_: (-11, "Fatal Python error"))
     assert (tmp_path / "code.py").read_text() == "one\n"

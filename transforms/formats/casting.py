@@ -325,7 +325,7 @@ def _integers(flat: Sequence[Any]) -> list[int] | None:
 
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
-_LONGEST = 100
+LONGEST_TEXT = 100
 """The most characters of text that may be a number, a time or a category."""
 _TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*", re.ASCII)
 
@@ -334,7 +334,7 @@ def _cure_of(value: Any) -> str:
     """What to add where a number was expected, or where null came: the word of ``--features`` that mends it, if one does."""
     if value is None:
         return "; |default(JSON) behind its path in --features takes the place of null"
-    if type(value) is not str or len(value) > _LONGEST:
+    if type(value) is not str or len(value) > LONGEST_TEXT:
         return ""
     word = "number" if _NUMBER.fullmatch(value) else "time" if _TIME.fullmatch(value) else ""
     if word:
