@@ -33,6 +33,7 @@ LAYERS = (
     ),
     ("transforms.clients.base",),
     ("transforms.clients.selection", "transforms.clients.checked"),
+    ("transforms.clients.declared",),
     ("transforms.clients.registry",),
     ("transforms.clients.wire",),
     ("transforms.clients.tf_runtime",),

@@ -207,4 +207,10 @@ class AnswerTooLargeError(MalformedAnswerError):
 
 
 class NotServedError(ModelError):
-    """The server is there but does not serve this: unknown model, version, label or signature; no permission."""
+    """The server is there but does not serve this: unknown model, version, label or signature; no permission.
+
+    Attributes:
+        unimplemented: Whether the server says that it has no such call at all (UNIMPLEMENTED, 405, 501).
+    """
+
+    unimplemented: bool = False

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pipeline import worker
@@ -18,6 +19,7 @@ from pipeline.checking import flags as check_flags
 from pipeline.checking.contract import check_all, formats, kafka_config, served
 from pipeline.checking.field_report import RECORD, FieldRow, expected_rows, sampled_rows
 from pipeline.checking.flags import LEFT_OUT, CheckConfig, run_command
+from pipeline.checking.guess import UNKNOWN, guess_signature
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
 from pipeline.checking.proposal import Instead, Proposal, found_so_far, instead_of_text, propose
@@ -32,6 +34,7 @@ from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
 from pipeline.terminal import tell_error
+from transforms.clients.declared import write_signature
 from transforms.clients.saved_model.store import STORE
 from transforms.clients.wire.outputs import is_per_row
 from transforms.dead_letter_classes import DeadLetterClass
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
 EXIT_FITS = 0
 EXIT_DOES_NOT_FIT = 2
 EXIT_INTERRUPTED = 130
+
+GUESSED_OF = 100
+"""How many records --guess_signature looks at unless --sample says it."""
 
 MAX_FAILURES = 5
 """Classes of failures that are told, with the first record of each."""
@@ -105,6 +111,9 @@ def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
 
 def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[str] | None) -> None:
     waiting = StartWait(config.wait_for_start_s)
+    if asked.guess_signature is not None:
+        _guess_signature(asked, asked.guess_signature, config, waiting, output)
+        return
     model, (topics, positions) = check_all(
         waiting,
         lambda: served(config, waiting),
@@ -151,6 +160,26 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
             _refuse((*topics.problems, str(error)))
     _refuse(topics.problems)
     _show_command(argv, output, None if proposal is None else proposal.features, instead)
+
+
+def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: StartWait, output: Output) -> None:
+    """Writes the file; the model is not asked, as its server may have been refused for want of it."""
+    _, (_, positions) = check_all(
+        waiting, lambda: None, lambda: _look_at_topics(config, waiting), lambda: check_registry(config, waiting)
+    )
+    records = read_sample(kafka_config(config, "check"), positions, asked.sample or GUESSED_OF)
+    if not records:
+        raise ContractError("--guess_signature: the topics have no records to look at")
+    decode, _ = formats(config, ModelMetadata("", "", UNKNOWN), None)
+    signature = guess_signature(decode, records)
+    file.write_text(write_signature(signature), encoding="utf-8")
+    output.lines("signature", *(f"{name}: {spec}" for name, spec in signature.inputs.items()))
+    output.lines(
+        "written",
+        f"{file}, from {len(records):,} records; only the model's author knows whether its inputs are these: mend the names "
+        "and dtypes, and add its outputs",
+        f"then give {shell_word(f'--signature={file}')} in place of --guess_signature",
+    )
 
 
 def _show_command(

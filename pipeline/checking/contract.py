@@ -154,4 +154,5 @@ def client_options(config: Config) -> ClientOptions:
         model_poll_s=config.model_poll_s,
         model_files=BeamFiles(),
         outputs=config.outputs,
+        signature=config.signature,
     )

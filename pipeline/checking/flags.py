@@ -1,4 +1,4 @@
-"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and three of its own."""
+"""The flags of ``python -m pipeline.check``: those of ``python -m pipeline``, and some of its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pipeline.checking.shell import shell_command
 from pipeline.cli.attended import AttendedConfig
 from pipeline.cli.command_line import given_flags
 from pipeline.cli.flag import flag, flags_of
 from pipeline.cli.kinds.base import items
+from pipeline.cli.kinds.files import new_file
 from pipeline.cli.kinds.plain import SWITCH, whole
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
@@ -51,6 +53,11 @@ class CheckConfig(AttendedConfig):
         SWITCH,
         "send one real request, made of the records read, and show the answer to the first of them",
         name="try",
+    )
+    guess_signature: Path | None = flag(
+        CHECK,
+        new_file(),
+        "ask no model: write what one would take whose inputs are the fields of the records, as a file for --signature",
     )
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.cli import settle
 from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
-from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file
+from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file, signature_file
 from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
 from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls, sources
@@ -32,6 +32,7 @@ from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
 from transforms.kafka.start_from import COMMITTED
 from transforms.predict.options import LOOK_S
+from transforms.types import Signature
 
 # Sections of --help and of the reference.
 RUNNER, KAFKA, MODEL, REQUESTS, STOPPING, REPORTING = "Beam", "Kafka", "Model", "Requests", "Stopping", "Reporting"
@@ -134,6 +135,10 @@ class Flags:
     model_key_file: str | None = flag(MODEL, file(), "PEM client key, for mutual TLS")
     model_poll_s: float = flag(
         MODEL, seconds(), "how often a saved_model:// model is looked at for a new version", default="60")
+    signature: Signature | None = flag(
+        MODEL, signature_file(),
+        "a JSON file with the model's inputs, outputs, dtypes and shapes, for a server that publishes none; "
+        "python -m pipeline.check --guess_signature writes one from records")
     input_format: str = flag(
         MODEL, choice(AUTO, "json", "bytes", "tf_example", "avro", "protobuf", "npy"),
         "how values are read; auto asks the model's signature", default=AUTO)

@@ -50,7 +50,11 @@ def test_flags_in_the_documents_are_flags() -> None:
     found = [*arguments("pipeline"), *arguments("pipeline.check")]
     assert len(found) > 15
     for block, words in found:
-        elsewhere = ("--sample", "--config=", "--preprocess=", "--postprocess=")  # of the check; files of the reader
+        of_the_check, files = (
+            ("--sample", "--guess_signature="),
+            ("--config=", "--preprocess=", "--postprocess=", "--signature="),
+        )
+        elsewhere = (*of_the_check, *files)  # files of the reader
         given = [word for word in words if not word.startswith(elsewhere)]
         if not any(word.startswith("--config=") for word in words):
             given = [word.replace("${KAFKA_PASSWORD}", "secret") for word in given]

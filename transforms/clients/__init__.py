@@ -7,6 +7,7 @@ import dataclasses
 from transforms.clients import registry
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.registry import register_client, unregister_client
+from transforms.clients.wire.supplied import supply_signature
 from transforms.request_headers import check_headers
 from transforms.secret_manager import resolve_all
 
@@ -34,4 +35,4 @@ def open_client(uri: str, options: ClientOptions | None = None) -> ModelClient:
     options = options or ClientOptions()
     options = dataclasses.replace(options, headers=resolve_all(options.headers))
     check_headers(options.headers)
-    return registry.open_client(uri, options)
+    return supply_signature(registry.open_client(uri, options), options.signature, options.outputs)

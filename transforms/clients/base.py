@@ -6,7 +6,8 @@ A protocol is a subclass of ``ModelClient`` in a module with ``parse`` and ``ope
 The contract, which the suite in ``transforms.testing.contract`` checks:
 
 * A client belongs to one asyncio loop. Constructing it does no I/O; ``predict`` may run many times concurrently.
-* ``metadata`` asks the server which version and signature answers. It is called before ``predict``.
+* ``metadata`` asks the server which version and signature answers. It is called before ``predict``. Where the server has no
+  such call, ``ClientOptions.signature`` is the signature; without it the error names the call (``declared.py``).
 * ``predict`` sends one request and returns one row of every output for every row of the inputs, in order, or raises.
   A count that differs is ``MalformedAnswerError``. It never retries: the caller does (``transforms/predict/dispatch.py``).
 * Vendor errors are translated here to ``transforms.errors``; messages name the model and the cause, never payload bytes.
@@ -25,7 +26,7 @@ import numpy as np
 
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.clients.model_files import ModelFiles
-from transforms.types import Answer, ModelMetadata
+from transforms.types import Answer, ModelMetadata, Signature
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class ClientOptions:
         model_poll_s: For a model in the worker: seconds between two looks for another version.
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
         outputs: Names of the outputs to return; none: all. See ``selection.py``.
+        signature: What the model takes and gives, for servers that do not say it. See ``declared.py``.
     """
 
     tls_ca_file: str | None = None
@@ -55,6 +57,7 @@ class ClientOptions:
     model_poll_s: float = 60.0
     model_files: ModelFiles | None = None
     outputs: tuple[str, ...] = ()
+    signature: Signature | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

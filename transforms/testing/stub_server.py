@@ -50,6 +50,7 @@ class StubServer(abc.ABC):
         model: The served model; may be changed while the server runs.
         faults: The programmed faults and the counters.
         outputs_asked: The outputs that the last request named; empty if it named none.
+        describes: Whether the server answers calls for metadata. If not, they are those of a server that has no such call.
     """
 
     def __init__(self, model: StubModel | None = None, port: int = 0, tls: Tls | None = None):
@@ -65,6 +66,7 @@ class StubServer(abc.ABC):
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
         self._up = False
         self.outputs_asked: tuple[str, ...] = ()
+        self.describes = True
 
     @property
     def port(self) -> int:
@@ -116,6 +118,15 @@ class StubServer(abc.ABC):
             self._thread.join()
         self._loop.close()
         self._reserved.close()
+
+    def _must_describe(self) -> None:
+        """Called where a call for metadata is answered.
+
+        Raises:
+            StubError: UNIMPLEMENTED, over HTTP 404: the server has no such call.
+        """
+        if not self.describes:
+            raise StubError("UNIMPLEMENTED", "Not Found", http_status=404)
 
     def _asked_for(self, names: Iterable[str], outputs: Mapping[str, T], signature: Signature) -> dict[str, T]:
         """Returns the outputs that a request asks for by name, if it does.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.cli.kinds.base import One
+from transforms.clients.declared import parse_signature
 from transforms.errors import ConfigError
+from transforms.types import Signature
 
 FILE = "FILE"
 
@@ -29,6 +31,18 @@ def output_file() -> One[Path]:
     return One(check=check, metavar=FILE)
 
 
+def new_file() -> One[Path]:
+    """A file to write that is not there yet; its folder is."""
+
+    def check(name: str, value: str) -> Path:
+        path = output_file().check(name, value)
+        if path.exists():
+            raise ConfigError([f"--{name}={value}: is there already; remove it, or give another name"])
+        return path
+
+    return One(check=check, metavar=FILE)
+
+
 def labels_file() -> One[tuple[str, ...]]:
     """A file of class names; the value is the names."""
 
@@ -46,16 +60,33 @@ def avro_schema_file() -> One[str]:
     def check(name: str, value: str) -> str:
         from transforms.formats.avro_schema import SchemaError, parse_avro_schema
 
+        text = _text(name, value)
         try:
-            text = Path(_existing(name, value)).read_text(encoding="utf-8")
             parse_avro_schema(text)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError([f"--{name}={value}: can't be read as UTF-8 text: {type(error).__name__}"]) from error
         except SchemaError as error:
             raise ConfigError([f"--{name}={value}: {error}"]) from error
         return text
 
     return One(check=check, metavar=FILE, content=True)
+
+
+def signature_file() -> One[Signature]:
+    """A file with a model's signature; the value is the signature."""
+
+    def check(name: str, value: str) -> Signature:
+        try:
+            return parse_signature(_text(name, value))
+        except ValueError as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+
+    return One(check=check, metavar=FILE, content=True)
+
+
+def _text(name: str, value: str) -> str:
+    try:
+        return Path(_existing(name, value)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"--{name}={value}: can't be read as UTF-8 text: {type(error).__name__}"]) from error
 
 
 def _existing(name: str, value: str) -> str:

@@ -15,11 +15,8 @@ Triton 2.51 and KServe 0.21:
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
-
-from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status, speaks_http1, text_rule
+from transforms.clients.wire.error_texts import error_text, readable
+from transforms.clients.wire.status_codes import from_grpc_code, from_http_status, speaks_http1, text_rule
 from transforms.errors import (
     ModelError,
     ModelFailedError,
@@ -28,14 +25,6 @@ from transforms.errors import (
     RejectedError,
     UnavailableError,
 )
-
-# Python's exceptions quote the value that a model could not take. That is content of a record: no message may repeat it.
-_QUOTED = re.compile(
-    r"(could not convert string to (?:float|int|complex)|invalid literal for \w+\(\) with base \d+|not supported between).*",
-    re.DOTALL,
-)
-_TRACEBACK = re.compile(r"Traceback \(most recent call last\).*", re.DOTALL)
-_EXCEPTION = re.compile(r"^ *([A-Za-z_][\w.]*(?:Error|Exception))\b", re.MULTILINE)
 
 # The first rule that matches is used.
 _REFUSED = "INVALID_ARGUMENT FAILED_PRECONDITION NOT_FOUND UNAVAILABLE 400 404 503"
@@ -66,15 +55,6 @@ _RULES = (
 )
 
 
-def readable(text: str) -> str:
-    """Returns a server's error text as one line without record contents; a traceback is cut to the exception's name."""
-    matched = _TRACEBACK.search(text)
-    if matched:
-        named = _EXCEPTION.findall(matched[0])
-        text = f"{text[: matched.start()]}{named[-1] if named else 'an exception'} (its message is in the server's log)"
-    return clean(_QUOTED.sub(r"\1 (left out)", text))
-
-
 def from_grpc(where: str, code: str, text: str, retry_after_s: float | None = None) -> ModelError:
     """Returns the error for a gRPC status. See ``from_grpc_code``."""
     return from_grpc_code(where, code, readable(text), retry_after_s, _RULES)
@@ -83,34 +63,3 @@ def from_grpc(where: str, code: str, text: str, retry_after_s: float | None = No
 def from_http(where: str, status: int, body: bytes, retry_after_s: float | None = None) -> ModelError:
     """Returns the error for an HTTP status other than 200. See ``from_http_status``."""
     return from_http_status(where, status, readable(error_text(body)), retry_after_s, _RULES)
-
-
-def error_text(body: bytes) -> str:
-    """Returns the error text of a response body.
-
-    The protocol's form is ``{"error": …}``. FastAPI's form is ``{"detail": …}``: a text, or a list of validation errors, of
-    which the place and the message are kept and the *input* is left out. A body that is not JSON is returned as text.
-
-    Args:
-        body: The body; at most 1,000 bytes of it are returned.
-    """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return body[:1000].decode("utf-8", "replace")
-    if not isinstance(document, dict):
-        return str(document) if isinstance(document, str) else ""
-    for key in ("error", "detail", "message"):
-        if document.get(key):
-            return _told(document[key])
-    return ""
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, list):
-        return "; ".join(filter(None, map(_told, value)))
-    if isinstance(value, dict):
-        place = value.get("loc")
-        said = str(value.get("msg") or value.get("message") or "")
-        return f"{'.'.join(map(str, place))}: {said}" if isinstance(place, list) and said else said
-    return str(value)

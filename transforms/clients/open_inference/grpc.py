@@ -8,16 +8,25 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.declared import declared_or_refused
 from transforms.clients.open_inference import messages
 from transforms.clients.open_inference.errors import from_grpc
-from transforms.clients.open_inference.model import MODEL_CONFIGURATION, Config, Entry, describe, explain, unknown_columns
+from transforms.clients.open_inference.model import (
+    MODEL_CONFIGURATION,
+    Config,
+    Entry,
+    describe,
+    describe_declared,
+    explain,
+    unknown_columns,
+)
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
@@ -73,28 +82,43 @@ class OipGrpcClient(ModelClient):
         self._signature: Signature | None = None
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
+        self._declared = options.signature
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
+        """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""
         with as_metadata_errors("is it the server's gRPC port?", refusals_too=False, where=self._where):
-            server = await self._ask(
-                messages.SERVER_METADATA, messages.ServerMetadataRequest(), messages.ServerMetadataResponse, timeout_s
-            )
+            extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
-            config = await self._config(timeout_s) if MODEL_CONFIGURATION in server.extensions else Config()
+            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
             await self._must_be_ready(timeout_s)
-            inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
-            metadata = describe(self._address, model.versions, inputs, outputs, config)
+            if isinstance(model, Signature):
+                metadata = describe_declared(self._address, model, config)
+            else:
+                inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
+                metadata = describe(self._address, model.versions, inputs, outputs, config, self._declared)
         specs = metadata.signature.inputs
         self._signature = self._matcher.signature = metadata.signature
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
+    async def _extensions(self, timeout_s: float) -> Collection[str]:
+        request = messages.ServerMetadataRequest()
+        try:
+            server = await self._ask(messages.SERVER_METADATA, request, messages.ServerMetadataResponse, timeout_s)
+        except NotServedError as error:
+            if error.unimplemented:
+                return ()
+            raise
+        return frozenset(server.extensions)
+
     async def _model(self, timeout_s: float) -> Any:
+        """Returns the model's metadata; the signature of ``--signature`` if the server has no such call."""
         request = messages.ModelMetadataRequest(**self._named)
         try:
             return await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
         except NotServedError as error:
+            if error.unimplemented:
+                return declared_or_refused(error, "ModelMetadata", self._declared)
             raise explain(error, self._address, await self._entries(timeout_s)) from error
 
     async def _config(self, timeout_s: float) -> Config:

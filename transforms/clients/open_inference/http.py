@@ -15,6 +15,7 @@ import numpy as np
 import yarl
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.declared import declared_or_refused
 from transforms.clients.open_inference.bodies import BINARY_TYPE, HEADER_LENGTH, infer_body, read_answer
 from transforms.clients.open_inference.errors import from_http
 from transforms.clients.open_inference.model import (
@@ -24,13 +25,15 @@ from transforms.clients.open_inference.model import (
     Entry,
     Tensor,
     describe,
+    describe_declared,
     explain,
     unknown_columns,
 )
 from transforms.clients.open_inference.uri import OipAddress, parse_http
+from transforms.clients.wire.error_texts import error_text
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
-from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
+from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
@@ -81,18 +84,21 @@ class OipHttpClient(ModelClient):
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
         self._binary = False
-        self._outputs = options.outputs
+        self._outputs, self._declared = options.outputs, options.signature
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. A model without declared inputs has no known signature: ``known`` is False."""
+        """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""
         with as_metadata_errors("is it the server's REST port?", refusals_too=False, where=self._where):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
             await self._must_be_ready(timeout_s)
-            inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
-            versions = [str(version) for version in model.get("versions") or ()]
-            metadata = describe(self._address, versions, inputs, outputs, config)
+            if isinstance(model, Signature):
+                metadata = describe_declared(self._address, model, config)
+            else:
+                inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
+                versions = [str(version) for version in model.get("versions") or ()]
+                metadata = describe(self._address, versions, inputs, outputs, config, self._declared)
         specs, binary = metadata.signature.inputs, BINARY_TENSOR_DATA in extensions
         for name, spec in specs.items():
             if spec.dtype in _BINARY_ONLY and not binary and not spec.has_default:
@@ -115,10 +121,13 @@ class OipHttpClient(ModelClient):
         return [str(name) for name in extensions] if isinstance(extensions, list) else []
 
     async def _model(self, timeout_s: float) -> Any:
+        """Returns the model's metadata; the signature of ``--signature`` if the server has no such call."""
         answer = await self._get(self._address.model_url, timeout_s)
         if answer.status == 200:
             return self._document(answer)
         error = from_http(self._where, answer.status, answer.body, answer.retry_after_s)
+        if has_no_such_call(answer.status, error_text(answer.body)):
+            return declared_or_refused(error, f"GET {yarl.URL(self._address.model_url).path}", self._declared)
         if isinstance(error, NotServedError) and answer.status not in DENIED:
             raise explain(error, self._address, await self._entries(timeout_s))
         raise error

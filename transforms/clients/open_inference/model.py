@@ -78,12 +78,13 @@ def describe(
     inputs: Iterable[Tensor],
     outputs: Iterable[Tensor],
     config: Config,
+    declared: Signature | None = None,
 ) -> ModelMetadata:
     """Returns a model's metadata.
 
     The first dimension of every shape is the batch dimension. Triton adds it to the shapes of the model configuration if
     ``max_batch_size`` is not 0. Otherwise, and on other servers, the model's author must declare it. A model without
-    declared inputs, which MLServer and KServe allow, has no known signature.
+    declared inputs, which MLServer and KServe allow, has the signature of ``--signature``, or no known one.
 
     Args:
         address: The address of the model, with the version asked for.
@@ -91,6 +92,7 @@ def describe(
         inputs: The declared inputs.
         outputs: The declared outputs.
         config: The model's configuration.
+        declared: The signature of ``--signature``, if it is given.
     """
     takes = {
         name: TensorSpec(dtype_name(datatype), tuple(shape), name in config.optional)
@@ -98,8 +100,22 @@ def describe(
     }
     gives = {name: TensorSpec(dtype_name(datatype), tuple(shape)) for name, datatype, shape in sorted(outputs, key=_name)}
     signature = Signature(SIGNATURE, METHOD_PREDICT, takes, gives, known=bool(takes))
+    if not takes and declared is not None:
+        signature = dataclasses.replace(declared, name=SIGNATURE, outputs=gives or declared.outputs)
     version = newest(versions) if address.version is None else address.version
     return ModelMetadata(address.model, version, signature, config.max_batch_size or None)
+
+
+def describe_declared(address: OipAddress, declared: Signature, config: Config) -> ModelMetadata:
+    """Returns the metadata of a model whose server has no call for them.
+
+    Args:
+        address: The address of the model, with the version asked for.
+        declared: The signature of ``--signature``.
+        config: The model's configuration.
+    """
+    signature = dataclasses.replace(declared, name=SIGNATURE)
+    return ModelMetadata(address.model, address.version or "", signature, config.max_batch_size or None)
 
 
 def newest(versions: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ Source: tensorflow_serving/apis/{prediction_service,model_service}.proto. Tensor
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.declared import declared_or_refused
 from transforms.clients.tfserving import messages
 from transforms.clients.tfserving.uri import ModelAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
@@ -67,6 +69,7 @@ class TfServingGrpcClient(ModelClient):
         self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._outputs, self._max_answer_bytes = options.outputs, options.max_answer_bytes
+        self._declared = options.signature
         self._method = messages.PREDICT
         self._use_signature(None)
 
@@ -102,12 +105,22 @@ class TfServingGrpcClient(ModelClient):
             try:
                 body = await self._channel.call(messages.GET_MODEL_METADATA, request.SerializeToString(), timeout_s)
             except NotServedError as error:
+                if error.unimplemented:
+                    return self._without_metadata(error)
                 raise await self._explained(error, timeout_s) from error
             response = messages.GetModelMetadataResponse.FromString(of_metadata(body, self._where))
             definitions = SignatureDefMap.FromString(response.metadata["signature_def"].value)
             signature = signatures.choose(signatures.from_proto(definitions), self._address)
         self._use_signature(signature)
         return ModelMetadata(self._address.model, _version(response.model_spec), signature)
+
+    def _without_metadata(self, error: ModelError) -> ModelMetadata:
+        signature = declared_or_refused(error, "GetModelMetadata", self._declared)
+        if self._address.signature is not None:
+            signature = dataclasses.replace(signature, name=self._address.signature)
+        self._use_signature(signature)
+        version = self._address.version
+        return ModelMetadata(self._address.model, "" if version is None else str(version), signature)
 
     async def _explained(self, error: ModelError, timeout_s: float) -> ModelError:
         """Adds to "not found" which versions there are; a model still loading is only not available yet."""

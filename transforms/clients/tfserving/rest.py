@@ -18,12 +18,13 @@ import numpy as np
 import yarl
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.declared import declared_or_refused
 from transforms.clients.tfserving import json as bodies
 from transforms.clients.tfserving.uri import ModelAddress, parse_rest
 from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.json_outputs import read_outputs
-from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
+from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher, check_results
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import DENIED, clean, from_http_status
@@ -87,12 +88,13 @@ class TfServingRestClient(ModelClient):
         self._base = address.base_url
         self._http = HttpConnection(self._where, address.secure, options, now)
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
+        self._declared = options.signature
         self._signature: Signature | None = None
         self._signature_name = address.signature
         self._predict_url = yarl.URL(self._base + ":predict", encoded=True)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
-        """See ``ModelClient``. A KServe V1 server publishes no signature: ``known`` is False."""
+        """See ``ModelClient``. Of KServe V1, and of a server without metadata, ``known`` is False (``wire/supplied.py``)."""
         with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?", where=self._where):
             return await self._read_metadata(timeout_s)
 
@@ -102,7 +104,7 @@ class TfServingRestClient(ModelClient):
             error = from_http_status(self._where, status, text, retry_after_s, SERVING_RULES)
             if isinstance(error, TransientError) or status in DENIED:
                 raise error
-            return await self._without_metadata(error, timeout_s)
+            return await self._without_metadata(error, has_no_such_call(status, text), timeout_s)
         definitions = signatures.from_json(document["metadata"]["signature_def"])
         version = str(document["model_spec"].get("version", ""))
         signature = signatures.choose(definitions, self._address)
@@ -118,14 +120,22 @@ class TfServingRestClient(ModelClient):
         self._version.read(version)
         return ModelMetadata(self._address.model, version, signature)
 
-    async def _without_metadata(self, error: ModelError, timeout_s: float) -> ModelMetadata:
-        """Reads the model's status: a KServe V1 server has no metadata, any other server does not have the model."""
-        status, _, document, _ = await self._get(self._base, timeout_s)
+    async def _without_metadata(self, error: ModelError, no_such_call: bool, timeout_s: float) -> ModelMetadata:
+        """Reads the model's status: a KServe V1 server has no metadata; any other has neither, or has not this model."""
+        unknown = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
+        status, text, document, _ = await self._get(self._base, timeout_s)
         if status == 200 and isinstance(document, dict) and "ready" in document:
             if str(document["ready"]).lower() != "true":
                 raise UnavailableError(f"{self._where}: the model is not ready")
-            signature = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
-            return ModelMetadata(self._address.model, self._version.name, signature)
+            return ModelMetadata(self._address.model, self._version.name, unknown)
+        if no_such_call and (status == 200 or has_no_such_call(status, text)):
+            states = _states(document)
+            loading = signatures.explain_versions(error, self._address, states)
+            if isinstance(loading, UnavailableError):
+                raise loading
+            declared_or_refused(error, f"GET {yarl.URL(self._base).path}/metadata", self._declared)
+            self._version.read(_newest(states))
+            return ModelMetadata(self._address.model, self._version.name, unknown)
         if self._base != self._address.model_url:
             status, _, document, _ = await self._get(self._address.model_url, timeout_s)
         states = _states(document) if status == 200 else {}
@@ -178,8 +188,7 @@ class TfServingRestClient(ModelClient):
 
     async def _look_for_version(self, timeout_s: float) -> str | None:
         status, _, document, _ = await self._get(self._base, timeout_s)
-        available = [version for version, state in _states(document).items() if state == "AVAILABLE"]
-        return str(max(available)) if status == 200 and available else None
+        return _newest(_states(document)) if status == 200 else None
 
     async def _get(self, url: str, timeout_s: float) -> tuple[int, str, Any, float | None]:
         status, body, retry_after_s, *_ = await self._http.send("GET", yarl.URL(url, encoded=True), timeout_s)
@@ -201,6 +210,11 @@ def _states(document: Any) -> dict[int, str]:
         return {int(status["version"]): str(status["state"]) for status in document["model_version_status"]}
     except (KeyError, TypeError, ValueError):
         return {}
+
+
+def _newest(states: Mapping[int, str]) -> str | None:
+    available = [version for version, state in states.items() if state == "AVAILABLE"]
+    return str(max(available)) if available else None
 
 
 def _error_text(body: bytes) -> str:

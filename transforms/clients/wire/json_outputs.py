@@ -43,7 +43,7 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
     if "outputs" in document:
         values = document["outputs"]
         named = values if isinstance(values, dict) and not _is_b64(values) else {_sole_name(signature): values}
-        return {name: _array(name, named[name], signature) for name in sorted(named)}
+        return {name: array_of(name, named[name], signature) for name in sorted(named)}
     rows = document.get("predictions")
     if not isinstance(rows, list):
         raise MalformedAnswerError("the answer has neither outputs nor a list of predictions")
@@ -52,7 +52,7 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
         columns = {name: [row[name] for row in rows] for name in sorted(rows[0])}
     if signature is None:
         return dict(columns)
-    return {name: _array(name, values, signature) for name, values in columns.items()}
+    return {name: array_of(name, values, signature) for name, values in columns.items()}
 
 
 def _sole_name(signature: Signature | None) -> str:
@@ -64,14 +64,24 @@ def _is_b64(value: dict[str, Any]) -> bool:
     return value.keys() == {"b64"}
 
 
-def _array(name: str, value: Any, signature: Signature | None) -> np.ndarray:
+def array_of(name: str, value: Any, signature: Signature | None) -> np.ndarray:
+    """Returns the values of one output as an array of the dtype that the signature declares.
+
+    Args:
+        name: The output's name.
+        value: A JSON value, or lists of them, in which there may be bytes.
+        signature: The signature; ``None`` if it is not known.
+
+    Raises:
+        MalformedAnswerError: The values do not fit the dtype, or the rows have different shapes.
+    """
     spec = signature.outputs.get(name) if signature is not None else None
     declared = spec.dtype if spec is not None else None
     try:
         values = np.array(value)
     except ValueError as error:  # lists of different lengths
         raise MalformedAnswerError(f"output {name}: its rows have different shapes") from error
-    if values.dtype.kind in "OU" or (declared == "string" and not values.size):
+    if values.dtype.kind in "OUS" or (declared == "string" and not values.size):
         if declared not in (None, "string"):
             raise MalformedAnswerError(f"output {name}: has values which are no numbers; the signature declares {declared}")
         return _strings(name, value)
@@ -86,7 +96,9 @@ def _strings(name: str, value: Any) -> np.ndarray:
     values = np.array(value, dtype=object)
     strings = np.empty(values.size, dtype=object)
     for index, item in enumerate(values.ravel().tolist()):
-        if isinstance(item, str):
+        if isinstance(item, bytes):
+            strings[index] = item
+        elif isinstance(item, str):
             strings[index] = text_bytes(item, f"output {name}: element {index}")
         elif isinstance(item, dict) and _is_b64(item) and isinstance(item["b64"], str):
             try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
+from transforms.clients.wire.status_codes import UNIMPLEMENTED
 from transforms.errors import (
     AnswerTooLargeError,
     ModelError,
@@ -28,6 +30,23 @@ def of_metadata(body: bytes, where: str) -> bytes:
     if len(body) > MAX_METADATA_BYTES:
         raise NotServedError(f"{where}: its metadata have {len(body)} bytes; at most {MAX_METADATA_BYTES} are read")
     return body
+
+
+_PATH = re.compile(r"\S*/\S*")
+_MODEL = re.compile(r"(?i)\b(model|servable)s?\b")
+
+
+def has_no_such_call(status: int, text: str) -> bool:
+    """Whether an answer is that of a server without this call, rather than of one without this model.
+
+    Both may be a 404. The servers of the protocols name the model in their text ("Servable not found", "Model m not found");
+    a web framework that has no such route names the path at most.
+
+    Args:
+        status: The HTTP status.
+        text: The error text.
+    """
+    return status in UNIMPLEMENTED or (status == 404 and not _MODEL.search(_PATH.sub(" ", text)))
 
 
 @contextlib.contextmanager

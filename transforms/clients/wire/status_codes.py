@@ -85,6 +85,9 @@ HTTP_ERRORS: dict[int, type[ModelError]] = {
 DENIED = (401, 403)
 """The HTTP statuses that refuse who asks, and say nothing of what was asked for."""
 
+UNIMPLEMENTED = ("UNIMPLEMENTED", 405, 501)
+"""The codes of a server that has no such call."""
+
 
 def http_error(status: int) -> type[ModelError]:
     """Returns the error class of an HTTP status, by the table alone."""
@@ -201,7 +204,7 @@ def from_grpc_code(
     error = _error(where, code, text, message, retry_after_s, rules)
     error = error or _new(GRPC_ERRORS.get(code, NotServedError), message, text, retry_after_s)
     error.said = said
-    return error
+    return _marked(error, code)
 
 
 def from_http_status(
@@ -221,6 +224,12 @@ def from_http_status(
     error = _error(where, status, text, message, retry_after_s, rules)
     error = error or _new(http_error(status), message, text, retry_after_s)
     error.said = said
+    return _marked(error, status)
+
+
+def _marked(error: ModelError, code: str | int) -> ModelError:
+    if isinstance(error, NotServedError) and code in UNIMPLEMENTED:
+        error.unimplemented = True
     return error
 
 

@@ -45,12 +45,14 @@ class OipGrpcStub(OipStub, GrpcStub):
         }
 
     async def _server_metadata(self, body: bytes, context: Any) -> bytes:
+        self._must_describe()
         return _bytes(messages.ServerMetadataResponse(name="stub", version="1", extensions=self.traits.extensions))
 
     async def _ready(self, body: bytes, context: Any) -> bytes:
         return _bytes(messages.ModelReadyResponse(ready=self.traits.ready))
 
     async def _metadata(self, body: bytes, context: Any) -> bytes:
+        self._must_describe()
         request = messages.ModelMetadataRequest.FromString(body)
         _, signature, _ = served(self.model, request.name, request.version)
         response = messages.ModelMetadataResponse(

@@ -46,6 +46,7 @@ class OipHttpStub(OipStub, HttpStub):
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             if request.path == "/v2":
+                self._must_describe()
                 return _json({"name": "stub", "version": "1", "extensions": list(self.traits.extensions)})
             if request.path == "/v2/repository/index":
                 self.traits.must_have("model_repository")
@@ -69,6 +70,7 @@ class OipHttpStub(OipStub, HttpStub):
             given = [{"name": key, "optional": spec.has_default} for key, spec in signature.inputs.items()]
             return _json({"name": name, "max_batch_size": self.traits.max_batch_size, "input": given})
         if call != "/infer":
+            self._must_describe()
             sides = ((signature.inputs, "inputs"), (signature.outputs, "outputs"))
             described = {side: _described(specs) if self.traits.declares else [] for specs, side in sides}
             return _json({"name": name, "versions": listed(self.model, version), "platform": "stub", **described})

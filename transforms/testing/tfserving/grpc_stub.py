@@ -107,6 +107,7 @@ class TfServingGrpcStub(GrpcStub):
         return outputs, _bytes(response(model_spec=self._spec(version, signature.name)))
 
     async def _metadata(self, body: bytes, context: Any) -> bytes:
+        self._must_describe()
         request = messages.GetModelMetadataRequest.FromString(body)
         version = self._version(request.model_spec)
         if list(request.metadata_field) != ["signature_def"]:
@@ -117,6 +118,7 @@ class TfServingGrpcStub(GrpcStub):
         return _bytes(response)
 
     async def _status(self, body: bytes, context: Any) -> bytes:
+        self._must_describe()
         spec = messages.GetModelStatusRequest.FromString(body).model_spec
         if spec.name != self.model.name:
             raise StubError("NOT_FOUND", f"Could not find any versions of model {spec.name}")

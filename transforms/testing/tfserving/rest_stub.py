@@ -58,6 +58,8 @@ class TfServingRestStub(HttpStub):
         return web.Response(body=body, content_type="application/json")
 
     async def _answer(self, request: web.Request, model: str, version: int | None, label: str | None, method: str) -> bytes:
+        if method in ("", "/metadata"):
+            self._must_describe()
         if not method:
             return dump(self._status(model, version, label))
         served = self.model.version(model, version, label)
