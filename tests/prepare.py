@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pipeline.runners.prism import find_prism
 from tests import flink_cluster, kafka_broker
 from tests.deploy import tools
-from tests.servers import kserve_v2, mlserver, multi_model_server, test_tfx_bsl, torchserve, triton
+from tests.servers import kserve_v2, litserve, mlserver, multi_model_server, test_tfx_bsl, torchserve, triton
 from tests.servers.environment import environment
 from transforms.errors import ScoringError
 from transforms.kafka.beam.expansion.service import classpath
@@ -31,6 +31,7 @@ ENVIRONMENTS: dict[str, Sequence[str]] = {
     "pytriton": triton.REQUIREMENTS,
     "multi-model-server": multi_model_server.REQUIREMENTS,
     "torchserve": torchserve.REQUIREMENTS,
+    "litserve": litserve.REQUIREMENTS,
     "tfx-bsl": test_tfx_bsl.PINS,
 }
 

@@ -41,6 +41,7 @@ LAYERS = (
         "transforms.clients.tfserving",
         "transforms.clients.open_inference",
         "transforms.clients.multi_model_server",
+        "transforms.clients.openai",
         "transforms.clients.vertex",
         "transforms.clients.saved_model",
         "transforms.formats",

@@ -13,6 +13,7 @@ from transforms.clients.base import ClientOptions, RequestPreview
 from transforms.clients.multi_model_server import http as mms_http
 from transforms.clients.open_inference import grpc as oip_grpc
 from transforms.clients.open_inference import http as oip_http
+from transforms.clients.openai import http as openai_http
 from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.tfserving import rest as tfserving_rest
 from transforms.clients.vertex import client as vertex
@@ -20,6 +21,7 @@ from transforms.clients.vertex import transport
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
+from transforms.testing.openai.stub import OpenAiStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
@@ -98,6 +100,14 @@ def test_multi_model_server() -> None:
         client = mms_http.open(stub.uri(), ClientOptions())
         one: Inputs = {"instances": np.array([{"x": [1.5]}], object)}
         preview, (verb, url, _, body, *_) = compare(client, client._http, "send", one, 1)
+        assert preview == RequestPreview("HTTP", verb, str(url), len(body))
+
+
+def test_openai() -> None:
+    with OpenAiStub() as stub:
+        client = openai_http.open(stub.uri(), ClientOptions())
+        texts: Inputs = {"input": np.array([b"one", b"two"], object)}
+        preview, (verb, url, _, body, *_) = compare(client, client._http, "send", texts, 2)
         assert preview == RequestPreview("HTTP", verb, str(url), len(body))
 
 

@@ -34,6 +34,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "tfserving_rest": answers.tfserving_rest,
     "oip_rest": answers.oip_rest,
     "multi_model_server": answers.multi_model_server,
+    "openai_embeddings": answers.openai_embeddings,
 }
 
 

@@ -34,6 +34,7 @@ from transforms.types import ModelMetadata
 
 TFS_REST, OIP_REST = "http://h:1/v1/models/m", "oip+http://h:1/m"
 MMS, VERTEX = "mms+http://h:1/m", "vertex://p/europe-west4/1?transport=rest&api_endpoint=127.0.0.1:1"
+OPENAI = "openai+http://h:1/m?task=embeddings"
 TFS_GRPC, OIP_GRPC = "grpc://h:1/m", "oip+grpc://h:1/m"
 
 _SPEC = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1", "name": ""}, {"size": "2"}], "unknown_rank": False}}
@@ -55,6 +56,10 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     MMS: {
         "/ping": {"status": "Healthy"},
         "/m": [{"modelName": "m", "modelVersion": "1.0", "workers": [{"id": "9000", "status": "READY"}]}],
+    },
+    OPENAI: {
+        "/models": {"object": "list", "data": [{"id": "m", "object": "model"}]},
+        "/embeddings": {"data": [{"index": 0, "embedding": [0.5, 1]}], "model": "m-1", "usage": {"prompt_tokens": 1}},
     },
     VERTEX: {"": {"predictions": [], "deployedModelId": "7", "model": "m", "modelVersionId": "1", "modelDisplayName": "M"}},
 }

@@ -87,6 +87,7 @@ _REST = Entry("transforms.clients.tfserving.rest", "http://HOST:PORT/v1/models/M
 _OIP_GRPC = Entry("transforms.clients.open_inference.grpc", "oip+grpc://HOST:PORT/MODEL[/VERSION]")
 _OIP_HTTP = Entry("transforms.clients.open_inference.http", "oip+http://HOST:PORT/MODEL[/VERSION]")
 _MMS = Entry("transforms.clients.multi_model_server.http", "mms+http://HOST:PORT/MODEL")
+_OPENAI = Entry("transforms.clients.openai.http", "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings")
 
 _BUILT_IN = {
     "grpc": _GRPC,
@@ -99,6 +100,8 @@ _BUILT_IN = {
     "oip+https": _OIP_HTTP,
     "mms+http": _MMS,
     "mms+https": _MMS,
+    "openai+http": _OPENAI,
+    "openai+https": _OPENAI,
     "vertex": Entry("transforms.clients.vertex.client", "vertex://PROJECT/REGION/ENDPOINT", f"{DISTRIBUTION}[vertex]"),
     "saved_model": Entry("transforms.clients.saved_model.client", "saved_model:///PATH", f"{DISTRIBUTION}[embedded]"),
 }

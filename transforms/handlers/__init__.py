@@ -11,6 +11,7 @@
 from transforms.handlers.base import UriModelHandler, is_failure
 from transforms.handlers.named import (
     MmsModelHandler,
+    OpenAiModelHandler,
     OpenInferenceModelHandler,
     SavedModelHandler,
     TFServingModelHandler,
@@ -19,6 +20,7 @@ from transforms.handlers.named import (
 
 __all__ = [
     "MmsModelHandler",
+    "OpenAiModelHandler",
     "OpenInferenceModelHandler",
     "SavedModelHandler",
     "TFServingModelHandler",

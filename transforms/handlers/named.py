@@ -33,6 +33,12 @@ class MmsModelHandler(UriModelHandler):
     schemes = ("mms+http", "mms+https")
 
 
+class OpenAiModelHandler(UriModelHandler):
+    """OpenAI-compatible servers. ``openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings``."""
+
+    schemes = ("openai+http", "openai+https")
+
+
 class SavedModelHandler(UriModelHandler):
     """A TensorFlow SavedModel in the worker itself. ``saved_model:///PATH``."""
 

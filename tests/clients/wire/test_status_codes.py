@@ -7,6 +7,7 @@ import pytest
 from pipeline.embedded.http_status import HTTP_STATUS
 from transforms.clients.multi_model_server.errors import from_answer
 from transforms.clients.open_inference import errors as open_inference
+from transforms.clients.openai import errors as openai
 from transforms.clients.tf_runtime.serving_error import Code
 from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.vertex.errors import Refusal, from_body
@@ -37,6 +38,7 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
         from_http_status(WHERE, status, "", None, SERVING_RULES),
         open_inference.from_http(WHERE, status, b""),
         from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
+        openai.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         from_body(status, None, "", None).error(WHERE),
     ]
     assert {type(error) for error in errors} == {http_error(status)}

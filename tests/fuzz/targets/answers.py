@@ -35,6 +35,19 @@ _NAMES = (
     *("model_version_status", "state", "version", "modelVersion", "workers", "@type", "retryDelay", "content_type", "b64"),
     *("max_batch_size", "input", "optional", "type", "loc", "msg", "modelVersionId", "deployedModelId", "model_spec"),
 )
+_OPENAI_NAMES = ("data", "index", "embedding", "model", "id", "error", "message", "code", "detail", "msg", "loc", "usage")
+_VECTORS = (
+    b"[0.5,1]",
+    b'"AAAAPwAAgD8="',
+    b"[]",
+    b'"AAA="',
+    b"[[1],[1,2]]",
+    b'"*"',
+    b"null",
+    b"[1e400,2]",
+    b"[true]",
+    b'["x"]',
+)
 _TEXTS = (
     *(
         "could not convert string to float: 'a'",
@@ -47,6 +60,7 @@ _TEXTS = (
     *("Received message larger than max (" + "9" * 5000 + " vs. 4)", "queue to which this task was submitted is full", ""),
 )
 _INPUTS = {"x": np.zeros((2, 2), np.float32)}
+_STRINGS = {"input": np.array([b"a", "\u20ac".encode()], dtype=object)}
 _EXAMPLES = {"inputs": np.array([b"", b"\n\0"], dtype=object)}
 _ROWS = 2
 _DOCUMENTS = {"instances": np.array([[1.0], {"a": 1}, None], dtype=object)[:_ROWS]}
@@ -54,11 +68,11 @@ _DOCUMENTS = {"instances": np.array([[1.0], {"a": 1}, None], dtype=object)[:_ROW
 _loop = asyncio.new_event_loop()
 
 
-def _http(source: Source) -> Callable[..., Any]:
+def _http(source: Source, text_of: Callable[[Source], bytes] | None = None) -> Callable[..., Any]:
     async def send(*_: Any, **__: Any) -> HttpResponse:
         if source.chance(10):
             raise MalformedAnswerError("not HTTP")
-        content = source.mutated(json_grammar.text_of(source, _NAMES))
+        content = source.mutated(json_grammar.text_of(source, _NAMES) if text_of is None else text_of(source))
         if source.chance(6):
             content = b'{"error": "%b"}' % source.pick(_TEXTS).encode()
         headers = {"Inference-Header-Content-Length": source.pick(("0", "10", "-1", "x", "²", "9" * 5000))}
@@ -93,7 +107,8 @@ def _ask(client: ModelClient, source: Source) -> None:
         with allowed(ModelError):
             signature = (await client.metadata(1.0)).signature
         examples, known = signature.takes_examples, signature.known
-        for inputs in (_EXAMPLES,) if examples else (_INPUTS,) if known else (_DOCUMENTS, _INPUTS):
+        numbers = (_STRINGS,) if "input" in signature.inputs else (_INPUTS,)
+        for inputs in (_EXAMPLES,) if examples else numbers if known else (_DOCUMENTS, _INPUTS):
             with allowed(ModelError):
                 answer = await client.predict(inputs, _ROWS, 1.0)
                 for name, values in answer.outputs.items():
@@ -104,10 +119,10 @@ def _ask(client: ModelClient, source: Source) -> None:
     _loop.run_until_complete(ask())
 
 
-def _over_http(uri: str, attribute: str) -> Callable[[bytes], None]:
+def _over_http(uri: str, attribute: str, text_of: Callable[[Source], bytes] | None = None) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         client, source = open_client(uri), Source(data)
-        getattr(client, attribute).send = _http(source)
+        getattr(client, attribute).send = _http(source, text_of)
         _ask(client, source)
 
     return run
@@ -116,6 +131,21 @@ def _over_http(uri: str, attribute: str) -> Callable[[bytes], None]:
 tfserving_rest = _over_http("http://h:1/v1/models/m", "_http")
 oip_rest = _over_http("oip+http://h:1/m", "_connection")
 multi_model_server = _over_http("mms+http://h:1/m", "_http")
+
+
+def _openai_text(source: Source) -> bytes:
+    """An answer of an OpenAI-compatible server: mostly entries with vectors, one for each row."""
+    if source.chance(4):
+        return json_grammar.text_of(source, _OPENAI_NAMES)
+    count = source.edge() % 4 if source.chance(4) else source.below(3)
+    entries = [
+        b'{"index":%d,"embedding":%b}' % (source.edge() if source.chance(5) else at, source.pick(_VECTORS))
+        for at in range(count)
+    ]
+    return b'{"data":[%b],"model":%b}' % (b",".join(entries), json_grammar.text_of(source, _OPENAI_NAMES, 1))
+
+
+openai_embeddings = _over_http("openai+http://h:1/m?task=embeddings", "_http", _openai_text)
 
 
 class _VertexTransport(Transport):

@@ -141,6 +141,7 @@ _SIZES = (
     re.compile(r"(?i)larger than max\w* \((?P<size>\d+) vs\.? (?P<limit>\d+)\)"),  # gRPC's C core, and Go
     re.compile(r"(?i)exceeds maximum size (?P<limit>\d+): (?P<size>\d+)"),  # gRPC in Java
     re.compile(r"(?i)size (?P<limit>\d+) exceeded, actual body size (?P<size>\d+)"),  # aiohttp
+    re.compile(r"(?i)requested (?P<size>\d+) tokens, max (?P<limit>\d+) tokens per request"),  # OpenAI, of embeddings
 )
 """How servers say the size of a request and the limit that it exceeds."""
 

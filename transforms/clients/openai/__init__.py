@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers: ``openai+http://``."""

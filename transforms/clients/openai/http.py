@@ -1,0 +1,141 @@
+"""OpenAI-compatible servers (OpenAI, vLLM, SGLang, Ollama, LiteLLM, KServe, LitServe …): ``openai+http://HOST/MODEL?task=…``.
+
+Source: https://platform.openai.com/docs/api-reference
+
+The servers publish no signature; the task states it (``task.py``). Whether the model is there says the list of models. That
+is no proof to the contrary: some servers have no list, or leave out names that they take. Then the smallest request is.
+
+An answer names the model that gave it, such as ``gpt-4o-2024-08-06``: that is the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.openai.embeddings import Embeddings
+from transforms.clients.openai.errors import from_answer, of_document
+from transforms.clients.openai.task import Task, served_model
+from transforms.clients.openai.uri import EMBEDDINGS, OpenAiAddress, parse
+from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.json import dumps, loads
+from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
+from transforms.errors import MalformedAnswerError, ModelError, NotServedError, RejectedError, TransientError
+from transforms.printable import listed
+from transforms.types import Answer, ModelMetadata
+
+__all__ = ["OpenAiClient", "open", "parse"]
+
+HINT = "is it an OpenAI-compatible server, and is its API at this path?"
+
+_TASKS: dict[str, type[Embeddings]] = {EMBEDDINGS: Embeddings}
+
+
+def open(uri: str, options: ClientOptions) -> OpenAiClient:  # every protocol's module has a function of this name
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI is wrong.
+    """
+    return OpenAiClient(parse(uri), options)
+
+
+class OpenAiClient(ModelClient):
+    """A client of one model and one task.
+
+    Args:
+        address: The model, the server's address, and what is asked.
+        options: TLS files, headers and the number of connections.
+    """
+
+    def __init__(self, address: OpenAiAddress, options: ClientOptions):
+        self._address, self._where = address, str(address)
+        self._http = HttpConnection(self._where, address.secure, options)
+        self._task: Task = _TASKS[address.task](address)
+        self._url = address.url(self._task.path)
+        self._version = ""
+        self._listed = True  # when the server was last asked; at first nothing speaks against it
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. Sends a request to the model only if nothing else says that it is there and what it gives."""
+        with as_metadata_errors(HINT, where=self._where):
+            there = await self._models(timeout_s)
+            is_listed = self._address.model in there
+            if not self._task.proved or (self._listed and not is_listed):
+                await self._prove(there, timeout_s)
+            self._listed = is_listed
+        return ModelMetadata(self._address.model, self._version, self._task.signature(), self._task.max_rows)
+
+    async def _models(self, timeout_s: float) -> list[str]:
+        """Returns the names of the models that the server lists; none where it has no list, or does not show it."""
+        answer = await self._http.send("GET", self._address.models_url, timeout_s)
+        if answer.status != 200:
+            if isinstance(error := from_answer(self._where, answer), TransientError):
+                raise error
+            return []
+        try:
+            return [str(model["id"]) for model in loads(of_metadata(answer.body, self._where))["data"]]
+        except (KeyError, TypeError, ValueError):
+            return []
+
+    async def _prove(self, there: list[str], timeout_s: float) -> None:
+        async def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
+            document = await self._ask(dumps(body), timeout_s)
+            self._version = served_model(document)
+            return document
+
+        try:
+            await self._task.prove(ask)
+        except NotServedError as error:
+            if not there or self._address.model in there:
+                raise
+            raise NotServedError(f"{error}; it lists {listed(sorted(there))}") from error
+        except MalformedAnswerError as error:
+            raise self._named(error) from error
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``."""
+        document = await self._ask(self._body(inputs, rows), timeout_s)
+        try:
+            answer = self._task.read(document, rows)
+        except MalformedAnswerError as error:
+            raise self._named(error) from error
+        self._version = answer.version
+        return answer
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", "POST", str(self._url), len(self._body(inputs, rows)))
+
+    def _body(self, inputs: Mapping[str, np.ndarray], rows: int) -> bytes:
+        try:
+            return dumps(self._task.body(inputs, rows))
+        except RejectedError as error:
+            raise self._named(error) from error
+        except TypeError as error:  # half a surrogate pair in a text
+            raise RejectedError(f"{self._where}: the request has no JSON form: {error}") from error
+
+    def _named(self, error: ModelError) -> ModelError:
+        """An error that names the model; the task's own do not."""
+        return error if str(error).startswith(self._where) else type(error)(f"{self._where}: {error}")
+
+    async def _ask(self, body: bytes, timeout_s: float) -> Mapping[str, Any]:
+        answer = await self._http.send("POST", self._url, timeout_s, body)
+        if answer.status != 200:
+            raise from_answer(self._where, answer)
+        try:
+            document = loads(answer.body)
+        except ValueError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer.body)} bytes)") from error
+        if not isinstance(document, dict):
+            raise MalformedAnswerError(f"{self._where}: the answer is no JSON object")
+        if (failed := of_document(self._where, answer.body, document)) is not None:
+            raise failed
+        return document
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._http.close()

@@ -1,0 +1,82 @@
+"""``Task``: what is asked of a model of an OpenAI-compatible server. Each task has a path, a request and an answer."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from transforms.errors import RejectedError
+from transforms.types import Answer, Signature
+
+Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Sends one request, given its body, and returns the document of its answer."""
+
+
+class Task(abc.ABC):
+    """One task of one model. Servers publish no signature: the task states it.
+
+    Attributes:
+        path: The path of its requests, under that of the API.
+        max_rows: The most rows of a request; ``None`` for any number.
+        proved: Whether ``prove`` has found what the signature and the requests need.
+    """
+
+    path: ClassVar[str]
+    max_rows: ClassVar[int | None] = None
+    proved: bool = False
+
+    @abc.abstractmethod
+    async def prove(self, ask: Ask) -> None:
+        """Sends the smallest request, to learn what nothing but an answer says.
+
+        Raises:
+            ModelError: As ``ModelClient.predict``.
+        """
+
+    @abc.abstractmethod
+    def signature(self) -> Signature:
+        """Returns the signature; called after ``prove``."""
+
+    @abc.abstractmethod
+    def body(self, inputs: Mapping[str, np.ndarray], rows: int) -> Mapping[str, Any]:
+        """Returns the body of a request.
+
+        Raises:
+            RejectedError: An input can't be sent.
+        """
+
+    @abc.abstractmethod
+    def read(self, document: Mapping[str, Any], rows: int) -> Answer:
+        """Returns the answer of a document: one value of each output for each row.
+
+        Raises:
+            MalformedAnswerError: It can't be matched to the rows of the request.
+        """
+
+
+def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the texts of the input ``name``, one a row.
+
+    Raises:
+        RejectedError: It is not there, or a value is no text in UTF-8.
+    """
+    if name not in inputs:
+        raise RejectedError(f"the request has no input '{name}'")
+    texts = []
+    for value in inputs[name].ravel().tolist():
+        if not isinstance(value, bytes | str):
+            raise RejectedError(f"input '{name}' must be text, but came as {type(value).__name__}")
+        try:
+            texts.append(value.decode() if isinstance(value, bytes) else value)
+        except UnicodeDecodeError:  # its text quotes the value
+            raise RejectedError(f"input '{name}' is no text: {len(value)} bytes that are no UTF-8") from None
+    return texts
+
+
+def served_model(document: Mapping[str, Any]) -> str:
+    """Returns the name by which an answer calls the model that gave it; empty if it names none."""
+    name = document.get("model")
+    return name if isinstance(name, str) else ""

@@ -1,0 +1,182 @@
+"""A stub of OpenAI-compatible servers: the list of models, and embeddings.
+
+    python -m transforms.testing.openai.stub --port 0 --latency_ms 20
+
+prints its port as the first line and serves until SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from aiohttp import web
+
+from transforms.clients.openai.embeddings import PROBE
+from transforms.testing.command import parser, serve
+from transforms.testing.faults import StubError
+from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, hang_up
+from transforms.testing.stub_model import StubModel
+from transforms.types import Signature, TensorSpec
+
+WIDTH = 8
+"""How many numbers the vectors of the default model have."""
+
+
+def embed(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns a vector for each text: its length, then how often each of seven letters stands in it."""
+    texts = inputs["input"].tolist()
+    return {"embedding": np.array([[len(text), *map(text.count, b"eaionst")] for text in texts], np.float32)}
+
+
+def embedding_model(name: str = "model") -> StubModel:
+    """Returns a model of ``embed``."""
+    specs = {"input": TensorSpec("string", (-1,))}, {"embedding": TensorSpec("float32", (-1, WIDTH))}
+    model = StubModel.of(*specs, embed)
+    model.name = name
+    return model
+
+
+class OpenAiStub(HttpStub):
+    """OpenAI's API with one model and programmable faults. See ``StubServer``.
+
+    The model's function gets the texts as its first input. If that is none of strings, a text is read as numbers, with white
+    space between them, so that the models of other stubs can be served; vectors are then filled up with zeros to ``width``.
+    A version is a part of the model's name, as in ``gpt-4o-2024-08-06``: ``model`` is answered by ``model-1``.
+
+    Requests for ``PROBE`` alone, by which a client finds out how long vectors are, meet no faults and are counted apart.
+
+    Attributes:
+        width: How many numbers a vector has, where the model gives fewer.
+        lists: Whether the server has a list of its models.
+        encodings: What it takes as ``encoding_format``: it refuses others.
+        answers_numbers: Whether it answers with numbers, whatever it was asked for, as LitServe does.
+        rearrange: Changes the entries of an answer; ``None`` leaves them as they are.
+        headers: Further headers of each answer.
+        probes: How many probes were answered.
+        last_request: The body of the last request.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if not args and "model" not in kwargs:
+            self.model = embedding_model()
+        self.width = WIDTH
+        self.lists = True
+        self.encodings: tuple[str, ...] = ("float", "base64")
+        self.answers_numbers = False
+        self.rearrange: Callable[[list[Any]], list[Any]] | None = None
+        self.headers: dict[str, str] = {}
+        self.probes = 0
+        self.last_request: dict[str, Any] = {}
+
+    def uri(
+        self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
+    ) -> str:
+        """See ``StubServer``; there are neither labels nor signatures."""
+        asked = "" if version is None else f"-{version}"
+        scheme = "openai+https" if self._tls else "openai+http"
+        return f"{scheme}://{self.address}/{model or self.model.name}{asked}?task=embeddings"
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._route(request, unquote(request.path))
+        except StubError as error:
+            headers = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:g}"}
+            status = error.http_status or HTTP_STATUSES.get(error.code, 500)
+            document = {"error": {"message": error.message, "type": "stub_error", "param": None, "code": error.code.lower()}}
+            return web.json_response(document, status=status, headers=headers | self.headers)
+
+    async def _route(self, request: web.Request, path: str) -> web.StreamResponse:
+        if path == "/v1/models" and self.lists:
+            there = [name for name in self._names() if name]
+            return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in there]})
+        if path == "/v1/embeddings" and request.method == "POST":
+            return await self._embeddings(request)
+        raise StubError("NOT_FOUND", "Not Found")
+
+    def _names(self) -> list[str]:
+        name, versions = self.model.name, self.model.versions
+        return [name, *(f"{name}-{version}" for version in versions)] if versions else []
+
+    def _served(self, name: str) -> int:
+        """The version that answers to a name."""
+        base, _, version = name.rpartition("-")
+        if name != self.model.name and (base != self.model.name or not version.isdecimal()):
+            raise StubError("NOT_FOUND", f"The model `{name}` does not exist.")
+        if "LOADING" in self.model.versions.values() and "AVAILABLE" not in self.model.versions.values():
+            raise StubError("UNAVAILABLE", "The model is still loading")
+        try:
+            return self.model.version(self.model.name, int(version) if base == self.model.name else None, None)
+        except StubError as error:
+            raise StubError("NOT_FOUND", f"The model `{name}` does not exist.") from error
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        asked = self.last_request = await request.json()
+        version = self._served(asked["model"])
+        if asked.get("encoding_format", "float") not in self.encodings:
+            raise StubError("INVALID_ARGUMENT", f"encoding_format: Input should be {' or '.join(self.encodings)}")
+        texts = asked["input"]
+        as_numbers = self.answers_numbers or asked.get("encoding_format") != "base64"
+        width = asked.get("dimensions", self.width)
+        if texts == [PROBE]:
+            self.probes += 1
+            vectors: Any = np.zeros((1, width), np.float32)
+        else:
+            if not self.model.signatures:
+                raise StubError("NOT_FOUND", "The model does not exist.")
+            signature, function = next(iter(self.model.signatures.values()))
+            inputs = self._inputs(texts, signature)
+            outputs, fault = await self._respond(
+                function, inputs, len(texts), request.headers.items(), lambda: hang_up(request)
+            )
+            if fault is not None and fault.kind == "malformed":
+                return web.Response(body=b'{"object": "list", "data": [{"index": 0, "embed', content_type="application/json")
+            vectors = next(iter(outputs.values()), [])
+        tokens = sum(len(text.split()) for text in texts)
+        document = {
+            "object": "list",
+            "data": self._entries(vectors, width, as_numbers),
+            "model": f"{self.model.name}-{version}",
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+        return web.json_response(text=json.dumps(document, default=bytes.decode), headers=self.headers)
+
+    def _inputs(self, texts: list[str], signature: Signature) -> dict[str, np.ndarray]:
+        name, spec = next(iter(signature.inputs.items()))
+        if spec.dtype == "string":
+            array = np.empty(len(texts), object)
+            array[:] = [text.encode() for text in texts]
+            return {name: array}
+        try:
+            numbers = np.array([list(map(float, text.split())) for text in texts], spec.dtype)
+        except ValueError as error:
+            raise StubError("INVALID_ARGUMENT", "the input is no text of numbers") from error
+        return {name: numbers if spec.shape is None or len(spec.shape) == 2 else numbers[:, 0]}
+
+    def _entries(self, vectors: Any, width: int, as_numbers: bool) -> Any:
+        if np.ndim(vectors) == 0:
+            return {"object": "embedding", "embedding": float(vectors)}
+        entries = []
+        for index, vector in enumerate(vectors):
+            row = np.atleast_1d(vector)
+            if row.dtype != object:
+                row = np.pad(row.astype(np.float32), (0, max(0, width - len(row))))
+            as_text = row.dtype != object and not as_numbers
+            value = base64.b64encode(row.tobytes()).decode() if as_text else row.tolist()
+            entries.append({"object": "embedding", "index": index, "embedding": value})
+        return entries if self.rearrange is None else self.rearrange(entries)
+
+
+def main() -> None:
+    """Serves until SIGINT or SIGTERM."""
+    flags = parser(__doc__).parse_args()
+    serve(flags, lambda: OpenAiStub(embedding_model(flags.model), flags.port))
+
+
+if __name__ == "__main__":
+    main()
