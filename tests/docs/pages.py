@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README, TUTORIAL = "README.md", "docs/tutorial/index.md"
+FURTHER_TUTORIALS = tuple(f"docs/tutorial/{name}.md" for name in ("images", "scikit-learn", "beam-pipeline"))
 TOP = (README, "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 PAGES = sorted([*(name for name in TOP), *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))])
 COMMANDS = ("console", "bash", "sh", "shell")

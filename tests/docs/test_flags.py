@@ -28,6 +28,9 @@ OTHERS = {
     "--require-hashes": "of pip and pip-audit",
     "--coverage": "of tests/suite.py, which passes the rest to pytest",
     "--durations": "of pytest",
+    "--constraint": "of uv and pip",
+    "--python": "of uv",
+    "--quiet": "of uv",
 }
 """Flags that are declared nowhere, and what they are."""
 
