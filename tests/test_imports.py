@@ -37,6 +37,7 @@ LAYERS = (
     ("transforms.clients.registry",),
     ("transforms.clients.wire",),
     ("transforms.clients.tf_runtime",),
+    ("transforms.formats",),
     (
         "transforms.clients.tfserving",
         "transforms.clients.open_inference",
@@ -44,7 +45,7 @@ LAYERS = (
         "transforms.clients.openai",
         "transforms.clients.vertex",
         "transforms.clients.saved_model",
-        "transforms.formats",
+        "transforms.clients.json_http",
         "transforms.kafka",
     ),
     ("transforms.clients",),

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pipeline.checking.leaves import Leaf, Names
-from transforms.decode.sources import parse_source
 from transforms.formats.casting import LONGEST_TEXT, Caster, FieldMismatch
+from transforms.formats.sources import parse_source
 from transforms.predict.cures import is_image_text
 from transforms.types import TensorSpec
 

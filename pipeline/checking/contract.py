@@ -155,4 +155,6 @@ def client_options(config: Config) -> ClientOptions:
         model_files=BeamFiles(),
         outputs=config.outputs,
         signature=config.signature,
+        request=config.request,
+        response=config.response,
     )

@@ -20,9 +20,9 @@ import orjson
 from pipeline.checking.candidates import are_images
 from pipeline.checking.rounding import rounding
 from transforms.decode.judging import Judged
-from transforms.decode.sources import parse_source
 from transforms.formats.casting import describe, is_b64
 from transforms.formats.options import FormatOptions, Paths
+from transforms.formats.sources import parse_source
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"

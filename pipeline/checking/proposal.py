@@ -13,13 +13,13 @@ from pipeline.checking.leaves import Leaf, Names, leaves_of
 from pipeline.checking.rounding import rounding
 from pipeline.checking.shell import shell_word
 from transforms.decode.decoder import Decoder
-from transforms.decode.field_paths import PathError
 from transforms.decode.judging import Judged
 from transforms.decode.readable import decode_readable
-from transforms.decode.sources import field, parse_features, parse_source
 from transforms.errors import ContractError
 from transforms.formats.codecs import AUTO, BYTES, JsonError, parse_json
+from transforms.formats.field_paths import PathError
 from transforms.formats.options import Paths
+from transforms.formats.sources import field, parse_features, parse_source
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Signature
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from pathlib import Path
 from pipeline.cli import settle
 from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
-from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file, signature_file
+from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file, request_file, signature_file
 from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
-from pipeline.cli.kinds.model import headers, model_uri, paths, registry_urls, sources
+from pipeline.cli.kinds.model import answer_paths, headers, model_uri, paths, registry_urls, sources
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
@@ -139,6 +139,12 @@ class Flags:
         MODEL, signature_file(),
         "a JSON file with the model's inputs, outputs, dtypes and shapes, for a server that publishes none; "
         "python -m pipeline.check --guess_signature writes one from records")
+    request: str | None = flag(
+        MODEL, request_file(),
+        "for json+http://: a JSON file, the request with places for its records: $rows, $row, $row.name")
+    response: Paths = flag(
+        MODEL, answer_paths(),
+        "PATH or NAME=PATH,… for json+http://: where the rows' answers are in the answer, such as $.predictions[*]")
     input_format: str = flag(
         MODEL, choice(AUTO, "json", "bytes", "tf_example", "avro", "protobuf", "npy"),
         "how values are read; auto asks the model's signature", default=AUTO)

@@ -45,6 +45,8 @@ class ClientOptions:
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
         outputs: Names of the outputs to return; none: all. See ``selection.py``.
         signature: What the model takes and gives, for servers that do not say it. See ``declared.py``.
+        request: For a JSON endpoint: the template of a request. See ``json_http/template.py``.
+        response: For a JSON endpoint: names of outputs and their paths in an answer. See ``json_http/answers.py``.
     """
 
     tls_ca_file: str | None = None
@@ -58,6 +60,8 @@ class ClientOptions:
     model_files: ModelFiles | None = None
     outputs: tuple[str, ...] = ()
     signature: Signature | None = None
+    request: str | None = None
+    response: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from transforms.decode.field_paths import NotFoundError
-from transforms.decode.sources import Columns, Source, field, parse_source
 from transforms.errors import ContractError
 from transforms.formats.casting import FieldMismatch
+from transforms.formats.field_paths import NotFoundError
 from transforms.formats.options import Paths
+from transforms.formats.sources import Columns, Source, field, parse_source
 from transforms.types import Signature, TensorSpec
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from transforms.decode.feature_paths import Features
 from transforms.decode.features import cast_value
-from transforms.decode.field_paths import NotFoundError
 from transforms.decode.preprocess import is_plain
 from transforms.formats.casting import Caster, FieldMismatch, is_b64
+from transforms.formats.field_paths import NotFoundError
 from transforms.types import Signature
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from transforms.decode.field_paths import FieldPath, NotFoundError
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.codecs import LONG_NUMBER
+from transforms.formats.field_paths import FieldPath, NotFoundError
 from transforms.formats.json_columns import value_text
 from transforms.formats.options import Paths
 

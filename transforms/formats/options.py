@@ -25,7 +25,7 @@ class RegistryConfig:
 
 
 Paths = tuple[tuple[str, str], ...]
-"""Pairs of a name and a path into a document, such as ``("x", "$.a.b")``; see ``transforms.decode.field_paths``."""
+"""Pairs of a name and a path into a document, such as ``("x", "$.a.b")``; see ``transforms.formats.field_paths``."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FormatOptions:
     Attributes:
         avro_schema: An Avro schema's JSON text. Without a registry it is the records' schema, with one the reader's schema.
         registry: The schema registry of framed records.
-        features: Input name to the source of its value (``transforms.decode.sources``). An input that is not named is the
+        features: Input name to the source of its value (``transforms.formats.sources``). An input that is not named is the
             field of the same name.
         pass_through: Field name in the prediction to the path of its value in the record.
         max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.cli.kinds.base import One
 from transforms.clients.declared import parse_signature
+from transforms.clients.json_http.template import Template
 from transforms.errors import ConfigError
 from transforms.types import Signature
 
@@ -78,6 +79,20 @@ def signature_file() -> One[Signature]:
             return parse_signature(_text(name, value))
         except ValueError as error:
             raise ConfigError([f"--{name}={value}: {error}"]) from error
+
+    return One(check=check, metavar=FILE, content=True)
+
+
+def request_file() -> One[str]:
+    """A file with the template of a request; the value is its text."""
+
+    def check(name: str, value: str) -> str:
+        text = _text(name, value)
+        try:
+            Template(text)
+        except ValueError as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+        return text
 
     return One(check=check, metavar=FILE, content=True)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
+from transforms.clients.json_http.answers import parse_response
 from transforms.clients.registry import uri_pattern
-from transforms.decode.field_paths import PathError, parse_named_paths
-from transforms.decode.sources import parse_features
 from transforms.errors import ConfigError
+from transforms.formats.field_paths import PathError, parse_named_paths
 from transforms.formats.options import Paths
+from transforms.formats.sources import parse_features
 from transforms.request_headers import check_headers
 
 
@@ -49,8 +50,13 @@ def paths() -> Many[Paths]:
 
 
 def sources() -> Many[Paths]:
-    """``INPUT=PATH|word,…``: inputs of the model with the sources of their values (``transforms/decode/sources.py``)."""
+    """``INPUT=PATH|word,…``: inputs of the model with the sources of their values (``transforms/formats/sources.py``)."""
     return _many_paths("[INPUT=]PATH[|WORD],…", parse_features, ".+")
+
+
+def answer_paths() -> Many[Paths]:
+    """``PATH`` or ``NAME=PATH,…`` into an answer (``transforms/clients/json_http/answers.py``)."""
+    return _many_paths("[NAME=]PATH,…", parse_response, ".+")
 
 
 def _many_paths(

@@ -21,6 +21,7 @@ KAFKA: tuple[Rule, ...] = (topics.apart, librdkafka.accepted)
 MODEL_AND_RECORDS: tuple[Rule, ...] = (
     model.class_names,
     model.client_certificate,
+    model.json_endpoint,
     formats.merged_records,
     formats.fields_of_records,
     formats.preprocessed_records,

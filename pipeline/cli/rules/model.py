@@ -14,6 +14,19 @@ def class_names(config: Config, values: Values) -> Iterator[str]:
         yield "--top_k: needs --labels"
 
 
+def json_endpoint(config: Config, values: Values) -> Iterator[str]:
+    """Only a JSON endpoint has a request of the user's own, unless it takes bytes."""
+    if not config.model.startswith(("json+http://", "json+https://")):
+        for name in ("request", "response"):
+            if name in values.given:
+                yield f"--{name}: is for --model=json+http://…, whose requests and answers have any form"
+        return
+    from transforms.clients.json_http.uri import parse  # here: it loads aiohttp, which no other model needs yet
+
+    if config.request is not None and parse(config.model).body is not None:
+        yield "--request: is a JSON document, and body= in --model says that records are sent as bytes; leave one out"
+
+
 def client_certificate(config: Config, values: Values) -> Iterator[str]:
     """A certificate is of no use without its key."""
     if ("model_cert_file" in values.given) != ("model_key_file" in values.given):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.embedded.http_status import HTTP_STATUS
+from transforms.clients.json_http import client as json_http
 from transforms.clients.multi_model_server.errors import from_answer
 from transforms.clients.open_inference import errors as open_inference
 from transforms.clients.openai import errors as openai
@@ -38,6 +39,7 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
         from_http_status(WHERE, status, "", None, SERVING_RULES),
         open_inference.from_http(WHERE, status, b""),
         from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
+        json_http.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         openai.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         from_body(status, None, "", None).error(WHERE),
     ]

@@ -11,8 +11,8 @@ from transforms.clients import check_uri
 from transforms.clients.registry import schemes
 from transforms.clients.wire.grpc import retry_after_s
 from transforms.clients.wire.status_codes import clean, from_grpc_code, from_http_status
-from transforms.decode.field_paths import FieldPath, NotFoundError, PathError, parse_named_paths
 from transforms.errors import ConfigError, MalformedAnswerError, ModelError
+from transforms.formats.field_paths import FieldPath, NotFoundError, PathError, parse_named_paths
 from transforms.printable import printable
 from transforms.request_headers import check_headers
 from transforms.retry import read_retry_after

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pipeline.checking.leaves import leaves_of
 from pipeline.checking.proposal import Proposal, found_so_far, instead_of_text, propose
 from tests.formats.decoding import records, takes
-from transforms.decode.sources import parse_features, parse_source
 from transforms.formats.options import FormatOptions, RegistryConfig
 from transforms.formats.registry import RegisteredSchema
+from transforms.formats.sources import parse_features, parse_source
 from transforms.stages import DecodeConfig
 from transforms.types import Signature, TensorSpec
 

@@ -19,13 +19,13 @@ import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.multi_model_server import description
-from transforms.clients.multi_model_server.body import BYTES, RAW_INPUT, Body, read_answer, request_body
 from transforms.clients.multi_model_server.description import Served
 from transforms.clients.multi_model_server.errors import error_text, from_answer
 from transforms.clients.multi_model_server.uri import MmsAddress, parse
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import Outputs
+from transforms.clients.wire.row_body import BYTES, RAW_INPUT, Body, read_answer, request_body
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (

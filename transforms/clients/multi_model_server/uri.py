@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import yarl
 
-from transforms.clients.multi_model_server.body import BODIES
 from transforms.clients.uri import mistake, split
+from transforms.clients.wire.row_body import BODIES
 from transforms.errors import ConfigError
 
 FORM = "mms+http://HOST:PORT/MODEL[/VERSION][?management=HOST:PORT][&body=json|bytes|multipart]"

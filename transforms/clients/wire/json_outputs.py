@@ -47,12 +47,17 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
     rows = document.get("predictions")
     if not isinstance(rows, list):
         raise MalformedAnswerError("the answer has neither outputs nor a list of predictions")
-    columns: dict[str, list[Any]] = {_sole_name(signature): rows}
-    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() and not _is_b64(row) for row in rows):
-        columns = {name: [row[name] for row in rows] for name in sorted(rows[0])}
+    columns = columns_of(rows, _sole_name(signature))
     if signature is None:
         return dict(columns)
     return {name: array_of(name, values, signature) for name, values in columns.items()}
+
+
+def columns_of(rows: list[Any], sole_name: str) -> dict[str, list[Any]]:
+    """Returns one output per name of rows that are objects of the same names; of others, the one output ``sole_name``."""
+    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() and not _is_b64(row) for row in rows):
+        return {name: [row[name] for row in rows] for name in sorted(rows[0])}
+    return {sole_name: rows}
 
 
 def _sole_name(signature: Signature | None) -> str:

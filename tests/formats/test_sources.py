@@ -11,11 +11,11 @@ import pytest
 
 from tests.formats.decoding import X, decode, rows_of, takes
 from transforms.decode.decoder import Decoder
-from transforms.decode.field_paths import NotFoundError, PathError
-from transforms.decode.sources import parse_features, parse_source
 from transforms.errors import ContractError
 from transforms.formats.casting import FieldMismatch
+from transforms.formats.field_paths import NotFoundError, PathError
 from transforms.formats.options import FormatOptions
+from transforms.formats.sources import parse_features, parse_source
 from transforms.types import TensorSpec
 
 MANY = TensorSpec("float32", (-1, 3))

@@ -1,4 +1,4 @@
-"""Request and response bodies of multi-model-server and TorchServe. One request carries one row.
+"""Bodies of requests that carry one row, as multi-model-server and TorchServe take them, and their answers.
 
 The servers do not publish what a model takes. For each request, the model's handler gets a dict. A multipart form gives one
 entry per part, under the part's name; any other body is the entry ``body``. Both servers parse a body of type
@@ -59,13 +59,14 @@ class Body(NamedTuple):
     content_type: str
 
 
-def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
+def request_body(inputs: Mapping[str, np.ndarray], body: str | None, part: str = DATA_PART) -> Body:
     """Returns the body of a request with one row.
 
     Args:
         inputs: Input name to an array of shape ``[1, …]``, or ``[]`` for a scalar. A sole input called ``instances`` holds a
             whole document, or ``{"b64": …}`` for bytes.
         body: ``json``, ``bytes`` or ``multipart``; with ``None``, the value decides (see the table above).
+        part: The name of the part of a form that has one part.
 
     Raises:
         TypeError: A value has no JSON form.
@@ -74,7 +75,7 @@ def request_body(inputs: Mapping[str, np.ndarray], body: str | None) -> Body:
     example = _example(inputs, bare=body == BYTES)
     raw = _raw(example)
     if body == MULTIPART:
-        return _multipart(example, raw)
+        return _multipart(example, raw, part)
     if body != JSON and raw is not None:
         return Body(raw, BYTES_TYPE)
     if body == BYTES:
@@ -116,9 +117,9 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
-def _multipart(example: Any, raw: bytes | None) -> Body:
+def _multipart(example: Any, raw: bytes | None, part: str) -> Body:
     """A multipart form. Every part has a file name, because the servers keep the content type of files only."""
-    fields = example if isinstance(example, dict) and raw is None else {DATA_PART: example}
+    fields = example if isinstance(example, dict) and raw is None else {part: example}
     if not fields:
         raise ValueError("an object without fields makes no multipart form")
     boundary = uuid.uuid4().hex

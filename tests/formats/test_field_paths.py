@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.decode.field_paths import FieldPath, NotFoundError, PathError, parse_named_paths
+from transforms.formats.field_paths import FieldPath, NotFoundError, PathError, parse_named_paths
 
 DOCUMENT = {"a": {"b": [10, {"c d": None}], "it's": 1, "x,y=z": 2}, "é": 3}
 

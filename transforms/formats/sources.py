@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from transforms.decode.field_paths import HOW, FieldPath, NotFoundError, PathError
 from transforms.formats.casting import FieldMismatch, describe
 from transforms.formats.codecs import JsonError, parse_json
+from transforms.formats.field_paths import HOW, FieldPath, NotFoundError, PathError
 
 MOST_LOOKUP_BYTES = 16_000_000
 """The largest file of ``lookup``, which becomes part of the job."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clients.multi_model_server.body import read_answer, request_body
+from transforms.clients.wire.row_body import read_answer, request_body
 from transforms.decode.decoder import Decoder
 from transforms.errors import MalformedAnswerError
 from transforms.types import METHOD_PREDICT, KafkaRecord, Signature

@@ -1,0 +1,134 @@
+"""Any JSON endpoint: ``json+http://HOST[:PORT]/PATH``, for FastAPI, BentoML, LitServe, Ray Serve and whatever answers JSON.
+
+``--request`` says how the records are written into a request (``template.py``), ``--response`` where the rows' answers stand
+in the answer (``answers.py``). With neither, a record is a request and the answer its prediction.
+
+The endpoint describes nothing, so the signature is not known unless ``--signature`` says it. An answer names no version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
+from transforms.clients.json_http.answers import Answers
+from transforms.clients.json_http.template import THE_ROW, Template
+from transforms.clients.json_http.uri import JsonAddress, parse
+from transforms.clients.wire.error_texts import error_text, readable
+from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.json import dumps, loads
+from transforms.clients.wire.json_rows import row_values
+from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.outputs import OutputMatcher
+from transforms.clients.wire.row_body import BYTES, RAW_INPUT, Body, request_body
+from transforms.clients.wire.status_codes import DENIED, from_http_status
+from transforms.errors import ConfigError, MalformedAnswerError, ModelError, NotServedError, RejectedError
+from transforms.formats.casting import FieldMismatch
+from transforms.formats.field_paths import NotFoundError
+from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
+
+__all__ = ["JsonHttpClient", "open", "parse"]
+
+_GATEWAY = (502, 503, 504)
+"""Statuses of a server that is not there yet, or of the gateway before it."""
+
+
+def open(uri: str, options: ClientOptions) -> JsonHttpClient:  # every protocol's module has a function of this name
+    """Makes the client of a URI. Does no I/O.
+
+    Raises:
+        ConfigError: The URI or the template is wrong.
+    """
+    return JsonHttpClient(parse(uri), options)
+
+
+class JsonHttpClient(ModelClient):
+    """A client of one endpoint.
+
+    Args:
+        address: The endpoint.
+        options: The template and the paths, TLS files, headers and the number of connections.
+    """
+
+    def __init__(self, address: JsonAddress, options: ClientOptions):
+        self._address, self._where = address, str(address)
+        self._http = HttpConnection(self._where, address.secure, options)
+        try:
+            self._template = Template(options.request or THE_ROW)
+        except ValueError as error:
+            raise ConfigError([f"--request: {error}"]) from error
+        self._takes_rows = self._template.takes_rows and address.body is None
+        self._answers = Answers(options.response, self._takes_rows)
+        self._matcher = OutputMatcher(self._where)
+
+    async def metadata(self, timeout_s: float) -> ModelMetadata:
+        """See ``ModelClient``. Without ``health`` it asks for the methods of the endpoint (OPTIONS), which runs no model."""
+        with as_metadata_errors("is it the path of the endpoint?", refusals_too=False, where=self._where):
+            if self._address.health_url is not None:
+                answer = await self._http.send("GET", self._address.health_url, timeout_s)
+                if not _is_good(answer):
+                    raise from_answer(f"{self._where} (?health={self._address.health_url.path})", answer)
+            else:
+                answer = await self._http.send("OPTIONS", self._address.url, timeout_s)
+                if answer.status == 404:
+                    raise NotServedError(f"{self._where}: HTTP 404: it has no path {self._address.url.path}")
+                if answer.status in (*DENIED, *_GATEWAY):
+                    raise from_answer(self._where, answer)
+        signature = Signature("", METHOD_PREDICT, {}, {}, known=False)
+        if self._address.body == BYTES:
+            signature = Signature("", METHOD_PREDICT, {RAW_INPUT: TensorSpec("string", (-1,))}, {})
+        return ModelMetadata(self._address.name, "", signature, None if self._takes_rows else 1)
+
+    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
+        """See ``ModelClient``. Raises ``RejectedError`` for more than one row if the template takes one."""
+        body = self._body(inputs, rows)
+        answer = await self._http.send(self._address.method, self._address.url, timeout_s, body.content, body.content_type)
+        if not _is_good(answer):
+            raise from_answer(self._where, answer)
+        try:
+            per_row, whole = self._answers.outputs(loads(answer.body), rows)
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        except ValueError as error:
+            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer.body)} bytes)") from error
+        matched = self._matcher.match(whole, rows).answer("") if whole else Answer({}, "")
+        matched.outputs = {**per_row, **matched.outputs}
+        return matched
+
+    def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
+        """See ``ModelClient``."""
+        return RequestPreview("HTTP", self._address.method, str(self._address.url), len(self._body(inputs, rows).content))
+
+    def _body(self, inputs: Mapping[str, np.ndarray], rows: int) -> Body:
+        if rows > 1 and not self._takes_rows:
+            raise RejectedError(f"{self._where}: a request takes one row, not {rows} rows")
+        try:
+            if self._address.body is not None:
+                body = request_body(inputs, self._address.body, self._address.part)
+                return body._replace(content_type=self._address.content_type) if self._address.body == BYTES else body
+            document: Any = self._template.fill(row_values(inputs))
+            return Body(dumps(document), self._address.content_type)
+        except (TypeError, ValueError, NotFoundError, FieldMismatch) as error:
+            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+
+    async def close(self) -> None:
+        """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._http.close()
+
+
+def from_answer(where: str, answer: HttpResponse) -> ModelError:
+    """Returns the error for an answer whose status is not 2xx. FastAPI's and its like leave the request's values out.
+
+    Args:
+        where: The model and its address, for the message.
+        answer: The server's answer.
+    """
+    text = readable(error_text(answer.body)) or answer.reason
+    return from_http_status(where, answer.status, text, answer.retry_after_s)
+
+
+def _is_good(answer: HttpResponse) -> bool:
+    return 200 <= answer.status < 300

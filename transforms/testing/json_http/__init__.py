@@ -1,0 +1,1 @@
+"""A stub of an app that answers JSON of its own."""
