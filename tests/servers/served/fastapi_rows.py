@@ -2,9 +2,9 @@
 
 import sys
 
-import uvicorn
+import uvicorn  # type: ignore[import-not-found]  # only there
 from fastapi import FastAPI  # type: ignore[import-not-found]  # only there
-from pydantic import BaseModel  # type: ignore[import-not-found]  # only there
+from pydantic import BaseModel
 
 app = FastAPI()
 
