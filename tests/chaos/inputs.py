@@ -94,3 +94,36 @@ def _wait_until_fewer(stream: Stream, than: int, process: Scoring) -> None:
 
 def _there(stream: Stream) -> int:
     return len(topics.read_all(stream.job.bootstrap, stream.job.inputs[0]))
+
+
+def deleted(stream: Stream, times: int) -> None:
+    """The input topic is deleted; the job waits, and says so. Then it is made again, and has other records."""
+    _delete_and_make_again(stream, times, noticed=True)
+
+
+def made_again(stream: Stream, times: int) -> None:
+    """The input topic is deleted and made again at once, between two questions of the job, and has other records at once."""
+    _delete_and_make_again(stream, times, noticed=False)
+
+
+def _delete_and_make_again(stream: Stream, times: int, *, noticed: bool) -> None:
+    topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
+    count, share = topics.partition_count(bootstrap, topic), stream.planned // (times + 1)
+    stream.fill(share)
+    process = stream.job.start("--status=plain")
+    for index in range(times):
+        stream.answered(stream.rng.randrange(share // 4, share), process)
+        with stream.fault(process):
+            said = _waits(process)
+            stream.input_deleted()
+            topics.delete_topic(bootstrap, topic)
+            if noticed:
+                wait_until(lambda before=said: _waits(process) > before, "WAITING", START_S, process)  # type: ignore[misc]
+            topics.create_topic(bootstrap, topic, count + index % 2)  # perhaps with one partition more
+            stream.input_made_again()
+            stream.fill(share)
+    stream.drain(process)
+
+
+def _waits(process: Scoring) -> int:
+    return process.stdout.count("WAITING for Kafka: the input topic")

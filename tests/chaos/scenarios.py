@@ -67,5 +67,9 @@ SCENARIOS = (
              flags=("--kafka_config=topic.metadata.refresh.interval.ms=1000",)),
     Scenario("aborted-input", "aborted transactions in the input", inputs.aborted_transactions, (20, 2)),
     Scenario("compaction", "log compaction of the input while it is read", inputs.compaction, (10, 2)),
+    Scenario("input-deleted", "input topic deleted, and made again with other records when the job waits for it",
+             inputs.deleted, (10, 2)),
+    Scenario("input-made-again", "input topic deleted and made again at once, with other records", inputs.made_again,
+             (10, 2)),
     Scenario("retention", "records deleted before they are read", inputs.retention, (3, 1), quick=False),
 )  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from tests import topics
 from tests.integration.process import Job
@@ -35,3 +37,55 @@ def test_an_output_topic_that_is_deleted_is_waited_for(
     process.done()
     report = job.report()
     assert report.ok or (delivery == "at_least_once" and not report.missing), report
+
+
+def numbers(job: Job) -> list[float]:
+    """What was scored: the model is y = 0.5 * x + 2."""
+    return sorted((json.loads(record.value or b"")["y"][0] - 2) * 2 for record in job.predictions())
+
+
+@pytest.mark.parametrize(("delivery", "count"), [("exactly_once", 2), ("at_least_once", 1)])
+def test_an_input_topic_that_is_deleted_and_made_again_is_read_from_its_start(
+    new_job: Callable[..., Job], stub: TfServingGrpcStub, delivery: str, count: int
+) -> None:
+    """By one process, and by two of a group: each record of the new topic once, though they have read further before."""
+    job = new_job(stub.uri(), partitions=4, flags=(f"--delivery={delivery}", "--status=plain"))
+    job.produce(range(300))
+    processes = [job.start() for _ in range(count)]
+    job.wait_for_commit(300, processes[0])
+    topics.delete_topic(job.bootstrap, job.inputs[0])
+    for process in processes:
+        process.wait_for_output(f"WAITING for Kafka: the input topic {job.inputs[0]} does not exist any more; make it again")
+    topics.create_topic(job.bootstrap, job.inputs[0], 4)
+    job.produce(range(1000, 1500))
+    job.wait_for_commit(500, processes[0])
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.done()
+    assert numbers(job) == [*range(300), *range(1000, 1500)]
+    assert job.dead_letters() == []
+
+
+def test_an_input_topic_that_is_made_again_between_two_runs_is_read_from_its_start(
+    new_job: Callable[..., Job], stub: TfServingGrpcStub
+) -> None:
+    """Kafka deletes the group's offsets with the topic, but a commit that comes late brings them back."""
+    job = new_job(stub.uri())
+    job.produce(range(300))
+    job.run("--until_end")
+    consumer = Consumer({"bootstrap.servers": job.bootstrap, "group.id": job.group})
+    try:
+        former = consumer.committed([TopicPartition(job.inputs[0], 0)], 30)
+        topics.delete_topic(job.bootstrap, job.inputs[0])
+        topics.create_topic(job.bootstrap, job.inputs[0], 1)
+        consumer.commit(offsets=former, asynchronous=False)
+    finally:
+        consumer.close()
+    job.produce(range(1000, 1500))
+    process = job.run("--until_end")
+    assert f"the input topic {job.inputs[0]} was deleted and made again, and is read from its start" in process.stderr
+    assert f"of the former one group {job.group} had read up to 300 records" in process.stderr
+    assert numbers(job) == [*range(300), *range(1000, 1500)]
+    assert "made again" not in job.run("--until_end").stderr
+    assert len(job.predictions()) == 800

@@ -117,11 +117,16 @@ def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> No
     assert f"--allow-principal User:{guarded.user} --operation Read --topic {job.inputs[0]}" in process.stderr, process
 
 
-@pytest.mark.parametrize("taken", ["output", "transactional id"])
+@pytest.mark.parametrize("taken", ["output", "transactional id", "input", "group"])
 def test_a_right_that_is_taken_away_is_waited_for(
     guarded: KafkaBroker, job: Job, stub: TfServingGrpcStub, taken: str
 ) -> None:
-    resource = f"--topic {job.output}" if taken == "output" else f"--transactional-id {job.group}-one"
+    right = {
+        "output": f"Write --topic {job.output}",
+        "transactional id": f"Write --transactional-id {job.group}-one",
+        "input": f"Read --topic {job.inputs[0]}",
+        "group": f"Read --group {job.group}",
+    }[taken]
 
     def one_that_waits() -> Scoring:
         grant(guarded, job, set(GRANTS))
@@ -131,7 +136,7 @@ def test_a_right_that_is_taken_away_is_waited_for(
         grant(guarded, job, set(GRANTS) - {taken})
         stub.faults.release()
         process.wait_for_output("WAITING for Kafka: ")
-        process.wait_for_output(f"--operation Write {resource} grants it")
+        process.wait_for_output(f"--operation {right} grants it")
         return process
 
     first = one_that_waits()

@@ -12,7 +12,7 @@ from transforms.dead_letter import dead_letter
 from transforms.decode.decoder import Decoder
 from transforms.decode.readable import decode_readable
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.consumer import StaticReader
+from transforms.kafka.native.static_reader import StaticReader
 from transforms.types import METHOD_PREDICT, KafkaRecord, Signature, TensorSpec, UnreadableHeaders
 
 GOOD, BAD = [(b"ok", b"1")], [(b"ok", b"1"), (b"caf\xe9", b"2")]

@@ -34,7 +34,35 @@ _REPLAY = "transforms/kafka/dead_letters/writing.py"
 KNOWN = (
     Mutation(
         "a group's first offsets are not committed before it reads", "transforms/kafka/native/starts.py",
-        "self._commit_first(list(first.values()))", "pass", "tests/kafka/native/test_starts.py",
+        "self._commit_first(first)", "pass", "tests/kafka/native/test_starts.py",
+    ),
+    Mutation(
+        "an offset of a former topic is gone on from", "transforms/kafka/committed.py",
+        "tp.offset = ck.OFFSET_INVALID", "pass", "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "another cluster's offsets count for nothing", "transforms/kafka/committed.py",
+        "ours[2] == theirs[2] and ", "", "tests/kafka/test_committed.py",
+    ),
+    Mutation(
+        "a commit names no topic", "transforms/kafka/commit_metadata.py",
+        "[_TOPIC + identity] * bool(identity)", "[]", "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "nobody looks at the topics", _CONSUMER, "            self._before_reading()\n", "            pass\n",
+        "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "a bundle is committed on an old answer", _SESSION, "self.reader.confirm()", "pass",
+        "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "a lost input is read on by the same consumer", _CONSUMER, "if self._lost is None:\n            self.rewind",
+        "if True:\n            self.rewind", "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "a topic made again during a rollback ends the job", "transforms/kafka/native/rollbacks.py",
+        "except InputLostError as error:", "except ZeroDivisionError as error:", "tests/kafka/native/test_input_lost.py",
     ),
     Mutation(
         "a partition that comes back stays paused", _CONSUMER, "self._set_fetching(added)", "pass",

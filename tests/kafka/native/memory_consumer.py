@@ -6,6 +6,7 @@
 * A partition that was paused stays so when it is taken away and comes back.
 * Only an assigned partition can be sought.
 * The end of a partition is told once when the position comes to it (``enable.partition.eof``), and again after a resume.
+* A topic that is gone gives nothing, and no error. One that is made again is read on from the former position.
 * A position without a record to go on from is an error (``auto.offset.reset=error``).
 * A rebalance moves the generation on; offsets committed under an older one are refused.
 * After ``close`` nothing works.
@@ -50,6 +51,7 @@ class MemoryConsumer:
         self.positions: dict[Partition, int] = {}
         self.paused: set[Partition] = set()
         self.closed = False
+        self.opens = 0
         self.commits: list[dict[Partition, int]] = []
         self.unready = self.stray = 0
         self._known: set[Partition] = set()  # assigned now or before
@@ -63,8 +65,10 @@ class MemoryConsumer:
     # ---- made and subscribed
 
     def opened(self, properties: dict[str, Any], **_: Any) -> MemoryConsumer:
-        """What ``Reader`` calls in place of ``ck.Consumer``."""
-        self.properties = properties
+        """What ``Reader`` calls in place of ``ck.Consumer``: a new consumer, which knows nothing of one before."""
+        self.properties, self.closed, self.opens = properties, False, self.opens + 1
+        for forgotten in (self.positions, self.paused, self._known, self._ended, self._lost, self._unanswered):
+            forgotten.clear()
         return self
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
@@ -133,7 +137,8 @@ class MemoryConsumer:
         return found
 
     def _next(self) -> Message | None:
-        ready = [p for p in sorted(self.positions) if p not in self.paused and p not in self._lost]
+        there = {p for p in self.positions if p in self._kafka.log and p[0] not in self._kafka.gone}
+        ready = [p for p in sorted(there) if p not in self.paused and p not in self._lost]
         if self.stray and self.paused >= set(self.positions):
             self.stray -= 1
             ready = sorted(set(self.positions) - self._lost)
@@ -147,7 +152,8 @@ class MemoryConsumer:
                 offset = self.positions[partition]
                 self.positions[partition] += 1
                 if present[offset]:
-                    return Message(KafkaRecord(*partition, offset, 1_000 + offset, b"k", b"v", []))
+                    key = b"k%d" % self._kafka.made[partition[0]] if self._kafka.made[partition[0]] else b"k"
+                    return Message(KafkaRecord(*partition, offset, 1_000 + offset, key, b"v", []))
             if partition not in self._ended:
                 self._ended.add(partition)
                 end = KafkaRecord(*partition, len(present), None, None, None, [])
@@ -202,14 +208,18 @@ class MemoryConsumer:
             if not self._kafka.is_stable(partition):
                 self._kafka.wait(1.0)  # librdkafka asks again and again, until its time-out
                 raise refused(ck.KafkaError.UNSTABLE_OFFSET_COMMIT)
-        return [
-            ck.TopicPartition(tp.topic, tp.partition, self._kafka.committed.get((tp.topic, tp.partition), -1001))
+        kafka = self._kafka
+        found = [
+            (tp, kafka.committed.get((tp.topic, tp.partition), -1001), kafka.metadata.get((tp.topic, tp.partition), ""))
             for tp in partitions
         ]
+        return [ck.TopicPartition(tp.topic, tp.partition, offset, metadata) for tp, offset, metadata in found]
 
     def get_watermark_offsets(self, tp: Any, timeout: float, cached: bool) -> tuple[int, int]:
         self._check_open()
         partition = tp.topic, tp.partition
+        if tp.topic in self._kafka.gone or partition not in self._kafka.log:
+            raise refused(ck.KafkaError._UNKNOWN_PARTITION)
         return self._kafka.low.get(partition, 0), len(self._kafka.log[partition])
 
     def commit(self, offsets: list[Any], asynchronous: bool) -> list[Any]:
@@ -219,8 +229,13 @@ class MemoryConsumer:
                 raise refused(ck.KafkaError.ILLEGAL_GENERATION)
             self._unanswered.append(ck.KafkaError(ck.KafkaError.ILLEGAL_GENERATION))
             return []
+        if any(tp.topic in self._kafka.gone for tp in offsets):
+            if not asynchronous:
+                raise refused(ck.KafkaError.UNKNOWN_TOPIC_OR_PART)
+            self._unanswered.append(ck.KafkaError(ck.KafkaError.UNKNOWN_TOPIC_OR_PART))
+            return []
         self.commits.append({(tp.topic, tp.partition): tp.offset for tp in offsets})
-        self._kafka.committed.update(self.commits[-1])
+        self._kafka.commit({(tp.topic, tp.partition): (tp.offset, tp.metadata or "") for tp in offsets})
         if asynchronous:
             self._unanswered.append(None)
         return [ck.TopicPartition(tp.topic, tp.partition, tp.offset) for tp in offsets]
@@ -228,7 +243,8 @@ class MemoryConsumer:
     def list_topics(self, topic: str, timeout: float) -> Any:
         self._check_open()
         numbers = {number: None for name, number in self._kafka.log if name == topic}
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=numbers)})
+        numbers = {} if topic in self._kafka.gone else numbers
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=numbers)}, cluster_id=self._kafka.cluster)
 
     def close(self) -> None:
         if not self.closed and self._callbacks:

@@ -6,7 +6,7 @@ import concurrent.futures
 from collections.abc import Callable, Mapping
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
-from tests.kafka.native.memory_kafka import MemoryKafka
+from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka
 from tests.kafka.native.memory_mender import MemoryOriginals, memory_mender
 from tests.kafka.native.memory_producer import MemoryProducer
 from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
@@ -74,7 +74,9 @@ class Job:
             clock=lambda: self.now,
             sleep=lambda _: None,
             open_writer=lambda c: open_memory_writer(c, self.producer, lambda: self.now),
-            open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
+            open_reader=lambda c, *_: GroupReader(
+                c, self.consumer.opened, MemoryAdmin(self.kafka).opened, lambda: self.now, self.wait
+            ),
             overlap_from=overlap_from,
             background=background,
             open_mender=memory_mender(self.kafka, limits, originals=originals(self.kafka)),

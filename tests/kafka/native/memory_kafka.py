@@ -7,6 +7,7 @@ librdkafka too.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
+from transforms.kafka.commit_metadata import commit_metadata
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.types import Headers, KafkaRecord
 
@@ -80,13 +82,14 @@ class Transaction:
         epoch: Of its producer.
         expires_at: When the coordinator aborts it.
         outputs: What becomes visible with its commit.
-        offsets: What is committed with it; nobody may read on from what was committed before, meanwhile (KIP-447).
+        offsets: What is committed with it, with its metadata; nobody may read on from what was committed before, meanwhile
+            (KIP-447).
     """
 
     epoch: int
     expires_at: float
     outputs: list[Source] = dataclasses.field(default_factory=list)
-    offsets: dict[Partition, int] = dataclasses.field(default_factory=dict)
+    offsets: dict[Partition, tuple[int, str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -98,6 +101,9 @@ class MemoryKafka:
             aborted or compacted records.
         low: Of each partition, the earliest offset that retention has left.
         committed: The group's committed offsets.
+        metadata: What was committed beside them.
+        cluster: Its id; empty for a broker without ids of topics.
+        made: How often each topic was made again.
         outputs: The sources of the outputs that a read_committed reader sees, in the order of their commits.
         generation: Of the group; a rebalance moves it on.
         others: Partitions that other members hold.
@@ -114,13 +120,17 @@ class MemoryKafka:
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
             time-out, when it is fenced.
-        gone: Output topics that were deleted.
+        gone: Topics that were deleted.
+        late: How many of the next answers about topics are of a broker that has not heard of their being made again.
         members: Name and id of the members of the group, besides ours.
     """
 
-    log: Mapping[Partition, list[bool]]
+    log: dict[Partition, list[bool]]
     low: dict[Partition, int] = dataclasses.field(default_factory=dict)
     committed: dict[Partition, int] = dataclasses.field(default_factory=dict)
+    metadata: dict[Partition, str] = dataclasses.field(default_factory=dict)
+    cluster: str = "memory"
+    made: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     outputs: list[Source] = dataclasses.field(default_factory=list)
     generation: int = 1
     others: set[Partition] = dataclasses.field(default_factory=set)
@@ -137,11 +147,47 @@ class MemoryKafka:
     lost_answers: int = 0
     hung_commits: int = 0
     gone: set[str] = dataclasses.field(default_factory=set)
+    late: int = 0
     members: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def records(self) -> list[Source]:
-        """The sources of all input records."""
-        return [(*p, offset) for p, present in self.log.items() for offset, there in enumerate(present) if there]
+        """The sources of all input records, of topics as they are now."""
+        return [
+            (self.name(p[0]), p[1], offset)
+            for p, present in self.log.items()
+            for offset, there in enumerate(present)
+            if there
+        ]
+
+    def name(self, topic: str) -> str:
+        """What outcomes call a topic in their source: its name, and how often it was made again."""
+        return f"{topic}#{self.made[topic]}" if self.made[topic] else topic
+
+    def topic_id(self, topic: str) -> str:
+        """The id of a topic."""
+        return f"{topic}-{self.made[topic]}"
+
+    def make_again(self, *log: list[bool], topic: str = "in", forget: bool = False) -> None:
+        """Deletes a topic, if it is there, and makes it again with these records.
+
+        Args:
+            log: As in ``MemoryKafka.log``.
+            topic: Its name.
+            forget: Whether the coordinator has deleted the group's offsets with it; a late commit may bring them back.
+        """
+        self.gone.discard(topic)
+        self.made[topic] += 1
+        for partition in [it for it in self.log if it[0] == topic]:
+            del self.log[partition]
+            self.low.pop(partition, None)
+            if forget:
+                self.committed.pop(partition, None)
+        self.log.update({(topic, number): present for number, present in enumerate(log)})
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commits offsets of the group, each with what stands beside it: by the names of topics, as Kafka does."""
+        self.committed.update({partition: offset for partition, (offset, _) in offsets.items()})
+        self.metadata.update({partition: metadata for partition, (_, metadata) in offsets.items()})
 
     def is_stable(self, partition: Partition) -> bool:
         """Whether no open transaction is about to commit an offset of the partition."""
@@ -151,12 +197,14 @@ class MemoryKafka:
     def others_work(self, partition: Partition, most: int) -> None:
         """Another member reads up to ``most`` offsets of a partition that it holds, and commits."""
         assert partition in self.others
-        if not self.is_stable(partition):
-            return  # it waits for the transaction's end
-        start = self.committed.get(partition, 0)
+        if not self.is_stable(partition) or partition[0] in self.gone or partition not in self.log:
+            return  # it waits for the transaction's end, or for the topic
+        mine = commit_metadata(identity=f"{self.topic_id(partition[0])}@{self.cluster}")
+        start = self.committed.get(partition, 0) if self.metadata.get(partition, mine) == mine else 0
         stop = min(start + most, len(self.log[partition]))
-        self.outputs += [(*partition, offset) for offset in range(start, stop) if self.log[partition][offset]]
-        self.committed[partition] = max(start, stop)
+        name = self.name(partition[0])
+        self.outputs += [(name, partition[1], offset) for offset in range(start, stop) if self.log[partition][offset]]
+        self.commit({partition: (max(start, stop), mine)})
 
     # ---- the transaction coordinator
 
@@ -175,7 +223,7 @@ class MemoryKafka:
     def commit_transaction(self, name: str) -> None:
         transaction = self.transactions.pop(name)
         self.outputs += transaction.outputs
-        self.committed.update(transaction.offsets)
+        self.commit(transaction.offsets)
 
 
 class MemoryAdmin:
@@ -192,11 +240,13 @@ class MemoryAdmin:
         found: dict[str, concurrent.futures.Future[Any]] = {
             topic: concurrent.futures.Future() for topic in topics.topic_names
         }
+        late, self._kafka.late = self._kafka.late > 0, max(0, self._kafka.late - 1)
         for topic, future in found.items():
             if topic in self._kafka.gone:
                 future.set_exception(refused(ck.KafkaError.UNKNOWN_TOPIC_OR_PART))
             else:
-                future.set_result(SimpleNamespace(partitions=[0, 1, 2]))
+                topic_id = f"{topic}-{self._kafka.made[topic] - 1}" if late else self._kafka.topic_id(topic)
+                future.set_result(SimpleNamespace(partitions=[0, 1, 2], topic_id=topic_id))
         return found
 
     def describe_consumer_groups(self, groups: list[str]) -> Any:

@@ -93,7 +93,9 @@ class MemoryProducer:
             self._raise(self._kafka.send_failures.pop(0))
         if group != self._kafka.generation:
             self._raise(refused(ck.KafkaError.ILLEGAL_GENERATION, "Specified group generation id is not valid", abort=True))
-        found = {(tp.topic, tp.partition): tp.offset for tp in offsets}
+        if any(tp.topic in self._kafka.gone for tp in offsets):
+            self._raise(refused(ck.KafkaError.UNKNOWN_TOPIC_OR_PART, abort=True))
+        found = {(tp.topic, tp.partition): (tp.offset, tp.metadata or "") for tp in offsets}
         self._kafka.transactions[self._name].offsets.update(found)
 
     def commit_transaction(self, timeout: float) -> None:

@@ -40,7 +40,10 @@ TRANSIENT = (ck.KafkaError._TIMED_OUT, ck.KafkaError.CONCURRENT_TRANSACTIONS)
 
 def outcome(record: KafkaRecord) -> OutputRecord:
     source = record.topic, record.partition, record.offset
-    headers = [("inference.source", "/".join(map(str, source)).encode()), ("inference.error.class", b"E")]
+    made = (record.key or b"").decode().removeprefix("k")  # the topic may have been made again: see MemoryKafka.name
+    name = f"{record.topic}#{made}" if made else record.topic
+    told = f"{name}/{record.partition}/{record.offset}"
+    headers = [("inference.source", told.encode()), ("inference.error.class", b"E")]
     failed = "decode" if record.offset % 5 == 0 else None
     return OutputRecord("out", record.key, b"{}", headers, record.timestamp_ms, source, failed)  # type: ignore[arg-type]
 
@@ -110,7 +113,9 @@ class World:
             clock=lambda: self.now,
             sleep=self.wait,
             open_writer=lambda c: open_memory_writer(c, self.producer, lambda: self.now),
-            open_reader=lambda c, *_: GroupReader(c, self.consumer.opened),
+            open_reader=lambda c, *_: GroupReader(
+                c, self.consumer.opened, MemoryAdmin(self.kafka).opened, lambda: self.now, self.wait
+            ),
             background=LateExecutor(lambda: self.random.random() < 0.7),
             overlap_from=self.random.choice((0, 3, 1_000)),
             open_mender=memory_mender(self.kafka),
@@ -174,13 +179,12 @@ class World:
         if self.chance(0.02):
             self.consumer.unready += 1
         if self.events <= 0:
-            self.kafka.gone.clear()
+            self.kafka.gone.discard("out")
         elif self.chance(0.05):
             self.kafka.gone ^= {"out"}  # deleted, or made again
 
     def run(self) -> None:
         """As the source, the stages between and the sink do, bundle after bundle, to the end."""
-        ends = {partition: len(present) for partition, present in self.kafka.log.items() if present}
         for _ in range(2_000):
             self.session.begin()
             if self.polling.finished(self.session):
@@ -204,11 +208,16 @@ class World:
             self.session.write([outcome(record) for record in waiting])
             self.outside()
             self.session.commit()
-            if self.polling.stop == StopConditions() and self.events <= 0:
-                done = {partition: self.kafka.committed.get(partition, 0) for partition in ends}
-                if done == ends:
-                    return
-        raise AssertionError(f"it does not come to the end: {self.kafka.committed} of {ends}")
+            if self.polling.stop == StopConditions() and self.events <= 0 and self.is_done():
+                return
+        raise AssertionError(f"it does not come to the end: {self.kafka.committed} of {self.ends()}")
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        return {partition: len(present) for partition, present in self.kafka.log.items() if present}
+
+    def is_done(self) -> bool:
+        ends = self.ends()
+        return {partition: self.kafka.committed.get(partition, 0) for partition in ends} == ends
 
 
 @st.composite

@@ -7,11 +7,11 @@ import pytest
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
 from tests.kafka.native.memory_job import A, B, Job, Recorder
-from tests.kafka.native.memory_kafka import MemoryKafka, refused
+from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka, refused
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.consumer import StaticReader
 from transforms.kafka.native.states import CommitResult
+from transforms.kafka.native.static_reader import StaticReader
 
 # ---------------------------------------------------------------------- ends
 
@@ -103,7 +103,13 @@ def test_a_committed_offset_beyond_the_end_is_an_error_with_its_cure() -> None:
 
 
 def static(kafka: MemoryKafka, shard: int, shards: int) -> tuple[StaticReader, set[Partition]]:
-    reader = StaticReader(KafkaConfig("m", ("in",), "g", assignment="static"), shard, shards, MemoryConsumer(kafka).opened)
+    reader = StaticReader(
+        KafkaConfig("m", ("in",), "g", assignment="static"),
+        shard,
+        shards,
+        MemoryConsumer(kafka).opened,
+        open_admin=MemoryAdmin(kafka).opened,
+    )
     found = {(record.topic, record.partition) for record in reader.consume(1_000, 0.0)}
     return reader, found
 
@@ -118,7 +124,7 @@ def test_a_static_reader_finds_partitions_that_are_added() -> None:
     kafka = MemoryKafka({A: [True]})
     reader, found = static(kafka, 0, 1)
     assert found == {A}
-    kafka.log[B] = [True]  # type: ignore[index]
+    kafka.log[B] = [True]
     assert reader.consume(10, 0.0) == []
     reader._discover_at = 0.0  # the next look is due
     assert [record.partition for record in reader.consume(10, 0.0)] == [1]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
 from tests.kafka.native.memory_job import A, B, Job
-from tests.kafka.native.memory_kafka import MemoryKafka, refused
+from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka, refused
 from transforms.errors import KafkaError
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
-from transforms.kafka.native.consumer import StaticReader
+from transforms.kafka.native.static_reader import StaticReader
 
 
 def restarted(job: Job) -> Job:
@@ -89,18 +89,20 @@ def test_a_start_that_is_refused_ends_the_job() -> None:
     job = Job([True] * 3)
 
     def commit(offsets: list[Any], asynchronous: bool) -> list[Any]:
-        raise refused(ck.KafkaError.GROUP_AUTHORIZATION_FAILED)
+        raise refused(ck.KafkaError.OFFSET_METADATA_TOO_LARGE)
 
     job.consumer.commit = commit  # type: ignore[method-assign]
     job.session.begin()
-    with pytest.raises(KafkaError, match=r"first offsets of group 'group': not authorized"):
+    with pytest.raises(KafkaError, match=r"first offsets of group 'group': OFFSET_METADATA_TOO_LARGE"):
         job.read()
 
 
 def test_a_static_share_commits_its_starts_too() -> None:
     kafka = MemoryKafka({A: [True] * 4, B: [True] * 4}, low={A: 2})
     consumer = MemoryConsumer(kafka)
-    reader = StaticReader(KafkaConfig("m", ("in",), "g", assignment="static"), 0, 1, consumer.opened)
+    reader = StaticReader(
+        KafkaConfig("m", ("in",), "g", assignment="static"), 0, 1, consumer.opened, open_admin=MemoryAdmin(kafka).opened
+    )
     reader.consume(1, 0.0)
     assert kafka.committed == {A: 2, B: 0}
 

@@ -15,7 +15,7 @@ from transforms.headers import TIMESTAMP
 from transforms.kafka.admin.checks import Position
 from transforms.kafka.admin.sample import read_sample
 from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig
-from transforms.kafka.native.consumer import StaticReader
+from transforms.kafka.native.static_reader import StaticReader
 from transforms.kafka.native.writers import open_writer
 from transforms.types import KafkaRecord
 

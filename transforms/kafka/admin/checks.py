@@ -16,6 +16,7 @@ from transforms.kafka.admin.group import check_members, check_read
 from transforms.kafka.admin.new_topics import make_topic, room_for_headers
 from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.admin_client import open_admin
+from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.grants import create_command
@@ -90,6 +91,7 @@ class Checker:
                 "log_level": 0,  # errors are raised as ContractError instead
             }
         )
+        self._committed = CommittedOffsets(config, self._consumer)
 
     def topics(
         self,
@@ -312,11 +314,10 @@ class Checker:
         return kind(f"{where}: {describe(problem)}"), problem.code() == ck.KafkaError._AUTHENTICATION
 
     def committed(self, partitions: Sequence[Partition]) -> list[ck.TopicPartition]:
-        """Returns the committed offset of each partition, with its metadata; negative where there is none."""
-        asked = [ck.TopicPartition(*partition) for partition in partitions]
+        """Returns the committed offset of each partition, with its metadata; negative where there is none that counts."""
 
         def ask() -> list[ck.TopicPartition]:
-            found: list[ck.TopicPartition] = self._consumer.committed(asked, timeout=TIMEOUT_S * 3)
+            found = self._committed.ask(partitions, TIMEOUT_S * 3).offsets
             for tp in found:
                 if tp.error is not None:
                     raise ck.KafkaException(tp.error)

@@ -11,6 +11,7 @@ from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import OffsetSpec
 
 from transforms.kafka.admin_client import open_admin
+from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.topic_limits import is_mock
 
@@ -24,8 +25,8 @@ class GroupLag:
 
     The end is the last stable offset, which a reader of committed records can reach. Markers of transactions, and records
     that were compacted away, count as records: nobody can tell them from outside. A partition without a committed offset is
-    left out; a job commits one at its start. Of the demo's embedded broker nothing is known: it keeps no offsets that were
-    committed in a transaction.
+    left out, also one whose topic was made again since; a job commits one at its start. Of the demo's embedded broker
+    nothing is known: it keeps no offsets that were committed in a transaction.
 
     Args:
         config: The job's Kafka configuration.
@@ -44,6 +45,7 @@ class GroupLag:
         self._topics, self._clock = config.topics, clock
         self._consumer = open_consumer({**config.consumer_properties(), "log_level": 0})
         self._admin = open_admin(config)
+        self._committed = CommittedOffsets(config, self._consumer, lambda _: self._admin)
         self._partitions: list[Partition] = []
         self._is_mock = False
         self._ask_partitions_at = float("-inf")
@@ -58,8 +60,7 @@ class GroupLag:
             self._find_partitions(timeout_s)
             if self._is_mock:
                 return None
-            wanted = [ck.TopicPartition(*partition) for partition in self._partitions]
-            found = self._consumer.committed(wanted, timeout=timeout_s)
+            found = self._committed.ask(self._partitions, timeout_s).offsets
             committed = {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
             ends = self._ends(committed, timeout_s)
         except (ck.KafkaException, TimeoutError):

@@ -8,6 +8,8 @@ from typing import Any
 
 import confluent_kafka as ck
 
+from transforms.kafka.admin_client import open_admin
+from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
 
 ASK_S = 5.0
@@ -22,6 +24,7 @@ class Progress:
         partitions: The partitions to look at.
         clock: Returns seconds, monotonic.
         open_consumer: Makes the consumer.
+        open_admin: Makes the admin client.
     """
 
     def __init__(
@@ -30,15 +33,18 @@ class Progress:
         partitions: Sequence[Partition],
         clock: Callable[[], float] = time.monotonic,
         open_consumer: Callable[..., Any] = ck.Consumer,
+        open_admin: Callable[[KafkaConfig], Any] = open_admin,
     ):
         self._clock, self._partitions = clock, list(partitions)
         self._consumer = open_consumer({**config.consumer_properties(), "log_level": 0})
+        self._committed = CommittedOffsets(config, self._consumer, open_admin)
         self._first: dict[Partition, int] = {}
         self._offsets: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
         self._ends_at = float("-inf")
         self._moved_at = clock()
         self._began_at: float | None = None
+        self._former = 0
         self.look()
         self._first = {partition: self._offsets.get(partition, self._low(partition)) for partition in self._partitions}
 
@@ -53,18 +59,24 @@ class Progress:
         return 0.0 if self._began_at is None else self._moved_at - self._began_at
 
     def look(self) -> int:
-        """Reads the committed offsets; returns how many records they have advanced since the start."""
+        """Reads the committed offsets; returns how many records they have advanced since the start.
+
+        Where a topic was made again, what the group has answered of the former one stays counted.
+        """
         try:
-            found = self._consumer.committed(
-                [ck.TopicPartition(*partition) for partition in self._partitions], timeout=ASK_S
-            )
+            found = self._committed.ask(self._partitions, ASK_S).offsets
         except ck.KafkaException:
             found = []
         offsets = {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
+        for partition, offset in offsets.items():
+            if offset < self._offsets.get(partition, 0):  # offsets go back with another topic only
+                self._former += self._offsets[partition] - self._first.get(partition, self._offsets[partition])
+                self._first[partition] = 0
         if self._offsets | offsets != self._offsets:
             self._offsets |= offsets
             self._moved_at = self._clock()
-        advanced = sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
+        advanced = self._former
+        advanced += sum(offset - self._first.get(partition, offset) for partition, offset in self._offsets.items())
         if advanced and self._began_at is None:  # the first offsets, which a job commits before it reads, are no move
             self._began_at = self._moved_at
         return advanced

@@ -16,55 +16,57 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
 
 import confluent_kafka as ck
 
-from transforms.kafka.commit_metadata import claim_in, metadata_of
+from transforms.kafka.commit_metadata import claim_in, with_metadata
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.producer import Writer
+from transforms.kafka.native.starts import Starts
 from transforms.kafka.native.writers import open_writer
+from transforms.kafka.topic_ids import UNKNOWN
 
 log = logging.getLogger(__name__)
 
 
-def with_claim(config: KafkaConfig, offsets: Iterable[ck.TopicPartition]) -> list[ck.TopicPartition]:
-    """Returns ``offsets`` with the claim of this shard as their metadata."""
-    return [ck.TopicPartition(tp.topic, tp.partition, tp.offset, metadata_of(config, claim=True)) for tp in offsets]
+def with_claim(config: KafkaConfig, starts: Starts) -> list[ck.TopicPartition]:
+    """Returns the start offsets with the claim of this shard in their metadata."""
+    offsets = {(tp.topic, tp.partition): tp.offset for tp in starts.offsets}
+    return with_metadata(config, offsets, lambda it: starts.identities.get(it, UNKNOWN), claim=True)
 
 
-def claim(config: KafkaConfig, reader: Reader, writer: Writer, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+def claim(config: KafkaConfig, reader: Reader, writer: Writer, starts: Starts) -> Starts:
     """Fences the other producers that have claimed partitions, and commits the claim of this shard.
 
     Returns:
-        The start offsets: those after the fencing.
+        The starts: those after the fencing.
     """
     starts = fence_others(config, reader, starts)
     writer.commit(with_claim(config, starts), reader, reader.consumer.consumer_group_metadata())
     return starts
 
 
-def fence_others(config: KafkaConfig, reader: Reader, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+def fence_others(config: KafkaConfig, reader: Reader, starts: Starts) -> Starts:
     """Fences every other producer that has claimed a partition.
 
     Args:
         config: The configuration of this shard.
         reader: The reader of this shard; it fetches committed offsets.
-        starts: The start offsets of the partitions that this shard takes over, with their metadata.
+        starts: The starts of the partitions that this shard takes over, with their metadata.
 
     Returns:
-        The start offsets after the fencing. A fenced producer may have committed since ``starts`` was fetched.
+        The starts after the fencing. A fenced producer may have committed since ``starts`` was fetched.
 
     Raises:
         KafkaError: Kafka does not answer.
     """
     fenced = {config.transactional_id}
-    while others := {claim_in(tp.metadata) for tp in starts} - fenced - {""}:
+    while others := {claim_in(tp.metadata) for tp in starts.offsets} - fenced - {""}:
         for name in sorted(others):
             log.warning("%s takes over from %s, which is fenced", config.transactional_id, name)
             instance_id = name.removeprefix(f"{config.group_id}-")
             open_writer(dataclasses.replace(config, instance_id=instance_id)).close()  # opening it fences the other one
         fenced |= others
-        starts = reader.start_offsets((tp.topic, tp.partition) for tp in starts)  # a fenced producer may have committed
+        starts = reader.starts((tp.topic, tp.partition) for tp in starts.offsets)  # a fenced producer may have committed
     return starts

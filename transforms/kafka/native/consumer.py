@@ -1,25 +1,31 @@
 """``Reader``: the consumer of a session. It knows the owned partitions, their start offsets, and changes by a rebalance.
 
-There is one class for each assignment: ``GroupReader`` uses the consumer-group protocol, ``StaticReader`` reads a fixed
-share of every topic, for runners that place shards themselves. Both read a partition from the group's committed offset,
-which is the only checkpoint.
+There is one class for each assignment: ``GroupReader`` uses the consumer-group protocol, ``StaticReader``
+(``static_reader.py``) reads a fixed share of every topic, for runners that place shards themselves. Both read a partition
+from the group's committed offset, which is the only checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.config import ASSIGN_GROUP, KafkaConfig, Partition
+from transforms.kafka.admin_client import open_admin
+from transforms.kafka.committed import is_of_another
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.messages import headers_of
 from transforms.kafka.native.assignment import AssignmentChange
+from transforms.kafka.native.input_watch import InputLostError, InputWatch
 from transforms.kafka.native.offset_commits import OffsetCommits
-from transforms.kafka.native.starts import StartOffsets
+from transforms.kafka.native.starts import StartOffsets, Starts
+from transforms.kafka.obstacles import CURABLE
+from transforms.kafka.topic_ids import UNKNOWN, TopicIds
 from transforms.kafka.vendor import describe, is_transient, timestamp_of
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
@@ -31,9 +37,6 @@ SAY_DOWN_S = 10.0
 
 _SEEKABLE_S = 10.0
 
-Claim = Callable[[list[ck.TopicPartition]], list[ck.TopicPartition]]
-"""Called with the start offsets of new partitions before they are read; returns the start offsets to use."""
-
 
 class Reader:
     """A consumer whose partitions are set by a subclass.
@@ -41,29 +44,48 @@ class Reader:
     Args:
         config: The job's Kafka configuration.
         open_consumer: Makes the consumer.
+        open_admin: Makes the admin client, which is asked for the ids of the topics.
+        clock: Seconds, monotonic, for looking at the topics.
+        sleep: Waits for a number of seconds, before a topic is looked at again.
 
     Attributes:
         owned: The partitions that are assigned now.
         ends: Partition to the position (next offset) where the consumer last reached the end of the partition.
         commits: Commits offsets outside of transactions.
+        consumer: The consumer. ``start_over`` may replace it.
     """
 
-    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
+    def __init__(
+        self,
+        config: KafkaConfig,
+        open_consumer: Callable[..., Any] = ck.Consumer,
+        open_admin: Callable[[KafkaConfig], Any] = open_admin,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
         self.config = config
+        self._open_consumer, self._open_admin, self._clock, self._sleep = open_consumer, open_admin, clock, sleep
         self.owned: set[Partition] = set()
         self.ends: dict[Partition, int] = {}
+        self._identities: dict[Partition, str] = {}
         self._removed_in_call: set[Partition] = set()
         self._change: AssignmentChange | None = None
         self._paused = False
         self._stopped: set[Partition] = set()
         self._say_down_at = 0.0
+        self._open()
+
+    def _open(self) -> None:
         self._failure: KafkaError | None = None
+        self._lost: InputLostError | None = None
         self.commits = OffsetCommits()
-        self.consumer = open_consumer(
-            {**config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
+        self.consumer = self._open_consumer(
+            {**self.config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
-        self._starts = StartOffsets(config, self.consumer)
+        ids = TopicIds(self.config, self.consumer, self._open_admin)
+        self._starts = StartOffsets(self.config, self.consumer, ids, self._clock, self._sleep)
+        self._watch = InputWatch(ids, self._clock)
 
     def take_change(self) -> AssignmentChange | None:
         """Returns the change of the assignment since the last call; ``None`` if there was none."""
@@ -79,8 +101,16 @@ class Reader:
             fill: Wait up to ``timeout_s`` for ``most`` records instead.
 
         Raises:
-            KafkaError: Retention deleted records that were not read yet, Kafka refuses access, or the like.
+            InputLostError: A topic was deleted or made again, or may not be read any more; also at every later call, until
+                ``start_over``. Nothing more is read.
+            KafkaError: Retention deleted records that were not read yet, or the like.
         """
+        with self._losing():
+            return self._consumed(most, timeout_s, fill)
+
+    def _consumed(self, most: int, timeout_s: float, fill: bool) -> list[KafkaRecord]:
+        if self._lost is None:
+            self._before_reading()
         if fill or timeout_s == 0:
             messages = self.consumer.consume(most, timeout_s)
         else:
@@ -90,7 +120,11 @@ class Reader:
                 messages += self.consumer.consume(most - 1, 0.0)
         if self._failure is not None:
             raise self._failure
+        if self._lost is not None:
+            raise self._lost
         records = self._records(messages)
+        if records:
+            self._watch.note_read()
         if self._removed_in_call:
             # Records read of a partition before it was removed belong to its new owner, even if that is this consumer again.
             removed, self._removed_in_call = self._removed_in_call, set()
@@ -99,6 +133,34 @@ class Reader:
                 self.ends.pop(partition, None)
             self.rewind_to_committed(removed)
         return records
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Remembers that the input was lost in the block."""
+        try:
+            yield
+        except InputLostError as error:
+            self._lost = error
+            raise
+
+    def confirm(self) -> None:
+        """Makes sure that what was read last is of the topics that it seems to be of, as far as that can be known.
+
+        Raises:
+            InputLostError: It is not.
+        """
+        with self._losing():
+            if self._lost is None and (why := self._watch.confirm(self._identities)) is not None:
+                raise InputLostError(why)
+
+    def _before_reading(self) -> None:
+        """Called at the start of ``consume``, unless the input is lost: looks at the topics. Waits for nothing."""
+        if (why := self._watch.look(self._identities)) is not None:
+            raise InputLostError(why)
+
+    def identity(self, partition: Partition) -> str:
+        """Returns the identity of the topic that a partition is read from, since it was assigned."""
+        return self._identities.get(partition, UNKNOWN)
 
     def _records(self, messages: list[ck.Message]) -> list[KafkaRecord]:
         records: list[KafkaRecord] = []
@@ -134,9 +196,31 @@ class Reader:
                     self._set_fetching([partition])
 
     def rewind_to_committed(self, partitions: Collection[Partition]) -> None:
-        """Seeks back to what the group has committed, in those of the partitions that are still owned."""
-        back = self.start_offsets(sorted(self.owned.intersection(partitions)))
-        self.rewind({(tp.topic, tp.partition): tp.offset for tp in back})
+        """Seeks back to what the group has committed, in those of the partitions that are still owned.
+
+        Raises:
+            InputLostError: The topic is another one by now.
+        """
+        with self._losing():
+            back = self.starts(sorted(self.owned.intersection(partitions)))
+            for partition, identity in back.identities.items():
+                if is_of_another(self.identity(partition), identity):
+                    raise InputLostError(f"the input topic {partition[0]} was deleted and made again")
+        self.rewind({(tp.topic, tp.partition): tp.offset for tp in back.offsets})
+
+    def start_over(self) -> None:
+        """Reads on from what is committed. After an ``InputLostError`` with a new consumer, which joins the group again.
+
+        The former one has positions and epochs of leaders of a topic that is gone, and librdkafka takes a lower epoch for
+        old news (https://github.com/confluentinc/librdkafka/issues/4898, open in 2.16).
+        """
+        if self._lost is None:
+            self.rewind_to_committed(self.owned)
+            return
+        self.close()
+        self._remove(set(self.owned))
+        self._removed_in_call.clear()  # the new consumer has read nothing of them
+        self._open()
 
     def stop(self, partition: Partition, position: int) -> None:
         """Seeks ``partition`` to ``position``, and reads no more of it until it is rewound."""
@@ -164,12 +248,22 @@ class Reader:
         else:
             self.consumer.resume(found)  # librdkafka keeps a revoked partition paused when it comes back
 
-    def _assign(self, starts: list[ck.TopicPartition]) -> None:
+    def _assign(self, starts: list[ck.TopicPartition], identities: Mapping[Partition, str]) -> None:
         self.consumer.incremental_assign(starts)
         added = {(tp.topic, tp.partition) for tp in starts}
+        self._identities |= identities
         self._set_fetching(added)
         self.owned |= added
         self._note_change()
+
+    def _remove(self, gone: set[Partition]) -> None:
+        self.owned -= gone
+        self._stopped -= gone
+        for partition in gone:
+            self.ends.pop(partition, None)
+            self._identities.pop(partition, None)
+        self.commits.forget(gone)
+        self._note_change(gone)
 
     def _note_change(self, removed: Iterable[Partition] = ()) -> None:
         self._change = AssignmentChange(frozenset(self.owned), frozenset(removed)).after(self._change)
@@ -178,13 +272,14 @@ class Reader:
         """Leaves the group at once, so that the other members do not wait for the session time-out."""
         self.consumer.close()
 
-    def start_offsets(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
-        """Returns the start offset of each partition. See ``StartOffsets.of``."""
+    def starts(self, partitions: Iterable[Partition]) -> Starts:
+        """Returns where each partition starts. See ``StartOffsets.of``."""
         return self._starts.of(partitions)
 
     def committed_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Returns the committed offsets of the group, by partition; a partition without one is left out."""
-        return {(tp.topic, tp.partition): tp.offset for tp in self._starts.committed(partitions) if tp.offset >= 0}
+        found = self._starts.committed(list(partitions))
+        return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether the members of the group together have committed all offsets before ``end_offsets``."""
@@ -205,12 +300,16 @@ class Reader:
 
     def _explain(self, message: ck.Message, error: ck.KafkaError) -> KafkaError:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if error.code() in CURABLE:
+            return InputLostError(f"{topic or 'reading'}: {describe(error)}")
         if error.code() == ck.KafkaError._AUTO_OFFSET_RESET:
+            if (why := self._watch.look_now(self._identities)) is not None:
+                return InputLostError(why)
             # What is missing counts from the committed offsets: a bundle that was read and not committed is read again.
             try:
-                self.start_offsets(sorted(self.owned))
-            except KafkaError as why:
-                return why
+                self.starts(sorted(self.owned))
+            except KafkaError as gone:
+                return gone
             return KafkaError(
                 f"{topic}/{partition}: offset {offset} is not there ({error.str()}). To go on without the records that are "
                 "gone, run once with --start_from=earliest --start_from_again"
@@ -230,11 +329,11 @@ class Reader:
 class GroupReader(Reader):
     """A reader whose partitions the consumer-group protocol assigns."""
 
-    def __init__(self, config: KafkaConfig, open_consumer: Callable[..., Any] = ck.Consumer):
-        super().__init__(config, open_consumer)
+    def _open(self) -> None:
+        super()._open()
         self._closing = False
         self.consumer.subscribe(
-            list(config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            list(self.config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
     def close(self) -> None:
@@ -250,82 +349,14 @@ class GroupReader(Reader):
             consumer.incremental_assign(partitions)
             return
         try:
-            starts = self.start_offsets((tp.topic, tp.partition) for tp in partitions)
+            starts = self.starts((tp.topic, tp.partition) for tp in partitions)
         except (KafkaError, ck.KafkaException) as error:
             self._failure = error if isinstance(error, KafkaError) else KafkaError(describe(error.args[0]))
-            starts = []
-        self._assign(starts)
+            starts = Starts()
+        self._assign(starts.offsets, starts.identities)
 
     def _on_revoke(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         gone = {(tp.topic, tp.partition) for tp in partitions}
         self._removed_in_call |= gone
-        self.owned -= gone
-        self._stopped -= gone
-        for partition in gone:
-            self.ends.pop(partition, None)
-        self.commits.forget(gone)
-        self._note_change(gone)
+        self._remove(gone)
         consumer.incremental_unassign(partitions)
-
-
-class StaticReader(Reader):
-    """A reader of a fixed share of every topic: the partitions whose number modulo ``shards`` is ``shard``.
-
-    Args:
-        config: The job's Kafka configuration.
-        shard: The index of the shard.
-        shards: The number of shards.
-        open_consumer: Makes the consumer.
-        claim: Claims new partitions before they are read; ``None`` for no claims.
-    """
-
-    def __init__(
-        self,
-        config: KafkaConfig,
-        shard: int = 0,
-        shards: int = 1,
-        open_consumer: Callable[..., Any] = ck.Consumer,
-        claim: Claim | None = None,
-    ):
-        super().__init__(config, open_consumer)
-        self._shard, self._shards, self._claim = shard, shards, claim
-        self._discover_at = 0.0
-        # As often as a group member looks for new partitions. Without a group, the reader must look for them itself.
-        self._discovery_s = float(config.consumer_properties()["topic.metadata.refresh.interval.ms"]) / 1000
-
-    def consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
-        """See ``Reader.consume``. At intervals, it looks for new partitions first."""
-        if time.monotonic() >= self._discover_at:
-            self._discover_at = time.monotonic() + self._discovery_s
-            self._discover()
-        return super().consume(most, timeout_s, fill=fill)
-
-    def _discover(self) -> None:
-        found = set()
-        for topic in self.config.topics:
-            try:
-                partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            except ck.KafkaException as error:
-                if is_transient(error.args[0]):
-                    return  # the next call tries again
-                raise KafkaError(f"{topic}: {describe(error.args[0])}") from error
-            found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
-        if new := found - self.owned:
-            starts = self.start_offsets(sorted(new))
-            self._assign(self._claim(starts) if self._claim is not None else starts)
-
-
-OpenReader = Callable[[KafkaConfig, int, int, Claim | None], Reader]
-"""As ``open_reader``."""
-
-
-def open_reader(config: KafkaConfig, shard: int, shards: int, claim: Claim | None) -> Reader:
-    """Makes the reader for ``config.assignment``.
-
-    Args:
-        config: The job's Kafka configuration.
-        shard: The index of this shard in a static assignment.
-        shards: The number of shards.
-        claim: Claims partitions before they are read, in a static assignment; ``None`` for no claims.
-    """
-    return GroupReader(config) if config.assignment == ASSIGN_GROUP else StaticReader(config, shard, shards, claim=claim)

@@ -3,7 +3,7 @@
 A topic that was deleted, a right that was taken away: no attempt of ours changes that, and the end of the job would not,
 either. So the bundle is rolled back, its producer is left behind, and the session reads nothing, but stays in its group.
 Kafka is asked at short intervals. When nothing is missing, a new producer is opened, and the records are read again from the
-committed offsets.
+committed offsets; by a new consumer, if it was the input that was missing or made again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 
 from transforms.errors import FencedError, ScoringError
 from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.producer import NotCommittedError, ObstructedError, Writer
 from transforms.observe import observer, waits, waits_no_more
 
@@ -101,7 +102,11 @@ class Obstruction:
             return False
         if not self._renew():
             return False
-        self._reader.rewind_to_committed(self._reader.owned)
+        try:
+            self._reader.start_over()
+        except InputLostError as error:  # again, or still
+            self._tell(str(error))
+            return False
         self._trial_until = now + TRIAL_S
         return True
 

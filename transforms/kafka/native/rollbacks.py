@@ -8,6 +8,7 @@ from collections.abc import Callable
 from transforms.errors import KafkaError
 from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
+from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.obstruction import Obstruction
 from transforms.kafka.native.producer import ObstructedError, Writer
 from transforms.observe import RollbackCause, observer
@@ -60,12 +61,15 @@ class Rollbacks:
                 self._writer.abort()
         except ObstructedError as error:
             obstacle = error
-        if obstacle is not None:  # nobody's failure to count; its end goes back to what is committed
-            self.obstruction.begin(obstacle, topics, sum(each.read for each in both))
-        else:
+        if obstacle is None:
             self.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
             rewind = self._reader.rewind_to_committed if bundle.outcome_unknown else self._reader.rewind
-            rewind(bundle.first)
+            try:
+                rewind(bundle.first)
+            except InputLostError as error:
+                obstacle = ObstructedError(str(error))
+        if obstacle is not None:  # nobody's failure to count; its end goes back to what is committed
+            self.obstruction.begin(obstacle, topics, sum(each.read for each in both))
         observer().rolled_back(bundle.void_because, RollbackCause.OBSTRUCTED if obstacle is not None else bundle.cause)
 
     def committed(self) -> None:

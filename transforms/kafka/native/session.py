@@ -14,15 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.commit_metadata import metadata_of
+from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Commit, at_once
 from transforms.kafka.native.claims import claim
-from transforms.kafka.native.consumer import OpenReader, open_reader
+from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
-from transforms.kafka.native.producer import NotCommittedError, OutcomeUnknownError, Writer
+from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError, Writer
+from transforms.kafka.native.readers import OpenReader, open_reader
 from transforms.kafka.native.rollbacks import Rollbacks
+from transforms.kafka.native.starts import Starts
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.kafka.native.writers import open_writer
 from transforms.observe import RollbackCause, observer
@@ -41,21 +43,7 @@ CAUTIOUS_BUNDLES = 10
 class Session:
     """Reads, writes and commits for one job in one process. Not for use by several threads at once.
 
-    ``state`` is the state of the open bundle::
-
-        begin ──► READING ─────────(1)────────┐
-                   │ ▲  │                     │
-        keep_alive │ │  │ commit              │
-                   ▼ │  │                     ▼
-                 WAITING│───────(1)────────► VOID ──rollback──► READING, the same records
-                     │  │                     ▲
-              commit │  │                     │
-                     ▼  ▼                     │
-                  COMMITTING ────refused──────┘
-                      │
-                      └── final, or begun in the background ──► READING, the next records
-
-        (1) a rebalance, ``give_up``, a failed write or background commit, a transaction that was open for too long
+    ``state`` is the state of the open bundle; ``states.py`` draws how they follow each other.
 
     The commit of a large bundle runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is at
     most one such commit. ``finish_commit`` waits for it. If Kafka refused it, the open bundle becomes void, and the rollback
@@ -98,7 +86,7 @@ class Session:
         self._clock, self._sleep = clock, sleep
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
-        self._metadata = metadata_of(config, claim=claim)
+        self._claims = claim
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
         self._outputs = Outputs(self.writer, open_mender(config))
@@ -149,10 +137,7 @@ class Session:
             self.poll_nothing(timeout_s)
             return []
         self.reader.resume()
-        records = self.reader.consume(most, timeout_s, fill=fill)
-        self._polled_at = self._clock()
-        observer().polled()
-        self._follow_rebalances()
+        records = self._consume(most, timeout_s, fill=fill)
         bundle = self._bundle
         if bundle.group is None:
             # The generation under which these records are read: the broker refuses their commit after a rebalance.
@@ -164,6 +149,23 @@ class Session:
             bundle.reads.append((self._polled_at, len(records)))
             bundle.read += len(records)
         return records
+
+    def _consume(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
+        """Reads, and follows what the group does. Where the input is lost, nothing of this bundle can be committed."""
+        try:
+            records = self.reader.consume(most, timeout_s, fill=fill)
+        except (InputLostError, ObstructedError) as error:
+            records = []
+            self._lose_input(error)
+        self._polled_at = self._clock()
+        observer().polled()
+        self._follow_rebalances()
+        return records
+
+    def _lose_input(self, error: InputLostError | ObstructedError) -> None:
+        if not self._rollbacks.obstruction.lasts:
+            failed = error if isinstance(error, ObstructedError) else ObstructedError(str(error))
+            self._make_void(str(error), RollbackCause.OBSTRUCTED, failed)
 
     def has_read_beyond(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether this bundle has read a record at or after the end offset of its partition."""
@@ -180,7 +182,7 @@ class Session:
         self._poll_paused()
         self._sleep(wait_s)
 
-    def _claim(self, starts: list[ck.TopicPartition]) -> list[ck.TopicPartition]:
+    def _claim(self, starts: Starts) -> Starts:
         if self._commit is not None or self.writer.open_s:
             return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
         return claim(self.config, self.reader, self.writer, starts)
@@ -258,10 +260,7 @@ class Session:
         if self.state is State.READING:
             self._states.enter(State.WAITING)
         self.reader.pause()
-        stray = self.reader.consume(1, 0.0)
-        self._polled_at = self._clock()
-        observer().polled()
-        self._follow_rebalances()
+        stray = self._consume(1, 0.0)
         # A record that was fetched before the partitions were paused is not part of this bundle: seek back to it.
         self.reader.rewind({(record.topic, record.partition): record.offset for record in stray})
 
@@ -297,6 +296,10 @@ class Session:
         """
         self._check_open()
         self._rollbacks.sink_reached()
+        try:
+            self.reader.confirm()
+        except InputLostError as error:
+            self._lose_input(error)
         bundle, past_markers = self._bundle, self.positions_past_markers()
         if self.state is State.VOID or not self.finish_commit():
             return self._rollback()
@@ -312,22 +315,23 @@ class Session:
         offsets = {**bundle.next, **past_markers}
         self._states.enter(State.COMMITTING)
         self._bundle = Bundle()
+        final = self._with_metadata(offsets)  # now: a partition that comes back meanwhile may be another topic's
         if bundle.read >= self._overlap_from:
-            self._commit = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, dict(offsets)))
+            self._commit = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, final))
             self._states.enter(State.READING)
             return CommitResult.BEGUN
-        self._commit = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, offsets)))
+        self._commit = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, final)))
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
-    def _make_final(self, bundle: Bundle, offsets: dict[Partition, int]) -> float:
+    def _make_final(self, bundle: Bundle, offsets: list[ck.TopicPartition]) -> float:
         opened_at = self._clock() - self.writer.open_s if self.writer.aborts else None
-        self._outputs.commit(bundle, self._with_metadata(offsets), self.reader)
+        self._outputs.commit(bundle, offsets, self.reader)
         now = self._clock()
         bundle.transaction_s = now - opened_at if opened_at is not None else None
         return now
 
     def _with_metadata(self, offsets: Mapping[Partition, int]) -> list[ck.TopicPartition]:
-        return [ck.TopicPartition(*partition, offset, self._metadata) for partition, offset in offsets.items()]
+        return with_metadata(self.config, offsets, self.reader.identity, claim=self._claims)
 
     def finish_commit(self) -> bool:
         """Waits for the commit in progress, if there is one.

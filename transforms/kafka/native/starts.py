@@ -1,19 +1,31 @@
-"""``StartOffsets``: the start offset of each partition: the group's committed offset, if its record is still there."""
+"""``StartOffsets``: the start offset of each partition: the group's committed offset, if its record is still there.
+
+With each start comes the identity of the topic that it is of. It is asked for after the committed offsets, and before the
+partition is read; every commit of what is read from there on names it, whatever Kafka would say later.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.commit_metadata import metadata_of
+from transforms.kafka.commit_metadata import identity_in, with_metadata
+from transforms.kafka.committed import SURE_S, Committed, judged, known, seems_former
 from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.patience import Patience
+from transforms.kafka.obstacles import CURABLE
 from transforms.kafka.retention import deleted_records, message
+from transforms.kafka.topic_ids import TopicIds
 from transforms.kafka.vendor import describe, is_transient
+
+log = logging.getLogger(__name__)
 
 MOVED_ON = {
     ck.KafkaError.ILLEGAL_GENERATION, ck.KafkaError.UNKNOWN_MEMBER_ID, ck.KafkaError.REBALANCE_IN_PROGRESS,
@@ -21,7 +33,23 @@ MOVED_ON = {
 }  # fmt: skip
 """The group has rebalanced, or is about to, without us: our commits are refused until we have joined again."""
 
+WITHOUT_IDS_S = 30.0
+"""How long a Kafka that answers everything else may leave the question for its topics without an answer."""
+
 _Answer = TypeVar("_Answer")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Starts:
+    """Where to read from.
+
+    Attributes:
+        offsets: The start offset of each partition, with the metadata of the commit that it is from.
+        identities: Partition to the identity of the topic that it is of.
+    """
+
+    offsets: list[ck.TopicPartition] = dataclasses.field(default_factory=list)
+    identities: dict[Partition, str] = dataclasses.field(default_factory=dict)
 
 
 class StartOffsets:
@@ -30,43 +58,60 @@ class StartOffsets:
     Args:
         config: The job's.
         consumer: The group's consumer.
+        ids: Asks for the identities of the topics.
+        clock: Seconds, monotonic.
+        sleep: Waits for a number of seconds.
     """
 
-    def __init__(self, config: KafkaConfig, consumer: Any):
-        self._config, self._consumer = config, consumer
+    def __init__(
+        self,
+        config: KafkaConfig,
+        consumer: Any,
+        ids: TopicIds,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._config, self._consumer, self._ids = config, consumer, ids
+        self._clock, self._sleep = clock, sleep
+        self._without_ids = False
 
-    def of(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
+    def of(self, partitions: Iterable[Partition]) -> Starts:
         """Returns the start offset of each partition: the committed offset, or the earliest one, which is then committed.
 
         It is committed before anything is read, so that records which retention deletes before the first bundle is answered
-        are known to be missing.
+        are known to be missing; and so that of several processes which find a topic made again one begins with it, and the
+        others go on from there. An offset of a former topic of the name is none.
 
         Raises:
+            InputLostError: A topic or a right is missing.
             KafkaError: Retention has deleted records that the group had not answered, or Kafka does not answer.
         """
         partitions = list(partitions)
         if not partitions:
-            return []
-        starts = self.committed(partitions)
-        lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}
+            return Starts()
+        found = self._judged(self._committed(partitions))
+        starts = found.offsets
+        lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}  # after the identities: of the same topic
         if deleted := deleted_records(starts, lows):
             raise KafkaError(message(deleted, self._config.group_id))
-        metadata = metadata_of(self._config, claim=False)
-        first = {
-            (tp.topic, tp.partition): ck.TopicPartition(tp.topic, tp.partition, lows[tp.topic, tp.partition], metadata)
-            for tp in starts
-            if tp.offset < 0
-        }
+        identities = {(tp.topic, tp.partition): found.identities.get(tp.topic) or identity_in(tp.metadata) for tp in starts}
+        without = [(tp.topic, tp.partition) for tp in starts if tp.offset < 0]
+        first = with_metadata(self._config, {it: lows[it] for it in without}, identities.__getitem__)
         if first:
-            self._commit_first(list(first.values()))
-        return [first.get((tp.topic, tp.partition), tp) for tp in starts]
+            self._commit_first(first)
+        self._say(found.former)
+        return Starts([*first, *(tp for tp in starts if tp.offset >= 0)], identities)
 
-    def committed(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
-        """Returns the committed offset of each partition, negative where there is none.
+    def committed(self, partitions: Collection[Partition]) -> list[ck.TopicPartition]:
+        """Returns the committed offset of each partition, negative where there is none that counts.
 
         Raises:
+            InputLostError: A topic or a right is missing.
             KafkaError: Kafka does not answer.
         """
+        return self._judged(self._committed(partitions)).offsets if partitions else []
+
+    def _committed(self, partitions: Iterable[Partition]) -> list[ck.TopicPartition]:
         wanted = [ck.TopicPartition(topic, partition) for topic, partition in partitions]
 
         # The offsets of an open transaction are unstable (KIP-447); librdkafka retries until the time-out.
@@ -79,8 +124,44 @@ class StartOffsets:
 
         return _ask_until_answered(ask, f"committed offsets of group {self._config.group_id!r}")
 
+    def _judged(self, offsets: list[ck.TopicPartition]) -> Committed:
+        identities = self._identities()
+        if seems_former(offsets, identities):
+            self._sleep(SURE_S)
+            identities = self._identities()
+        return judged(offsets, identities)
+
+    def _identities(self) -> Mapping[str, str]:
+        """The identities of the topics. Kafka has just answered; where it does not answer this, it has none for us."""
+        if self._without_ids:
+            return {}
+        began = self._clock()
+
+        def ask() -> Mapping[str, str]:
+            try:
+                return known(self._ids.ask())
+            except ck.KafkaException as raised:
+                error: ck.KafkaError = raised.args[0]
+                if error.code() in CURABLE or (is_transient(error) and self._clock() - began < WITHOUT_IDS_S):
+                    raise
+                self._without_ids = True
+                log.warning("Kafka gives no ids of topics: one that is made again is not noticed (%s)", describe(error))
+                return {}
+
+        return _ask_until_answered(ask, "the ids of the input topics")
+
+    def _say(self, former: Mapping[Partition, int]) -> None:
+        """Says what a group had read of former topics: at most so many records, as offsets may be without one."""
+        for topic in sorted({topic for topic, _ in former}):
+            read = sum(offset for (name, _), offset in former.items() if name == topic)
+            log.warning(
+                "the input topic %s was deleted and made again, and is read from its start; of the former one group %s had "
+                "read up to %s records",
+                topic, self._config.group_id, f"{read:,}",
+            )  # fmt: skip
+
     def _commit_first(self, starts: list[ck.TopicPartition]) -> None:
-        """Commits the start offsets of partitions that have no committed offset.
+        """Commits the start offsets of partitions that have no committed offset, or one of a former topic.
 
         By the consumer, as a transaction of another bundle may be open. It can't undo a commit of another member: the broker
         has just answered that there is none, also in no open transaction, and it refuses ours if the group has rebalanced
@@ -106,8 +187,8 @@ class StartOffsets:
         if committed.offset > high:
             raise KafkaError(
                 f"{where}: group {self._config.group_id!r} has committed offset {committed.offset}, but the partition "
-                f"ends at {high}: was the topic deleted and made again? Use another --group_id, or run once with "
-                "--start_from=earliest --start_from_again"
+                f"ends at {high}: was the topic deleted and made again? The commit does not name the topic that it is of. "
+                "Use another --group_id, or run once with --start_from=earliest --start_from_again"
             )
         return int(low)
 
@@ -116,6 +197,7 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
     """Calls ``ask`` until it succeeds, while its errors are transient.
 
     Raises:
+        InputLostError: A topic or a right is missing.
         KafkaError: The error is not transient, or a drain has waited for long.
     """
     with Patience(what) as patience:
@@ -123,6 +205,8 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
             try:
                 return ask()
             except ck.KafkaException as error:
+                if error.args[0].code() in CURABLE:
+                    raise InputLostError(f"{what}: {describe(error.args[0])}") from error
                 if not is_transient(error.args[0]) or not patience.lasts(error.args[0]):
                     raise KafkaError(f"{what}: {describe(error.args[0])}") from error
             time.sleep(0.05)

@@ -70,7 +70,7 @@ class TransactionalWriter(Writer):
         self._open_admin, self._sleep = open_admin, sleep
         self._timeout_s = float(config.producer_properties()["transaction.timeout.ms"]) / 1000
         self._begun_at: float | None = None
-        self._consumer: ck.Consumer | None = None
+        self._reader: Reader | None = None
         self._ours: set[str] = set()
         self._initialize()
 
@@ -91,7 +91,7 @@ class TransactionalWriter(Writer):
 
     def commit(self, offsets: list[ck.TopicPartition], reader: Reader, group: Any) -> None:
         """Commits outputs and offsets in one transaction; ``group`` is the metadata the records were read under."""
-        self._consumer = reader.consumer
+        self._reader = reader
         self._ours.add(reader.consumer.memberid())
         self._commit(lambda: self._send_offsets(offsets, group))
 
@@ -194,10 +194,10 @@ class TransactionalWriter(Writer):
         was fenced before it began one, is taken to be nobody's doing.
         """
         too_long = self.open_s > self._timeout_s
-        if self._consumer is None or self.config.assignment != ASSIGN_GROUP:
+        if self._reader is None or self.config.assignment != ASSIGN_GROUP:
             return None if too_long or self._begun_at is None else "a newer process"
         deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
-        while (found := self._namesake(self._consumer)) is None and not deadline.passed:
+        while (found := self._namesake(self._reader.consumer)) is None and not deadline.passed:
             self._sleep(min(deadline.left_s, TAKEOVER_S / 20))
         return found
 
