@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from pipeline.telemetry.settings import OFF, Telemetry
 from transforms.kafka.config import JavaKafka, KafkaConfig
 from transforms.kafka.stop import StopConditions
 from transforms.predict.dofn import PredictConfig
@@ -16,6 +17,7 @@ class Job:
 
     Attributes:
         java: Options of Beam's Java transforms; ``None`` for ``--kafka_io=native``.
+        telemetry: What is exported by OpenTelemetry.
     """
 
     kafka: KafkaConfig
@@ -24,3 +26,4 @@ class Job:
     predict: PredictConfig
     encode: EncodeConfig
     java: JavaKafka | None = None
+    telemetry: Telemetry = OFF

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import worker
 from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
@@ -26,6 +27,8 @@ from pipeline.reporting.status import Status, open_status, print_summary, write_
 from pipeline.runners.java import java_kafka
 from pipeline.runners.prism import with_prism
 from pipeline.starting import begin, look
+from pipeline.telemetry.metrics import pushed
+from pipeline.telemetry.settings import OFF, Telemetry
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import NotReadyError, ScoringError
@@ -35,6 +38,8 @@ from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, r
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from pipeline.job import Job
     from transforms.kafka.config import JavaKafka
 
@@ -157,7 +162,15 @@ def _job(
         ),
         encode=encode,
         java=java,
+        telemetry=_telemetry(config, instance_id),
     )
+
+
+def _telemetry(config: Config, instance_id: str) -> Telemetry:
+    if config.runner == DATAFLOW:
+        return OFF
+    wanted = Telemetry.of(config.otlp_endpoint, os.environ)
+    return dataclasses.replace(wanted, instance=instance_id, group=config.group_id, links=config.batch_max_size)
 
 
 def _submit(config: Config, job: Job, status: Status) -> int:
@@ -185,15 +198,27 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
                 stack.enter_context(
                     serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest, model=model)
                 )
+            stack.enter_context(pushed(job.telemetry, lambda: _collector(job, rows, lag)))
             if demo:
                 demo.start()
-            if config.status != "off" or config.metrics_port is not None or config.summary_json is not None:
+            if (
+                job.telemetry.metrics
+                or config.status != "off"
+                or config.metrics_port is not None
+                or config.summary_json is not None
+            ):
                 stack.enter_context(lag.watching())  # else nobody is told
             stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None, lambda: lag.latest))
             code = runner(config, job, ids, stats_file, status)
         if demo:
             demo.watcher.finish()
         return code, Totals(rows), lag.latest
+
+
+def _collector(job: Job, rows: Any, lag: LagWatch) -> Collector:
+    from pipeline.reporting.collector import StatsCollector  # here: its library loads slowly
+
+    return StatsCollector(rows, lambda: lag.latest, job.predict.model.model)
 
 
 def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:

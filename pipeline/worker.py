@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.process.stats import WorkerStats
+from pipeline.telemetry.tracing import traced
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, MissingRightError, ScoringError
@@ -97,13 +98,14 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     spare_the_collector()
     try:
-        if runner in DIRECT:
-            direct.run(job, beam_args)
-        else:
-            from pipeline.runners import portable
+        with traced(dataclasses.replace(job.telemetry, instance=job.kafka.instance_id)):
+            if runner in DIRECT:
+                direct.run(job, beam_args)
+            else:
+                from pipeline.runners import portable
 
-            portable.run(job, runner, beam_args)
-        close_sessions()
+                portable.run(job, runner, beam_args)
+            close_sessions()
     except Exception as error:  # noqa: BLE001  # Beam raises RuntimeError with the trace as its text
         if stats.error is None and isinstance(error, ScoringError):  # raised before anything was read
             tell_error(error)

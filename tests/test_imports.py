@@ -23,7 +23,7 @@ LAYERS = (
     ("transforms.dead_letter", "transforms.internal_errors", "transforms.own_code"),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.answer_body", "transforms.request_headers"),
-    ("transforms.observe", "transforms.child_process"),
+    ("transforms.observe", "transforms.tracing", "transforms.child_process"),
     (
         "transforms.clients.model_files",
         "transforms.clients.uri",

@@ -115,6 +115,9 @@ class Observer:
             reason: Which server is waited for, and why, such as ``the model server: refused``. ``None`` when the hold ends.
         """
 
+    def spans_lost(self, count: int) -> None:
+        """So many spans of traces were not exported. Called by the thread that exports, too."""
+
     def failed(self, error: ScoringError) -> None:
         """The job is about to end with ``error``. Beam's runners keep only the text of an exception."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from transforms.guard import BundleGuard, NoGuard
 from transforms.observe import reporting_failures
 from transforms.own_code import OwnFunction
 from transforms.retry import RetryPolicy
+from transforms.tracing import tracer
 from transforms.types import DecodedChunk, KafkaRecord, PredictedChunk, Signature
 
 
@@ -123,11 +125,14 @@ class ChunkDecoder:
 
     def decode(self, records: list[KafkaRecord]) -> DecodedChunk | None:
         """Waits for the schemas of one chunk, then decodes it; ``None`` if the bundle can no longer be committed."""
+        began_ns = 0 if tracer() is None else time.time_ns()
         if self._lookup is not None and self._decoder.schemas is not None:
             with reporting_failures():
                 if not self._lookup.teach(self._decoder.schemas, records):
                     return None
-        return decode_readable(self._decoder, records)
+        decoded = decode_readable(self._decoder, records)
+        decoded.began_ns = began_ns
+        return decoded
 
     def close(self) -> None:
         """Closes the connection to the registry. May be called twice."""
@@ -188,4 +193,5 @@ class EncodeChunks(beam.DoFn):
 
     def process(self, chunk: PredictedChunk) -> Iterator[OutputChunk]:
         """Encodes one chunk."""
-        yield OutputChunk(self._encoder.encode(chunk))
+        written, tracing = self._encoder.encode(chunk), tracer()
+        yield OutputChunk(written if tracing is None else tracing.records(chunk, written))

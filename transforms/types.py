@@ -237,6 +237,7 @@ class DecodedChunk:
         failures: Row index to why the row can't be sent.
         documents: The parsed JSON of each row (``None`` where there is none), kept only for ``--output_mode=merge``.
         carried: For each row the JSON members to add to its prediction (``b""`` for none), only with ``--pass_through``.
+        began_ns: When its decoding began, in nanoseconds since the epoch; 0 unless the records are traced.
     """
 
     records: list[KafkaRecord]
@@ -244,6 +245,7 @@ class DecodedChunk:
     failures: dict[int, Failure]
     documents: list[Any] | None = None
     carried: list[bytes] | None = None
+    began_ns: int = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -257,6 +259,7 @@ class AnsweredSegment:
         latency_ms: Milliseconds that the successful request took.
         attempts: Number of requests sent, 1 if the first one succeeded.
         headers: As in ``Answer``.
+        traceparent: The trace context of the request; empty unless it is traced.
     """
 
     rows: Sequence[int]
@@ -265,6 +268,7 @@ class AnsweredSegment:
     latency_ms: float
     attempts: int
     headers: tuple[Header, ...] = ()
+    traceparent: bytes = b""
 
 
 @dataclasses.dataclass(slots=True)
@@ -276,3 +280,4 @@ class PredictedChunk:
     failures: dict[int, Failure]
     documents: list[Any] | None = None
     carried: list[bytes] | None = None
+    began_ns: int = 0

@@ -19,6 +19,7 @@ from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
     host_port,
+    http_url,
     milliseconds,
     names,
     seconds,
@@ -243,6 +244,11 @@ class Flags:
     metrics_host: str = flag(
         REPORTING, text("HOST"), "the address for that; 0.0.0.0 for all, as in a container", default="127.0.0.1",
         no_parameter=_OWN_METRICS)
+    otlp_endpoint: str | None = flag(
+        REPORTING, http_url(),
+        "send traces and metrics to this OpenTelemetry collector, http(s)://HOST:PORT; OTEL_… variables say the rest",
+        no_parameter=_OWN_METRICS, refused=(
+            Refusal(Where.DATAFLOW, "Dataflow has metrics of its own, and its workers trace nothing; leave it out"),))
     config_file: str | None = flag(
         REPORTING, text("FILE"), "a YAML file of these flags; the command line wins", name="config",
         no_parameter="the parameters are the file")

@@ -42,6 +42,7 @@ ROW = np.dtype(
         ("failures", "<i8", (len(FAILURES),)),
         ("starts", "<i8"),  # how often a worker began with this row
         ("unanswered", "<i8"),
+        ("spans_lost", "<i8"),
         ("first_at", "<f8"),  # on the monotonic clock, which processes of a machine share: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
@@ -139,6 +140,11 @@ class WorkerStats(Observer):
         with self._lock:
             self._row["unanswered"] += records
 
+    def spans_lost(self, count: int) -> None:
+        """As ``Observer.spans_lost``."""
+        with self._lock:
+            self._row["spans_lost"] += count
+
     def assigned(self, partitions: Sequence[str]) -> None:
         """As ``Observer.assigned``."""
         self._row["partitions"] = len(partitions)
@@ -187,6 +193,7 @@ class Totals:
         self.failures = dict(zip(FAILURES, rows["failures"].sum(axis=0).tolist(), strict=True))
         self.restarts = int(np.maximum(rows["starts"] - 1, 0).sum())
         self.unanswered = int(rows["unanswered"].sum())
+        self.spans_lost = int(rows["spans_lost"].sum())
         self.partitions = int(rows["partitions"].sum())
         self.in_flight = int(rows["in_flight"].sum())
         self.in_flight_limit = int(rows["in_flight_limit"].sum())

@@ -95,6 +95,7 @@ def _counters(totals: Totals) -> Iterator[Metric]:
     causes = _labelled({cause.value: count for cause, count in totals.rollbacks_by_cause.items()})
     yield _counter("rollbacks", "Bundles not committed, and read again, by reason.", causes, ("reason",))
     yield _counter("worker_restarts", "Worker processes that ended and were started again.", totals.restarts)
+    yield _counter("spans_lost", "Spans of traces that could not be exported.", totals.spans_lost)
 
 
 _Samples = float | Iterable[tuple[tuple[str, ...], float]]

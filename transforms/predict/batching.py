@@ -17,6 +17,7 @@ from transforms.types import (
     DecodedChunk,
     Failure,
     Header,
+    Headers,
     KafkaRecord,
     PredictedChunk,
     Segment,
@@ -44,7 +45,9 @@ class PendingChunk:
     @classmethod
     def of(cls, decoded: DecodedChunk) -> PendingChunk:
         """Makes one from a decoded chunk. Rows that failed to decode have their result already."""
-        chunk = PredictedChunk(decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried)
+        chunk = PredictedChunk(
+            decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried, decoded.began_ns
+        )
         return cls(decoded, chunk, sum(len(segment.rows) for segment in decoded.segments))
 
 
@@ -69,6 +72,7 @@ class RowsResult:
     latency_ms: float = 0.0
     failure: Failure | None = None
     headers: tuple[Header, ...] = ()
+    traceparent: bytes = b""
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,6 +98,11 @@ class Batch:
                 return source_of(record).decode()
         return ""
 
+    def headers(self) -> list[Headers]:
+        """The headers of the record of each row; none for a row that is not of a Kafka record."""
+        records = (part.pending.decoded.records[row] for part in self.parts for row in part.rows)
+        return [record.headers if isinstance(record, KafkaRecord) else [] for record in records]
+
     def settle(self) -> None:
         """Gives every chunk its rows' results."""
         for result in self.results:
@@ -109,8 +118,17 @@ class Batch:
                     if whole
                     else {name: values[first : first + len(rows)] for name, values in result.outputs.items()}
                 )
-                answered = AnsweredSegment(rows, outputs, result.version, result.latency_ms, result.attempts, result.headers)
-                pending.chunk.answers.append(answered)
+                pending.chunk.answers.append(
+                    AnsweredSegment(
+                        rows,
+                        outputs,
+                        result.version,
+                        result.latency_ms,
+                        result.attempts,
+                        result.headers,
+                        result.traceparent,
+                    )
+                )
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:
         """Yields for each chunk in batch rows ``start`` to ``start + rows``: the chunk, its rows, and their first index."""

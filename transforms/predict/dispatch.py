@@ -53,6 +53,7 @@ from transforms.predict.probes import Probes
 from transforms.predict.spans import Inputs, Pair, Span, all_of, with_attempts
 from transforms.predict.steps import Again, Wait
 from transforms.predict.trials import Guilty, Trials
+from transforms.tracing import BatchTraces
 from transforms.types import ModelMetadata, Signature
 
 TELL_S = 2.0
@@ -126,13 +127,16 @@ class Dispatcher:
         """Whether requests wait for a server that is down."""
         return self._holds.on
 
-    async def answer(self, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None) -> list[RowsResult]:
+    async def answer(
+        self, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None, traces: BatchTraces | None = None
+    ) -> list[RowsResult]:
         """Gets a result for every row.
 
         Args:
             inputs: Input name to an array of shape ``[rows, …]``.
             rows: How many.
             name_of: Names a row for people; used if it holds the job.
+            traces: The records' trace contexts; ``None`` if none is traced.
 
         Returns:
             Results that cover all rows, each once.
@@ -141,7 +145,7 @@ class Dispatcher:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
             ContractChangedError: The model has another signature, and ``renews`` is true.
         """
-        span = Span.of(inputs, rows, name_of)
+        span = Span.of(inputs, rows, name_of, traces)
         return with_attempts(await self._pieces(span), span.asked)
 
     async def look(self) -> None:
@@ -177,8 +181,6 @@ class Dispatcher:
     async def close(self) -> None:
         """Closes the clients."""
         await asyncio.gather(self._client.close(), *(e.close() for e in self._endpoints if e is not self._main))
-
-    # ------------------------------------------------------------------ one span
 
     async def _resolve(
         self,
@@ -260,7 +262,7 @@ class Dispatcher:
         span.count()
         span.sent = self._probes.begin()
         try:
-            answer, took_s = await endpoint.send(span.inputs, span.rows)
+            answer, took_s, trace = await endpoint.ask(span)
         except ModelError as error:
             observer().request_failed(error)
             return error
@@ -270,9 +272,8 @@ class Dispatcher:
         for alarms in (self._failures, self._refusals, self._overloads):
             alarms.answered()
         observer().answered(span.rows, took_s, answer.version)
-        return RowsResult(
-            span.start, span.rows, span.attempts, answer.outputs, answer.version, took_s * 1000, headers=answer.headers
-        )
+        who = answer.version, took_s * 1000, None, answer.headers, trace
+        return RowsResult(span.start, span.rows, span.attempts, answer.outputs, *who)
 
     async def _after(
         self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool

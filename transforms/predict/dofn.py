@@ -30,6 +30,7 @@ from transforms.predict.contract import ChunkDecoder, ContractChangedError, Make
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.predict.request_loop import Requests
+from transforms.tracing import Target
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class PredictChunks(beam.DoFn):
 
     def setup(self) -> None:
         """Makes the client. Opens no connection."""
-        self._requests = Requests(_open(self._config, self._make_decoder is not None))
+        target = Target(self._config.model.model, self._config.uri)
+        self._requests = Requests(_open(self._config, self._make_decoder is not None), target)
         self._look_at = time.monotonic() + self._look_s
         self._ask_at = 0.0
 

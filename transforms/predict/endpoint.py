@@ -29,7 +29,7 @@ from transforms.errors import (
 from transforms.internal_errors import describe, is_internal
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
-from transforms.predict.spans import Inputs
+from transforms.predict.spans import Inputs, Span
 from transforms.types import Answer, ModelMetadata, Signature
 
 MOST_MERGED = 8
@@ -94,6 +94,23 @@ class Endpoint:
             raise NotServedError(f"the client's metadata raised {describe(error)}") from error
         self._connected = True
         return found
+
+    async def ask(self, span: Span) -> tuple[Answer, float, bytes]:
+        """Sends the rows of a span as ``send``, in a span of their traces.
+
+        Returns:
+            The answer, the seconds that it took, and the trace context of the request, which is empty if it is not traced.
+        """
+        traced = None if span.traces is None else span.traces.request(span.start, span.rows, span.attempts)
+        if traced is None:
+            return *await self.send(span.inputs, span.rows), b""
+        try:
+            answer, took_s = await self.send(span.inputs, span.rows)
+        except BaseException as error:  # cancelled, for example
+            traced.failed(error)
+            raise
+        traced.answered(answer.version)
+        return answer, took_s, traced.traceparent
 
     async def send(self, inputs: Inputs, rows: int) -> tuple[Answer, float]:
         """Sends one request, filled up to a fixed batch dimension.

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from transforms.predict.batching import Batch
 from transforms.predict.contract import ContractChangedError
 from transforms.predict.dispatch import Dispatcher
+from transforms.tracing import NOBODY, Target, tracer
 from transforms.types import ModelMetadata, Signature
 
 T = TypeVar("T")
@@ -40,9 +41,11 @@ class Requests:
 
     Args:
         dispatcher: Makes the dispatcher, inside the loop.
+        target: Who is asked, for traces.
     """
 
-    def __init__(self, dispatcher: Coroutine[Any, Any, Dispatcher]):
+    def __init__(self, dispatcher: Coroutine[Any, Any, Dispatcher], target: Target = NOBODY):
+        self._target = target
         self._loop = asyncio.new_event_loop()
         self._in_flight = 0
         self._wanted = 0  # how many answered batches end the current wait; 0 without a wait
@@ -159,8 +162,10 @@ class Requests:
             self._loop.stop()
 
     async def _answer(self, batch: Batch) -> None:
+        tracing = tracer()
         try:
-            batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows, batch.name_of)
+            traces = None if tracing is None else tracing.batch(self._target, batch.headers())
+            batch.results = await self._dispatcher.answer(batch.inputs(), batch.rows, batch.name_of, traces)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # raised again in the bundle's thread, after ``take``

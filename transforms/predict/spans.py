@@ -13,6 +13,7 @@ from transforms.errors import InternalError, MalformedAnswerError, ModelError, R
 from transforms.internal_errors import internal_failure
 from transforms.predict.batching import RowsResult
 from transforms.predict.cures import cure_of
+from transforms.tracing import BatchTraces
 from transforms.types import STAGE_PREDICT
 
 Inputs = Mapping[str, np.ndarray]
@@ -40,6 +41,7 @@ class Span:
         searched: Whether a guilty row was found beside these rows: there may be more of them.
         failing: The number of the first request of this span that failed, and when, in seconds; ``None`` before.
         name_of: Names a row of the batch, such as ``topic/partition/offset``; empty if the row has no name.
+        traces: The trace contexts of the batch; ``None`` if nothing of it is traced.
     """
 
     inputs: Inputs
@@ -56,11 +58,14 @@ class Span:
     searched: bool = False
     failing: tuple[int, float] | None = None
     name_of: Callable[[int], str] | None = None
+    traces: BatchTraces | None = None
 
     @classmethod
-    def of(cls, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None) -> Span:
+    def of(
+        cls, inputs: Inputs, rows: int, name_of: Callable[[int], str] | None = None, traces: BatchTraces | None = None
+    ) -> Span:
         """Returns the span of a whole batch, of which nothing was asked yet."""
-        return cls(inputs, rows, 0, np.zeros(rows, np.int64), name_of=name_of)
+        return cls(inputs, rows, 0, np.zeros(rows, np.int64), name_of=name_of, traces=traces)
 
     @property
     def attempts(self) -> int:

@@ -111,5 +111,19 @@ def host_port() -> One[str]:
     return One(check=check, metavar="HOST:PORT", pattern=pattern)
 
 
+def http_url() -> One[str]:
+    """``http(s)://HOST[:PORT][/PATH]``, without a user's name: a secret is no flag."""
+    pattern = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+
+    def check(name: str, value: str) -> str:
+        if "@" in value:
+            raise ConfigError([f"--{name}: must not hold a user name or password; give http(s)://HOST:PORT"])
+        if not re.fullmatch(pattern, value):
+            raise ConfigError([f"--{name}={value}: give http(s)://HOST:PORT"])
+        return value
+
+    return One(check=check, metavar="URL", pattern=pattern)
+
+
 def _one_of(value: str, choices: Sequence[str]) -> str:
     return f"use {', '.join(choices[:-1])} or {choices[-1]}{nearest(value, choices)}"

@@ -7,6 +7,7 @@ Cancelling the job loses nothing: records in flight are not committed, so the ne
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import textwrap
@@ -176,7 +177,7 @@ def submit(job: Job, config: Config) -> RemoteJob:
     name = f"{config.group_id}-{uuid.uuid4().hex[:8]}"
     options = PipelineOptions([*flink.beam_args(config), f"--job_name={name}", f"--runner={config.runner}", "--streaming"])
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, job, flink.shards(config), prepare)
+    build(pipeline, job, flink.shards(config), functools.partial(prepare, job.telemetry))
     try:
         if there := rest.running(config.group_id):
             raise RemoteError(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 
 from apache_beam.metrics import Metrics
 
+from pipeline.telemetry.settings import OFF, Telemetry
+from pipeline.telemetry.tracing import traced
 from pipeline.worker import SWITCH_INTERVAL_S, spare_the_collector
 from transforms.errors import ModelError, ScoringError
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, set_observer
@@ -17,6 +22,7 @@ NAMESPACE = "scoring"
 
 NOT_REPORTED = {
     "polled": "it is for /healthz, and a worker on Flink serves none",
+    "spans_lost": "the thread that exports spans is in no bundle, which a metric of Beam belongs to; the log has it",
     "requesting": "a gauge of Beam keeps the last value of any worker, which says nothing of all",
 }
 """The events that ``WorkerStats`` counts and ``BeamMetrics`` leaves out, and why."""
@@ -92,14 +98,23 @@ class BeamMetrics(Observer):
         logging.getLogger("pipeline").error("%s", error)
 
 
-def prepare() -> None:
-    """Prepares this process; does nothing the second time."""
+def prepare(telemetry: Telemetry = OFF) -> None:
+    """Prepares this process; does nothing the second time.
+
+    Args:
+        telemetry: Whether to trace. The variables of the process that submitted the job count where this one has none.
+    """
     global _prepared
     with _lock:
         if _prepared:
             return
         _prepared = True
         set_observer(BeamMetrics())
+        for name, value in telemetry.variables:
+            os.environ.setdefault(name, value)
+        tracing = traced(telemetry.here(f"{telemetry.instance}-{socket.gethostname()}-{os.getpid()}"))
+        tracing.__enter__()
+        atexit.register(tracing.__exit__, None, None, None)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         spare_the_collector()
 

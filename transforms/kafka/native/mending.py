@@ -27,6 +27,7 @@ from transforms.kafka.native.deliveries import Refusal
 from transforms.kafka.native.originals import Originals, Source
 from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import TOO_LARGE, describe
+from transforms.tracing import tracer
 from transforms.types import Failure, KafkaRecord, OutputRecord
 
 LIMITS_S = 30.0
@@ -234,7 +235,8 @@ class Mender:
                 letter = letter._replace(headers=[*letter.headers, (ORIGINAL_VALUE_BYTES, b"?")])
             if reason.error_class == DeadLetterClass.TIMESTAMP_REFUSED.error_class:
                 letter = with_timestamp_of_now(letter, self._now_ms())
-            outputs[at] = letter
+            tracing = tracer()
+            outputs[at] = letter if tracing is None else tracing.refused(prediction, letter)
 
     def _fit(self, record: OutputRecord, error: ck.KafkaError, limits: TopicLimits | None) -> OutputRecord:
         changed = fitted(record, error.code(), limits, self._now_ms())

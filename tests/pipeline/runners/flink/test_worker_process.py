@@ -27,6 +27,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "left_unanswered": (3,),
     "assigned": (["a/0"],),
     "holding": ("down",),
+    "spans_lost": (4,),
     "failed": (ScoringError("x"),),
 }
 """Every event of ``Observer``, and what it is called with here."""
@@ -54,7 +55,7 @@ def test_every_event_that_the_workers_count_is_reported_on_flink() -> None:
 LABEL = {"dead_letters": "class", "request_failures": "class", "rollbacks": "reason"}
 """Counters with labels, and the one that is in the name here: ``dead_letters_CLASS``, as Beam's metrics have no labels."""
 
-NOT_IN_BEAM = {"worker_restarts": "the runner starts workers again"}
+NOT_IN_BEAM = {"worker_restarts": "the runner starts workers again", "spans_lost": "see NOT_REPORTED"}
 BESIDES = {"num_inferences": 11, "failed_batches_counter": 1}
 """Counters of ``RunInference``, by its names, which users may have dashboards for."""
 

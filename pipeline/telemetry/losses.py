@@ -1,0 +1,98 @@
+"""What could not be exported: counted, and told to people once in a while."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from transforms.clients.uri import shown
+
+log = logging.getLogger("pipeline")
+
+TELL_S = 60.0
+"""At most one warning in so many seconds."""
+
+
+class Losses:
+    """Counts what was lost. Any thread may call it.
+
+    Args:
+        what: What is exported, in the plural.
+        where: The endpoint, for people.
+        told: Called with each number.
+        clock: Returns seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        where: str,
+        told: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._what, self._where, self._told, self._clock = what, shown(where), told, clock
+        self._lock = threading.Lock()
+        self._lost = self._untold = 0
+        self._tell_at: float | None = None
+
+    @property
+    def lost(self) -> int:
+        """How many were lost so far."""
+        return self._lost
+
+    def lose(self, count: int, why: str) -> None:
+        """So many were not exported, because of ``why``."""
+        if not count:
+            return
+        with self._lock:
+            self._lost += count
+            self._untold += count
+            tells = self._tell_at is None or self._clock() >= self._tell_at
+            if tells:
+                self._tell_at = self._clock() + TELL_S
+        self._told(count)
+        if tells:
+            self.tell(why)
+
+    def tell(self, why: str) -> None:
+        """Warns of what nobody was told of yet."""
+        with self._lock:
+            untold, self._untold = self._untold, 0
+        if untold:
+            log.warning("%d %s did not reach %s: %s; the job goes on", untold, self._what, self._where, why)
+
+
+class LastWords(logging.Handler):
+    """Keeps the last message of OpenTelemetry's loggers, which say why something was not exported."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As ``logging.Handler``."""
+        self.text = shown(record.getMessage())
+
+
+@contextlib.contextmanager
+def last_words() -> Iterator[LastWords]:
+    """Keeps what OpenTelemetry's loggers say to itself while the block runs: we tell what was lost, once in a while."""
+    logger, words = logging.getLogger("opentelemetry"), LastWords()
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(words)
+    try:
+        yield words
+    finally:
+        logger.removeHandler(words)
+        logger.propagate = propagated
+
+
+def in_time(work: Callable[[], object], limit_s: float) -> bool:
+    """Runs ``work`` in a thread that nobody waits for longer than ``limit_s``; returns whether it came to its end."""
+    thread = threading.Thread(target=work, name="telemetry", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return not thread.is_alive()
