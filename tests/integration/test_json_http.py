@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from tests.servers.litserve import litserve
+from tests.servers.mlflow import ASKED_FOR, mlflow
 
 ROWS, WRONG = 150, (0, 77, 78)
 
 
 def value_of(n: int) -> bytes:
-    return json.dumps({"amount": n if n not in WRONG else "secret", "country": "DE"}).encode()
+    return json.dumps({"amount": n if n not in WRONG else "secret", "country": "DE", "age": 30}).encode()
 
 
 def scored(job: Job, *flags: str) -> dict[bytes, dict[str, str]]:
@@ -48,3 +51,17 @@ def test_litserve(new_job: NewJob) -> None:
     assert {headers["inference.error.class"] for headers in letters.values()} == {"ServerError"}
     for record in job.predictions():
         assert json.loads(record.value or b"") == {"score": int(record.key or b"") / 2}
+
+
+@pytest.mark.skipif(not ASKED_FOR, reason="REAL_MLFLOW=1 makes its environment, of 0.6 GB")
+def test_mlflow(new_job: NewJob, tmp_path: Path) -> None:
+    """MLflow 3 with a scikit-learn model: the columns of its signature, by the template."""
+    columns = {"columns": ["amount", "age"], "data": {"$rows": ["$row.amount", "$row.age"]}}
+    (tmp_path / "request.json").write_text(json.dumps({"dataframe_split": columns}))
+    with mlflow() as address:
+        job = new_job(f"json+http://{address}/invocations?health=/ping")
+        flags = (f"--request={tmp_path / 'request.json'}", "--response=score=$.predictions[*]")
+        letters = scored(job, *flags)
+    assert {headers["inference.error.class"] for headers in letters.values()} == {"Rejected"}
+    for record in job.predictions():
+        assert json.loads(record.value or b"") == {"score": pytest.approx(int(record.key or b"") / 2 + 30)}
