@@ -31,6 +31,7 @@ setup(
     packages=find_packages(include=["pipeline", "pipeline.*", "transforms", "transforms.*"]),
     package_data={
         "pipeline": ["py.typed"],
+        "pipeline.reporting.page": ["static/*"],
         "pipeline.embedded": ["data/digits/*.zip", "data/digits/model/**/*"],
         "transforms": ["py.typed"],
         "transforms.kafka.beam.expansion": ["jars.lock", "pom.xml"],

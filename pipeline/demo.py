@@ -28,6 +28,9 @@ RATE = 400.0
 
 SHOWN = 8
 
+GENERATOR_S = 5.0
+"""How long the end waits for the generator."""
+
 
 class Demo:
     """Starts the parts. A context manager.
@@ -35,7 +38,8 @@ class Demo:
     Attributes:
         resolved: The config with the addresses of the started parts.
         watcher: Reads the predictions.
-        records: How many records the generator publishes.
+        records: How many records the generator publishes in one round.
+        endless: Whether it publishes round after round: somebody looks at the page.
     """
 
     def __init__(self, config: Config, status: Status):
@@ -43,8 +47,10 @@ class Demo:
         self._broker: EmbeddedBroker | None = None
         self._server: EmbeddedModelServer | None = None
         self._generator: threading.Thread | None = None
+        self._closing = threading.Event()
         self.published: Published | None = None
         self.records = 0
+        self.endless = config.status_port is not None and config.endless
 
     def __enter__(self) -> Self:
         config = self._config
@@ -72,9 +78,17 @@ class Demo:
         self._generator.start()
 
     def _publish(self) -> None:
-        self.published = publish_digits(self.resolved.bootstrap_servers, self.resolved.input_topics[0], RATE)
+        while True:
+            self.published = publish_digits(
+                self.resolved.bootstrap_servers, self.resolved.input_topics[0], RATE, stop=self._closing
+            )
+            if not self.endless or self._closing.is_set():
+                return
 
     def __exit__(self, *exc_info: object) -> None:
+        self._closing.set()
+        if self._generator is not None:
+            self._generator.join(GENERATOR_S)
         if self._server is not None:
             self._server.close()
         if hasattr(self, "watcher"):

@@ -81,7 +81,8 @@ def launch(config: Config) -> int:
                 formats(config, model, topics.max_value_bytes)  # before the group is touched
                 stop, started_from = begin(looked, config, status)
             if demo:
-                stop = dataclasses.replace(stop, max_records=stop.max_records or demo.records) if config.endless else stop
+                ends = config.endless and not demo.endless
+                stop = dataclasses.replace(stop, max_records=demo.records) if ends else stop
             loading.join()
             if config.runner == PRISM:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
@@ -199,12 +200,19 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
                     serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest, model=model)
                 )
             stack.enter_context(pushed(job.telemetry, lambda: _collector(job, rows, lag)))
+            if config.status_port is not None:
+                from pipeline.reporting.page.showing import showing
+
+                model = job.predict.model.model
+                page = stack.enter_context(showing(config, job.kafka, model, rows, stats_file, lambda: lag.latest))
+                status.say(f"the page is at {page}")
             if demo:
                 demo.start()
             if (
                 job.telemetry.metrics
                 or config.status != "off"
                 or config.metrics_port is not None
+                or config.status_port is not None
                 or config.summary_json is not None
             ):
                 stack.enter_context(lag.watching())  # else nobody is told

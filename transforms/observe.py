@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ModelError, ScoringError
+from transforms.types import OutputRecord
 
 Ages = Sequence[float] | npt.NDArray[np.float64]
 
@@ -75,6 +76,9 @@ class Observer:
             ages_s: For each record with a timestamp, the seconds from that to the commit.
             transaction_s: How long its transaction was open; ``None`` without transactions.
         """
+
+    def written(self, outputs: Sequence[OutputRecord]) -> None:
+        """The outputs of the bundle that was just committed, with ``--kafka_io=native``."""
 
     def answered(self, rows: int, took_s: float, version: str | None) -> None:
         """The model server answered a request.

@@ -42,6 +42,7 @@ RUNNER, KAFKA, MODEL, REQUESTS, STOPPING, REPORTING = "Beam", "Kafka", "Model", 
 _PLACED = "Dataflow places the work"
 _ENDLESS = "the job runs until it is drained"
 _OWN_METRICS = "Dataflow has metrics of its own"
+_OWN_PAGES = "Dataflow has pages of its own"
 _IN_THE_IMAGE = "a file here would have to be in the image; give {}"
 
 _DEMO_ONLY = "; embedded is the demo's, which runs where neither Kafka nor topics nor model are named"
@@ -249,6 +250,19 @@ class Flags:
         "send traces and metrics to this OpenTelemetry collector, http(s)://HOST:PORT; OTEL_… variables say the rest",
         no_parameter=_OWN_METRICS, refused=(
             Refusal(Where.DATAFLOW, "Dataflow has metrics of its own, and its workers trace nothing; leave it out"),))
+    status_port: int | None = flag(
+        REPORTING, whole(least=0, most=65535),
+        "serve a page for a browser on this port (0: a free one), with what is going on; the demo then runs until Ctrl-C",
+        no_parameter=_OWN_PAGES, refused=(
+            _DATAFLOW_RUNS,
+            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; look at Flink's own pages")))
+    status_host: str = flag(
+        REPORTING, text("HOST"),
+        "the address for that; on any other than this machine's own whoever reaches it sees predictions and images, without "
+        "a password", default="127.0.0.1", no_parameter=_OWN_PAGES)
+    status_inputs: bool = flag(
+        REPORTING, SWITCH, "show the beginnings of input records on that page, too, not only images",
+        no_parameter=_OWN_PAGES)
     config_file: str | None = flag(
         REPORTING, text("FILE"), "a YAML file of these flags; the command line wins", name="config",
         no_parameter="the parameters are the file")

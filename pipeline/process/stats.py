@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.process.histograms import END_TO_END, HISTOGRAMS, LATENCY, REQUEST, REQUEST_RECORDS, TRANSACTION
+from pipeline.process.samples import sampler
 from transforms.errors import ModelError
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, failure_kinds
+from transforms.types import OutputRecord
 
 _BUCKETS = 400
 _BASE = 1.05
@@ -77,6 +79,7 @@ class WorkerStats(Observer):
             self._row[name] = 0
         self._row["version"] = self._row["holding"] = b""
         self._row["starts"] += 1
+        self._sampler = sampler(path, worker)
         self._lock = threading.Lock()  # several bundles may report at once: shards on Flink
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
 
@@ -104,6 +107,11 @@ class WorkerStats(Observer):
         END_TO_END.observe_all(self._row, ages_s)
         if transaction_s is not None:
             TRANSACTION.observe(self._row, transaction_s)
+
+    def written(self, outputs: Sequence[OutputRecord]) -> None:
+        """As ``Observer.written``."""
+        if self._sampler is not None:
+            self._sampler.take(outputs)
 
     def polled(self) -> None:
         """As ``Observer.polled``."""

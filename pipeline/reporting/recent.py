@@ -13,14 +13,19 @@ LATENCY_S = 30.0
 
 
 class Recent:
-    """The totals of the last half minute."""
+    """The totals of the last half minute.
 
-    def __init__(self) -> None:
+    Args:
+        latency_s: The time of which the latency is.
+    """
+
+    def __init__(self, latency_s: float = LATENCY_S) -> None:
+        self._latency_s = latency_s
         self._seen: deque[tuple[float, Totals]] = deque()
 
     def add(self, now: float, totals: Totals) -> None:
         """Takes the totals of the moment ``now``, in monotonic seconds."""
-        while len(self._seen) > 1 and now - self._seen[1][0] >= LATENCY_S:
+        while len(self._seen) > 1 and now - self._seen[1][0] >= self._latency_s:
             self._seen.popleft()
         self._seen.append((now, totals))
 
@@ -34,7 +39,7 @@ class Recent:
         return (totals.records - before.records) / (now - then) if now > then else 0.0
 
     def latency_ms(self, quantile: float) -> float:
-        """A quantile of the latency in the last ``LATENCY_S``, as ``Totals.latency_ms``; 0 if nothing was committed then."""
+        """A quantile of the latency in the last ``latency_s``, as ``Totals.latency_ms``; 0 if nothing was committed then."""
         if not self._seen:
             return 0.0
         return self._seen[-1][1].latency_ms(quantile, since=self._seen[0][1] if len(self._seen) > 1 else None)

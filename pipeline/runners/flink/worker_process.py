@@ -21,6 +21,7 @@ from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, fa
 NAMESPACE = "scoring"
 
 NOT_REPORTED = {
+    "written": "what an output says is no metric; it is for the page of --status_port, which Flink refuses",
     "polled": "it is for /healthz, and a worker on Flink serves none",
     "spans_lost": "the thread that exports spans is in no bundle, which a metric of Beam belongs to; the log has it",
     "requesting": "a gauge of Beam keeps the last value of any worker, which says nothing of all",

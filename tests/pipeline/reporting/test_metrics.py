@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pipeline.reporting.health import STUCK_S, not_ready
-from pipeline.reporting.metrics import MOST_CLIENTS, serve_metrics
+from pipeline.reporting.listening import MOST_CLIENTS
+from pipeline.reporting.metrics import serve_metrics
 from tests.pipeline.reporting.test_collector import parse, stats
 from transforms.errors import ScoringError
 
@@ -114,7 +115,7 @@ def test_a_stalled_client_does_not_hold_a_thread_for_ever(sent: bytes, capfd: py
         client.sendall(sent)
         assert client.recv(1) == b"", "the server hangs up"
         for thread in set(threading.enumerate()) - before:
-            if thread.name != "metrics":  # which accepts connections
+            if thread.name != "metrics_port":  # which accepts connections
                 thread.join(30)
                 assert not thread.is_alive()
         assert get(port, "/metrics")[0] == 200

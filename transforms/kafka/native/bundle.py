@@ -109,6 +109,7 @@ class Bundle:
         stamps = np.array(list(map(_TIMESTAMP_OF, self.outputs)), np.float64)  # None becomes NaN
         ages_s = time.time() - stamps[~np.isnan(stamps)] / 1000
         observer().committed_after(np.maximum(ages_s, 0.0), self.transaction_s)  # clocks differ: no age is negative
+        observer().written(self.outputs)
 
 
 @dataclasses.dataclass(slots=True)

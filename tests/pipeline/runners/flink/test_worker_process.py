@@ -14,11 +14,13 @@ from pipeline.runners.flink.worker_process import NAMESPACE, NOT_REPORTED, BeamM
 from tests.beam_run import run
 from transforms.errors import OverloadedError, ScoringError
 from transforms.observe import Observer, RollbackCause
+from transforms.types import OutputRecord
 
 EVENTS: dict[str, tuple[Any, ...]] = {
     "committed": (7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 3}, [(5.0, 12)]),
     "polled": (),
     "committed_after": ([0.5, 2.0], 0.25),
+    "written": ([OutputRecord("out", None, b"{}", [], None, ("in", 0, 1), None)],),
     "answered": (11, 0.5, "3"),
     "request_failed": (OverloadedError("x"),),
     "requesting": (2, 16),
