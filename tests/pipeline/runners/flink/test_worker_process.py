@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import os
+import pickle
+import subprocess
+import sys
 from typing import Any
 
 import apache_beam as beam
@@ -10,8 +15,10 @@ from apache_beam.metrics import MetricsFilter
 
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
-from pipeline.runners.flink.worker_process import NAMESPACE, NOT_REPORTED, BeamMetrics
+from pipeline.runners.flink.worker_process import NAMESPACE, NOT_REPORTED, BeamMetrics, prepare
+from pipeline.telemetry.settings import Telemetry
 from tests.beam_run import run
+from tests.otlp_receiver import receiving
 from transforms.errors import OverloadedError, ScoringError
 from transforms.observe import Observer, RollbackCause
 from transforms.types import OutputRecord
@@ -83,3 +90,26 @@ def test_every_counter_of_the_collector_is_a_metric_on_flink() -> None:
         "inference_request_batch_size": 11,
         "inference_batch_latency_micro_secs": 500_000,
     }
+
+
+WORKER = """
+import pickle, sys
+pickle.load(sys.stdin.buffer)()
+from tests.pipeline.telemetry.test_spans import parent, scored
+scored([parent(1)])
+"""
+
+
+def test_a_worker_traces_as_the_submitter_was_told_to() -> None:
+    """What is staged has flag and variables, the worker's own variables win, and its end sends what is left."""
+    staged = (("OTEL_EXPORTER_OTLP_HEADERS", "authorization=token"), ("OTEL_SERVICE_NAME", "submitter"))
+    with receiving() as receiver:
+        settings = Telemetry(receiver.url, traces=True, variables=staged, instance="shard", group="g")
+        sent = pickle.dumps(functools.partial(prepare, settings))
+        environ = {**os.environ, "OTEL_SERVICE_NAME": "worker"}
+        subprocess.run([sys.executable, "-c", WORKER], input=sent, env=environ, check=True, timeout=120)
+    assert sorted(span.name for span in receiver.spans) == ["predict fake", "process in"]
+    assert receiver.headers[0]["authorization"] == "token"
+    [resource] = receiver.resources
+    assert resource["service.name"] == "worker"
+    assert resource["service.instance.id"].startswith("shard-"), "with host and process: several workers have one job"
