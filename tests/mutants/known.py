@@ -33,6 +33,14 @@ _REPLAY = "transforms/kafka/dead_letters/writing.py"
 
 KNOWN = (
     Mutation(
+        "a --signature that contradicts the server's is taken", "transforms/clients/declared.py", "    if differences:",
+        "    if False:", "tests/clients/test_declared.py",
+    ),
+    Mutation(
+        "a JSON answer of another length than the request is taken", "transforms/clients/json_http/answers.py",
+        "if len(found) != rows:", "if False:", "tests/clients/json_http/test_answers.py",
+    ),
+    Mutation(
         "a group's first offsets are not committed before it reads", "transforms/kafka/native/starts.py",
         "self._commit_first(first)", "pass", "tests/kafka/native/test_starts.py",
     ),
