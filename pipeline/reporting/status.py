@@ -160,6 +160,7 @@ class LiveStatus(Status):
             ("partitions", str(totals.partitions)),
         )
         parts: list[Table | Text] = [_cells(rows[:5]), _cells(rows[5:])]
+        parts.append(Text(printable(_now(totals)), style="dim"))
         if totals.reasons:
             parts.append(Text(printable(f"dead letters: {_by_class(totals)}"), style="yellow"))
         if lag is not None and self._console.width >= WIDE:
@@ -178,6 +179,13 @@ def _cells(cells: Sequence[tuple[str, str]]) -> Table:
         table.add_column(name, justify="right", min_width=13)
     table.add_row(*(value for _, value in cells))
     return table
+
+
+def _now(totals: Totals) -> str:
+    if not totals.records:
+        return "no record has been answered yet" if totals.partitions else "starting: no partition is assigned yet"
+    versions = f"; model version {', '.join(totals.versions)}" if totals.versions else ""
+    return f"{totals.in_flight:,} of {totals.in_flight_limit:,} requests in flight{versions}"
 
 
 def _most_behind(lag: Lag) -> str:

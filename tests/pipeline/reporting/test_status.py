@@ -21,6 +21,7 @@ def totals(records: int = 10, holding: str | None = None) -> Totals:
     if records:
         worker.committed(records - 2, {("decode", "Tombstone"): 1, ("predict", "Rejected"): 1}, [(4.0, records)])
         worker.answered(records, 0.02, "3")
+        worker.requesting(2, 16)
     worker.holding(holding)
     return Totals(worker.rows)
 
@@ -113,9 +114,25 @@ def test_the_live_table(
     assert "[red]not markup[/]" in shown
     for expected in ("12,345,678", "1,234", "about 2 min", "1,234,568", "dead letters: Rejected 1, Tombstone 1"):
         assert expected in shown
+    assert "2 of 16 requests in flight; model version 3" in shown
     assert ("to go by partition: in/0 1,000, in/1 234" in shown) is by_partition
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert max(len(line.rstrip()) for line in plain.splitlines()) <= columns
+
+
+@pytest.mark.parametrize(
+    ("partitions", "expected"),
+    [([], "starting: no partition is assigned yet"), (["in/0"], "no record has been answered yet")],
+)
+def test_the_live_table_before_the_first_record(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, partitions: list[str], expected: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    worker, status = WorkerStats(), LiveStatus()
+    worker.assigned(partitions)
+    with status.drawing():
+        status.show(Totals(worker.rows), Recent(), None, None)
+    assert expected in capsys.readouterr().out
 
 
 def test_the_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
