@@ -62,6 +62,12 @@ class DeadLetterClass(enum.Enum):
         STAGE_PREDICT,
         "The server's answer to this record, and only to it, is unusable.",
     )
+    CUT_ANSWER = "CutAnswer", STAGE_PREDICT, "The model's text was cut off at a limit of tokens (`finish_reason=length`)."
+    REFUSED_ANSWER = (
+        "RefusedAnswer",
+        STAGE_PREDICT,
+        "The model refuses to answer this record, or a filter keeps its answer back (`finish_reason=content_filter`).",
+    )
     SERVER_ERROR = "ServerError", STAGE_PREDICT, "The server fails on this record, and only on it."
     UNAVAILABLE = (
         "Unavailable",

@@ -57,6 +57,13 @@ DEPLOYED_MODEL = _header(
 DEPLOYED_MODEL_NAME = _header(
     "inference.deployed_model_name", (PREDICTION,), "The display name of the deployed model that answered (Vertex AI only)."
 )
+FINISH_REASON = _header(
+    "inference.finish_reason",
+    (PREDICTION,),
+    "Why the model ended its text, mostly `stop` (OpenAI-compatible servers, chat and completions).",
+)
+TOKENS_PROMPT = _header("inference.tokens.prompt", (PREDICTION,), "How many tokens the prompt had (likewise).")
+TOKENS_COMPLETION = _header("inference.tokens.completion", (PREDICTION,), "How many tokens the answer has (likewise).")
 ERROR_STAGE = _header(
     "inference.error.stage", (DEAD_LETTER,), "The stage that failed: `decode`, `predict`, `encode` or `write`."
 )

@@ -63,8 +63,9 @@ def outcomes_of(elements: Sequence[Any], chunk: PredictedChunk, model: str) -> l
     for answer in chunk.answers:
         for at, row in enumerate(answer.rows):
             outputs = {name: values[at] for name, values in answer.outputs.items()}
+            headers = (*answer.headers, *answer.row_headers[at]) if answer.row_headers else answer.headers
             found[row] = Prediction(
-                elements[row], outputs, model, answer.version, answer.latency_ms, answer.attempts, answer.headers
+                elements[row], outputs, model, answer.version, answer.latency_ms, answer.attempts, headers
             )
     for row, failure in chunk.failures.items():
         found[row] = FailedElement(elements[row], failure)

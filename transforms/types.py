@@ -202,6 +202,10 @@ class Answer:
         unproven_outputs: Outputs that have as many rows as the request, perhaps by chance (``clients/wire/outputs.py``): ask
             with one row before they are believed.
         repeated_outputs: Outputs that have one value for the whole request, repeated for each row.
+        row_headers: What the server says of each row's answer, as headers of its prediction: one entry a row, or none at
+            all.
+        failures: Row to why its answer must not be used, though the server gave one: cut off, for example. Its outputs have
+            any value.
     """
 
     outputs: Mapping[str, Sequence[Any] | np.ndarray]
@@ -209,6 +213,8 @@ class Answer:
     headers: tuple[Header, ...] = ()
     unproven_outputs: tuple[str, ...] = ()
     repeated_outputs: tuple[str, ...] = ()
+    row_headers: Sequence[tuple[Header, ...]] = ()
+    failures: Mapping[int, Failure] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -260,6 +266,7 @@ class AnsweredSegment:
         attempts: Number of requests sent, 1 if the first one succeeded.
         headers: As in ``Answer``.
         traceparent: The trace context of the request; empty unless it is traced.
+        row_headers: As in ``Answer``: one entry for each of ``rows``, or none at all.
     """
 
     rows: Sequence[int]
@@ -269,6 +276,7 @@ class AnsweredSegment:
     attempts: int
     headers: tuple[Header, ...] = ()
     traceparent: bytes = b""
+    row_headers: Sequence[tuple[Header, ...]] = ()
 
 
 @dataclasses.dataclass(slots=True)

@@ -58,6 +58,8 @@ def _first(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _written(answer: Answer, decoded: DecodedChunk, encode: EncodeConfig) -> str:
+    if 0 in answer.failures:
+        return f"it would be a dead letter: {answer.failures[0].message}"
     row = decoded.segments[0].rows[0]
     outputs = {name: values[:1] for name, values in answer.outputs.items()}
     chunk = PredictedChunk(

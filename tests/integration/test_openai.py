@@ -10,8 +10,8 @@ from typing import Any
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
-from tests.servers.litserve import EMBEDDINGS, litserve
-from transforms.testing.openai.stub import OpenAiStub
+from tests.servers.litserve import CHAT, EMBEDDINGS, litserve
+from transforms.testing.openai.stub import OpenAiStub, text_model
 
 RECORDS, BATCH = 1600, 64
 
@@ -54,3 +54,39 @@ def test_real_embeddings(new_job: NewJob) -> None:
         message = dict(record.headers)["inference.error.message"] or b""
         assert b"poison" not in message
         assert base64.b64encode(b"\xff\xfe") not in message
+
+
+def test_real_chat(new_job: NewJob) -> None:
+    """A request a record, many in flight; what the answer says beside its text is in the headers."""
+    values: list[bytes | None] = [b'{"text": "sea %d"}' % n for n in range(200)]
+    values[9], values[80] = b'{"text": "poison"}', b'{"other": 1}'
+    with litserve(CHAT) as address:
+        job = new_job(f"openai+http://{address}/shout?task=chat", flags=("--features=prompt=$.text",))
+        keys = [b"%d" % n for n in range(len(values))]
+        topics.produce(job.bootstrap, job.inputs[0], values, keys=keys, partitions=[0] * len(values))
+        job.run("--until_end")
+    assert job.report().ok, job.report()
+    assert letters(job) == {b"9": "Rejected", b"80": "FieldError"}
+    for record in job.predictions():
+        assert json.loads(record.value or b"") == {"answer": f"SEA {int(record.key or b'')}"}
+        headers = dict(record.headers)
+        assert headers["inference.finish_reason"] == b"stop"
+        assert (headers["inference.tokens.prompt"], headers["inference.tokens.completion"]) == (b"2", b"2")
+
+
+def test_answers_that_are_none(new_job: NewJob) -> None:
+    """Each record is asked for once: the model has answered, and would cut or filter it again."""
+    ends = {7: ("length", "CutAnswer"), 30: ("content_filter", "RefusedAnswer")}
+    with OpenAiStub(text_model()) as stub:
+        stub.task = "chat"
+        stub.finish = lambda prompt: ends.get(int(prompt.split()[1]), ("stop", ""))[0]
+        stub.faults.latency_s = 0.05
+        job = new_job(stub.uri())
+        values = [b"record %d" % n for n in range(40)]
+        topics.produce(job.bootstrap, job.inputs[0], values, keys=[b"%d" % n for n in range(40)], partitions=[0] * 40)
+        job.run("--until_end")
+        assert stub.faults.requests == 40
+        assert stub.faults.max_concurrent > 1
+    assert job.report().ok, job.report()
+    assert letters(job) == {b"%d" % n: kind for n, (_, kind) in ends.items()}
+    assert all(dict(record.headers)["inference.error.attempts"] == b"1" for record in job.dead_letters())

@@ -14,7 +14,7 @@ REQUIREMENTS_FILE = Path(__file__).with_name("litserve.txt")
 
 REQUIREMENTS = REQUIREMENTS_FILE.read_text().split()
 SERVED = Path(__file__).with_name("served")
-EMBEDDINGS = "litserve_embeddings.py"
+EMBEDDINGS, CHAT = "litserve_embeddings.py", "litserve_chat.py"
 
 
 @contextlib.contextmanager

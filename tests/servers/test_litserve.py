@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.servers.litserve import EMBEDDINGS, litserve
+from tests.servers.litserve import CHAT, EMBEDDINGS, litserve
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.errors import BatchTooLargeError, NotServedError, RejectedError
@@ -56,3 +56,21 @@ def test_a_refused_text_and_too_many(embeddings: str) -> None:
 def test_another_path(embeddings: str) -> None:
     with pytest.raises(NotServedError, match="is its API at another path"):
         embed(embeddings.replace("/letters", "/openai/v1/letters"), b"a")
+
+
+def test_chat() -> None:
+    with litserve(CHAT) as address:
+        uri = f"openai+http://{address}/shout?task=chat&temperature=0&max_tokens=20"
+
+        def say(text: bytes) -> Any:
+            return use(uri, lambda client: client.predict({"prompt": np.array([text], object)}, 1, TIMEOUT_S))
+
+        answer = say("tell me \u00e4".encode())
+        assert list(answer.outputs["answer"]) == ["TELL ME \u00c4".encode()]
+        assert dict(answer.row_headers[0]) == {
+            "inference.finish_reason": b"stop",
+            "inference.tokens.prompt": b"3",
+            "inference.tokens.completion": b"3",
+        }
+        with pytest.raises(RejectedError, match="this message can't be answered"):
+            say(b"poison")

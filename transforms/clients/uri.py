@@ -8,7 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 from transforms.errors import ConfigError
 
 _LOGIN = re.compile(r"((?:^|//|=)(?:https?://)?)[^/?#&=@\s]*:[^/?#&\s]*@|(//)[^/?#@\s]*@")
-_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:key|token|secret|passw|pwd|credential|auth)[^=&#]*=)[^&#]*", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(
+    r"([?&](?!max_(?:completion_)?tokens=)[^=&#]*(?:key|token|secret|passw|pwd|credential|auth)[^=&#]*=)[^&#]*",
+    re.IGNORECASE,
+)
 
 HIDDEN = "…"
 """What stands for a part that may be a secret."""

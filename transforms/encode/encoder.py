@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -165,10 +166,11 @@ class Encoder:
         latency = (LATENCY, b"%.1f" % answer.latency_ms)
         attempts = (ATTEMPTS, b"%d" % answer.attempts)
         new = functools.partial(tuple.__new__, OutputRecord)  # half the time of OutputRecord(…), for every record
-        for row, text in zip(rows, texts, strict=True):
+        of_rows = answer.row_headers or itertools.repeat(())
+        for row, text, of_row in zip(rows, texts, of_rows, strict=False):
             source_topic, partition, offset, timestamp_ms, key, _, headers = records[row]
             source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
-            added = [model, version, source, latency, attempts, *answer.headers]
+            added = [model, version, source, latency, attempts, *answer.headers, *of_row]
             if headers:  # in a chain of pipelines, replace the headers of the pipeline before: one header of each name
                 added = [header for header in headers if header[0] not in ON_PREDICTIONS] + added
             written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))
@@ -219,7 +221,8 @@ class Encoder:
 
 def _row_of(answer: AnsweredSegment, at: int) -> AnsweredSegment:
     outputs = {name: values[at : at + 1] for name, values in answer.outputs.items()}
-    return dataclasses.replace(answer, rows=answer.rows[at : at + 1], outputs=outputs)
+    row_headers = answer.row_headers[at : at + 1]
+    return dataclasses.replace(answer, rows=answer.rows[at : at + 1], outputs=outputs, row_headers=row_headers)
 
 
 @functools.lru_cache(maxsize=64)

@@ -34,7 +34,7 @@ class MmsModelHandler(UriModelHandler):
 
 
 class OpenAiModelHandler(UriModelHandler):
-    """OpenAI-compatible servers. ``openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings``."""
+    """OpenAI-compatible servers. ``openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions``."""
 
     schemes = ("openai+http", "openai+https")
 

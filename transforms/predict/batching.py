@@ -62,7 +62,11 @@ class Part:
 
 @dataclasses.dataclass(slots=True)
 class RowsResult:
-    """The result of the rows ``start`` to ``start + rows`` of a batch: ``outputs``, or one ``failure`` for all of them."""
+    """The result of the rows ``start`` to ``start + rows`` of a batch: ``outputs``, or one ``failure`` for all of them.
+
+    Of an answer, ``failures`` has the rows (from 0 on) whose outputs must not be used, and ``row_headers`` an entry for each
+    row, or none at all.
+    """
 
     start: int
     rows: int
@@ -73,6 +77,39 @@ class RowsResult:
     failure: Failure | None = None
     headers: tuple[Header, ...] = ()
     traceparent: bytes = b""
+    row_headers: Sequence[tuple[Header, ...]] = ()
+    failures: Mapping[int, Failure] = dataclasses.field(default_factory=dict)
+
+    def part(self, first: int, end: int) -> RowsResult:
+        """Returns the result of the rows from ``first`` (of this result) to before ``end``."""
+        if (first, end) == (0, self.rows):
+            return self
+        outputs = self.outputs
+        return dataclasses.replace(
+            self,
+            start=self.start + first,
+            rows=end - first,
+            outputs=None if outputs is None else {name: values[first:end] for name, values in outputs.items()},
+            row_headers=self.row_headers[first:end],
+            failures={row - first: failure for row, failure in self.failures.items() if first <= row < end},
+        )
+
+    def answered(self, rows: Sequence[int]) -> AnsweredSegment | None:
+        """Returns the rows whose outputs may be used, as the rows ``rows`` of a chunk; ``None`` if there are none."""
+        assert self.outputs is not None
+        outputs, row_headers = self.outputs, self.row_headers
+        if self.failures:
+            good = [row for row in range(self.rows) if row not in self.failures]
+            if not good:
+                return None
+            rows = [rows[row] for row in good]
+            outputs = {
+                name: values[good] if isinstance(values, np.ndarray) else [values[row] for row in good]
+                for name, values in outputs.items()
+            }
+            row_headers = [row_headers[row] for row in good] if row_headers else ()
+        who = self.version, self.latency_ms, self.attempts, self.headers, self.traceparent
+        return AnsweredSegment(rows, outputs, *who, row_headers)
 
 
 @dataclasses.dataclass(slots=True)
@@ -111,24 +148,11 @@ class Batch:
                 if result.failure is not None:
                     pending.chunk.failures.update(dict.fromkeys(rows, result.failure))
                     continue
-                assert result.outputs is not None
-                whole = len(rows) == result.rows
-                outputs = (
-                    result.outputs
-                    if whole
-                    else {name: values[first : first + len(rows)] for name, values in result.outputs.items()}
-                )
-                pending.chunk.answers.append(
-                    AnsweredSegment(
-                        rows,
-                        outputs,
-                        result.version,
-                        result.latency_ms,
-                        result.attempts,
-                        result.headers,
-                        result.traceparent,
-                    )
-                )
+                part = result.part(first, first + len(rows))
+                for row, failure in part.failures.items():
+                    pending.chunk.failures[rows[row]] = dataclasses.replace(failure, attempts=part.attempts)
+                if (answered := part.answered(rows)) is not None:
+                    pending.chunk.answers.append(answered)
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:
         """Yields for each chunk in batch rows ``start`` to ``start + rows``: the chunk, its rows, and their first index."""

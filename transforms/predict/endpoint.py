@@ -150,6 +150,8 @@ class Endpoint:
             answer = await self._prove(client, answer, sent, sent_rows)
         if sent_rows != rows:
             answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
+            answer.row_headers = answer.row_headers[:rows]
+            answer.failures = {row: failure for row, failure in answer.failures.items() if row < rows}
         return answer
 
     async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:

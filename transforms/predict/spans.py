@@ -186,12 +186,5 @@ def with_attempts(results: list[RowsResult], asked: np.ndarray) -> list[RowsResu
         counts = asked[result.start : result.start + result.rows]
         ends = [*(np.flatnonzero(np.diff(counts)) + 1).tolist(), result.rows]
         for first, end in zip([0, *ends], ends, strict=False):
-            outputs = result.outputs
-            if outputs is not None and end - first < result.rows:
-                outputs = {name: values[first:end] for name, values in outputs.items()}
-            exact.append(
-                dataclasses.replace(
-                    result, start=result.start + first, rows=end - first, attempts=int(counts[first]), outputs=outputs
-                )
-            )
+            exact.append(dataclasses.replace(result.part(first, end), attempts=int(counts[first])))
     return exact

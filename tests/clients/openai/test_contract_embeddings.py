@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from tests.clients.openai.as_text import AsText
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.errors import AnswerTooLargeError, NotServedError, RejectedError
@@ -15,37 +15,7 @@ from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
 from transforms.testing.openai.stub import OpenAiStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
-from transforms.types import Answer, ModelMetadata
-
-
-class AsText(ModelClient):
-    """Sends the rows of a numeric input as texts of numbers, and takes as many numbers of each vector as they had."""
-
-    def __init__(self, client: ModelClient):
-        self._client = client
-
-    async def metadata(self, timeout_s: float) -> ModelMetadata:
-        found = await self._client.metadata(timeout_s)
-        return dataclasses.replace(found, version=found.version.removeprefix("model-"))
-
-    async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        (values,) = inputs.values()
-        texts = np.empty(len(values), object)
-        texts[:] = [" ".join(map(_text, np.atleast_1d(row).tolist())).encode() for row in values]
-        answer = await self._client.predict({"input": texts}, rows, timeout_s)
-        vectors = np.asarray(answer.outputs["embedding"])[:, : np.prod(values.shape[1:], dtype=int)]
-        return dataclasses.replace(
-            answer,
-            outputs={"embedding": vectors.reshape(-1, *values.shape[1:])},
-            version=answer.version.removeprefix("model-"),
-        )
-
-    async def close(self) -> None:
-        await self._client.close()
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else repr(value)
+from transforms.types import ModelMetadata
 
 
 class TestEmbeddings(ClientContract):
@@ -62,7 +32,7 @@ class TestEmbeddings(ClientContract):
             yield stub
 
     def open(self, uri: str, options: ClientOptions | None = None) -> ModelClient:
-        return AsText(open_client(uri, options))
+        return AsText(open_client(uri, options), "input")
 
     # Not collected: a request has one input, of text, and the task states the signature.
     test_several_inputs_and_outputs_by_name = None  # type: ignore[assignment]

@@ -10,7 +10,7 @@ An answer names the model that gave it, such as ``gpt-4o-2024-08-06``: that is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.openai.embeddings import Embeddings
 from transforms.clients.openai.errors import from_answer, of_document
 from transforms.clients.openai.task import Task, served_model
-from transforms.clients.openai.uri import EMBEDDINGS, OpenAiAddress, parse
+from transforms.clients.openai.texts import Chat, Completions
+from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, OpenAiAddress, parse
 from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import dumps, loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
@@ -31,7 +32,7 @@ __all__ = ["OpenAiClient", "open", "parse"]
 
 HINT = "is it an OpenAI-compatible server, and is its API at this path?"
 
-_TASKS: dict[str, type[Embeddings]] = {EMBEDDINGS: Embeddings}
+_TASKS: dict[str, Callable[[OpenAiAddress], Task]] = {EMBEDDINGS: Embeddings, CHAT: Chat, COMPLETIONS: Completions}
 
 
 def open(uri: str, options: ClientOptions) -> OpenAiClient:  # every protocol's module has a function of this name
@@ -98,6 +99,8 @@ class OpenAiClient(ModelClient):
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``."""
+        if self._task.max_rows is not None and rows > self._task.max_rows:
+            raise RejectedError(f"{self._where}: a request takes one prompt, not {rows} rows")
         document = await self._ask(self._body(inputs, rows), timeout_s)
         try:
             answer = self._task.read(document, rows)

@@ -1,6 +1,6 @@
 """The model URI of OpenAI-compatible servers.
 
-    openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings[&PARAMETER=VALUE…]      openai+https:// for TLS
+    openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions[&PARAMETER=VALUE…]      openai+https:// for TLS
 
 PATH is where the server has its API. Without one it is ``v1``, as with OpenAI, vLLM, Ollama and most others. A model's name
 may have slashes behind a path that ends with ``v1`` (``/v1/BAAI/bge-small-en-v1.5``); elsewhere they are written ``%2F``.
@@ -11,6 +11,7 @@ What requests say beside their input are parameters: those of ``PARAMETERS``; ``
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote
@@ -20,12 +21,12 @@ import yarl
 from transforms.clients.uri import mistake, split
 from transforms.clients.wire.json import loads
 
-FORM = (
-    "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings[&dimensions=N][&encoding_format=base64|float][&parameters=JSON]"
-)
+FORM = "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions[&PARAMETER=VALUE…][&parameters=JSON]"
 
 EMBEDDINGS = "embeddings"
-TASKS = (EMBEDDINGS,)
+CHAT = "chat"
+COMPLETIONS = "completions"
+TASKS = (EMBEDDINGS, CHAT, COMPLETIONS)
 
 BASE64 = "base64"
 FLOAT = "float"
@@ -37,6 +38,13 @@ _OURS = ("task", "parameters")
 def _whole(text: str) -> int:
     value = int(text)
     if value < 1:
+        raise ValueError
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
         raise ValueError
     return value
 
@@ -53,17 +61,29 @@ class Parameter:
     Args:
         read: Returns the value that the request has; raises ``ValueError`` if the text is none.
         expected: What the text must be, for the error message.
+        several: Whether it may stand several times; the request then has a list.
     """
 
-    def __init__(self, read: Callable[[str], Any], expected: str):
-        self.read, self.expected = read, expected
+    def __init__(self, read: Callable[[str], Any], expected: str, several: bool = False):
+        self.read, self.expected, self.several = read, expected, several
 
+
+_NUMBER = Parameter(_number, "a number")
+_COUNT = Parameter(_whole, "a whole number of 1 or more")
+_TEXT_PARAMETERS = {
+    **dict.fromkeys(("temperature", "top_p", "frequency_penalty", "presence_penalty"), _NUMBER),
+    "max_tokens": _COUNT,
+    "seed": Parameter(int, "a whole number"),
+    "stop": Parameter(str, "a text", several=True),
+}
 
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     EMBEDDINGS: {
-        "dimensions": Parameter(_whole, "a whole number of 1 or more"),
+        "dimensions": _COUNT,
         "encoding_format": Parameter(_encoding, f"{BASE64} or {FLOAT}"),
     },
+    CHAT: {**_TEXT_PARAMETERS, "max_completion_tokens": _COUNT, "reasoning_effort": Parameter(str, "a text")},
+    COMPLETIONS: _TEXT_PARAMETERS,
 }
 """The parameters of each task, by name."""
 
@@ -146,13 +166,15 @@ def _parameters(uri: str, task: str, asked: list[tuple[str, str]]) -> dict[str, 
     found: dict[str, Any] = {}
     known = PARAMETERS[task]
     for name, value in asked:
-        if len([other for other, _ in asked if other == name]) > 1:
+        several = name in known and known[name].several
+        if not several and len([other for other, _ in asked if other == name]) > 1:
             raise mistake(uri, f"{name} takes one value", FORM)
         if name == "parameters":
             found = {**_more(uri, value, known), **found}
         elif name in known:
             try:
-                found[name] = known[name].read(value)
+                read = known[name].read(value)
+                found[name] = [*found.get(name, ()), read] if several else read
             except ValueError as error:
                 raise mistake(uri, f"{name}={value}: must be {known[name].expected}", FORM) from error
         elif name not in _OURS:

@@ -1,4 +1,4 @@
-"""A stub of OpenAI-compatible servers: the list of models, and embeddings.
+"""A stub of OpenAI-compatible servers: the list of models, embeddings, chat and completions.
 
     python -m transforms.testing.openai.stub --port 0 --latency_ms 20
 
@@ -17,6 +17,8 @@ import numpy as np
 from aiohttp import web
 
 from transforms.clients.openai.embeddings import PROBE
+from transforms.clients.openai.texts import PROBE as TEXT_PROBE
+from transforms.clients.openai.uri import EMBEDDINGS
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
 from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, hang_up
@@ -41,6 +43,21 @@ def embedding_model(name: str = "model") -> StubModel:
     return model
 
 
+def shout(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns each prompt in capital letters."""
+    answers = np.empty(len(inputs["prompt"]), object)
+    answers[:] = [text.upper() for text in inputs["prompt"].tolist()]
+    return {"answer": answers}
+
+
+def text_model(name: str = "model") -> StubModel:
+    """Returns a model of ``shout``."""
+    text = TensorSpec("string", (-1,))
+    model = StubModel.of({"prompt": text}, {"answer": text}, shout)
+    model.name = name
+    return model
+
+
 class OpenAiStub(HttpStub):
     """OpenAI's API with one model and programmable faults. See ``StubServer``.
 
@@ -51,6 +68,9 @@ class OpenAiStub(HttpStub):
     Requests for ``PROBE`` alone, by which a client finds out how long vectors are, meet no faults and are counted apart.
 
     Attributes:
+        task: What its URI asks for: ``embeddings``, ``chat`` or ``completions``. All are served.
+        finish: The ``finish_reason`` of a text, by its prompt.
+        refusal: What the model says instead of an answer, as a refusal; ``None``: it answers.
         width: How many numbers a vector has, where the model gives fewer.
         lists: Whether the server has a list of its models.
         encodings: What it takes as ``encoding_format``: it refuses others.
@@ -63,6 +83,9 @@ class OpenAiStub(HttpStub):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.task = EMBEDDINGS
+        self.finish: Callable[[str], str | None] = lambda _: "stop"
+        self.refusal: str | None = None
         if not args and "model" not in kwargs:
             self.model = embedding_model()
         self.width = WIDTH
@@ -80,7 +103,7 @@ class OpenAiStub(HttpStub):
         """See ``StubServer``; there are neither labels nor signatures."""
         asked = "" if version is None else f"-{version}"
         scheme = "openai+https" if self._tls else "openai+http"
-        return f"{scheme}://{self.address}/{model or self.model.name}{asked}?task=embeddings"
+        return f"{scheme}://{self.address}/{model or self.model.name}{asked}?task={self.task}"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -97,6 +120,8 @@ class OpenAiStub(HttpStub):
             return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in there]})
         if path == "/v1/embeddings" and request.method == "POST":
             return await self._embeddings(request)
+        if path in ("/v1/chat/completions", "/v1/completions") and request.method == "POST":
+            return await self._text(request)
         raise StubError("NOT_FOUND", "Not Found")
 
     def _names(self) -> list[str]:
@@ -146,6 +171,33 @@ class OpenAiStub(HttpStub):
         }
         return web.json_response(text=json.dumps(document, default=bytes.decode), headers=self.headers)
 
+    async def _text(self, request: web.Request) -> web.StreamResponse:
+        asked = self.last_request = await request.json()
+        version = self._served(asked["model"])
+        chats = "messages" in asked
+        prompt = asked["messages"][-1]["content"] if chats else asked["prompt"]
+        if prompt == TEXT_PROBE:
+            self.probes += 1
+            said, there = "h", True
+        else:
+            if not self.model.signatures:
+                raise StubError("NOT_FOUND", "The model does not exist.")
+            signature, function = next(iter(self.model.signatures.values()))
+            inputs = self._inputs([prompt], signature)
+            outputs, fault = await self._respond(function, inputs, 1, request.headers.items(), lambda: hang_up(request))
+            if fault is not None and fault.kind == "malformed":
+                return web.Response(body=b'{"object": "chat.completion", "choices": [{', content_type="application/json")
+            values = np.atleast_1d(next(iter(outputs.values()), []))
+            there = len(values) > 0
+            said = _as_text(values[0]) if there else ""
+        message = {"role": "assistant", "content": None if self.refusal else said, "refusal": self.refusal}
+        choice = {"index": 0, "finish_reason": self.finish(prompt), **({"message": message} if chats else {"text": said})}
+        counts = len(prompt.split()), len(said.split())
+        usage = {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)}
+        model = f"{self.model.name}-{version}"
+        document = {"object": "chat.completion", "choices": [choice] * there, "model": model, "usage": usage}
+        return web.json_response(document, headers=self.headers)
+
     def _inputs(self, texts: list[str], signature: Signature) -> dict[str, np.ndarray]:
         name, spec = next(iter(signature.inputs.items()))
         if spec.dtype == "string":
@@ -170,6 +222,12 @@ class OpenAiStub(HttpStub):
             value = base64.b64encode(row.tobytes()).decode() if as_text else row.tolist()
             entries.append({"object": "embedding", "index": index, "embedding": value})
         return entries if self.rearrange is None else self.rearrange(entries)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    return " ".join(map(repr, np.atleast_1d(value).tolist()))
 
 
 def main() -> None:
