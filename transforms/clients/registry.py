@@ -88,7 +88,7 @@ _OIP_GRPC = Entry("transforms.clients.open_inference.grpc", "oip+grpc://HOST:POR
 _OIP_HTTP = Entry("transforms.clients.open_inference.http", "oip+http://HOST:PORT/MODEL[/VERSION]")
 _MMS = Entry("transforms.clients.multi_model_server.http", "mms+http://HOST:PORT/MODEL")
 _OPENAI = Entry("transforms.clients.openai.http", "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings")
-_JSON = Entry("transforms.clients.json_http.client", "json+http://HOST/PATH")
+_JSON = Entry("transforms.clients.json_http.client", "json+http://HOST[:PORT]/PATH")
 
 _BUILT_IN = {
     "grpc": _GRPC,
