@@ -272,18 +272,8 @@ class Dispatcher:
         for alarms in (self._failures, self._refusals, self._overloads):
             alarms.answered()
         observer().answered(span.rows, took_s, answer.version)
-        return RowsResult(
-            span.start,
-            span.rows,
-            span.attempts,
-            answer.outputs,
-            answer.version,
-            took_s * 1000,
-            headers=answer.headers,
-            traceparent=trace,
-            row_headers=answer.row_headers,
-            failures=answer.failures,
-        )
+        who = answer.version, took_s * 1000, None, answer.headers, trace, answer.row_headers, answer.failures
+        return RowsResult(span.start, span.rows, span.attempts, answer.outputs, *who)
 
     async def _after(
         self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool
