@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.docs.pages import FURTHER_TUTORIALS
+
 ROOT = Path(__file__).parents[1]
 
 LIST = """
@@ -25,7 +27,7 @@ print(json.dumps(listing.tests))
 sys.exit(status)
 """
 
-STARTING = {"reader", "kafka", "own_kafka"}
+STARTING = {"reader", "tutorial", "kafka", "own_kafka"}
 """The fixtures of which a test of the documents starts a process: somebody's terminals, and a real Kafka."""
 
 
@@ -46,7 +48,8 @@ def test_the_documents_hook_selects_every_test_of_the_documents_that_starts_noth
     assert (program, arguments[:2]) == (".venv/bin/python", ["-m", "pytest"])
     every = selected("tests/docs")
     starting = {test for test, fixtures in every.items() if fixtures & STARTING}
-    assert starting == {f"tests/docs/test_runs.py::{name}" for name in ("test_the_tutorial", "test_the_readme")}
+    further = [f"test_a_further_tutorial[{page}]" for page in FURTHER_TUTORIALS]
+    assert starting == {f"tests/docs/test_runs.py::{name}" for name in ("test_the_tutorial", *further, "test_the_readme")}
     chosen = selected(*arguments[2:]).keys()
     assert not chosen & starting
     kept = {test for test in every if not test.startswith("tests/docs/test_runs.py::")}

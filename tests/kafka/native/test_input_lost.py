@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import confluent_kafka as ck
 import pytest
@@ -13,7 +13,7 @@ from tests.kafka.native.memory_kafka import Message, refused
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import identity_in
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
-from transforms.kafka.native.input_watch import LOOK_S
+from transforms.kafka.native.input_watch import IDLE_LOOK_S, LOOK_S, InputWatch
 from transforms.kafka.native.obstruction import AGAIN_S
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.topic_ids import TopicIds
@@ -387,3 +387,45 @@ def test_what_was_deleted_of_the_new_topic_is_missed() -> None:
     after.session.begin()
     with pytest.raises(KafkaError, match="deleted 3 records"):
         after.read()
+
+
+class Counted:
+    """Topics that are always there, and how often they were asked for."""
+
+    are_there = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self) -> Any:
+        self.asked += 1
+        return self
+
+    is_answered = True
+
+    def answer(self, timeout_s: float = 0.0) -> dict[str, str]:
+        return {"in": "a@c"}
+
+
+def test_an_idle_reader_seldom_asks_and_what_it_reads_next_is_confirmed() -> None:
+    now = [0.0]
+    ids = Counted()
+    watch = InputWatch(cast(TopicIds, ids), lambda: now[0])
+
+    def look_for(seconds: float, *, reads: bool) -> int:
+        before, stop_at = ids.asked, now[0] + seconds
+        while now[0] < stop_at:
+            now[0] += 0.02
+            if reads:
+                watch.note_read()
+            assert watch.look({A: "a@c"}) is None
+        return ids.asked - before
+
+    busy, _, idle = look_for(5, reads=True), look_for(IDLE_LOOK_S, reads=False), look_for(5, reads=False)
+    assert busy > 4 / LOOK_S / 2
+    assert idle <= 5 / IDLE_LOOK_S
+    asked = ids.asked
+    now[0] += 0.5
+    watch.note_read()
+    assert watch.confirm({A: "a@c"}) is None
+    assert ids.asked > asked, "the last answer is older than the record"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.kafka.native.memory_consumer import MemoryConsumer
@@ -81,6 +81,7 @@ def test_deleted_for_a_while(log: list[list[bool]], seed: int, events: int) -> N
 
 
 @settings(max_examples=100, deadline=None)
+@example([[True] * 7, [True] * 15, [True] * 10], 13744, 63, AT_LEAST_ONCE)  # an error of before a rebalance, told after it
 @given(logs(), st.integers(0, 2**32), EVENTS, st.sampled_from([EXACTLY_ONCE, AT_LEAST_ONCE]))
 def test_made_again_at_once(log: list[list[bool]], seed: int, events: int, delivery: str) -> None:
     """Nothing is lost, however quickly it goes."""

@@ -181,8 +181,8 @@ class Reader:
                 append(new(KafkaRecord, fields))
             elif error.code() == ck.KafkaError._PARTITION_EOF:
                 self.ends[message.topic(), message.partition()] = message.offset()
-            elif not is_transient(error):
-                raise self._explain(message, error)
+            elif not is_transient(error) and (message.topic(), message.partition()) not in self._removed_in_call:
+                raise self._explain(message, error)  # of one removed in this call it is as outdated as its records
         return records
 
     def rewind(self, offsets: dict[Partition, int]) -> None:
