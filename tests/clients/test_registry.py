@@ -53,6 +53,14 @@ def install(site: Path, entry_point: str) -> None:
     (folder / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{entry_point}\n")
 
 
+@pytest.mark.parametrize("host", [r"a\b", "a b", "exämple", "a\x01b", "a{b"])
+@pytest.mark.parametrize("scheme", sorted(set(registry.schemes()) - {"saved_model", "vertex"}))
+def test_a_host_that_no_host_is_called(scheme: str, host: str) -> None:
+    """yarl and gRPC refuse some of them by errors of their own, and only when they call."""
+    with pytest.raises(ConfigError, match=r"characters that no host has|not a URI"):
+        check_uri(f"{scheme}://{host}:80/v1/models/m?task=embeddings")
+
+
 @pytest.mark.parametrize("scheme", sorted(registry.schemes()))
 def test_every_protocol_of_this_package_says_its_form(scheme: str) -> None:
     """The form of the registry is how the protocol's own, longer one begins."""

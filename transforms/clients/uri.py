@@ -13,6 +13,9 @@ _SECRET_PARAMETER = re.compile(
     re.IGNORECASE,
 )
 
+_HOST = re.compile(r"[A-Za-z0-9._~:%-]+")
+"""A name or an address. What else ``urlsplit`` lets pass, no client can call, and some refuse by an error of their own."""
+
 HIDDEN = "…"
 """What stands for a part that may be a secret."""
 
@@ -55,7 +58,8 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
         The parts, and the port; ``None`` if the URI names no port.
 
     Raises:
-        ConfigError: It is not a URI, or it has no host, port 0, a user name, a password or a fragment.
+        ConfigError: It is not a URI, or it has no host, one that can't be called, port 0, a user name, a password or a
+            fragment.
     """
     try:
         parts = urlsplit(uri)
@@ -66,6 +70,8 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
         raise login_mistake(form)
     if not parts.hostname:
         raise mistake(uri, "the host is missing", form)
+    if not _HOST.fullmatch(parts.hostname):
+        raise mistake(uri, "the host has characters that no host has; write one of other letters as xn--…", form)
     if parts.fragment:
         raise mistake(uri, "nothing may follow a #", form)
     if port == 0:
