@@ -87,7 +87,7 @@ class CommittedOffsets:
         sleep: Callable[[float], None] = time.sleep,
     ):
         self._consumer, self._sleep = consumer, sleep
-        self._ids = TopicIds(config, consumer, open_admin)
+        self._ids = TopicIds(config, open_admin)
 
     def ask(self, partitions: Iterable[Partition], timeout_s: float) -> Committed:
         """Returns what the group has committed; a partition of which Kafka does not say it has an error.

@@ -74,12 +74,13 @@ class TopicIds:
 
     Args:
         config: The job's.
-        consumer: Asked for the cluster, at the first time.
-        open_admin: Makes the admin client, at the first time.
+        open_admin: Makes the admin client, at the first time. The reader's own client must not be asked: this happens in its
+            callbacks, and confluent-kafka ends the process where a client's ``list_topics`` is called in one, as soon as the
+            next callback comes (``CallState_get: Assertion `cs != NULL' failed``, in 2.16).
     """
 
-    def __init__(self, config: KafkaConfig, consumer: Any, open_admin: Callable[[KafkaConfig], Any] = open_admin):
-        self._config, self._consumer, self._open_admin = config, consumer, open_admin
+    def __init__(self, config: KafkaConfig, open_admin: Callable[[KafkaConfig], Any] = open_admin):
+        self._config, self._open_admin = config, open_admin
         self._cluster: str | None = None
         self._admin: Any = None
 
@@ -94,10 +95,10 @@ class TopicIds:
         Raises:
             KafkaException: Kafka does not answer.
         """
+        self._admin = self._admin or self._open_admin(self._config)  # kept while it is asked: a freed one answers _DESTROY
         if self._cluster is None:
-            self._cluster = str(self._consumer.list_topics(self._config.topics[0], timeout=TIMEOUT_S).cluster_id or "")
+            self._cluster = str(self._admin.list_topics(self._config.topics[0], timeout=TIMEOUT_S).cluster_id or "")
         if not self.are_there:  # the mock broker would leave the question without an answer
             return Asked("", {})
-        self._admin = self._admin or self._open_admin(self._config)  # kept while it is asked: a freed one answers _DESTROY
         topics = TopicCollection(list(self._config.topics))
         return Asked(self._cluster, self._admin.describe_topics(topics, request_timeout=TIMEOUT_S))

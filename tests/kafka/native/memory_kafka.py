@@ -236,6 +236,9 @@ class MemoryAdmin:
         """What a ``TransactionalWriter`` calls in place of ``open_admin``."""
         return self
 
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(cluster_id=self._kafka.cluster)
+
     def describe_topics(self, topics: Any, **_: Any) -> dict[str, concurrent.futures.Future[Any]]:
         found: dict[str, concurrent.futures.Future[Any]] = {
             topic: concurrent.futures.Future() for topic in topics.topic_names

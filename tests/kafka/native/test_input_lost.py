@@ -141,7 +141,7 @@ def test_a_broker_that_never_says_ids_is_done_without(caplog: pytest.LogCaptureF
             job.now += 3
             raise refused(E._TIMED_OUT)
 
-    job.session.reader._starts._ids = Silent(job.session.config, job.consumer)
+    job.session.reader._starts._ids = Silent(job.session.config)
     assert job.bundle() == [(0, 2), (0, 3), (0, 4)]
     assert "one that is made again is not noticed" in caplog.text
     assert named(job) == {A: "in-0@memory"}, "what the offset was of, for the next start"

@@ -83,7 +83,7 @@ class Reader:
             {**self.config.consumer_properties(), "error_cb": self._on_error, "on_commit": self.commits.answered},
             logger=logging.getLogger("transforms.kafka.librdkafka"),
         )
-        ids = TopicIds(self.config, self.consumer, self._open_admin)
+        ids = TopicIds(self.config, self._open_admin)
         self._starts = StartOffsets(self.config, self.consumer, ids, self._clock, self._sleep)
         self._watch = InputWatch(ids, self._clock)
 
