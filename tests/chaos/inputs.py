@@ -109,19 +109,27 @@ def made_again(stream: Stream, times: int) -> None:
 def _delete_and_make_again(stream: Stream, times: int, *, noticed: bool) -> None:
     topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
     count, share = topics.partition_count(bootstrap, topic), stream.planned // (times + 1)
-    stream.fill(share)
+    faults = stream.stub.faults
+
+    def fill() -> None:
+        """What comes after some answers is held: else a fast machine would run out of records before they are deleted."""
+        faults.hold_after(stream.rng.randrange(share // 4, share // 2))
+        stream.fill(share)
+
+    fill()
     process = stream.job.start("--status=plain")
     for index in range(times):
-        stream.answered(stream.rng.randrange(share // 4, share), process)
+        wait_until(lambda: faults.held > 0 or stream.left() <= 0, "answers, or nothing to answer", START_S, process)
         with stream.fault(process):
             said = _waits(process)
             stream.input_deleted()
+            faults.release()
             topics.delete_topic(bootstrap, topic)
             if noticed:
                 wait_until(lambda before=said: _waits(process) > before, "WAITING", START_S, process)  # type: ignore[misc]
             topics.create_topic(bootstrap, topic, count + index % 2)  # perhaps with one partition more
             stream.input_made_again()
-            stream.fill(share)
+            fill()
     stream.drain(process)
 
 
