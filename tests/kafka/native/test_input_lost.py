@@ -15,7 +15,9 @@ from transforms.kafka.commit_metadata import identity_in
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
 from transforms.kafka.native.input_watch import IDLE_LOOK_S, LOOK_S, InputWatch
 from transforms.kafka.native.obstruction import AGAIN_S
+from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
+from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_ids import TopicIds
 from transforms.observe import Observer, RollbackCause, _waiting, set_observer
 from transforms.types import KafkaRecord
@@ -370,6 +372,30 @@ def test_a_job_that_ends_while_it_waits_says_what_it_leaves(shown: Shown) -> Non
     assert shown.unanswered == [3]
     assert shown.reason is None
     assert job.consumer.closed
+
+
+@pytest.mark.usefixtures("not_draining")
+def test_a_job_that_waits_for_other_members_at_the_end_waits_for_the_topic_too(shown: Shown) -> None:
+    """It owns nothing, as after the group has taken a deleted topic's partitions away, and asks for the group's offsets."""
+    job = Job([True] * 3, assign=False)
+    polling = Polling(job.session.config, StopConditions(None, ((A, 3),), (A,)), lambda: job.now)
+
+    def ends() -> bool:
+        job.now += max(LOOK_S, AGAIN_S)
+        job.session.begin()
+        return polling.finished(job.session)
+
+    assert not ends()
+    job.kafka.gone.add("in")
+    for _ in range(3):
+        assert not ends()
+        assert job.read() == []
+        job.session.commit()
+    assert shown.reason == GONE
+    job.kafka.make_again([True] * 3)
+    drain(job)
+    assert job.kafka.outputs == job.kafka.records()
+    assert ends()
 
 
 def test_what_was_deleted_of_the_new_topic_is_missed() -> None:

@@ -282,8 +282,17 @@ class Reader:
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
-        """Returns whether the members of the group together have committed all offsets before ``end_offsets``."""
-        found = self.committed_offsets(end_offsets)
+        """Returns whether the members of the group together have committed all offsets before ``end_offsets``.
+
+        Not known, and so False, where the input is lost: ``consume`` raises that.
+        """
+        if self._lost is not None:
+            return False
+        try:
+            with self._losing():
+                found = self.committed_offsets(end_offsets)
+        except InputLostError:
+            return False
         return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())
 
     def _seek(self, target: ck.TopicPartition) -> None:
