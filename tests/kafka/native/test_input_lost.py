@@ -238,6 +238,18 @@ def test_made_again_before_anybody_looks_and_shorter(shown: Shown, delivery: str
 
 
 @DELIVERIES
+@pytest.mark.parametrize("late", [1, 2, 3])
+def test_made_again_and_shorter_where_a_broker_is_late(shown: Shown, delivery: str, late: int) -> None:
+    """The partition's leader knows the new topic; who is asked for its id knows the former one for some answers more."""
+    job = Job([True] * 5, delivery=delivery)
+    job.bundle()
+    job.kafka.make_again([True] * 3)
+    job.kafka.late = late
+    drain(job)
+    assert job.kafka.outputs == [("in", 0, n) for n in range(5)] + job.kafka.records()
+
+
+@DELIVERIES
 def test_made_again_before_anybody_looks_and_as_long(shown: Shown, delivery: str) -> None:
     """librdkafka reads on from the former position, and finds nothing wrong."""
     job = Job([True] * 5, delivery=delivery)

@@ -202,11 +202,16 @@ class Reader:
             InputLostError: The topic is another one by now.
         """
         with self._losing():
-            back = self.starts(sorted(self.owned.intersection(partitions)))
-            for partition, identity in back.identities.items():
-                if is_of_another(self.identity(partition), identity):
-                    raise InputLostError(f"the input topic {partition[0]} was deleted and made again")
+            back = self._starts_again(partitions)
         self.rewind({(tp.topic, tp.partition): tp.offset for tp in back.offsets})
+
+    def _starts_again(self, partitions: Collection[Partition]) -> Starts:
+        """Where those of the partitions start that are owned, if their topics are those that are read."""
+        back = self.starts(sorted(self.owned.intersection(partitions)))
+        for partition, identity in back.identities.items():
+            if is_of_another(self.identity(partition), identity):
+                raise InputLostError(f"the input topic {partition[0]} was deleted and made again")
+        return back
 
     def start_over(self) -> None:
         """Reads on from what is committed. After an ``InputLostError`` with a new consumer, which joins the group again.
@@ -316,7 +321,7 @@ class Reader:
                 return InputLostError(why)
             # What is missing counts from the committed offsets: a bundle that was read and not committed is read again.
             try:
-                self.starts(sorted(self.owned))
+                self._starts_again(self.owned)
             except KafkaError as gone:
                 return gone
             return KafkaError(

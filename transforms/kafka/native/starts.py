@@ -90,8 +90,14 @@ class StartOffsets:
         if not partitions:
             return Starts()
         found = self._judged(self._committed(partitions))
+        ranges = self._ranges(found.offsets)  # after the identities: of the same topic
+        if any(identity_in(tp.metadata) for tp in _beyond_end(found.offsets, ranges)):
+            self._sleep(SURE_S)  # of another topic, perhaps, of which the broker that told the identities has not heard yet
+            found = self._judged(found.offsets)
+            ranges = self._ranges(found.offsets)
+        self._check_ends(found.offsets, ranges)
         starts = found.offsets
-        lows = {(tp.topic, tp.partition): self._checked_low(tp) for tp in starts}  # after the identities: of the same topic
+        lows = {partition: low for partition, (low, _) in ranges.items()}
         if deleted := deleted_records(starts, lows):
             raise KafkaError(message(deleted, self._config.group_id))
         identities = {(tp.topic, tp.partition): found.identities.get(tp.topic) or identity_in(tp.metadata) for tp in starts}
@@ -179,18 +185,34 @@ class StartOffsets:
 
         _ask_until_answered(ask, f"committing the first offsets of group {self._config.group_id!r}")
 
-    def _checked_low(self, committed: ck.TopicPartition) -> int:
-        """The earliest offset of a partition, which must not end before its committed one."""
-        where = f"{committed.topic}/{committed.partition}"
-        asked = ck.TopicPartition(committed.topic, committed.partition)
-        low, high = _ask_until_answered(lambda: self._consumer.get_watermark_offsets(asked, timeout=10, cached=False), where)
-        if committed.offset > high:
+    def _ranges(self, offsets: Iterable[ck.TopicPartition]) -> dict[Partition, tuple[int, int]]:
+        """The earliest offset and the end of each partition."""
+        found = {}
+        for tp in offsets:
+            asked = ck.TopicPartition(tp.topic, tp.partition)
+
+            def ask(asked: ck.TopicPartition = asked) -> tuple[int, int]:
+                low, high = self._consumer.get_watermark_offsets(asked, timeout=10, cached=False)
+                return int(low), int(high)
+
+            found[tp.topic, tp.partition] = _ask_until_answered(ask, f"{tp.topic}/{tp.partition}")
+        return found
+
+    def _check_ends(self, offsets: Iterable[ck.TopicPartition], ranges: Mapping[Partition, tuple[int, int]]) -> None:
+        """Raises an error if a partition ends before its committed offset."""
+        for tp in _beyond_end(offsets, ranges):
+            unnamed = "" if identity_in(tp.metadata) else " The commit does not name the topic that it is of."
             raise KafkaError(
-                f"{where}: group {self._config.group_id!r} has committed offset {committed.offset}, but the partition "
-                f"ends at {high}: was the topic deleted and made again? The commit does not name the topic that it is of. "
+                f"{tp.topic}/{tp.partition}: group {self._config.group_id!r} has committed offset {tp.offset}, but the "
+                f"partition ends at {ranges[tp.topic, tp.partition][1]}: was the topic deleted and made again?{unnamed} "
                 "Use another --group_id, or run once with --start_from=earliest --start_from_again"
             )
-        return int(low)
+
+
+def _beyond_end(
+    offsets: Iterable[ck.TopicPartition], ranges: Mapping[Partition, tuple[int, int]]
+) -> list[ck.TopicPartition]:
+    return [tp for tp in offsets if tp.offset > ranges[tp.topic, tp.partition][1]]
 
 
 def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
