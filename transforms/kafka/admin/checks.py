@@ -16,6 +16,7 @@ from transforms.kafka.admin.group import check_members, check_read
 from transforms.kafka.admin.new_topics import make_topic, room_for_headers
 from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.admin_client import open_admin
+from transforms.kafka.commit_metadata import claim_in, commit_metadata, started_from_in
 from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
@@ -206,9 +207,11 @@ class Checker:
         Raises:
             ContractError: Kafka refuses it.
         """
-        first = [tp for tp in self.committed(partitions) if tp.offset < 0]
-        for tp in first:
-            tp.offset, _ = self.watermarks(tp)
+        first = []
+        for tp in self.committed(partitions):
+            if tp.offset < 0:
+                metadata = commit_metadata(claim_in(tp.metadata), started_from_in(tp.metadata))  # not of a former topic
+                first.append(ck.TopicPartition(tp.topic, tp.partition, self.watermarks(tp)[0], metadata))
         if first:
             self._call(self.commit, first)
 
