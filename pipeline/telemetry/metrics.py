@@ -64,7 +64,12 @@ class Push:
         from opentelemetry.sdk.metrics.export import MetricExportResult
 
         data = metrics_data(list(self._collector.collect()), self._resource, self._began_ns, time.time_ns())
-        if self._exporter.export(data) is not MetricExportResult.SUCCESS:
+        try:
+            sent = self._exporter.export(data) is MetricExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001  # of older exporters, what the connection raises
+            self.losses.lose(1, f"the export raised {type(error).__name__}")
+            return
+        if not sent:
             self.losses.lose(1, self._words.text or "the export failed")
 
     @contextlib.contextmanager

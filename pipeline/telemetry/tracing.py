@@ -70,12 +70,16 @@ class Export:
             def export(_, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: N805  # self is the export
                 with self._lock:
                     self._waiting -= len(spans)
-                result = exporter.export(spans)
+                result, why = SpanExportResult.FAILURE, ""
+                try:
+                    result = exporter.export(spans)
+                except Exception as error:  # noqa: BLE001  # of older exporters, what the connection raises
+                    why = f"the export raised {type(error).__name__}"
                 with self._lock:
                     self._unsettled -= len(spans)
                     told = self._ended  # these are counted as lost already
                 if result is not SpanExportResult.SUCCESS and not told:
-                    losses.lose(len(spans), words.text or "the export failed")
+                    losses.lose(len(spans), why or words.text or "the export failed")
                 return result
 
             def shutdown(_) -> None:  # noqa: N805

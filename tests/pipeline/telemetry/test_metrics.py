@@ -107,6 +107,32 @@ def test_an_endpoint_that_hangs_does_not_hold_the_end(caplog: pytest.LogCaptureF
     assert f"1 exports of metrics did not reach {receiver.url}: the endpoint took too long at the end" in caplog.text
 
 
+def test_an_export_that_raises_is_lost_and_the_next_one_is_tried() -> None:
+    """Exporters before 1.34 raise what a second attempt to connect does."""
+    from opentelemetry.sdk.resources import Resource
+
+    from pipeline.telemetry.losses import LastWords
+
+    twice = threading.Event()
+
+    class Raising:
+        calls = 0
+
+        def export(self, data: Any) -> Any:
+            self.calls += 1
+            if self.calls == 2:
+                twice.set()
+            raise ConnectionError("http://me:planted@h:1")
+
+        def shutdown(self) -> None: ...
+
+    exporter: Any = Raising()
+    push = Push(exporter, StatsCollector(stats().rows), Resource({}), LastWords(), "http://h:1")
+    with push.every(0.001):
+        assert twice.wait(60)
+    assert push.losses.lost >= 2
+
+
 def test_off_sends_nothing() -> None:
     def collector() -> Any:
         raise AssertionError("nobody asked for it")

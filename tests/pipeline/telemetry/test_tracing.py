@@ -102,6 +102,19 @@ def test_an_endpoint_that_hangs_costs_spans_only(stats: WorkerStats, caplog: pyt
         exporter.free.set()
 
 
+def test_spans_whose_export_raises_are_counted(stats: WorkerStats, caplog: pytest.LogCaptureFixture) -> None:
+    class Raising(Stuck):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            raise ConnectionError("http://me:planted@h:1")
+
+    export = Export(Raising(), small(4), LastWords())
+    scored([parent(1)])
+    export.close()
+    assert export.losses.lost == 2 == Totals(stats.rows).spans_lost
+    assert "the export raised ConnectionError" in caplog.text
+    assert "planted" not in caplog.text
+
+
 def test_spans_that_are_refused_are_counted_and_said_why(stats: WorkerStats, caplog: pytest.LogCaptureFixture) -> None:
     with receiving() as receiver:
         receiver.status = 401
