@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from transforms.clients import open_client
 from transforms.clients.openai.texts import Chat
 from transforms.clients.openai.uri import parse
-from transforms.errors import MalformedAnswerError, NotServedError
+from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.testing.openai.stub import OpenAiStub, text_model
 from transforms.types import Answer
 
@@ -128,6 +128,29 @@ def test_a_model_that_is_not_listed_is_asked_for_one_token(stub: OpenAiStub, tas
     stub.task = task
     with pytest.raises(NotServedError, match="does not exist"):
         asyncio.run(_metadata(stub.uri(model="model")))
+
+
+@pytest.mark.parametrize(
+    ("more", "limits"),
+    [("", [1, None]), ("&max_completion_tokens=9", [None]), ("&max_tokens=9", [1])],
+)
+def test_a_model_that_refuses_max_tokens_is_asked_without(more: str, limits: list[int | None]) -> None:
+    """Azure lists no deployments, and OpenAI's models that reason take max_completion_tokens only."""
+    asked: list[int | None] = []
+
+    async def send(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(body.get("max_tokens"))
+        if "max_tokens" in body:
+            raise RejectedError("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        return {}
+
+    proof = Chat(parse(f"openai+http://h:1/m?task=chat{more}")).prove(send)
+    if limits[-1] is None:
+        asyncio.run(proof)
+    else:
+        with pytest.raises(RejectedError, match="max_completion_tokens"):
+            asyncio.run(proof)
+    assert asked == limits
 
 
 async def _metadata(uri: str) -> None:

@@ -18,7 +18,7 @@ from transforms.clients.openai.task import Ask, Task, served_model, texts_of
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, OpenAiAddress
 from transforms.clients.wire.json import text_bytes
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import MalformedAnswerError
+from transforms.errors import MalformedAnswerError, RejectedError
 from transforms.headers import FINISH_REASON, TOKENS_COMPLETION, TOKENS_PROMPT
 from transforms.printable import shortened
 from transforms.types import METHOD_PREDICT, Answer, Failure, Header, Signature, TensorSpec
@@ -48,9 +48,17 @@ class _Texts(Task):
         self._model, self._parameters = address.model, address.parameters
 
     async def prove(self, ask: Ask) -> None:
-        """See ``Task``: asks for one token."""
-        limit = {} if "max_completion_tokens" in self._parameters else {"max_tokens": 1}
-        await ask({**self._request(PROBE), **limit})
+        """See ``Task``: asks for one token; of a model that takes no such limit (OpenAI's that reason) without one."""
+        request = self._request(PROBE)
+        if "max_completion_tokens" in self._parameters:
+            await ask(request)
+            return
+        try:
+            await ask({**request, "max_tokens": 1})
+        except RejectedError:
+            if "max_tokens" in self._parameters:
+                raise
+            await ask(request)
 
     def signature(self) -> Signature:
         """See ``Task``."""
