@@ -23,6 +23,9 @@ Source = tuple[str, int, int]
 KEPT = 128
 """Records of which something is kept: more than the page shows at a time."""
 
+KEPT_BYTES = 64_000_000
+"""Of all images together; those that the page shows at a time are fewer (``pictures.MOST_BYTES`` each)."""
+
 TRIED = 64
 """After so many records without an image, none is looked for any more where nothing else is shown."""
 
@@ -123,8 +126,10 @@ class Inputs:
                 self._pictures[source] = seen
                 if self._texts and seen is None:
                     self._shown[source] = _shown(record)
-            while len(self._pictures) > KEPT:
-                source, _ = self._pictures.popitem(last=False)
+            kept = sum(len(it.content) for it in self._pictures.values() if it is not None)
+            while len(self._pictures) > KEPT or kept > KEPT_BYTES:
+                source, oldest = self._pictures.popitem(last=False)
+                kept -= 0 if oldest is None else len(oldest.content)
                 self._shown.pop(source, None)
             self._change.notify_all()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from pipeline.embedded.generator import grey_png
-from pipeline.reporting.page.inputs import KEPT, TRIED, Inputs, Source
+from pipeline.reporting.page.inputs import KEPT, KEPT_BYTES, TRIED, Inputs, Source
 from tests.pipeline.reporting.page.serving import Reader, record
 from transforms.errors import KafkaError
 from transforms.types import KafkaRecord
@@ -49,6 +49,19 @@ def test_what_is_kept_has_a_bound() -> None:
         inputs.want(sources(*range(KEPT, 2 * KEPT)), WAIT_S)
         assert inputs.picture(("in", 0, 0)) is None
         assert inputs.picture(("in", 0, 2 * KEPT - 1)) is not None
+
+
+def test_large_images_have_a_bound_of_their_own() -> None:
+    """A hundred of a megabyte each are not kept in the process that starts the workers."""
+    size = 1_000_000
+    records = reader(100, PNG + bytes(size - len(PNG)))
+    inputs = Inputs(lambda: records)
+    with inputs.reading():
+        inputs.want(sources(*range(60)), WAIT_S)
+        inputs.want(sources(*range(60, 100)), WAIT_S)
+        kept = [offset for offset in range(100) if inputs.picture(("in", 0, offset)) is not None]
+    assert len(kept) == KEPT_BYTES // size
+    assert set(range(60, 100)) <= set(kept), "the latest stay"
 
 
 def test_a_topic_without_images_is_not_read_for_ever() -> None:
