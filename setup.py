@@ -54,6 +54,7 @@ setup(
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "otel": ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"],  # --otlp_endpoint
+        "prompt": ["jinja2>=3.1.6"],  # --prompt; older ones have holes in the sandbox
         "gcp": ["apache-beam[gcp]>=2.73"],  # Dataflow, gs://
     },
     entry_points={"console_scripts": ["kafka-model-scoring=pipeline.console:run"]},

@@ -157,4 +157,5 @@ def client_options(config: Config) -> ClientOptions:
         signature=config.signature,
         request=config.request,
         response=config.response,
+        system_prompt=config.system_prompt,
     )

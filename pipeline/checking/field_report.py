@@ -104,7 +104,7 @@ def sampled_rows(
     expected = expected_rows(signature, judged is not None, formats.features)
     if judged is None:  # one row, as only records with fields have several inputs
         return [_whole_record(expected[0], records, decoded, show_values)]
-    own = not formats.features and formats.preprocess is None
+    own = not formats.features and formats.preprocess is None and formats.prompt is None
     others = _others(signature, judged.documents) if own else {}
     found = zip(expected, signature.inputs.items(), strict=True)
     rows = [_input_row(row, name, spec, judged, len(records), show_values, others) for row, (name, spec) in found]

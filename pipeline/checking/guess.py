@@ -37,6 +37,8 @@ def guess_signature(decode: DecodeConfig, records: Sequence[KafkaRecord]) -> Sig
     Raises:
         ContractError: No record is readable, or a field has no form as an input; the message names it and the cure.
     """
+    if decode.formats.prompt is not None:
+        raise ContractError(f"--guess_signature: with --prompt the model takes one text; write yourself: {_ONE_TEXT}")
     decoded = dataclasses.replace(decode, signature=UNKNOWN).decoder().decode(list(records))
     documents = [document for segment in decoded.segments for document in segment.tensors[UNKNOWN_INPUT].tolist()]
     if not documents:
@@ -93,5 +95,7 @@ def _shape(value: Any, kinds: set[type], name: str) -> tuple[int, ...]:
     kinds.add(type(value))
     return ()
 
+
+_ONE_TEXT = '{"inputs": {"prompt": {"dtype": "string", "shape": [-1]}}}'
 
 _CURE = "name what the model takes by --features, such as --features=x=$.field.inside, and guess again"

@@ -23,12 +23,18 @@ class Config(Flags):
 
     @property
     def formats(self) -> FormatOptions:
-        """The decoder's options: schema, registry, paths, the user's function."""
+        """The decoder's options: schema, registry, paths, the user's function, the prompt."""
         registry = None
         if self.schema_registry:
             registry = RegistryConfig(self.schema_registry, self.schema_registry_config, self.max_answer_bytes)
         return FormatOptions(
-            self.avro_schema, registry, self.features, self.pass_through, self.max_record_bytes, self.preprocess
+            self.avro_schema,
+            registry,
+            self.features,
+            self.pass_through,
+            self.max_record_bytes,
+            self.preprocess,
+            self.prompt,
         )
 
     @property

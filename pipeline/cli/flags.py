@@ -11,7 +11,16 @@ from pathlib import Path
 from pipeline.cli import settle
 from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
-from pipeline.cli.kinds.files import avro_schema_file, file, labels_file, output_file, request_file, signature_file
+from pipeline.cli.kinds.files import (
+    avro_schema_file,
+    file,
+    labels_file,
+    output_file,
+    prompt_file,
+    request_file,
+    signature_file,
+    text_file,
+)
 from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
 from pipeline.cli.kinds.model import answer_paths, headers, model_uri, paths, registry_urls, sources
@@ -172,6 +181,12 @@ class Flags:
         "where in a JSON, Avro or Protobuf record the model's inputs are: x=$.a.b,y=$.c[0]; several columns into one input: "
         "x=[$.a,$.b]; with words that change a value: $.price|number, default(0), base64, time, lookup(FILE), lower, json. "
         "A model of one input needs no name")
+    prompt: str | None = flag(
+        MODEL, prompt_file(),
+        "a Jinja2 template that makes the model's one text of such a record: {{ name }}, {% for line in lines %}; in place "
+        "of --features")
+    system_prompt: str | None = flag(
+        MODEL, text_file(), "a file with the system message of every request, for --model=openai+http://…?task=chat")
     pass_through: Paths = flag(
         MODEL, paths(),
         "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")

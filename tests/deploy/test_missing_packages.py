@@ -1,4 +1,4 @@
-"""What the service image leaves out (Google Cloud, TensorFlow) is named where it is needed, with its cure; the rest runs."""
+"""What may be missing (Google Cloud, TensorFlow, Jinja2) is named where it is needed, with its cure; all else runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ BARRED = (
     "apitools",
     "google.api_core",
     "google.cloud",
+    "jinja2",
     "ml_dtypes",
     "tensorflow",
     "pyarrow",
@@ -55,6 +56,11 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
             "pipeline.dataflow_job",
             ["drain", "job", "--project=p", "--region=r"],
             "(apitools): pip install 'kafka-model-scoring[gcp]'",
+        ),
+        (
+            "pipeline",
+            [*FLAGS, "--model=openai+http://127.0.0.1:1/v1/m?task=chat", f"--prompt={__file__}"],
+            "--prompt: needs a package that is not here (jinja2): pip install 'kafka-model-scoring[prompt]'",
         ),
         ("pipeline.embedded", ["--grpc_port=0"], "pip install 'kafka-model-scoring[embedded]'"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from tests import topics
@@ -74,19 +75,25 @@ def test_real_chat(new_job: NewJob) -> None:
         assert (headers["inference.tokens.prompt"], headers["inference.tokens.completion"]) == (b"2", b"2")
 
 
-def test_answers_that_are_none(new_job: NewJob) -> None:
-    """Each record is asked for once: the model has answered, and would cut or filter it again."""
+def test_prompts_and_answers_that_are_none(new_job: NewJob, tmp_path: Path) -> None:
+    """Each record is asked for once: the model has answered, and would cut or filter it again. A field is missing in one."""
+    (tmp_path / "prompt.txt").write_text("record {{ n }}\n{% if n > 38 %}{{ record.missing }}{% endif %}", encoding="utf-8")
+    (tmp_path / "system.txt").write_text("Say it louder.", encoding="utf-8")
     ends = {7: ("length", "CutAnswer"), 30: ("content_filter", "RefusedAnswer")}
     with OpenAiStub(text_model()) as stub:
         stub.task = "chat"
         stub.finish = lambda prompt: ends.get(int(prompt.split()[1]), ("stop", ""))[0]
         stub.faults.latency_s = 0.05
-        job = new_job(stub.uri())
-        values = [b"record %d" % n for n in range(40)]
+        job = new_job(stub.uri(), flags=(f"--prompt={tmp_path}/prompt.txt", f"--system_prompt={tmp_path}/system.txt"))
+        values = [b'{"n": %d}' % n for n in range(40)]
         topics.produce(job.bootstrap, job.inputs[0], values, keys=[b"%d" % n for n in range(40)], partitions=[0] * 40)
         job.run("--until_end")
-        assert stub.faults.requests == 40
+        assert stub.faults.requests == 39
+        assert stub.last_request["messages"][0] == {"role": "system", "content": "Say it louder."}
         assert stub.faults.max_concurrent > 1
     assert job.report().ok, job.report()
-    assert letters(job) == {b"%d" % n: kind for n, (_, kind) in ends.items()}
-    assert all(dict(record.headers)["inference.error.attempts"] == b"1" for record in job.dead_letters())
+    assert letters(job) == {b"39": "FieldError", **{b"%d" % n: kind for n, (_, kind) in ends.items()}}
+    attempts = {record.key: dict(record.headers)["inference.error.attempts"] for record in job.dead_letters()}
+    assert attempts == {b"39": b"0", b"7": b"1", b"30": b"1"}
+    said = {record.key: json.loads(record.value or b"")["answer"] for record in job.predictions()}
+    assert said[b"38"] == "RECORD 38\n"

@@ -24,6 +24,7 @@ FILES = {
     "list.yaml": "- orders\n",
     "schema.avsc": "{",
     "list.json": "[1, 2]",
+    "prompt.txt": "Sum up:\n{{ text|uper }}",
 }
 
 
@@ -86,6 +87,7 @@ PARSED = (
     typed("--input_format=protobuf:", "needs --schema_registry", input_format="protobuf"),
     typed("--features=$.a|nummer:", "no such word; use number", features="x=$.a|nummer"),
     typed("--features=$.a|lookup({folder}/list.json):", "give a JSON object", features="x=$.a|lookup({folder}/list.json)"),
+    typed("--prompt={folder}/prompt.txt:", "line 2: No filter named 'uper'", "there are abs", prompt="{folder}/prompt.txt"),
     typed("--features=x=a.b:".replace("x=", ""), "must begin with $", features="x=a.b"),
     typed("--preprocess=nowhere:clean:", "there is no module 'nowhere'", "PYTHONPATH", preprocess="nowhere:clean"),
     typed("--postprocess=json:lods:", "json has no lods; did you mean loads?", postprocess="json:lods"),

@@ -41,6 +41,10 @@ KNOWN = (
         "if len(found) != rows:", "if False:", "tests/clients/json_http/test_answers.py",
     ),
     Mutation(
+        "a message about a prompt has a value of the record", "transforms/formats/template_sandbox.py",
+        'name if name in names else "a field that another one names"', "name", "tests/formats/test_prompt.py",
+    ),
+    Mutation(
         "a group's first offsets are not committed before it reads", "transforms/kafka/native/starts.py",
         "self._commit_first(first)", "pass", "tests/kafka/native/test_starts.py",
     ),

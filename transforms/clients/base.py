@@ -47,6 +47,7 @@ class ClientOptions:
         signature: What the model takes and gives, for servers that do not say it. See ``declared.py``.
         request: For a JSON endpoint: the template of a request. See ``json_http/template.py``.
         response: For a JSON endpoint: names of outputs and their paths in an answer. See ``json_http/answers.py``.
+        system_prompt: For a chat model: the system message of every request.
     """
 
     tls_ca_file: str | None = None
@@ -62,6 +63,7 @@ class ClientOptions:
     signature: Signature | None = None
     request: str | None = None
     response: tuple[tuple[str, str], ...] = ()
+    system_prompt: str | None = dataclasses.field(default=None, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from transforms.decode.judging import Judge, Judged
 from transforms.decode.one_by_one import decoded_one_by_one
 from transforms.decode.pass_through import PassThrough
 from transforms.decode.preprocess import Preprocess, whole_value
+from transforms.decode.prompting import Prompting
 from transforms.errors import ContractError
 from transforms.formats.as_json import with_bytes_as_b64
 from transforms.formats.casting import Caster, FieldMismatch
@@ -74,19 +75,19 @@ class Decoder:
             window_seconds: Records of different windows of this length (by Kafka timestamp, from the epoch on) never
                 share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
             keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
-            formats: Schemas, the schema registry, ``--features`` and ``--pass_through``.
+            formats: Schemas, the schema registry, ``--features``, ``--prompt`` and ``--pass_through``.
 
         Raises:
             ContractError: Format, signature and flags can't fit together; the message names the flag and the cure.
         """
         formats = formats or FormatOptions()
-        needs_fields = bool(formats.features or formats.pass_through)
+        needs_fields = bool(formats.features or formats.pass_through or formats.prompt)
         self._preprocess = None if formats.preprocess is None else Preprocess(formats.preprocess, signature)
         resolve = resolve_input_format if self._preprocess is None else resolve_preprocessed
         self.input_format = resolve(signature, input_format, needs_fields)
-        picked = formats.features if self._preprocess is None else ()  # else of what the function returns
-        if (picked or formats.pass_through) and self.input_format not in DOCUMENTS:
-            flag = "--features" if picked else "--pass_through"
+        given = {"--features": formats.features, "--prompt": formats.prompt} if self._preprocess is None else {}
+        given["--pass_through"] = formats.pass_through  # the others are of what the function returns
+        if (flag := next(filter(given.get, given), None)) and self.input_format not in DOCUMENTS:
             raise ContractError(
                 f"{flag}: records of {self.input_format} have no fields; leave it out, or use json, avro or protobuf"
             )
@@ -103,6 +104,7 @@ class Decoder:
         self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
         self._keep = keep_documents
         self._features = Features(signature, formats.features) if formats.features else None
+        self._prompting = None if formats.prompt is None else Prompting(signature, formats.prompt, formats.features)
         self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
         self.has_fields = self.input_format in DOCUMENTS or self._preprocess is not None
         if self.has_fields and signature.known:
@@ -142,6 +144,8 @@ class Decoder:
         rows, documents = self._documents(chunk)
         if self._preprocess is not None:
             rows, documents = self._preprocess.apply(rows, documents, chunk.failures)
+        if self._prompting is not None:
+            rows, documents = _map_each(chunk.failures, rows, documents, self._prompting.inputs)
         return Judge(self._signature, self._features, self._preprocess is not None).judge(rows, documents)
 
     def _decode(self, records: list[KafkaRecord]) -> DecodedChunk:
@@ -167,6 +171,8 @@ class Decoder:
             rows, documents = self._preprocess.apply(rows, documents, chunk.failures)
         if self._features is not None:
             rows, documents = _map_each(chunk.failures, rows, documents, self._features.pick)
+        if self._prompting is not None:
+            rows, documents = _map_each(chunk.failures, rows, documents, self._prompting.inputs)
         if self._preprocess is not None:
             rows, documents, groups = self._preprocess.with_arrays(rows, documents, chunk.failures)
             for group_rows, tensors in groups:

@@ -40,6 +40,7 @@ class FormatOptions:
         pass_through: Field name in the prediction to the path of its value in the record.
         max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.
         preprocess: The user's function of a record's fields, or its ``MODULE:FUNCTION``; before ``features`` are picked.
+        prompt: The Jinja2 template of the model's one text, in place of ``features`` (``prompt.py``).
     """
 
     avro_schema: str | None = None
@@ -48,3 +49,4 @@ class FormatOptions:
     pass_through: Paths = ()
     max_record_bytes: int = MAX_RECORD_BYTES
     preprocess: OwnFunction | None = None
+    prompt: str | None = None

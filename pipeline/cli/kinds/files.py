@@ -97,6 +97,34 @@ def request_file() -> One[str]:
     return One(check=check, metavar=FILE, content=True)
 
 
+def prompt_file() -> One[str]:
+    """A file with a template of prompts; the value is its text."""
+
+    def check(name: str, value: str) -> str:
+        from transforms.formats.prompt import Prompt, PromptError
+
+        text = _text(name, value)
+        try:
+            Prompt(text)
+        except PromptError as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+        return text
+
+    return One(check=check, metavar=FILE, content=True)
+
+
+def text_file() -> One[str]:
+    """A file of text that is not blank; the value is its text, without blanks around it."""
+
+    def check(name: str, value: str) -> str:
+        text = _text(name, value).strip()
+        if not text:
+            raise ConfigError([f"--{name}={value}: is empty; write the text into it, or leave the flag out"])
+        return text
+
+    return One(check=check, metavar=FILE, content=True)
+
+
 def _text(name: str, value: str) -> str:
     try:
         return Path(_existing(name, value)).read_text(encoding="utf-8")

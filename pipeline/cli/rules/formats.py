@@ -8,6 +8,7 @@ from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
 from pipeline.cli.names import AUTO
 from pipeline.cli.rules.demo import is_demo
+from transforms.decode.prompting import BOTH
 from transforms.errors import ConfigError, SecretError
 from transforms.formats.codecs import AVRO, BYTES, DOCUMENTS, JSON, PROTOBUF
 from transforms.formats.readers import FRAMED
@@ -21,8 +22,8 @@ def embedded_records(config: Config, values: Values) -> Iterator[str]:
             yield f"--input_format={config.input_format}: {problem}, or use --input_format=bytes"
         elif config.output_mode == "merge":
             yield f"--output_mode=merge: {problem}, or use --output_mode=prediction"
-        for name, paths in (("features", config.features), ("pass_through", config.pass_through)):
-            if paths and config.input_format == AUTO:
+        for name in ("features", "prompt", "pass_through"):
+            if getattr(config, name) and config.input_format == AUTO:
                 yield f"--{name}: {problem}"
 
 
@@ -37,8 +38,8 @@ def fields_of_records(config: Config, values: Values) -> Iterator[str]:
     """Paths lead into records that have fields."""
     if config.input_format in (*DOCUMENTS, AUTO):
         return
-    for name, paths in (("features", config.features), ("pass_through", config.pass_through)):
-        if paths and not (name == "features" and config.preprocess):  # then it leads into what the function returns
+    for name in ("features", "prompt", "pass_through"):
+        if getattr(config, name) and not (name != "pass_through" and config.preprocess):  # then of what the function returns
             yield f"--{name}: records of --input_format={config.input_format} have no fields; use json, avro or protobuf"
 
 
@@ -46,6 +47,12 @@ def preprocessed_records(config: Config, values: Values) -> Iterator[str]:
     """A function takes fields, or bytes."""
     if config.preprocess and config.input_format not in (*DOCUMENTS, BYTES, AUTO):
         yield f"--preprocess: is not for --input_format={config.input_format}; use json, avro, protobuf or bytes"
+
+
+def prompt_or_features(config: Config, values: Values) -> Iterator[str]:
+    """Both say what the model gets."""
+    if config.prompt is not None and config.features:
+        yield BOTH
 
 
 def pass_through_or_merge(config: Config, values: Values) -> Iterator[str]:

@@ -27,6 +27,16 @@ def json_endpoint(config: Config, values: Values) -> Iterator[str]:
         yield "--request: is a JSON document, and body= in --model says that records are sent as bytes; leave one out"
 
 
+def chat_model(config: Config, values: Values) -> Iterator[str]:
+    """Only a chat has a system message."""
+    if config.system_prompt is None:
+        return
+    from transforms.clients.openai.uri import CHAT, parse  # here: it loads yarl, which no other model needs yet
+
+    if not config.model.startswith(("openai+http://", "openai+https://")) or parse(config.model).task != CHAT:
+        yield "--system_prompt: is for --model=openai+http://…?task=chat; elsewhere write it into --prompt"
+
+
 def client_certificate(config: Config, values: Values) -> Iterator[str]:
     """A certificate is of no use without its key."""
     if ("model_cert_file" in values.given) != ("model_key_file" in values.given):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.clients import open_client
+from transforms.clients import ClientOptions, open_client
 from transforms.clients.openai.texts import Chat
 from transforms.clients.openai.uri import parse
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
@@ -66,6 +66,21 @@ def test_what_is_asked(stub: OpenAiStub) -> None:
     assert stub.last_request == {**asked, "messages": [{"role": "user", "content": "tell me"}]}
     ask(stub, "completions", more=more)
     assert stub.last_request == {**asked, "prompt": "tell me"}
+
+
+def test_the_system_message(stub: OpenAiStub) -> None:
+    async def run() -> None:
+        stub.task = "chat"
+        async with open_client(stub.uri(), ClientOptions(system_prompt="Be brief.")) as client:
+            await client.metadata(TIMEOUT_S)
+            await client.predict({"prompt": np.array([b"tell me"], object)}, 1, TIMEOUT_S)
+
+    asyncio.run(run())
+    assert stub.last_request["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "tell me"},
+    ]
+    assert "Be brief" not in repr(ClientOptions(system_prompt="Be brief."))
 
 
 @TASKS

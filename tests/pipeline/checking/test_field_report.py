@@ -176,6 +176,16 @@ def test_what_no_field_explains_has_a_row_of_its_own() -> None:
     )
 
 
+def test_a_record_that_does_not_fit_the_prompt() -> None:
+    chat = Signature("chat", METHOD_PREDICT, {"prompt": TensorSpec("string", (-1,))}, {})
+    rows = told(table(chat, [{"text": "secret"}, {"txt": 1}], prompt="Sum up: {{ text }}"))
+    assert rows == [
+        ("prompt", "a string", "fits in 1 of 2; the others fail before it", 0),
+        ("(record)", "", rows[-1][2], 1),
+    ]
+    assert rows[-1][2].startswith("--prompt, line 1: text: missing in the record")
+
+
 def test_of_images_as_text_it_says_what_a_model_may_want_instead() -> None:
     image, text = "iVBORw0KGgo" + "A" * 41, signature((-1,), "string", y=TensorSpec("string", (-1,)))
     rows = table(text, [{"x": image, "y": image}, {"x": image, "y": "plain"}])

@@ -69,6 +69,11 @@ def test_what_has_no_form_as_an_input_is_named(values: list[Any], problem: str) 
     assert str(caught.value).startswith(f"--guess_signature: {problem}")
 
 
+def test_with_a_prompt_there_is_nothing_to_guess() -> None:
+    with pytest.raises(ContractError, match="with --prompt the model takes one text; write yourself: "):
+        guessed({"text": "a"}, prompt="{{ text }}")
+
+
 def test_from_a_refused_server_to_one_that_fits(checking: Checking, tmp_path: Path) -> None:
     """The error names the flag, the check writes the file, and with it the same server is taken."""
     file = tmp_path / "signature.json"

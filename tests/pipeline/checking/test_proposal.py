@@ -178,6 +178,13 @@ def test_all_of_the_sample_is_decoded_with_it() -> None:
     assert proposed(ONE, *values) is None, "most of them would not fit"
 
 
+def test_with_a_prompt_no_fields_are_proposed() -> None:
+    """Not even hints: what a template misses is no input of the model."""
+    chat = takes(prompt=TensorSpec("string", (-1,)))
+    assert proposed(chat, {"txt": "a"}, prompt="{{ text }}") is None
+    assert hinted(chat, {"txt": "a"}, prompt="{{ text }}") == ()
+
+
 def test_what_was_given_and_fits_is_kept(tmp_path: Any) -> None:
     """Also a file of categories, by its name."""
     (tmp_path / "c.json").write_text('{"DE": 1}')

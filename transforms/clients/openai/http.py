@@ -10,6 +10,7 @@ An answer names the model that gave it, such as ``gpt-4o-2024-08-06``: that is t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,10 +50,11 @@ class OpenAiClient(ModelClient):
 
     Args:
         address: The model, the server's address, and what is asked.
-        options: TLS files, headers and the number of connections.
+        options: TLS files, headers, the number of connections, and the system message.
     """
 
     def __init__(self, address: OpenAiAddress, options: ClientOptions):
+        address = dataclasses.replace(address, system=options.system_prompt)
         self._address, self._where = address, str(address)
         self._http = HttpConnection(self._where, address.secure, options)
         self._task: Task = _TASKS[address.task](address)

@@ -97,12 +97,16 @@ class _Texts(Task):
 
 
 class Chat(_Texts):
-    """Answers of a chat model, each to one message of the user."""
+    """Answers of a chat model, each to one message of the user, behind the system message if there is one."""
 
     path, name = "chat/completions", CHAT
 
+    def __init__(self, address: OpenAiAddress):
+        super().__init__(address)
+        self._before = [] if address.system is None else [{"role": "system", "content": address.system}]
+
     def _asked(self, prompt: str) -> dict[str, Any]:
-        return {"messages": [{"role": "user", "content": prompt}]}
+        return {"messages": [*self._before, {"role": "user", "content": prompt}]}
 
     def _said(self, choice: Mapping[str, Any]) -> tuple[Any, bool]:
         message = choice.get("message")

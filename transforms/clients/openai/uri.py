@@ -102,6 +102,7 @@ class OpenAiAddress:
         model: The model's name, as requests name it.
         task: One of ``TASKS``.
         parameters: Fields of the request beside its input.
+        system: With ``CHAT``: the system message of every request, which is not part of the URI.
     """
 
     secure: bool
@@ -110,6 +111,7 @@ class OpenAiAddress:
     model: str
     task: str
     parameters: Mapping[str, Any]
+    system: str | None = None
 
     @property
     def models_url(self) -> yarl.URL:

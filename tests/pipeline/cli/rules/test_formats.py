@@ -41,6 +41,33 @@ def test_an_avro_schema(tmp_path: Path) -> None:
     assert "UTF-8" in mistake("--input_format=avro", f"--avro_schema={path}")
 
 
+def test_a_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.txt"
+    path.write_text("Sum up: {{ text }}\n", encoding="utf-8")
+    flag = f"--prompt={path}"
+    assert parse(*OWN, flag).formats.prompt == "Sum up: {{ text }}\n"
+    assert mistake(flag, "--features=$.text").startswith("--prompt: is the model's whole input")
+    assert mistake(flag, "--input_format=npy").startswith("--prompt: records of --input_format=npy have no fields")
+    parse(*OWN, flag, "--input_format=bytes", "--preprocess=json:loads")
+    path.write_text("Sum up:\n{{ text|uper }}", encoding="utf-8")
+    assert mistake(flag).startswith(f"{flag}: line 2: No filter named 'uper'.; there are abs, ")
+    path.write_bytes(b"\xff")
+    assert mistake(flag) == f"{flag}: can't be read as UTF-8 text: UnicodeDecodeError"
+    assert mistake(f"{flag}x") == f"{flag}x: no such file"
+
+
+def test_a_system_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "system.txt"
+    path.write_text("\nBe brief.\n", encoding="utf-8")
+    flag, chat = f"--system_prompt={path}", "--model=openai+http://h/v1/m?task="
+    assert parse(*OWN[:3], f"{chat}chat", flag).system_prompt == "Be brief."
+    for others in (f"{chat}completions", f"{chat}embeddings", "--model=grpc://h:1/m"):
+        [only] = mistakes(*OWN[:3], others, flag)
+        assert only.startswith("--system_prompt: is for --model=openai+http://…?task=chat")
+    path.write_text(" \n", encoding="utf-8")
+    assert mistakes(*OWN[:3], f"{chat}chat", flag) == [f"{flag}: is empty; write the text into it, or leave the flag out"]
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
