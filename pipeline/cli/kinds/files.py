@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cli.kinds.base import One
@@ -62,10 +64,8 @@ def avro_schema_file() -> One[str]:
         from transforms.formats.avro_schema import SchemaError, parse_avro_schema
 
         text = _text(name, value)
-        try:
+        with _named(name, value, SchemaError):
             parse_avro_schema(text)
-        except SchemaError as error:
-            raise ConfigError([f"--{name}={value}: {error}"]) from error
         return text
 
     return One(check=check, metavar=FILE, content=True)
@@ -88,10 +88,8 @@ def request_file() -> One[str]:
 
     def check(name: str, value: str) -> str:
         text = _text(name, value)
-        try:
+        with _named(name, value, ValueError):
             Template(text)
-        except ValueError as error:
-            raise ConfigError([f"--{name}={value}: {error}"]) from error
         return text
 
     return One(check=check, metavar=FILE, content=True)
@@ -104,10 +102,8 @@ def prompt_file() -> One[str]:
         from transforms.formats.prompt import Prompt, PromptError
 
         text = _text(name, value)
-        try:
+        with _named(name, value, PromptError):
             Prompt(text)
-        except PromptError as error:
-            raise ConfigError([f"--{name}={value}: {error}"]) from error
         return text
 
     return One(check=check, metavar=FILE, content=True)
@@ -123,6 +119,15 @@ def text_file() -> One[str]:
         return text
 
     return One(check=check, metavar=FILE, content=True)
+
+
+@contextlib.contextmanager
+def _named(name: str, value: str, mistake: type[Exception]) -> Iterator[None]:
+    """Makes what the block raises of a file's content an error that names the flag."""
+    try:
+        yield
+    except mistake as error:
+        raise ConfigError([f"--{name}={value}: {error}"]) from error
 
 
 def _text(name: str, value: str) -> str:
