@@ -240,6 +240,12 @@ def read_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed"
     return records
 
 
+def shares(bootstrap: str, group: str) -> dict[str, int]:
+    """How many partitions each member of a group has, by the member's id."""
+    described = AdminClient(_client(bootstrap)).describe_consumer_groups([group])[group].result(TIMEOUT_S)
+    return {member.member_id: len(member.assignment.topic_partitions) for member in described.members}
+
+
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     """The group's committed offsets by partition; partitions without one are left out."""
     consumer = Consumer(_client(bootstrap) | {"group.id": group, "isolation.level": "read_committed"})

@@ -217,6 +217,10 @@ class Job:
         """The group's committed offsets in the (first) input topic."""
         return topics.committed_offsets(self.bootstrap, self.group, topic or self.inputs[0])
 
+    def shares(self) -> dict[str, int]:
+        """How many partitions each member of its group has."""
+        return topics.shares(self.bootstrap, self.group)
+
     def end_of_output(self) -> int:
         """A measure of progress: the committed end of the output, which counts markers and aborted records too."""
         return sum(topics.end_offsets(self.bootstrap, self.output).values())

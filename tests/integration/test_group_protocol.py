@@ -16,7 +16,7 @@ def members(job: Job) -> tuple[str, list[int]]:
     """The type of the job's group, and how many partitions each member has."""
     admin = AdminClient({"bootstrap.servers": job.bootstrap})
     group = admin.describe_consumer_groups([job.group])[job.group].result(30)
-    return group.type.name, sorted(len(member.assignment.topic_partitions) for member in group.members)
+    return group.type.name, sorted(job.shares().values())
 
 
 def test_partitions_are_shared_and_a_dead_members_share_moves_on(new_job: NewJob, stub: TfServingGrpcStub) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import confluent_kafka as ck
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from tests import topics
 from tests.integration.conftest import NewJob
@@ -81,13 +80,6 @@ def test_broker(new_job_there: NewJob, own_kafka: KafkaBroker, stubs: list[TfSer
     assert not at_least_once.report().missing, at_least_once.report()
 
 
-def members(job: Job) -> list[tuple[str, int]]:
-    """The group's members and how many partitions each has."""
-    admin = AdminClient({"bootstrap.servers": job.bootstrap})
-    group = admin.describe_consumer_groups([job.group])[job.group].result(10)
-    return [(member.member_id, len(member.assignment.topic_partitions)) for member in group.members]
-
-
 def test_model_server_hold(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """A hold longer than max.poll.interval.ms and than the transaction's time-out, in the middle of a bundle.
 
@@ -105,17 +97,17 @@ def test_model_server_hold(new_job: NewJob, stub: TfServingGrpcStub) -> None:
         "--kafka_config=transaction.timeout.ms=4000",
     )
     job.wait_for_held(stub, process)
-    before = members(job)
-    assert [count for _, count in before] == [2]
+    before = job.shares()
+    assert list(before.values()) == [2]
     stub.down()
     stub.faults.release()
     process.wait_for_output("WAITING for the model server")
     time.sleep(10)
     assert process.running, process
-    assert members(job) == before
+    assert job.shares() == before
     stub.up()
     process.done()
-    assert members(job) == []
+    assert job.shares() == {}
     assert job.report().ok, job.report()
     assert process.summary["records"] == process.summary["predictions"] == 20_000
     assert "rebalanced" not in process.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests import topics
 from tests.integration.conftest import NewJob
-from tests.integration.process import wait_until
+from tests.integration.process import START_S, wait_until
 from tests.otlp_receiver import plain, receiving
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import Headers
@@ -27,11 +27,12 @@ def test_traces_and_metrics_of_two_workers(new_job: NewJob, stub: TfServingGrpcS
             b'{"x": [2]}',
         ]
         headers = [*(parent(number) for number in range(1, TRACED + 2)), parent(99, "00"), []]
+        process = job.start()
+        wait_until(lambda: list(job.shares().values()) == [1, 1], "each worker has a partition", START_S, process)
         topics.produce(
             job.bootstrap, job.inputs[0], values, headers=headers, partitions=(at % 2 for at in range(len(values)))
         )
-        process = job.start()
-        wait_until(lambda: sum(job.committed().values()) == len(values), "all are committed", 400, process)
+        wait_until(lambda: sum(job.committed().values()) == len(values), "all are committed", START_S, process)
         process.terminate()
         process.done()
     written = job.predictions() + job.dead_letters()

@@ -62,6 +62,7 @@ class RemoteJob:
         self._result, self._rest, self._name, self._sleep = result, rest, name, sleep
         self._id: str | None = None
         self._refused: str | None = None
+        self._last = JobState("CREATED")
         # Its streams have to be read, or the reason is lost if the job server refuses it.
         self._waiting = threading.Thread(target=self._wait, name="job", daemon=True)
         self._waiting.start()
@@ -75,10 +76,11 @@ class RemoteJob:
         with contextlib.suppress(FlinkRestError):
             self._id = self._id or self._rest.find(self._name)
             if self._id is not None:
-                return self._rest.state(self._id)
+                self._last = self._rest.state(self._id)
+                return self._last
             if self._refused is not None:
                 raise RemoteError(f"the job server refused the job: {self._refused}")
-        return JobState("CREATED", 0)
+        return self._last
 
     def failure(self) -> str:
         """Returns why the job failed."""
@@ -217,13 +219,13 @@ def watch(
     Returns:
         The state it has come to.
     """
-    said_at, before, restarts, state = clock(), 0, 0, ""
+    said_at, before, restarts, restarted_ms, state = clock(), 0, 0, 0, ""
     for committed in _committed(progress, sleep):
         now = job.state()
         if now.state in ENDED:
             return now.state
-        if now.restarts > restarts:
-            restarts = now.restarts
+        if now.restarted_ms > restarted_ms:
+            restarts, restarted_ms = restarts + 1, now.restarted_ms
             reason = textwrap.shorten(job.failure(), SHOWN, placeholder=" …")
             status.say(f"Flink has started the job again (restart {restarts}), and nothing is lost. Why: {reason}")
         if draining.is_set():

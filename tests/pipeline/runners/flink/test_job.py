@@ -62,7 +62,7 @@ class Said(Status):
         self.lines.append(text)
 
 
-RUNNING = JobState("RUNNING", 0)
+RUNNING = JobState("RUNNING")
 
 
 class Time:
@@ -88,7 +88,7 @@ def watched(job: FakeJob, stop: StopConditions | None = None, drain: bool = Fals
 
 
 def test_a_job_that_ends_by_itself_is_not_cancelled() -> None:
-    job = FakeJob(RUNNING, RUNNING, JobState("FAILED", 0))
+    job = FakeJob(RUNNING, RUNNING, JobState("FAILED"))
     assert watched(job)[0] == "FAILED"
     assert not job.cancelled
 
@@ -108,7 +108,7 @@ def test_until_end_cancels_it_once_the_group_has_committed_the_end_offsets() -> 
 
 
 def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
-    job = FakeJob(*[RUNNING] * 3, JobState("FAILED", 0))
+    job = FakeJob(*[RUNNING] * 3, JobState("FAILED"))
     assert watched(job, StopConditions(drain_at_s=time.time() - 1), still_s=0.0)[0] == "FAILED", "it moves still"
     job = FakeJob(RUNNING)
     watched(job, StopConditions(drain_at_s=time.time() - 1), still_s=remote.STILL_S)
@@ -119,9 +119,13 @@ def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
 
 
 def test_restarts_are_told_with_their_reason() -> None:
-    _, said = watched(FakeJob(RUNNING, JobState("RESTARTING", 1), JobState("FAILED", 1)))
-    [line] = [line for line in said.lines if "restart 1" in line]
-    assert "a task manager is gone" in line
+    states = JobState("RESTARTING", 1000), JobState("RUNNING", 1000), JobState("RUNNING", 2000), JobState("FAILED", 2000)
+    _, said = watched(FakeJob(RUNNING, *states))
+    lines = [line for line in said.lines if "started the job again" in line]
+    assert ["restart 1" in lines[0], "restart 2" in lines[1], len(lines)] == [True, True, 2], (
+        "the one that is over by now, too"
+    )
+    assert "a task manager is gone" in lines[0]
 
 
 # ---------------------------------------------------------------------- Flink's REST interface
@@ -165,7 +169,7 @@ class FakeFlink:
             return None
         if path.endswith("exceptions"):
             return {"root-exception": self.exception}
-        return [{"id": "numRestarts", "value": "3"}] if "metrics" in path else {"state": job["state"]}
+        return {"state": job["state"], "timestamps": {"RUNNING": 900, "RESTARTING": 800}}
 
     def close(self) -> None:
         self.server.shutdown()
@@ -192,7 +196,7 @@ def test_the_newest_job_of_a_name_is_found(flink: FakeFlink) -> None:
     assert rest(flink).find("a") is None
     flink.jobs = [job_of("1", "a", start=1), job_of("2", "a", start=2), job_of("3", "b", start=3)]
     assert rest(flink).find("a") == "2"
-    assert rest(flink).state("2") == JobState("RUNNING", 3)
+    assert rest(flink).state("2") == JobState("RUNNING", 800)
 
 
 def test_running_jobs_of_a_group(flink: FakeFlink) -> None:
