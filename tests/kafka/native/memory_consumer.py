@@ -21,7 +21,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from tests.kafka.native.memory_kafka import MemoryKafka, Message, refused
+from tests.kafka.native.memory_kafka import WITHOUT_GROUP, MemoryKafka, Message, refused
 from transforms.kafka.config import Partition
 from transforms.types import KafkaRecord
 
@@ -200,7 +200,7 @@ class MemoryConsumer:
 
     def consumer_group_metadata(self) -> int:
         self._check_open()
-        return self._generation
+        return self._generation if self._callbacks else WITHOUT_GROUP
 
     def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
         self._check_open()

@@ -22,6 +22,9 @@ from transforms.types import Headers, KafkaRecord
 
 Source = tuple[str, int, int]
 
+WITHOUT_GROUP = -1
+"""The generation of a consumer that assigns its partitions itself: Kafka takes its offsets as they are."""
+
 
 def refused(
     code: int, reason: str = "injected", *, retriable: bool = False, abort: bool = False, fatal: bool = False

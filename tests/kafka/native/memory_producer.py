@@ -5,7 +5,7 @@
 * After an error that requires an abort, nothing but an abort is taken.
 * A newer producer of the same ``transactional.id`` fences this one, and aborts its transaction; so does the coordinator with
   a transaction that takes longer than ``transaction.timeout.ms``.
-* Offsets sent under an older generation of the group are refused (KIP-447).
+* Offsets sent under an older generation of the group are refused (KIP-447); those of a consumer without a group are not.
 * A batch with a record that its topic refuses is refused as a whole; then the next transaction fails once, too.
 * An output to a topic that is gone stays in the queue, and is waited for. A transaction with no other outputs can't be
   aborted: the broker has never heard of it.
@@ -21,7 +21,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from tests.kafka.native.memory_kafka import MemoryKafka, Output, Source, Transaction, refused
+from tests.kafka.native.memory_kafka import WITHOUT_GROUP, MemoryKafka, Output, Source, Transaction, refused
 
 
 class ProducerState(enum.Enum):
@@ -91,7 +91,7 @@ class MemoryProducer:
         self._check_epoch()
         if self._kafka.send_failures:
             self._raise(self._kafka.send_failures.pop(0))
-        if group != self._kafka.generation:
+        if group not in (WITHOUT_GROUP, self._kafka.generation):
             self._raise(refused(ck.KafkaError.ILLEGAL_GENERATION, "Specified group generation id is not valid", abort=True))
         if any(tp.topic in self._kafka.gone for tp in offsets):
             self._raise(refused(ck.KafkaError.UNKNOWN_TOPIC_OR_PART, abort=True))

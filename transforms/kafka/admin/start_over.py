@@ -16,7 +16,7 @@ import confluent_kafka as ck
 
 from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.admin.checks import Checker
-from transforms.kafka.commit_metadata import commit_metadata, started_from_in
+from transforms.kafka.commit_metadata import claim_in, commit_metadata, started_from_in
 from transforms.kafka.config import Partition
 from transforms.kafka.vendor import describe, is_transient
 from transforms.retry import Deadline
@@ -33,7 +33,7 @@ class Move:
 
     Attributes:
         start_from: The value.
-        offsets: The new offset of each partition.
+        offsets: The new offset of each partition, with what is committed beside the present one.
         again: How many records the group has answered and would read again.
         skipped: How many records the group has not answered and would never read.
         before: The values that the group has had before.
@@ -71,14 +71,15 @@ def _marks(committed: Sequence[ck.TopicPartition]) -> tuple[str, ...]:
 def planned(checker: Checker, partitions: Sequence[Partition], start_from: str) -> Move:
     """Returns what ``start_from`` would change. Changes nothing."""
     committed, targets = checker.committed(partitions), checker.targets(partitions, start_from)
-    again = skipped = 0
+    again, skipped, offsets = 0, 0, []
     for tp, target in zip(committed, targets, strict=True):
         low, high = checker.watermarks(tp)
         position = min(max(tp.offset, low), high)  # where it would start without the flag
         again += max(0, position - target.offset)
         skipped += max(0, target.offset - position)
+        offsets.append(ck.TopicPartition(tp.topic, tp.partition, target.offset, tp.metadata or ""))
     known = any(tp.offset >= 0 for tp in committed)
-    return Move(start_from, tuple(targets), again, skipped, _marks(committed), known)
+    return Move(start_from, tuple(offsets), again, skipped, _marks(committed), known)
 
 
 def make(checker: Checker, move: Move) -> tuple[str, ...]:
@@ -93,8 +94,11 @@ def make(checker: Checker, move: Move) -> tuple[str, ...]:
     """
     config = checker.config
     had = (*(value for value in move.before if value != move.start_from), move.start_from)
-    text = commit_metadata(started_from=had)
-    offsets = [ck.TopicPartition(tp.topic, tp.partition, tp.offset, text) for tp in move.offsets]
+    # The claims stay: a shard that still lives could commit where it was over the new offset (native/claims.py).
+    offsets = [
+        ck.TopicPartition(tp.topic, tp.partition, tp.offset, commit_metadata(claim_in(tp.metadata), had))
+        for tp in move.offsets
+    ]
     # A process that was killed, or that ended while joining, stays a member until its session times out. While it waits
     # for the others in a rebalance, its time does not run: so there may be a second time-out after theirs.
     wait_s = 2 * config.session_timeout_s + RESET_MARGIN_S

@@ -6,10 +6,12 @@ process of the same shard. It does not help when a job restarts with another num
 other names, and no new shard takes over an old name.
 
 So a shard commits its ``transactional.id`` in the metadata of every offset, and for the first time before it reads. A shard
-that takes over a partition reads that name and fences the producer of that name.
+that takes over a partition reads that name and fences the producer of that name, also where the offset is of a former topic
+of the name and counts as none (``committed.py``): the other one may be about to commit what it has read of it.
 
 Limit: two jobs with different numbers of shards that start within the same few milliseconds both find the name of a third
-job, and do not fence each other. ``python -m pipeline`` refuses to start the second job if it sees the first.
+job, and do not fence each other. ``python -m pipeline`` refuses to start the second job if it sees the first. And Kafka
+deletes a topic's offsets with the topic, and the claims with them: then only the transaction time-out ends the other one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
-from transforms.kafka.commit_metadata import identity_in, with_metadata
+from transforms.kafka.commit_metadata import claim_in, commit_metadata, identity_in
 from transforms.kafka.committed import SURE_S, Committed, judged, known, seems_former
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.input_watch import InputLostError
@@ -101,12 +101,19 @@ class StartOffsets:
         if deleted := deleted_records(starts, lows):
             raise KafkaError(message(deleted, self._config.group_id))
         identities = {(tp.topic, tp.partition): found.identities.get(tp.topic) or identity_in(tp.metadata) for tp in starts}
-        without = [(tp.topic, tp.partition) for tp in starts if tp.offset < 0]
-        first = with_metadata(self._config, {it: lows[it] for it in without}, identities.__getitem__)
+        first = [self._first(tp, lows, identities) for tp in starts if tp.offset < 0]
         if first:
             self._commit_first(first)
         self._say(found.former)
         return Starts([*first, *(tp for tp in starts if tp.offset >= 0)], identities)
+
+    def _first(
+        self, before: ck.TopicPartition, lows: Mapping[Partition, int], identities: Mapping[Partition, str]
+    ) -> ck.TopicPartition:
+        """The first offset of a partition. It keeps the claim that was there, of a shard that may still live."""
+        partition = before.topic, before.partition
+        text = commit_metadata(claim_in(before.metadata), self._config.started_from, identities[partition])
+        return ck.TopicPartition(*partition, lows[partition], text)
 
     def committed(self, partitions: Collection[Partition]) -> list[ck.TopicPartition]:
         """Returns the committed offset of each partition, negative where there is none that counts.
