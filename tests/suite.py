@@ -1,6 +1,6 @@
 """The whole test suite, as ``make test`` runs it.
 
-    python -m tests.suite [--coverage] [PYTEST'S ARGUMENTS]
+    python -m tests.suite [--coverage] [--again] [PYTEST'S ARGUMENTS]
 
 Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which test is in which):
 
@@ -11,6 +11,10 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 
 With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then compares the result with the floor in
 ``pyproject.toml``: not the suite, as a failed test may be run again alone, which cannot be measured.
+
+With ``--again`` (CI) the tests that failed are asked once more, alone, and named: a test of real processes that a slow
+machine breaks is a fault to mend, but must not keep everything else from landing. What fails twice fails. A part that hangs
+is ended after its ``LIMIT_S``, and fails at once: pytest has kept no list of failures then that could be asked again.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from tests.kafka_broker import ROOT
+from tests.processes import family
 
 LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
@@ -33,6 +38,9 @@ SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--di
 TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=3")
 """What tests of one file share (a cluster, a server) is started once. Two keep two cores busy. ``tests/conftest.py`` has the
 files' order: pytest-xdist's own, by the number of tests, would leave a few long ones for the end."""
+LIMIT_S = {"unit": 30 * 60.0, "system": 60 * 60.0}
+"""What a part may take, more than twice what it does on 2 cores. pytest-xdist waits for ever where several workers died."""
+ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none", "-v")
 COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
 A_MAKE_HANDS_ON = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV")
 GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -40,7 +48,26 @@ GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the suite; returns the exit status."""
-    return both(arguments, part, preparing)
+    given = [argument for argument in arguments if argument != "--again"]
+    return twice(lambda asked: both(asked, part, preparing), given, again=len(given) < len(arguments))
+
+
+def twice(run: Callable[[Sequence[str]], int], arguments: Sequence[str], *, again: bool) -> int:
+    """Runs the suite and, if tests have failed and that is wanted, those once more.
+
+    Args:
+        run: Runs both parts.
+        arguments: The command line's.
+        again: Whether it is wanted.
+
+    Returns:
+        The exit status of the last run: nothing but failed tests leads to a second one.
+    """
+    status = run(arguments)
+    if status != pytest.ExitCode.TESTS_FAILED or not again:
+        return status
+    print("\nfailed, and run again alone (fails twice: fails)", flush=True)
+    return run([*(argument for argument in arguments if argument != "--coverage"), *ONCE_MORE])
 
 
 def both(
@@ -75,17 +102,31 @@ def outside_make() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in A_MAKE_HANDS_ON}
 
 
-def part(name: str, *arguments: str) -> int:
-    """Runs pytest on one part in a process of its own; returns its exit status."""
+def part(name: str, *arguments: str, limit_s: float | None = None) -> int:
+    """Runs pytest on one part in a process of its own; returns its exit status, ``INTERNAL_ERROR`` if it had to be ended."""
     print(f"\n{name} tests", flush=True)
     began = time.monotonic()
     command = [sys.executable, "-m", "pytest", f"--part={name}", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
+        return process.wait(LIMIT_S[name] if limit_s is None else limit_s)
+    except subprocess.TimeoutExpired:
+        print(f"\nthe {name} tests hang, and are ended", flush=True)
+        end(process.pid)
+        process.wait()
+        return pytest.ExitCode.INTERNAL_ERROR
     except KeyboardInterrupt:  # pytest got it, too, and has told what it had found
+        process.wait()
         return pytest.ExitCode.INTERRUPTED
     finally:
         print(f"{name} tests: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+
+
+def end(pid: int) -> None:
+    """Kills a process and all that it has started: workers of pytest-xdist, with the servers of their tests."""
+    for one in family(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import LONG
 from tests.kafka_broker import ROOT
-from tests.suite import COVERAGE, TWO_FILES_AT_A_TIME, both, outside_make
+from tests.processes import family
+from tests.suite import COVERAGE, ONCE_MORE, TWO_FILES_AT_A_TIME, both, end, outside_make, twice
 
-OK, FAILED, INTERRUPTED, WRONG, NOTHING = (pytest.ExitCode(number) for number in (0, 1, 2, 4, 5))
+OK, FAILED, INTERRUPTED, HUNG, WRONG, NOTHING = (pytest.ExitCode(number) for number in range(6))
 
 
 class Parts:
@@ -74,6 +76,42 @@ def test_arguments_go_to_both_and_for_some_tests_nothing_is_prepared() -> None:
     assert [ran[-2:] for ran in some.ran] == [("-k", "name")] * 2
 
 
+@pytest.mark.parametrize(
+    ("statuses", "again", "expected"),
+    [
+        ([OK], True, OK),
+        ([FAILED, OK], True, OK),
+        ([FAILED, FAILED], True, FAILED),
+        ([FAILED], False, FAILED),
+        ([HUNG], True, HUNG),
+        ([INTERRUPTED], True, INTERRUPTED),
+        ([NOTHING], True, NOTHING),
+    ],
+)
+def test_only_failed_tests_are_asked_once_more(
+    statuses: list[pytest.ExitCode], again: bool, expected: pytest.ExitCode
+) -> None:
+    """After a part that had to be ended nobody knows which tests those are."""
+    asked: list[Sequence[str]] = []
+
+    def run(arguments: Sequence[str]) -> int:
+        asked.append(arguments)
+        return statuses[len(asked) - 1]
+
+    assert twice(run, ["--coverage", "-x"], again=again) == expected
+    assert [list(arguments) for arguments in asked] == [["--coverage", "-x"], ["-x", *ONCE_MORE]][: len(statuses)]
+
+
+def test_a_part_that_hangs_is_ended_with_all_that_it_has_started() -> None:
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '60']); print('there', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as hanging:
+        assert hanging.stdout
+        assert hanging.stdout.readline() == b"there\n"
+        assert len(family(hanging.pid)) == 2
+        end(hanging.pid)
+        assert hanging.stdout.read() == b"", "nobody has it open"
+
+
 def test_failures_of_the_other_part_alone_are_no_reason_to_run_this_one_again(tmp_path: Path) -> None:
     """pytest runs all tests if none of those that failed is among them."""
     cache = tmp_path / "cache"
@@ -128,14 +166,10 @@ def test_a_part_has_its_tests_and_no_other(part: str, found: str) -> None:
 def test_ci_measures_the_first_run_only_and_compares_it_after_the_second() -> None:
     """A run of failed tests alone would be below any floor; the floor counts also if such a run was needed."""
     lines = (ROOT / ".ci/run").read_text().splitlines()
-    tests = [line.strip() for line in lines if line.strip().startswith("make test ")]
-    assert ["--coverage" in line for line in tests] == ["--last-failed" not in line for line in tests] == [True, False]
+    tests = next(at for at, line in enumerate(lines) if line.startswith("make test "))
+    assert '"--coverage --again"' in lines[tests]
+    assert any(line.startswith("make coverage-floor") for line in lines[tests:])
     assert "--cov-fail-under=0" in COVERAGE, "a floor that is missed is no failed test, which is run again"
-    order = [
-        next(n for n, line in enumerate(lines) if word in line)
-        for word in ("--coverage", "--last-failed", "make coverage-floor")
-    ]
-    assert order == sorted(order)
 
 
 def test_the_coverage_floor_says_what_to_run_first(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests import topics
 from tests.integration.process import START_S, Job, job_factory, wait_until
 from tests.integration.secured import PASSWORD, USER, Secured
 from tests.kafka_broker import free_ports
+from tests.processes import family
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
@@ -111,20 +112,6 @@ def produce(job: Job, number: int) -> None:
     )  # fmt: skip
 
 
-def children(pid: int) -> set[int]:
-    """The process and all that come of it."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
 def page(port: int, path: str) -> str:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
@@ -153,7 +140,7 @@ def test_no_secret_and_no_content_is_shown_or_left(
         process = job.start(*flags(given, secured, registry, port), environ=environ)
         wait_until(lambda: sum(job.committed().values()) >= GOOD + BAD, "all records committed", START_S, process)
         assert ("authorization", f"Bearer {IN_ENVIRON['MODEL_TOKEN']}") in stub.faults.last_headers
-        pids = children(process.pid)
+        pids = family(process.pid)
         assert len(pids) >= 3, "two workers"
         for pid in pids:
             left[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_text()
