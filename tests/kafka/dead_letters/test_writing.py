@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.kafka.native.memory_kafka import MemoryKafka, Output, refused
+from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka, Output, refused
 from tests.kafka.native.memory_producer import MemoryProducer
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.dead_letters.ledger import Ledger, Place
@@ -73,7 +73,7 @@ class Replay:
 
     def __init__(self, world: World):
         self.producer, self.ledger = Producer(world), Ledger("id")
-        writer = ReplayWriter(CONFIG, True, self.producer.opened, lambda: world.now_s)
+        writer = ReplayWriter(CONFIG, True, self.producer.opened, lambda: world.now_s, MemoryAdmin(world.kafka).opened)
         self.transactions = ReplayTransactions(
             writer, None, self.ledger, LEDGER, world.ledger, world.wait, lambda: world.now_s, lambda _: {}
         )

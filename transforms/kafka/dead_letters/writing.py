@@ -17,6 +17,7 @@ import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.headers import ERROR_CLASS
+from transforms.kafka.admin_client import open_admin
 from transforms.kafka.config import ASSIGN_STATIC, KafkaConfig
 from transforms.kafka.dead_letters.ledger import Ledger, Place
 from transforms.kafka.grants import on_transactional_id
@@ -59,6 +60,7 @@ class ReplayWriter(TransactionalWriter):
         to_source: Whether records go back where they came from: to the partition that they were in, where it is still there.
         open_producer: Makes the producer.
         clock: Seconds, monotonic.
+        open_admin: Makes the admin client, for what keeps the topics from being written to.
 
     Attributes:
         ledger_is_old: Whether the ledger must be read before anything is written: this producer has fenced the one before,
@@ -71,9 +73,10 @@ class ReplayWriter(TransactionalWriter):
         to_source: bool,
         open_producer: Callable[..., Any] = ck.Producer,
         clock: Callable[[], float] = time.monotonic,
+        open_admin: Callable[[KafkaConfig], Any] = open_admin,
     ):
         self._to_source, self.ledger_is_old = to_source, True
-        super().__init__(config, open_producer, clock)
+        super().__init__(config, open_producer, clock, open_admin)
 
     def _missing_right(self) -> str:
         return on_transactional_id(self.config)
