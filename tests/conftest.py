@@ -25,9 +25,10 @@ SYSTEM = [Path("tests", name) for name in ("deploy", "docs/test_runs.py", "integ
 
 
 LONG = [
-    *(f"integration/test_{name}.py" for name in ("flink", "replay", "beam_pair", "kill", "outages", "dataflow", "workers")),
-    *("docs/test_runs.py", "servers/test_tfx_bsl.py", "deploy/test_dockerfile.py"),
-    *(f"integration/test_{name}.py" for name in ("group", "prism", "claims", "stopping", "refused_records")),
+    "docs/test_runs.py",
+    *(f"integration/test_{name}.py" for name in ("flink", "beam_pair", "outages", "replay", "dataflow", "kill", "workers")),
+    *("servers/test_tfx_bsl.py", "deploy/test_dockerfile.py"),
+    *(f"integration/test_{name}.py" for name in ("stopping", "group", "prism", "claims", "refused_records")),
 ]
 """Files that take long, the longest first. What comes last should be short, as one process then waits for the other."""
 

@@ -6,7 +6,7 @@ Two parts, one after the other (``--part`` in ``tests/conftest.py`` tells which 
 
 * ``unit``: tests that share nothing run on several processes, side by side. Meanwhile ``tests/prepare.py`` gets in the
   background what the others will need, unless only some tests are asked for.
-* ``system``: tests with real brokers, runners and servers, on two processes, whole files each, with brokers of their own:
+* ``system``: tests with real brokers, runners and servers, on three processes, whole files each, with brokers of their own:
   mostly they wait. A crash in a C extension fails one test and names it, instead of ending all.
 
 With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then compares the result with the floor in
@@ -35,9 +35,9 @@ from tests.processes import family
 LOG = ROOT / ".cache" / "prepare.log"
 MOST_PROCESSES = 4
 SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
-TWO_FILES_AT_A_TIME = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=3")
-"""What tests of one file share (a cluster, a server) is started once. Two keep two cores busy. ``tests/conftest.py`` has the
-files' order: pytest-xdist's own, by the number of tests, would leave a few long ones for the end."""
+THREE_FILES_AT_A_TIME = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=3")
+"""What tests of one file share (a cluster, a server) is started once. Three for two cores, as mostly they wait. The files'
+order is in ``tests/conftest.py``: pytest-xdist's own, by the number of tests, would leave a few long ones for the end."""
 LIMIT_S = {"unit": 30 * 60.0, "system": 60 * 60.0}
 """What a part may take, more than twice what it does on 2 cores. pytest-xdist waits for ever where several workers died."""
 ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none", "-v")
@@ -89,7 +89,7 @@ def both(
         unit = part("unit", *SIDE_BY_SIDE, *coverage, *given)
         if unit not in (*GOOD, pytest.ExitCode.TESTS_FAILED):
             return unit  # interrupted, or called wrongly
-        system = part("system", *TWO_FILES_AT_A_TIME, *given)
+        system = part("system", *THREE_FILES_AT_A_TIME, *given)
     bad = [status for status in (unit, system) if status not in GOOD]
     return bad[0] if bad else min(unit, system)  # no tests at all only if neither part has one
 

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import LONG
 from tests.kafka_broker import ROOT
 from tests.processes import family
-from tests.suite import COVERAGE, ONCE_MORE, TWO_FILES_AT_A_TIME, both, end, outside_make, twice
+from tests.suite import COVERAGE, ONCE_MORE, THREE_FILES_AT_A_TIME, both, end, outside_make, twice
 
 OK, FAILED, INTERRUPTED, HUNG, WRONG, NOTHING = (pytest.ExitCode(number) for number in range(6))
 
@@ -71,7 +71,7 @@ def test_arguments_go_to_both_and_for_some_tests_nothing_is_prepared() -> None:
     some.run("-k", "name")
     assert (whole.prepared, some.prepared) == (1, 0)
     assert set(COVERAGE) <= set(whole.ran[0])
-    assert whole.ran[1] == ("system", *TWO_FILES_AT_A_TIME), "coverage is of the unit tests"
+    assert whole.ran[1] == ("system", *THREE_FILES_AT_A_TIME), "coverage is of the unit tests"
     assert not set(COVERAGE) & set(some.ran[0])
     assert [ran[-2:] for ran in some.ran] == [("-k", "name")] * 2
 
