@@ -216,7 +216,7 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
                 or config.summary_json is not None
             ):
                 stack.enter_context(lag.watching())  # else nobody is told
-            stack.enter_context(status.watching(lambda: Totals(rows), demo.watcher if demo else None, lambda: lag.latest))
+            stack.enter_context(status.watching(rows, demo.watcher if demo else None, lambda: lag.latest))
             code = runner(config, job, ids, stats_file, status)
         if demo:
             demo.watcher.finish()
@@ -230,7 +230,7 @@ def _collector(job: Job, rows: Any, lag: LagWatch) -> Collector:
 
 
 def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
-    worker.drain_on_signals(_drainer(status, request_drain))
+    worker.drain_on_signals(_drainer(status, request_drain), status.put_back)
     code = worker.run(job, config.runner, config.beam_args, worker.Stats(stats_file))
     return worker.EXIT_FAILED if code == worker.EXIT_FENCED else code
 
@@ -261,7 +261,7 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
         ],
         answered=lambda index: Totals(rows[index : index + 1]).records,
     )
-    worker.drain_on_signals(_drainer(status, workers.drain))
+    worker.drain_on_signals(_drainer(status, workers.drain), status.put_back)
     status.say(f"{config.workers} workers: process {', '.join(map(str, workers.pids))}")
     try:
         return workers.wait(status.say)

@@ -134,12 +134,18 @@ def spare_the_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def drain_on_signals(on_first: Callable[[], None]) -> None:
-    """The first SIGINT or SIGTERM drains; a second one ends the process at once."""
+def drain_on_signals(on_first: Callable[[], None], on_second: Callable[[], None] = lambda: None) -> None:
+    """The first SIGINT or SIGTERM drains; a second one ends the process at once.
+
+    Args:
+        on_first: Begins the drain.
+        on_second: Called before that end, such as to put back the terminal.
+    """
     seen = threading.Event()
 
     def handle(number: int, _: object) -> None:
         if seen.is_set():
+            on_second()
             os._exit(128 + number)  # what is in flight was never committed: it is read again next time
         seen.set()
         on_first()

@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.process.histograms import END_TO_END, HISTOGRAMS, LATENCY, REQUEST, REQUEST_RECORDS, TRANSACTION
 from pipeline.process.samples import sampler
 from transforms.errors import ModelError
+from transforms.headers import ERROR_CLASS, ERROR_MESSAGE
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, failure_kinds
 from transforms.types import OutputRecord
 
@@ -50,7 +51,8 @@ ROW = np.dtype(
         ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
         *((histogram.name, histogram.dtype) for histogram in HISTOGRAMS),
-        ("reasons", [("name", "S64"), ("count", "<i8")], (_REASONS,)),  # named STAGE/CLASS
+        # Named STAGE/CLASS; with the message of the last dead letter, and when it was committed, on the monotonic clock.
+        ("reasons", [("name", "S64"), ("count", "<i8"), ("message", "S256"), ("at", "<f8")], (_REASONS,)),
         ("partitions", "<i8"),
         ("in_flight", "<i8"),
         ("in_flight_limit", "<i8"),
@@ -82,6 +84,7 @@ class WorkerStats(Observer):
         self._sampler = sampler(path, worker)
         self._lock = threading.Lock()  # several bundles may report at once: shards on Flink
         self._reasons = {bytes(slot["name"]): index for index, slot in enumerate(self._row["reasons"]) if slot["name"]}
+        self._without_message: set[str] = set()  # kinds of dead letters that were counted, until ``written`` has the outputs
 
     def committed(
         self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
@@ -98,6 +101,7 @@ class WorkerStats(Observer):
         for (stage, name), count in dead_letters.items():
             row["dead_letters"] += count
             row["reasons"][self._reason(f"{stage}/{name}")]["count"] += count
+            self._without_message.add(f"{stage}/{name}")
         for latency_ms, count in latencies_ms:
             row["latency"][_bucket(latency_ms)] += count
             LATENCY.observe(row, latency_ms / 1000, count)
@@ -110,6 +114,7 @@ class WorkerStats(Observer):
 
     def written(self, outputs: Sequence[OutputRecord]) -> None:
         """As ``Observer.written``."""
+        self._note_messages(outputs)
         if self._sampler is not None:
             self._sampler.take(outputs)
 
@@ -162,6 +167,21 @@ class WorkerStats(Observer):
         if not self._row["holding"] or not reason:
             self._row["holding_since"] = time.time() if reason else 0
         self._row["holding"] = (reason or "").encode(errors="replace")[:512]
+
+    def _note_messages(self, outputs: Sequence[OutputRecord]) -> None:
+        """Keeps the last message of each kind of dead letter. A bundle without dead letters costs nothing."""
+        for output in reversed(outputs):
+            if not self._without_message:
+                return
+            if output.failed_stage is None:
+                continue
+            headers = dict(output.headers)  # the last one of a name is ours
+            name = f"{output.failed_stage}/{(headers.get(ERROR_CLASS) or b'').decode(errors='replace')}"
+            if name in self._without_message:
+                self._without_message.discard(name)
+                slot = self._row["reasons"][self._reason(name)]
+                slot["message"], slot["at"] = (headers.get(ERROR_MESSAGE) or b"")[:256], time.monotonic()
+        self._without_message.clear()
 
     def _reason(self, name: str) -> int:
         key = name.encode(errors="replace")[:64]
@@ -217,11 +237,17 @@ class Totals:
         self._latency = rows["latency"].sum(axis=0)
         self.kinds: dict[DeadLetterKind, int] = {}
         self.reasons: dict[str, int] = {}
+        self.messages: dict[str, str] = {}
+        """Dead-letter class to the message of the last one, if that is known."""
+        latest: dict[str, float] = {}
         for slot in rows["reasons"].ravel():
             if slot["count"]:
                 stage, _, name = bytes(slot["name"]).decode(errors="replace").partition("/")
                 self.kinds[stage, name] = self.kinds.get((stage, name), 0) + int(slot["count"])
                 self.reasons[name] = self.reasons.get(name, 0) + int(slot["count"])
+                if slot["at"] > latest.get(name, 0.0):
+                    latest[name] = float(slot["at"])
+                    self.messages[name] = bytes(slot["message"]).decode(errors="ignore")  # it may be cut within a character
 
     @property
     def records_per_s(self) -> float:

@@ -21,7 +21,7 @@ def phase(rows: Any, totals: Totals) -> str:
     if starting:
         return "starting" if workers == 1 else f"waiting for {starting} of {workers} workers to start"
     if not rows["polled_at"].any():
-        return "connecting to Kafka"
+        return "scoring" if totals.records else "connecting to Kafka"  # Beam's Java transforms do not say when they poll
     if not totals.records:
         if not totals.partitions:
             return "joining the consumer group"

@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.process.stats import Totals
-from pipeline.reporting.lag import Lag, duration
+from pipeline.reporting.keys import Keys
+from pipeline.reporting.lag import Lag
+from pipeline.reporting.leaving import before_leaving
+from pipeline.reporting.live_view import Choice, view
+from pipeline.reporting.moment import Moment, Predictions
+from pipeline.reporting.phase import phase
 from pipeline.reporting.recent import Recent
 from transforms.printable import printable
 
 LIVE_S = 0.25
+"""Seconds between two looks at the counters; also of plain lines, until there is something to count."""
+
 PLAIN_S = 2.0
-WIDE = 100
-"""A terminal of so many columns has room for the lag of single partitions."""
 
-MOST_PARTITIONS = 8
-"""Those with the most to go are shown."""
+PARTITIONS_KEY = "p"
+"""Shows the lag of each partition, and takes it away again."""
 
-
-class Predictions(Protocol):
-    """The latest predictions, to be shown."""
-
-    @property
-    def latest(self) -> Iterable[tuple[str, str, str]]:
-        """Key, label and verdict of each."""
-
-    def accuracy(self) -> dict[str, tuple[int, int]]:
-        """Number of right predictions and of comparisons, by the set of records that was compared."""
+_SHOW_CURSOR = b"\x1b[?25h\r\n"
 
 
 class Status:
@@ -51,38 +47,41 @@ class Status:
     def say(self, text: str) -> None:
         """Shows a message."""
 
-    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
-        """Shows the progress of the job.
-
-        Args:
-            totals: The counters of all workers.
-            recent: The same, of the last seconds.
-            predictions: The latest predictions, if a watcher reads them.
-            lag: How much is to go, if it is known.
-        """
+    def show(self, moment: Moment) -> None:
+        """Shows the progress of the job."""
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
         """Has the terminal to itself while the block runs."""
         yield
 
+    def put_back(self) -> None:
+        """Makes the terminal what it was, from the handler of a signal that ends the process at once."""
+
     @contextlib.contextmanager
     def watching(
         self,
-        totals: Callable[[], Totals],
-        predictions: Predictions | None,
+        rows: Any,
+        predictions: Predictions | None = None,
         lag: Callable[[], Lag | None] = lambda: None,
     ) -> Iterator[None]:
-        """Shows the progress at intervals while the block runs."""
+        """Shows the progress at intervals while the block runs, and at once at its beginning.
+
+        Args:
+            rows: The workers' rows: see ``pipeline.process.stats``.
+            predictions: The latest predictions, if a watcher reads them.
+            lag: Returns the lag; ``None`` while it is not known.
+        """
         stop = threading.Event()
 
         def watch() -> None:
             recent = Recent()
-            recent.add(time.monotonic(), totals())
-            while not stop.wait(self.interval_s):
-                current = totals()
-                recent.add(time.monotonic(), current)
-                self.show(current, recent, predictions, lag())
+            while True:
+                totals = Totals(rows)
+                recent.add(time.monotonic(), totals)
+                self.show(Moment(totals, recent, phase(rows, totals), predictions, lag()))
+                if stop.wait(self.interval_s if totals.records else min(LIVE_S, self.interval_s)):
+                    return
 
         with self.drawing():
             thread = threading.Thread(target=watch, name="status", daemon=True)
@@ -104,19 +103,25 @@ class PlainStatus(Status):
         """As ``Status.say``."""
         print(printable(text), flush=True)
 
-    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
+    def show(self, moment: Moment) -> None:
         """As ``Status.show``."""
-        text = (
-            f"{totals.records:,} records, {totals.predictions:,} predictions, {totals.dead_letters:,} dead letters, "
-            f"{recent.rate:,.0f}/s, p50 {_ms(recent, 0.5)}, p99 {_ms(recent, 0.99)}"
-        )
-        if lag is not None:
-            text += f", {lag.text}"
-        if predictions is not None and (latest := list(predictions.latest)):
+        totals = moment.totals
+        said = []
+        if totals.records:
+            said.append(
+                f"{totals.records:,} records, {totals.predictions:,} predictions, {totals.dead_letters:,} dead letters, "
+                f"{moment.recent.rate:,.0f}/s, p50 {moment.latency(0.5)}, p99 {moment.latency(0.99)}"
+            )
+        elif not totals.holding:
+            said.append(moment.phase)
+        if moment.lag is not None:
+            said.append(moment.lag.text)
+        text = ", ".join(said)
+        if moment.predictions is not None and (latest := list(moment.predictions.latest)):
             key, label, verdict = latest[-1]
             text += f"; latest: {key} → {label}" + (f" ({verdict})" if verdict else "")
         if totals.holding:
-            text += f"; WAITING for {totals.holding}"
+            text += f"{'; ' if text else ''}WAITING for {totals.holding}"
         if text != self._last:
             self._last = text
             self.say(text)
@@ -130,6 +135,8 @@ class LiveStatus(Status):
     def __init__(self) -> None:
         self._console = Console()
         self._live: Live | None = None
+        self._keys = Keys(None)
+        self._partitions = False
 
     def say(self, text: str) -> None:
         """As ``Status.say``."""
@@ -138,76 +145,31 @@ class LiveStatus(Status):
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
         """As ``Status.drawing``."""
-        with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
-            yield
-            self._live = None
+        if self._console.is_terminal:
+            self._keys = Keys(sys.stdin)
+        with (
+            before_leaving(self.put_back, self._keys.take),
+            self._keys.taken(),
+            Live(console=self._console, refresh_per_second=8, transient=True) as self._live,
+        ):
+            try:
+                yield
+            finally:
+                self._live = None
 
-    def show(self, totals: Totals, recent: Recent, predictions: Predictions | None, lag: Lag | None) -> None:
+    def put_back(self) -> None:
+        """As ``Status.put_back``."""
+        self._keys.put_back()
+        if self._console.is_terminal:
+            with contextlib.suppress(OSError, ValueError):  # past the buffer, which the signal may have interrupted
+                os.write(self._console.file.fileno(), _SHOW_CURSOR)
+
+    def show(self, moment: Moment) -> None:
         """As ``Status.show``."""
-        if self._live is None:
-            return
-        to_go = "" if lag is None or lag.to_go_s is None else f"about {duration(lag.to_go_s)}"
-        rows = (
-            ("records", f"{totals.records:,}"),
-            ("predictions", f"{totals.predictions:,}"),
-            ("dead letters", f"{totals.dead_letters:,}"),
-            ("to go", "" if lag is None else f"{lag.records:,}"),
-            ("time to go", to_go),
-            ("records/s", f"{recent.rate:,.0f}"),
-            ("p50", _ms(recent, 0.5)),
-            ("p99", _ms(recent, 0.99)),
-            ("batch", f"{totals.mean_batch_size:.1f}"),
-            ("partitions", str(totals.partitions)),
-        )
-        parts: list[Table | Text] = [_cells(rows[:5]), _cells(rows[5:])]
-        parts.append(Text(printable(_now(totals)), style="dim"))
-        if totals.reasons:
-            parts.append(Text(printable(f"dead letters: {_by_class(totals)}"), style="yellow"))
-        if lag is not None and self._console.width >= WIDE:
-            parts.append(Text(printable(f"to go by partition: {_most_behind(lag)}"), style="dim"))
-        if totals.holding:
-            parts.append(Text(printable(f"waiting for {totals.holding}"), style="bold red"))
-        if predictions is not None:
-            parts.append(_latest(predictions))
-        self._live.update(Group(*parts))
-
-
-def _cells(cells: Sequence[tuple[str, str]]) -> Table:
-    """One row of names and one of values; five of them fit 80 columns."""
-    table = Table(box=None, padding=(0, 1))
-    for name, _ in cells:
-        table.add_column(name, justify="right", min_width=13)
-    table.add_row(*(value for _, value in cells))
-    return table
-
-
-def _now(totals: Totals) -> str:
-    if not totals.records:
-        return "no record has been answered yet" if totals.partitions else "starting: no partition is assigned yet"
-    versions = f"; model version {', '.join(totals.versions)}" if totals.versions else ""
-    return f"{totals.in_flight:,} of {totals.in_flight_limit:,} requests in flight{versions}"
-
-
-def _most_behind(lag: Lag) -> str:
-    order = sorted(lag.partitions.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{topic}/{number} {count:,}" for (topic, number), count in order[:MOST_PARTITIONS])
-    return shown + (f" and {len(order) - MOST_PARTITIONS} others" if len(order) > MOST_PARTITIONS else "")
-
-
-def _ms(recent: Recent, quantile: float) -> str:
-    latency_ms = recent.latency_ms(quantile)
-    return f"{latency_ms:,.0f} ms" if latency_ms else "–"
-
-
-def _latest(predictions: Predictions) -> Table:
-    table = Table(box=None, padding=(0, 2), show_header=False)
-    for key, label, verdict in list(predictions.latest):
-        table.add_row(
-            Text(printable(key)),
-            Text(printable(label), style="bold"),
-            Text(verdict, style="green" if verdict == "right" else "red"),
-        )
-    return table
+        if self._keys.pressed().count(PARTITIONS_KEY) % 2:
+            self._partitions = not self._partitions
+        if self._live is not None:
+            self._live.update(view(moment, self._console, Choice(self._keys.there, self._partitions)))
 
 
 def open_status(kind: str) -> Status:

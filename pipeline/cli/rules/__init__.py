@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values
-from pipeline.cli.rules import demo, formats, librdkafka, model, runners, telemetry, topics
+from pipeline.cli.rules import demo, formats, librdkafka, model, reporting, runners, telemetry, topics
 
 Rule = Callable[[Any, Values], Iterable[str]]
 """Takes the config, of the class of the command, and what was given."""
@@ -45,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     runners.java,
     runners.dataflow,
     telemetry.exported,
+    reporting.served,
 )
 
 

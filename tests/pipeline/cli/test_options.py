@@ -134,7 +134,12 @@ EXAMPLES: dict[str, tuple[str, str, Any]] = {
     "status": ("off", "status", "off"),
     "metrics_port": ("9400", "metrics_port", 9400),
     "metrics_host": ("0.0.0.0", "metrics_host", "0.0.0.0"),
+    "status_port": ("0", "status_port", 0),
+    "status_host": ("::1", "status_host", "::1"),
 }
+
+NEEDED = {"metrics_host": ["--metrics_port=1"], "status_host": ["--status_port=1"]}
+"""What a flag does nothing without."""
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -142,6 +147,7 @@ EXAMPLES: dict[str, tuple[str, str, Any]] = {
 def test_a_flag_sets_its_field_with_and_without_an_equals_sign(name: str, joined: bool) -> None:
     text, field, value = EXAMPLES[name]
     given = [f"--{name}={text}"] if joined else [f"--{name}", text]
+    given += NEEDED.get(name, [])
     assert getattr(parse(*OWN, *given), field) == value
     assert re.fullmatch(BY_NAME[name].kind.pattern, text), "Dataflow takes it, too"
 

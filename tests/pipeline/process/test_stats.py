@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.process.stats import Totals, WorkerStats, open_rows
+from transforms.dead_letter import dead_letter
 from transforms.observe import RollbackCause
+from transforms.types import Failure, KafkaRecord, OutputRecord
 
 
 def totals(*workers: WorkerStats) -> Totals:
@@ -45,6 +47,39 @@ def test_a_latency_beyond_the_buckets_is_counted_all_the_same(latency_ms: float)
     stats.committed(1, {}, [(latency_ms, 1)])
     assert totals(stats).records == 1
     assert totals(stats).latency_ms(0.5) > 0
+
+
+def dead(stage: str, name: str, message: str) -> OutputRecord:
+    record = KafkaRecord("in", 0, 5, 5, None, b"secret", [("inference.error.message", b"of an earlier job")])
+    return dead_letter(record, Failure(stage, name, message), "out.dead-letter")
+
+
+def test_the_last_message_of_each_class_is_kept(tmp_path: Path) -> None:
+    first, second = (WorkerStats(tmp_path / "stats", index, 2) for index in range(2))
+    answered = OutputRecord("out", b"k", b"7", [], 5, ("in", 0, 1), None)
+    first.committed(1, {("decode", "FieldError"): 2, ("decode", "Tombstone"): 1}, [(4.0, 4)])
+    first.written(
+        [
+            dead("decode", "FieldError", "one"),
+            dead("decode", "Tombstone", "null"),
+            dead("decode", "FieldError", "two"),
+            answered,
+        ]
+    )
+    assert Totals(first.rows).messages == {"FieldError": "two", "Tombstone": "null"}
+    second.committed(0, {("predict", "FieldError"): 1}, [(4.0, 1)])
+    second.written([dead("predict", "FieldError", "é" * 200)])
+    first.committed(1, {}, [(4.0, 1)])
+    first.written([answered])
+    messages = Totals(first.rows).messages
+    assert messages == {"FieldError": "é" * 128, "Tombstone": "null"}, "of all workers, cut between characters"
+    assert Totals(first.rows).reasons == {"FieldError": 3, "Tombstone": 1}
+
+
+def test_outputs_that_nobody_shows_have_no_message() -> None:
+    stats = WorkerStats()
+    stats.committed(0, {("decode", "Tombstone"): 1}, [(4.0, 1)])
+    assert Totals(stats.rows).messages == {}
 
 
 def test_with_nothing_done_everything_is_zero() -> None:

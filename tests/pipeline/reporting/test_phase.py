@@ -32,6 +32,13 @@ def test_from_the_start_to_the_first_record(tmp_path: Path) -> None:
     assert now().startswith("no partition is assigned to it")
 
 
+def test_what_reads_by_java_is_scoring_once_it_has_answered() -> None:
+    """Its workers know neither partitions nor polls."""
+    worker = WorkerStats()
+    worker.committed(1, {}, [(1.0, 1)])
+    assert phase(worker.rows, Totals(worker.rows)) == "scoring"
+
+
 def test_one_process_is_its_own_worker() -> None:
     rows = open_rows(None, 1)
     assert phase(rows, Totals(rows)) == "starting"

@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import options
-from pipeline.process.stats import Totals, WorkerStats
+from pipeline.process.stats import Totals, WorkerStats, open_rows
 from pipeline.reporting.lag import Lag
-from pipeline.reporting.recent import Recent
+from pipeline.reporting.moment import Moment
 from pipeline.reporting.status import LiveStatus, PlainStatus, Status, open_status, print_summary, write_summary
+from tests.pipeline.reporting.moments import Latest, moment, worker
 
 
-def totals(records: int = 10, holding: str | None = None) -> Totals:
-    worker = WorkerStats()
-    if records:
-        worker.committed(records - 2, {("decode", "Tombstone"): 1, ("predict", "Rejected"): 1}, [(4.0, records)])
-        worker.answered(records, 0.02, "3")
-        worker.requesting(2, 16)
-    worker.holding(holding)
-    return Totals(worker.rows)
-
-
-def recently(totals: Totals, seconds: float = 10.0) -> Recent:
-    """As if all had come in so many seconds."""
-    recent = Recent()
-    recent.add(0.0, Totals(WorkerStats().rows))
-    recent.add(seconds, totals)
-    return recent
-
-
-class Latest:
-    latest = (("k1", "7", "right"), ("k2", "8", "wrong, it is 3"))
-
-    def accuracy(self) -> dict[str, tuple[int, int]]:
-        return {}
+def totals(records: int = 10) -> Totals:
+    return Totals(worker(records).rows)
 
 
 def test_a_plain_line_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     status = PlainStatus()
-    seen = totals(12_345)
-    status.show(seen, recently(seen), Latest(), Lag({("in", 0): 1000, ("in", 1): 234}, 150.0))
+    status.show(moment(worker(12_345), Latest(), Lag({("in", 0): 1000, ("in", 1): 234}, 150.0)))
     line = capsys.readouterr().out
     assert "12,345 records, 12,343 predictions, 2 dead letters, 1,234/s, p50 4 ms, p99 4 ms" in line
     assert ", 1,234 to go (about 2 min)" in line
@@ -54,19 +32,50 @@ def test_a_plain_line_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_line_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     status = PlainStatus()
     for _ in range(3):
-        status.show(totals(), Recent(), None, None)
+        status.show(moment(worker()))
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_waiting_for_the_model_server_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainStatus().show(totals(holding="the model server: connection refused"), Recent(), None, None)
-    assert "WAITING for the model server: connection refused" in capsys.readouterr().out
+    PlainStatus().show(moment(worker(holding="the model server: connection refused")))
+    PlainStatus().show(moment(worker(0, holding="the model server: connection refused")))
+    before, at_the_start = capsys.readouterr().out.splitlines()
+    assert before.endswith("; WAITING for the model server: connection refused")
+    assert at_the_start == "WAITING for the model server: connection refused"
+
+
+def test_plain_lines_say_what_is_awaited_before_the_first_record(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows, status = open_rows(tmp_path / "stats", 2), PlainStatus()
+
+    def show() -> None:
+        status.show(moment(rows=rows))
+
+    show()
+    first = WorkerStats(tmp_path / "stats", 0, 2)
+    WorkerStats(tmp_path / "stats", 1, 2)
+    show()
+    first.polled()
+    show()
+    first.assigned(["in/0", "in/1"])
+    show()
+    status.show(moment(rows=rows, lag=Lag({("in", 0): 7})))
+    first.committed(1, {}, [(4.0, 1)])
+    show()
+    *phases, counted = capsys.readouterr().out.splitlines()
+    assert phases == [
+        "waiting for 2 of 2 workers to start",
+        "connecting to Kafka",
+        "joining the consumer group",
+        "reading 2 partitions; no record has been answered yet",
+        "reading 2 partitions; no record has been answered yet, 7 to go",
+    ]
+    assert counted.startswith("1 records, 1 predictions")
 
 
 def test_off_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     status = open_status("off")
     status.say("hello")
-    status.show(totals(), Recent(), None, None)
+    status.show(moment(worker()))
     print_summary(totals(), options.parse(["--status=off"]), {}, 0)
     assert capsys.readouterr().out == ""
 
@@ -78,61 +87,52 @@ def test_auto_is_plain_where_there_is_no_terminal() -> None:
 
 def test_watching_shows_again_and_again_and_ends() -> None:
     shown = threading.Event()
-    rates: list[float] = []
-    lags: list[Lag | None] = []
+    seen: list[Moment] = []
+    counted = worker(10)
 
     class Short(Status):
         interval_s = 0.001
 
-        def show(self, totals: Totals, recent: Recent, predictions: object, lag: Lag | None) -> None:
-            rates.append(recent.rate)
-            lags.append(lag)
-            if len(rates) == 3:
+        def show(self, moment: Moment) -> None:
+            seen.append(moment)
+            counted.committed(10, {}, [(4.0, 10)])
+            if len(seen) == 3:
                 shown.set()
 
-    with Short().watching(lambda: totals(10 * (len(rates) + 1)), None, lambda: Lag({("in", 0): 1})):
+    with Short().watching(counted.rows, None, lambda: Lag({("in", 0): 1})):
         assert shown.wait(10)
-    count = len(rates)
-    assert rates[-1] > 0
+    count = len(seen)
+    assert seen[-1].recent.rate > 0
     assert not [thread for thread in threading.enumerate() if thread.name == "status"]
-    assert len(rates) == count
-    assert lags[-1] == Lag({("in", 0): 1})
+    assert len(seen) == count
+    assert seen[-1].lag == Lag({("in", 0): 1})
+    assert seen[0].phase == "scoring 2 partitions"
 
 
-@pytest.mark.parametrize(("columns", "by_partition"), [(80, False), (120, True)])
-def test_the_live_table(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, by_partition: bool
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_what_happens_first_is_shown_at_once() -> None:
+    """Not after the interval, which may be longer than the first seconds."""
+    seen = threading.Event()
+
+    class Slow(Status):
+        interval_s = 3600.0
+
+        def show(self, moment: Moment) -> None:
+            seen.set()
+
+    with Slow().watching(open_rows(None, 2)):
+        assert seen.wait(10)
+
+
+def test_the_live_status_draws_and_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     status = LiveStatus()
-    seen = totals(12_345_678, holding="[bold]down[/]")
-    with status.watching(lambda: seen, None):
-        status.show(seen, recently(seen), Latest(), Lag({("in", 0): 1000, ("in", 1): 234}, 150.0))
+    with status.drawing():
+        status.show(moment(worker(12_345_678), Latest()))
         status.say("[red]not markup[/]")
     shown = capsys.readouterr().out
     assert "[red]not markup[/]" in shown
-    for expected in ("12,345,678", "1,234", "about 2 min", "1,234,568", "dead letters: Rejected 1, Tombstone 1"):
-        assert expected in shown
-    assert "2 of 16 requests in flight; model version 3" in shown
-    assert ("to go by partition: in/0 1,000, in/1 234" in shown) is by_partition
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    assert max(len(line.rstrip()) for line in plain.splitlines()) <= columns
-
-
-@pytest.mark.parametrize(
-    ("partitions", "expected"),
-    [([], "starting: no partition is assigned yet"), (["in/0"], "no record has been answered yet")],
-)
-def test_the_live_table_before_the_first_record(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, partitions: list[str], expected: str
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    worker, status = WorkerStats(), LiveStatus()
-    worker.assigned(partitions)
-    with status.drawing():
-        status.show(Totals(worker.rows), Recent(), None, None)
-    assert expected in capsys.readouterr().out
+    assert "12,345,678" in shown
+    assert "p: " not in shown, "there is no keyboard"
 
 
 def test_the_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""What the live status draws: figures, dead letters with their reasons, the lag of partitions, the latest predictions.
+
+It fits 80 columns. What has no room is counted: "and 3 more".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.process.stats import Totals
+from pipeline.reporting.lag import Lag, duration
+from pipeline.reporting.moment import Moment, Predictions
+from transforms.printable import one_line, printable
+
+WIDE = 100
+"""A terminal of so many columns has a line with the lag of single partitions, also without a key press."""
+
+MOST_ON_A_LINE = 8
+"""Partitions on that line: those with the most to go."""
+
+MOST_CLASSES = 4
+"""Dead-letter classes with a line each: those with the most dead letters."""
+
+FEWEST_LINES = 3
+"""Lines for partitions after a key press, however low the terminal is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody at the keyboard has chosen.
+
+    Attributes:
+        keys: Whether there is a keyboard.
+        partitions: Whether the lag of each partition is shown, in place of the latest predictions.
+    """
+
+    keys: bool = False
+    partitions: bool = False
+
+
+def view(moment: Moment, console: Console, choice: Choice = Choice()) -> Group:
+    """Returns what is to be drawn on ``console``, whose size it fits."""
+    totals, lag = moment.totals, moment.lag
+    to_go = "" if lag is None or lag.to_go_s is None else f"about {duration(lag.to_go_s)}"
+    figures = (
+        ("records", f"{totals.records:,}"),
+        ("predictions", f"{totals.predictions:,}"),
+        ("dead letters", f"{totals.dead_letters:,}"),
+        ("to go", "" if lag is None else f"{lag.records:,}"),
+        ("time to go", to_go),
+        ("records/s", f"{moment.recent.rate:,.0f}"),
+        ("p50", moment.latency(0.5)),
+        ("p99", moment.latency(0.99)),
+        ("batch", f"{totals.mean_batch_size:.1f}"),
+        ("partitions", str(totals.partitions)),
+    )
+    parts: list[RenderableType] = [_cells(figures[:5]), _cells(figures[5:])]
+    if now := _now(moment):
+        parts.append(_line(now, "dim"))
+    if totals.reasons:
+        parts += _dead_letters(totals)
+    if totals.holding:
+        parts.append(_line(f"waiting for {totals.holding}", "bold red"))
+    hint = (
+        [_line("p: without the partitions" if choice.partitions else "p: to go by partition", "dim")] if choice.keys else []
+    )
+    if choice.partitions:
+        used = len(console.render_lines(Group(*parts, *hint), pad=False))
+        parts.append(_partitions(lag, console.width, max(FEWEST_LINES, console.height - used - 1)))
+    else:
+        if lag is not None and console.width >= WIDE:
+            parts.append(_line(f"to go by partition: {_most_behind(lag)}", "dim"))
+        if moment.predictions is not None:
+            parts.append(_latest(moment.predictions))
+    return Group(*parts, *hint)
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(printable(text), style=style)
+
+
+def _cells(cells: Sequence[tuple[str, str]]) -> Table:
+    """One row of names and one of values; five of them fit 80 columns."""
+    table = Table(box=None, padding=(0, 1))
+    for name, _ in cells:
+        table.add_column(name, justify="right", min_width=13)
+    table.add_row(*(value for _, value in cells))
+    return table
+
+
+def _now(moment: Moment) -> str:
+    totals = moment.totals
+    said = [] if totals.holding else [moment.phase]  # the hold has a line of its own
+    if totals.in_flight_limit:
+        said.append(f"{totals.in_flight:,} of {totals.in_flight_limit:,} requests in flight")
+    if totals.versions:
+        said.append(f"model version {', '.join(totals.versions)}")
+    return "; ".join(said)
+
+
+def _dead_letters(totals: Totals) -> list[RenderableType]:
+    """Lines, not a table: a long reason would take the other columns' width."""
+    order = sorted(totals.reasons.items(), key=lambda item: (-item[1], item[0]))
+    shown = [(one_line(name), f"{count:,}", one_line(totals.messages.get(name, ""))) for name, count in order[:MOST_CLASSES]]
+    rows = [("dead letters", "", "reason of the last one"), *shown]
+    names, counts = (max(len(row[side]) for row in rows) for side in (0, 1))
+    lines: list[RenderableType] = []
+    for name, count, reason in rows:
+        said = (
+            (f" {name:<{names}}  {count:>{counts}}  ", "yellow" if count else "bold yellow"),
+            (reason, "dim" if count else "bold"),
+        )
+        lines.append(Text.assemble(*said, no_wrap=True, overflow="ellipsis"))
+    if len(order) > MOST_CLASSES:
+        rest = sum(count for _, count in order[MOST_CLASSES:])
+        lines.append(_line(f" and {rest:,} more, of {len(order) - MOST_CLASSES} other classes", "yellow"))
+    return lines
+
+
+def _by_lag(lag: Lag) -> list[tuple[str, int]]:
+    order = sorted(lag.partitions.items(), key=lambda item: (-item[1], item[0]))
+    return [(f"{topic}/{number}", count) for (topic, number), count in order]
+
+
+def _most_behind(lag: Lag) -> str:
+    order = _by_lag(lag)
+    shown = ", ".join(f"{name} {count:,}" for name, count in order[:MOST_ON_A_LINE])
+    return shown + _more(len(order) - MOST_ON_A_LINE)
+
+
+def _more(count: int) -> str:
+    return f" and {count:,} more" if count > 0 else ""
+
+
+def _partitions(lag: Lag | None, width: int, lines: int) -> RenderableType:
+    """The partitions with the most to go, in as many columns as fit, the first column first."""
+    if lag is None:
+        return _line("to go by partition: not known yet; Kafka is being asked", "bold")
+    order = [(_shortened(name, width // 2), f"{count:,}") for name, count in _by_lag(lag)]
+    names, counts = (max(len(row[side]) for row in order) for side in (0, 1))
+    columns = max(1, (width - 1) // (names + counts + 4))
+    rows = lines - 1  # one has the heading
+    shown, more = order[: columns * rows], len(order) - columns * rows
+    table = Table.grid(padding=(0, 1))
+    for _ in range(columns):
+        table.add_column(width=names, no_wrap=True)
+        table.add_column(width=counts + 1, justify="right", no_wrap=True)
+    deep = -(-len(shown) // columns)
+    for row in range(deep):
+        cells = [cell for column in range(columns) for cell in _at(shown, column * deep + row)]
+        table.add_row(*(Text(cell) for cell in cells))
+    return Group(_line(f"to go by partition, the most first{_more(more)}", "bold"), table)
+
+
+def _shortened(name: str, most: int) -> str:
+    """The partition's number stays, the topic's end goes."""
+    if len(name) <= most:
+        return name
+    topic, _, number = name.rpartition("/")
+    return f"{topic[: most - len(number) - 2]}…/{number}"
+
+
+def _at(rows: Sequence[tuple[str, str]], index: int) -> tuple[str, str]:
+    return rows[index] if index < len(rows) else ("", "")
+
+
+def _latest(predictions: Predictions) -> Table:
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for key, label, verdict in list(predictions.latest):
+        table.add_row(
+            Text(printable(key)),
+            Text(printable(label), style="bold"),
+            Text(verdict, style="green" if verdict == "right" else "red"),
+        )
+    return table
