@@ -140,7 +140,7 @@ def _more(count: int) -> str:
 def _partitions(lag: Lag | None, width: int, lines: int) -> RenderableType:
     """The partitions with the most to go, in as many columns as fit, the first column first."""
     if lag is None:
-        return _line("to go by partition: not known yet; Kafka is being asked", "bold")
+        return _line("to go by partition: not known, or not yet (the demo's broker does not say it)", "bold")
     order = [(_shortened(name, width // 2), f"{count:,}") for name, count in _by_lag(lag)]
     names, counts = (max(len(row[side]) for row in order) for side in (0, 1))
     columns = max(1, (width - 1) // (names + counts + 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -149,6 +150,8 @@ class Shell:
         os.write(self.keyboard, keys)
 
     def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it runs on if the test has failed
+            os.kill(self.job, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         os.close(self.keyboard)
@@ -208,6 +211,7 @@ def test_a_job_in_the_background_leaves_the_terminal_alone() -> None:
     shell = Shell("drains", "&")
     try:
         shell.until("ready")
+        assert termios.tcgetattr(shell.keyboard)[3] & termios.ECHO, "the shell's modes are not changed meanwhile either"
         shell.type(b"p\n")
         shell.until("connecting to Kafka")
         os.kill(shell.job, signal.SIGTERM)
