@@ -36,9 +36,9 @@ class Keys:
         self._lock = threading.RLock()  # a signal's handler may interrupt the thread that has it
 
     @property
-    def there(self) -> bool:
-        """Whether there is a keyboard."""
-        return self._fd is not None
+    def here(self) -> bool:
+        """Whether a key press would be seen now: not in the background, and not where standard input is no terminal."""
+        return self._before is not None
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -100,7 +100,7 @@ def _in_foreground(fd: int) -> bool:
 
 def _set(fd: int, modes: list[Any]) -> None:
     with _held(signal.SIGTTOU), contextlib.suppress(termios.error):  # it is gone
-        termios.tcsetattr(fd, termios.TCSADRAIN, modes)
+        termios.tcsetattr(fd, termios.TCSANOW, modes)  # does not wait for a terminal that stands still (Ctrl-S)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,9 @@ MOST_CLASSES = 4
 FEWEST_LINES = 3
 """Lines for partitions after a key press, however low the terminal is."""
 
+NARROW = 20
+"""A reason that has no more columns stays on one line."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
@@ -45,6 +48,20 @@ class Choice:
 
 def view(moment: Moment, console: Console, choice: Choice = Choice()) -> Group:
     """Returns what is to be drawn on ``console``, whose size it fits."""
+    if not choice.partitions:
+        drawing = _drawing(moment, console, choice, folded=True)
+        if height(drawing, console) < console.height:
+            return drawing
+    return _drawing(moment, console, choice, folded=False)
+
+
+def height(drawing: Group, console: Console) -> int:
+    """Returns its number of lines on ``console``."""
+    return len(console.render_lines(drawing, pad=False))
+
+
+def _drawing(moment: Moment, console: Console, choice: Choice, folded: bool) -> Group:
+    """``folded``: a long reason of a dead letter has two lines."""
     totals, lag = moment.totals, moment.lag
     to_go = "" if lag is None or lag.to_go_s is None else f"about {duration(lag.to_go_s)}"
     figures = (
@@ -63,14 +80,14 @@ def view(moment: Moment, console: Console, choice: Choice = Choice()) -> Group:
     if now := _now(moment):
         parts.append(_line(now, "dim"))
     if totals.reasons:
-        parts += _dead_letters(totals)
+        parts += _dead_letters(totals, console, folded)
     if totals.holding:
         parts.append(_line(f"waiting for {totals.holding}", "bold red"))
     hint = (
         [_line("p: without the partitions" if choice.partitions else "p: to go by partition", "dim")] if choice.keys else []
     )
     if choice.partitions:
-        used = len(console.render_lines(Group(*parts, *hint), pad=False))
+        used = height(Group(*parts, *hint), console)
         parts.append(_partitions(lag, console.width, max(FEWEST_LINES, console.height - used - 1)))
     else:
         if lag is not None and console.width >= WIDE:
@@ -103,23 +120,30 @@ def _now(moment: Moment) -> str:
     return "; ".join(said)
 
 
-def _dead_letters(totals: Totals) -> list[RenderableType]:
+def _dead_letters(totals: Totals, console: Console, folded: bool) -> list[RenderableType]:
     """Lines, not a table: a long reason would take the other columns' width."""
     order = sorted(totals.reasons.items(), key=lambda item: (-item[1], item[0]))
     shown = [(one_line(name), f"{count:,}", one_line(totals.messages.get(name, ""))) for name, count in order[:MOST_CLASSES]]
     rows = [("dead letters", "", "reason of the last one"), *shown]
     names, counts = (max(len(row[side]) for row in rows) for side in (0, 1))
+    room = console.width - names - counts - 5
     lines: list[RenderableType] = []
     for name, count, reason in rows:
-        said = (
-            (f" {name:<{names}}  {count:>{counts}}  ", "yellow" if count else "bold yellow"),
-            (reason, "dim" if count else "bold"),
-        )
-        lines.append(Text.assemble(*said, no_wrap=True, overflow="ellipsis"))
+        left = f" {name:<{names}}  {count:>{counts}}  "
+        for part in _folded(reason, room, console) if folded and room > NARROW else [reason]:
+            said = ((left, "yellow" if count else "bold yellow"), (part, "dim" if count else "bold"))
+            lines.append(Text.assemble(*said, no_wrap=True, overflow="ellipsis"))
+            left = " " * len(left)
     if len(order) > MOST_CLASSES:
         rest = sum(count for _, count in order[MOST_CLASSES:])
         lines.append(_line(f" and {rest:,} more, of {len(order) - MOST_CLASSES} other classes", "yellow"))
     return lines
+
+
+def _folded(text: str, width: int, console: Console) -> list[str]:
+    """One line or two; the second one is cut where it is drawn."""
+    first, *others = [line.plain for line in Text(text).wrap(console, width)] or [""]
+    return [first, " ".join(others)] if others else [first]
 
 
 def _by_lag(lag: Lag) -> list[tuple[str, int]]:

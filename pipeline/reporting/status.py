@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
+import select
 import sys
 import threading
 import time
@@ -22,7 +24,7 @@ from pipeline.process.stats import Totals
 from pipeline.reporting.keys import Keys
 from pipeline.reporting.lag import Lag
 from pipeline.reporting.leaving import before_leaving
-from pipeline.reporting.live_view import Choice, view
+from pipeline.reporting.live_view import Choice, height, view
 from pipeline.reporting.moment import Moment, Predictions
 from pipeline.reporting.phase import phase
 from pipeline.reporting.recent import Recent
@@ -33,10 +35,14 @@ LIVE_S = 0.25
 
 PLAIN_S = 2.0
 
+PATIENCE_S = 0.5
+"""How long a signal waits for a drawing to end."""
+
 PARTITIONS_KEY = "p"
 """Shows the lag of each partition, and takes it away again."""
 
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
+_HIDE_CURSOR = b"\x1b[?25l"
 
 
 class Status:
@@ -44,8 +50,21 @@ class Status:
 
     interval_s = PLAIN_S
 
+    _said: queue.SimpleQueue[str | None] | None = None
+
     def say(self, text: str) -> None:
-        """Shows a message."""
+        """Shows a message. A signal's handler may call it.
+
+        While ``watching`` its thread writes. A handler interrupts the main thread anywhere, also where that has a lock of
+        the terminal's: the thread would wait for it, and the handler for one that the thread has.
+        """
+        if self._said is None:
+            self.write(text)
+        else:
+            self._said.put(text)  # of a ``SimpleQueue``: it may interrupt itself
+
+    def write(self, text: str) -> None:
+        """Writes a message."""
 
     def show(self, moment: Moment) -> None:
         """Shows the progress of the job."""
@@ -72,7 +91,7 @@ class Status:
             predictions: The latest predictions, if a watcher reads them.
             lag: Returns the lag; ``None`` while it is not known.
         """
-        stop = threading.Event()
+        said = queue.SimpleQueue[str | None]()
 
         def watch() -> None:
             recent = Recent()
@@ -80,17 +99,32 @@ class Status:
                 totals = Totals(rows)
                 recent.add(time.monotonic(), totals)
                 self.show(Moment(totals, recent, phase(rows, totals), predictions, lag()))
-                if stop.wait(self.interval_s if totals.records else min(LIVE_S, self.interval_s)):
+                if self._write_for(self.interval_s if totals.records else min(LIVE_S, self.interval_s), said):
                     return
 
         with self.drawing():
             thread = threading.Thread(target=watch, name="status", daemon=True)
             thread.start()
+            self._said = said
             try:
                 yield
             finally:
-                stop.set()
+                self._said = None
+                said.put(None)
                 thread.join()
+
+    def _write_for(self, seconds: float, said: queue.SimpleQueue[str | None]) -> bool:
+        """Writes what is said within the next seconds; returns whether the watching ends."""
+        ends_at = time.monotonic() + seconds
+        while (left_s := ends_at - time.monotonic()) > 0:
+            try:
+                text = said.get(timeout=left_s)
+            except queue.Empty:
+                break
+            if text is None:
+                return True
+            self.write(text)
+        return False
 
 
 class PlainStatus(Status):
@@ -99,8 +133,8 @@ class PlainStatus(Status):
     def __init__(self) -> None:
         self._last = ""
 
-    def say(self, text: str) -> None:
-        """As ``Status.say``."""
+    def write(self, text: str) -> None:
+        """As ``Status.write``."""
         print(printable(text), flush=True)
 
     def show(self, moment: Moment) -> None:
@@ -124,7 +158,7 @@ class PlainStatus(Status):
             text += f"{'; ' if text else ''}WAITING for {totals.holding}"
         if text != self._last:
             self._last = text
-            self.say(text)
+            self.write(text)
 
 
 class LiveStatus(Status):
@@ -137,10 +171,14 @@ class LiveStatus(Status):
         self._live: Live | None = None
         self._keys = Keys(None)
         self._partitions = False
+        self._lines = 0
+        self._at_it = threading.RLock()
+        self._paused = False
 
-    def say(self, text: str) -> None:
-        """As ``Status.say``."""
-        self._console.print(Text(printable(text)))
+    def write(self, text: str) -> None:
+        """As ``Status.write``."""
+        with self._at_it:
+            self._console.print(Text(printable(text)))
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
@@ -148,9 +186,9 @@ class LiveStatus(Status):
         if self._console.is_terminal:
             self._keys = Keys(sys.stdin)
         with (
-            before_leaving(self.put_back, self._keys.take),
+            before_leaving(self.put_back, self._take_again),
             self._keys.taken(),
-            Live(console=self._console, refresh_per_second=8, transient=True) as self._live,
+            Live(console=self._console, auto_refresh=False, transient=True) as self._live,
         ):
             try:
                 yield
@@ -159,17 +197,37 @@ class LiveStatus(Status):
 
     def put_back(self) -> None:
         """As ``Status.put_back``."""
+        self._paused = True
+        if self._at_it.acquire(timeout=PATIENCE_S):  # a drawing ends first, unless the terminal stands still (Ctrl-S)
+            self._at_it.release()
         self._keys.put_back()
-        if self._console.is_terminal:
-            with contextlib.suppress(OSError, ValueError):  # past the buffer, which the signal may have interrupted
-                os.write(self._console.file.fileno(), _SHOW_CURSOR)
+        self._write(_SHOW_CURSOR)
+
+    def _take_again(self) -> None:
+        """After Ctrl-Z and ``fg``: makes room for the next drawing, which else would go over what the shell has written."""
+        self._keys.take()
+        if self._keys.here:
+            self._write(_HIDE_CURSOR + b"\r\n" * (self._lines - 1))
+        self._paused = False
+
+    def _write(self, control: bytes) -> None:
+        """Past the buffer, which a signal may have interrupted; and only if the terminal takes it at once."""
+        if not self._console.is_terminal:
+            return
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            fd = self._console.file.fileno()
+            if select.select([], [fd], [], 0)[1]:
+                os.write(fd, control)
 
     def show(self, moment: Moment) -> None:
         """As ``Status.show``."""
         if self._keys.pressed().count(PARTITIONS_KEY) % 2:
             self._partitions = not self._partitions
-        if self._live is not None:
-            self._live.update(view(moment, self._console, Choice(self._keys.there, self._partitions)))
+        with self._at_it:
+            if self._live is not None and not self._paused:
+                drawing = view(moment, self._console, Choice(self._keys.here, self._partitions))
+                self._lines = min(height(drawing, self._console), self._console.height)
+                self._live.update(drawing, refresh=True)
 
 
 def open_status(kind: str) -> Status:

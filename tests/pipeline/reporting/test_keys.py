@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -48,9 +49,9 @@ def terminal() -> Iterator[Terminal]:
 
 def test_keys_are_seen_at_once_and_ctrl_c_is_still_a_signal(terminal: Terminal) -> None:
     before, keys = terminal.modes, Keys(terminal.stream)
-    assert keys.there
     assert keys.pressed() == "", "nothing is taken yet"
     with keys.taken():
+        assert keys.here
         local = terminal.modes[3]
         assert not local & (termios.ICANON | termios.ECHO)
         assert local & termios.ISIG
@@ -90,7 +91,7 @@ def test_what_is_no_terminal_is_never_read() -> None:
         other.flush()
         keys = Keys(stream)
         with keys.taken():
-            assert not keys.there
+            assert not keys.here
             assert keys.pressed() == ""
         assert os.read(stream.fileno(), 1) == b"p"
 
@@ -135,7 +136,7 @@ class Shell:
         """Reads until ``text`` and the end of its line; returns what stands behind it on the line."""
         ends_at = time.monotonic() + WAIT_S
         while "\n" not in self.said.partition(text)[2]:
-            assert time.monotonic() < ends_at, self.said
+            assert select.select([self.keyboard], [], [], max(0.0, ends_at - time.monotonic()))[0], self.said
             try:
                 read = os.read(self.keyboard, 65536)
             except OSError:  # the shell has ended
@@ -148,6 +149,13 @@ class Shell:
 
     def type(self, keys: bytes) -> None:
         os.write(self.keyboard, keys)
+
+    def job_runs(self) -> bool:
+        try:
+            os.kill(self.job, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # it runs on if the test has failed
@@ -200,8 +208,29 @@ def test_a_key_shows_the_partitions_and_ctrl_z_gives_the_terminal_to_the_shell()
         assert shell.until("stopped: ") == "terminal as before: True"
         shell.type(b"p")  # the shell has made it go on in the foreground
         shell.until("p: to go by partition")
+        since = shell.everything.partition("stopped: ")[2]
+        drawn = re.search(r"\x1b\[\?25l(?P<room>[\r\n]+)\r\x1b\[2K(?P<up>(?:\x1b\[1A\x1b\[2K)+)", since)
+        assert drawn is not None, repr(since)
+        assert drawn["room"].count("\n") == drawn["up"].count("A") > 3, "what the shell has written is not drawn over"
         shell.type(b"\x03")
         assert shell.until("ended: ") == "status 0, terminal as before: True"
+    finally:
+        shell.close()
+
+
+def test_a_terminal_that_stands_still_holds_no_signal_up() -> None:
+    shell = Shell("stays")
+    try:
+        shell.until("ready")
+        shell.type(b"\x13")
+        os.kill(shell.job, signal.SIGTERM)
+        os.kill(shell.job, signal.SIGINT)
+        ends_at = time.monotonic() + WAIT_S
+        while shell.job_runs():
+            assert time.monotonic() < ends_at
+            time.sleep(0.01)
+        shell.type(b"\x11")
+        assert re.fullmatch(r"status 1(30|43), terminal as before: True", shell.until("ended: "))
     finally:
         shell.close()
 

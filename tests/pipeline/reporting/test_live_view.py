@@ -74,12 +74,26 @@ def test_a_dead_letter_class_has_the_last_reason() -> None:
     assert [line for line in lines if "amount" in line] == [" FieldError    2  amount: the last [red]one[/]\\nof them"]
 
 
+def test_a_long_reason_has_a_second_line_where_there_is_room() -> None:
+    stats = worker(kinds={})
+    wrote_dead_letter(stats, "decode", "FieldError", "金額: " + 12 * "expected float32[?,10] " + "came a text")
+    lines = drawn(moment(stats))
+    [at] = [number for number, line in enumerate(lines) if "FieldError" in line]
+    assert lines[at].startswith(" FieldError    1  金額: expected float32[?,10]")
+    assert lines[at + 1].startswith("                  float32[?,10] expected")
+    assert lines[at + 1].endswith("…")
+    assert lines[at + 2].startswith("p: ")
+    assert len(drawn(moment(stats), height=len(lines))) == len(lines) - 1, "a lower terminal has no room for it"
+
+
 @pytest.mark.parametrize(("width", "height"), SCREENS)
 def test_a_long_reason_is_cut_and_rare_classes_are_counted(width: int, height: int) -> None:
     lines = drawn(everything(), width, height)
-    [first] = [line for line in lines if "Class0" in line]
-    assert first.endswith("…")
-    assert width - 3 < len(first) <= width
+    [at] = [number for number, line in enumerate(lines) if "Class0" in line]
+    cut = lines[at] if height == 24 else lines[at + 1]  # where there is room a reason has two lines
+    assert cut.endswith("…")
+    assert width - 3 < len(cut) <= width
+    assert "Class1" in lines[lines.index(cut) + 1]
     assert " and 5 more, of 5 other classes" in lines
     assert not [line for line in lines if "Class5" in line or "Tombstone" in line]
 

@@ -123,6 +123,29 @@ def test_what_happens_first_is_shown_at_once() -> None:
         assert seen.wait(10)
 
 
+def test_while_it_watches_its_thread_writes_what_is_said() -> None:
+    """A signal's handler that wrote itself, in a main thread that it interrupted while writing, stood for ever."""
+    written: list[tuple[str, bool]] = []
+    heard = threading.Event()
+
+    class Slow(Status):
+        interval_s = 3600.0
+
+        def write(self, text: str) -> None:
+            written.append((text, threading.current_thread() is threading.main_thread()))
+            heard.set()
+
+    status = Slow()
+    status.say("before")
+    heard.clear()
+    with status.watching(worker().rows):
+        status.say("at once")
+        assert heard.wait(10)
+        status.say("last")
+    status.say("after")
+    assert written == [("before", True), ("at once", False), ("last", False), ("after", True)]
+
+
 def test_the_live_status_draws_and_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     status = LiveStatus()
