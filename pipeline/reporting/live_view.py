@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.process.stats import Totals
 from pipeline.reporting.lag import Lag, duration
-from pipeline.reporting.moment import Moment, Predictions
+from pipeline.reporting.moment import Moment
 from transforms.printable import one_line, printable
 
 WIDE = 100
@@ -92,8 +92,8 @@ def _drawing(moment: Moment, console: Console, choice: Choice, folded: bool) -> 
     else:
         if lag is not None and console.width >= WIDE:
             parts.append(_line(f"to go by partition: {_most_behind(lag)}", "dim"))
-        if moment.predictions is not None:
-            parts.append(_latest(moment.predictions))
+        if moment.predictions is not None and (latest := list(moment.predictions.latest)):
+            parts.append(_latest(latest))
     return Group(*parts, *hint)
 
 
@@ -167,10 +167,10 @@ def _partitions(lag: Lag | None, width: int, lines: int) -> RenderableType:
         return _line("to go by partition: not known, or not yet (the demo's broker does not say it)", "bold")
     order = [(_shortened(name, width // 2), f"{count:,}") for name, count in _by_lag(lag)]
     names, counts = (max(len(row[side]) for row in order) for side in (0, 1))
-    columns = max(1, (width - 1) // (names + counts + 4))
+    columns = max(1, width // (names + counts + 5))
     rows = lines - 1  # one has the heading
     shown, more = order[: columns * rows], len(order) - columns * rows
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 2))
     for _ in range(columns):
         table.add_column(width=names, no_wrap=True)
         table.add_column(width=counts + 1, justify="right", no_wrap=True)
@@ -193,9 +193,9 @@ def _at(rows: Sequence[tuple[str, str]], index: int) -> tuple[str, str]:
     return rows[index] if index < len(rows) else ("", "")
 
 
-def _latest(predictions: Predictions) -> Table:
+def _latest(latest: Sequence[tuple[str, str, str]]) -> Table:
     table = Table(box=None, padding=(0, 2), show_header=False)
-    for key, label, verdict in list(predictions.latest):
+    for key, label, verdict in latest:
         table.add_row(
             Text(printable(key)),
             Text(printable(label), style="bold"),

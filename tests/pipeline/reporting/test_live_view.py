@@ -52,6 +52,13 @@ def test_the_figures(width: int, height: int) -> None:
     assert ("to go by partition: in/0 1,000, in/1 234" in text) is (width == 120)
 
 
+def test_without_predictions_so_far_there_is_no_empty_line_for_them() -> None:
+    class Nothing(Latest):
+        latest = ()
+
+    assert drawn(moment(worker(), Nothing())) == drawn(moment(worker()))
+
+
 def test_before_the_first_record_stands_what_is_awaited() -> None:
     stats = worker(0)
     assert "connecting to Kafka" in drawn(moment(stats))
@@ -119,7 +126,7 @@ def test_a_key_press_shows_the_partitions_that_are_most_behind(width: int, heigh
 
 def test_few_partitions_and_none_that_is_known() -> None:
     lines = drawn(moment(worker(), lag=Lag({("in", 1): 5, ("in", 0): 0})), choice=ON_A_KEY)
-    assert lines[-3:-1] == ["to go by partition, the most first", "in/1  5 in/0  0"]
+    assert lines[-3:-1] == ["to go by partition, the most first", "in/1   5  in/0   0"]
     assert "to go by partition: not known, or not yet (the demo's broker does not say it)" in drawn(
         moment(worker()), choice=ON_A_KEY
     )
