@@ -148,7 +148,8 @@ class Flags:
         MODEL, seconds(), "how often a saved_model:// model is looked at for a new version", default="60")
     signature: Signature | None = flag(
         MODEL, signature_file(),
-        "a JSON file with the model's inputs, outputs, dtypes and shapes, for a server that publishes none; "
+        "a JSON file with the model's inputs, outputs, dtypes and shapes, for a server that publishes none, or the MLmodel "
+        "file of an MLflow model; "
         "python -m pipeline.check --guess_signature writes one from records")
     request: str | None = flag(
         MODEL, request_file(),

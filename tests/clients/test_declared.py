@@ -167,6 +167,16 @@ def test_a_server_without_metadata(stub_class: type[StubServer], call: str) -> N
 
 
 @pytest.mark.parametrize("stub_class", [TfServingGrpcStub, TfServingRestStub, OipGrpcStub, OipHttpStub])
+def test_outputs_that_are_not_wanted_are_no_contradiction(stub_class: type[StubServer]) -> None:
+    """``--outputs`` takes some of them, of the server's signature and of the file's."""
+    outputs = {"y": Y["y"], "z": Y["y"]}
+    with stub_class(StubModel.of(X, outputs, lambda inputs: {"y": inputs["x"], "z": inputs["x"]})) as stub:
+        for stub.describes in (True, False):
+            found = metadata(stub.uri(), Signature(NAME, METHOD_PREDICT, X, outputs), "y")
+            assert list(found.signature.outputs) == ["y"]
+
+
+@pytest.mark.parametrize("stub_class", [TfServingGrpcStub, TfServingRestStub, OipGrpcStub, OipHttpStub])
 def test_a_server_with_metadata_is_believed(stub_class: type[StubServer]) -> None:
     """An unknown model stays unknown, one that is loading is waited for, and a file that contradicts is refused."""
     with stub_class() as stub:

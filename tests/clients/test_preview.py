@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from transforms.clients.base import ClientOptions, RequestPreview
+from transforms.clients.mlflow import client as mlflow
 from transforms.clients.multi_model_server import http as mms_http
 from transforms.clients.open_inference import grpc as oip_grpc
 from transforms.clients.open_inference import http as oip_http
@@ -18,6 +19,7 @@ from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.tfserving import rest as tfserving_rest
 from transforms.clients.vertex import client as vertex
 from transforms.clients.vertex import transport
+from transforms.testing.mlflow.stub import MlflowStub
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
@@ -100,6 +102,13 @@ def test_multi_model_server() -> None:
         client = mms_http.open(stub.uri(), ClientOptions())
         one: Inputs = {"instances": np.array([{"x": [1.5]}], object)}
         preview, (verb, url, _, body, *_) = compare(client, client._http, "send", one, 1)
+        assert preview == RequestPreview("HTTP", verb, str(url), len(body))
+
+
+def test_mlflow() -> None:
+    with MlflowStub() as stub:
+        client = mlflow.open(stub.uri(), ClientOptions(signature=stub.model.signatures["serving_default"][0]))
+        preview, (verb, url, _, body) = compare(client, client._http, "send", X, 2)
         assert preview == RequestPreview("HTTP", verb, str(url), len(body))
 
 

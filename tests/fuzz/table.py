@@ -22,6 +22,7 @@ _FUNCTIONS: tuple[Callable[[bytes], None], ...] = (
     answers.tfserving_grpc,
     answers.oip_grpc,
     answers.vertex,
+    answers.mlflow,
     texts.model_uri,
     texts.feature_paths,
     texts.waits,

@@ -34,7 +34,7 @@ from transforms.types import ModelMetadata
 
 TFS_REST, OIP_REST = "http://h:1/v1/models/m", "oip+http://h:1/m"
 MMS, VERTEX = "mms+http://h:1/m", "vertex://p/europe-west4/1?transport=rest&api_endpoint=127.0.0.1:1"
-OPENAI = "openai+http://h:1/m?task=embeddings"
+OPENAI, MLFLOW = "openai+http://h:1/m?task=embeddings", "mlflow+http://h:1/m?form=dataframe_records"
 TFS_GRPC, OIP_GRPC = "grpc://h:1/m", "oip+grpc://h:1/m"
 
 _SPEC = {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1", "name": ""}, {"size": "2"}], "unknown_rank": False}}
@@ -61,6 +61,7 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
         "/models": {"object": "list", "data": [{"id": "m", "object": "model"}]},
         "/embeddings": {"data": [{"index": 0, "embedding": [0.5, 1]}], "model": "m-1", "usage": {"prompt_tokens": 1}},
     },
+    MLFLOW: {"/ping": {}, "/version": "3.17.2"},
     VERTEX: {"": {"predictions": [], "deployedModelId": "7", "model": "m", "modelVersionId": "1", "modelDisplayName": "M"}},
 }
 """The answers by the end of the path, as well-meaning servers give them; the empty end fits all."""

@@ -1,4 +1,4 @@
-"""Kafka → apps with JSON of their own (FastAPI, LitServe) → Kafka: each record once, with rows that they can't take."""
+"""Kafka → apps with JSON of their own (FastAPI, LitServe), MLflow → Kafka: each record once, with rows they can't take."""
 
 from __future__ import annotations
 
@@ -55,13 +55,19 @@ def test_litserve(new_job: NewJob) -> None:
 
 @pytest.mark.skipif(not ASKED_FOR, reason="REAL_MLFLOW=1 makes its environment, of 0.6 GB")
 def test_mlflow(new_job: NewJob, tmp_path: Path) -> None:
-    """MLflow 3 with a scikit-learn model: the columns of its signature, by the template."""
+    """MLflow 3 with a scikit-learn model: by its MLmodel file, with records as they are, and by a template."""
     columns = {"columns": ["amount", "age"], "data": {"$rows": ["$row.amount", "$row.age"]}}
     (tmp_path / "request.json").write_text(json.dumps({"dataframe_split": columns}))
-    with mlflow() as address:
-        job = new_job(f"json+http://{address}/invocations?health=/ping")
-        flags = (f"--request={tmp_path / 'request.json'}", "--response=score=$.predictions[*]")
-        letters = scored(job, *flags)
-    assert {headers["inference.error.class"] for headers in letters.values()} == {"Rejected"}
-    for record in job.predictions():
-        assert json.loads(record.value or b"") == {"score": pytest.approx(int(record.key or b"") / 2 + 30)}
+    template = (f"--request={tmp_path / 'request.json'}", "--response=predictions=$.predictions[*]")
+    with mlflow() as (address, model):
+        for uri, flags, error_class in (
+            (f"mlflow+http://{address}", (f"--signature={model / 'MLmodel'}",), "FieldError"),
+            (f"mlflow+http://{address}?form=dataframe_records", (), "Rejected"),
+            (f"json+http://{address}/invocations?health=/ping", template, "Rejected"),
+        ):
+            job = new_job(uri)
+            letters = scored(job, *flags)
+            assert {headers["inference.error.class"] for headers in letters.values()} == {error_class}
+            for record in job.predictions():
+                score = pytest.approx(int(record.key or b"") / 2 + 30)
+                assert json.loads(record.value or b"") == {"predictions": score}

@@ -41,6 +41,10 @@ KNOWN = (
         "if len(found) != rows:", "if False:", "tests/clients/json_http/test_answers.py",
     ),
     Mutation(
+        "a message of MLflow's has the rows of the request", "transforms/clients/mlflow/errors.py",
+        "found = _AROUND_ROWS.match(message)", "found = None", "tests/clients/mlflow/test_client.py",
+    ),
+    Mutation(
         "a message about a prompt has a value of the record", "transforms/formats/template_sandbox.py",
         'name if name in names else "a field that another one names"', "name", "tests/formats/test_prompt.py",
     ),

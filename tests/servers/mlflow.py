@@ -22,8 +22,8 @@ ASKED_FOR = bool(os.environ.get("REAL_MLFLOW"))
 
 
 @contextlib.contextmanager
-def mlflow() -> Iterator[str]:
-    """Runs ``mlflow models serve``; yields its ``HOST:PORT``."""
+def mlflow() -> Iterator[tuple[str, Path]]:
+    """Runs ``mlflow models serve``; yields its ``HOST:PORT`` and the folder of the model."""
     bin_folder = environment("mlflow", REQUIREMENTS) / "bin"
     env = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     (port,) = free_ports(1)
@@ -31,7 +31,19 @@ def mlflow() -> Iterator[str]:
     with folder("mlflow") as directory:
         model = directory / "model"
         subprocess.run([bin_folder / "python", MODEL_FILE, model], cwd=directory, env=env, check=True, capture_output=True)
-        command = [str(bin_folder / "mlflow"), "models", "serve", "-m", str(model), "-p", str(port), "-h", "127.0.0.1"]
+        command = [
+            str(bin_folder / "python"),
+            "-m",
+            "mlflow",
+            "models",
+            "serve",
+            "-m",
+            str(model),
+            "-p",
+            str(port),
+            "-h",
+            "127.0.0.1",
+        ]
         with running([*command, "--env-manager", "local"], directory, env) as log_file:
             wait_until_answered(f"http://{address}/ping", log_file)
-            yield address
+            yield address, model

@@ -8,6 +8,8 @@ The file is JSON::
 The first size of a shape is that of the batch: -1 for any. A shape that is left out is not known. An input with
 ``"optional": true`` may be missing in a record. ``outputs`` may be left out: answers then show them.
 
+The ``MLmodel`` file of an MLflow model is read as well (``mlmodel.py``).
+
 A server that publishes a signature is believed. The file must not contradict it; where the server leaves a size or the
 outputs open, the file's word counts.
 """
@@ -20,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from transforms.clients.checked import DTYPES
+from transforms.clients.mlmodel import is_mlmodel, read_mlmodel
 from transforms.errors import ModelError, NotServedError
 from transforms.printable import listed, shortened
 from transforms.types import METHOD_PREDICT, Signature, TensorSpec
@@ -43,7 +46,9 @@ def parse_signature(text: str) -> Signature:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON; give a file such as {EXAMPLE}") from error
+        if is_mlmodel(text):
+            return read_mlmodel(text)
+        raise ValueError(f"is no JSON; give a file such as {EXAMPLE}, or the MLmodel file of an MLflow model") from error
     _check_object("the file", document, _SIDES)
     if not document.get("inputs"):
         raise ValueError(f"has no inputs; give a file such as {EXAMPLE}")

@@ -88,6 +88,7 @@ _OIP_GRPC = Entry("transforms.clients.open_inference.grpc", "oip+grpc://HOST:POR
 _OIP_HTTP = Entry("transforms.clients.open_inference.http", "oip+http://HOST:PORT/MODEL[/VERSION]")
 _MMS = Entry("transforms.clients.multi_model_server.http", "mms+http://HOST:PORT/MODEL")
 _OPENAI = Entry("transforms.clients.openai.http", "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings")
+_MLFLOW = Entry("transforms.clients.mlflow.client", "mlflow+http://HOST[:PORT][/PATH]")
 _JSON = Entry("transforms.clients.json_http.client", "json+http://HOST[:PORT]/PATH")
 
 _BUILT_IN = {
@@ -103,6 +104,8 @@ _BUILT_IN = {
     "mms+https": _MMS,
     "openai+http": _OPENAI,
     "openai+https": _OPENAI,
+    "mlflow+http": _MLFLOW,
+    "mlflow+https": _MLFLOW,
     "json+http": _JSON,
     "json+https": _JSON,
     "vertex": Entry("transforms.clients.vertex.client", "vertex://PROJECT/REGION/ENDPOINT", f"{DISTRIBUTION}[vertex]"),

@@ -10,6 +10,7 @@
 
 from transforms.handlers.base import UriModelHandler, is_failure
 from transforms.handlers.named import (
+    MlflowModelHandler,
     MmsModelHandler,
     OpenAiModelHandler,
     OpenInferenceModelHandler,
@@ -19,6 +20,7 @@ from transforms.handlers.named import (
 )
 
 __all__ = [
+    "MlflowModelHandler",
     "MmsModelHandler",
     "OpenAiModelHandler",
     "OpenInferenceModelHandler",

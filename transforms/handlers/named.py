@@ -39,6 +39,12 @@ class OpenAiModelHandler(UriModelHandler):
     schemes = ("openai+http", "openai+https")
 
 
+class MlflowModelHandler(UriModelHandler):
+    """MLflow's scoring server, Databricks, Azure ML. ``mlflow+http://HOST[:PORT][/PATH][?form=…]``."""
+
+    schemes = ("mlflow+http", "mlflow+https")
+
+
 class SavedModelHandler(UriModelHandler):
     """A TensorFlow SavedModel in the worker itself. ``saved_model:///PATH``."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.embedded.http_status import HTTP_STATUS
 from transforms.clients.json_http import client as json_http
+from transforms.clients.mlflow import errors as mlflow
 from transforms.clients.multi_model_server.errors import from_answer
 from transforms.clients.open_inference import errors as open_inference
 from transforms.clients.openai import errors as openai
@@ -41,6 +42,7 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
         from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         json_http.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         openai.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
+        mlflow.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         from_body(status, None, "", None).error(WHERE),
     ]
     assert {type(error) for error in errors} == {http_error(status)}

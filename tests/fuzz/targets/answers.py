@@ -12,7 +12,10 @@ from tests.fuzz import json_grammar, protobuf_grammar
 from tests.fuzz.oracle import allowed, must
 from tests.fuzz.source import Source
 from transforms.clients import open_client
-from transforms.clients.base import ModelClient
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.mlflow.client import MlflowClient
+from transforms.clients.mlflow.uri import parse as parse_mlflow
+from transforms.clients.mlmodel import MlflowSignature
 from transforms.clients.open_inference import messages as oip
 from transforms.clients.tfserving import messages as tfserving
 from transforms.clients.vertex.client import VertexClient
@@ -24,7 +27,7 @@ from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.status_codes import GRPC_ERRORS
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap, TensorProto
 from transforms.errors import MalformedAnswerError, ModelError
-from transforms.types import METHOD_PREDICT, Signature
+from transforms.types import METHOD_PREDICT, Signature, TensorSpec
 
 _STATUSES = (200, 200, 200, 200, 200, 400, 404, 429, 500, 503, 302, 204, 999)
 _TYPES = ("application/json", "", "text/plain", "application/octet-stream", "image/png", ";;", "text/html; charset=x")
@@ -146,6 +149,38 @@ def _openai_text(source: Source) -> bytes:
 
 
 openai_embeddings = _over_http("openai+http://h:1/m?task=embeddings", "_http", _openai_text)
+
+
+_PREDICTIONS = (
+    b"[0.5,1]",
+    b"[[1],[2]]",
+    b'[{"y":1},{"y":2}]',
+    b'{"y":[1,2],"z":3}',
+    b"7",
+    b"[]",
+    b"null",
+    b'[{"0":1},{}]',
+    b"[1e400,2]",
+)
+
+
+def _mlflow_text(source: Source) -> bytes:
+    """An answer of MLflow's server: mostly predictions of two rows."""
+    if source.chance(3):
+        return json_grammar.text_of(source, ("predictions", "message", "stack_trace", "error_code", "0", "y"))
+    return b'{"predictions":%b}' % source.pick(_PREDICTIONS)
+
+
+def mlflow(data: bytes) -> None:
+    """MLflow's answers: with a signature, and with records sent as they are."""
+    source = Source(data)
+    outputs = {"y": TensorSpec(source.pick(("float32", "int64", "string", "bool")), source.pick(((-1,), (-1, 2), (), None)))}
+    binary = frozenset(("y",) if source.chance(3) else ())
+    signature = MlflowSignature("", METHOD_PREDICT, {"x": TensorSpec("float32", (-1, 2))}, outputs, binary_outputs=binary)
+    for form, declared in (("inputs", signature), ("dataframe_records", None)):
+        client = MlflowClient(parse_mlflow(f"mlflow+http://h:1?form={form}"), ClientOptions(signature=declared))
+        client._http.send = _http(source, _mlflow_text)  # type: ignore[method-assign]
+        _ask(client, source)
 
 
 class _VertexTransport(Transport):

@@ -25,6 +25,9 @@ class _Supplied(ModelClient):
     def __init__(self, client: ModelClient, declared: Signature, outputs: tuple[str, ...]):
         self._client, self._selection = client, OutputSelection(outputs)
         self._declared, self._as_documents = declared, False
+        # The client's own signature has only the outputs that are wanted: the others are no contradiction.
+        wanted = {name: spec for name, spec in declared.outputs.items() if name in outputs or not outputs}
+        self._of_wanted = dataclasses.replace(declared, outputs=wanted)
         self._where = "the model"
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
@@ -32,7 +35,7 @@ class _Supplied(ModelClient):
         self._where = found.model
         self._as_documents = not found.signature.known
         published = found.signature
-        signature = self._declared if self._as_documents else merged(published, self._declared, found.model)
+        signature = self._declared if self._as_documents else merged(published, self._of_wanted, found.model)
         return dataclasses.replace(found, signature=self._selection.of(signature))
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

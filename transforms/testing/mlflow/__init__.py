@@ -1,0 +1,1 @@
+"""A stub of MLflow's scoring server."""
