@@ -25,12 +25,13 @@ class StopConditions:
     Attributes:
         max_records: The number of records to answer (``--max_records``).
         end_offsets: Each partition with the offset before which reading stops (``--until_end``: the partition's end offset
-            at the start of the job). Other partitions are not read.
+            at the start of the job). Other partitions are not read. ``ends.py`` says what holds where a topic is made again.
         pending: The partitions with pending offsets: the group had not committed their end offset when the job started. The
             job ends when it has committed them all.
         drain_at_s: When the job is drained, in seconds since the epoch (``--duration_s``).
         budget_file: The file in which the workers of a job share ``max_records``; ``None`` for a single worker.
         worker: The index of this worker in that file.
+        identities: Topic to the identity of the topic that the end offsets are of, as far as it is known.
     """
 
     max_records: int | None = None
@@ -39,11 +40,7 @@ class StopConditions:
     drain_at_s: float | None = None
     budget_file: str | None = None
     worker: int = 0
-
-    def of_shard(self, shard: int, shards: int) -> StopConditions:
-        """Returns the conditions of one shard in a static assignment: ``pending`` has only the partitions of the shard."""
-        ours = tuple(partition for partition in self.pending if partition[1] % shards == shard)
-        return dataclasses.replace(self, pending=ours)
+    identities: tuple[tuple[str, str], ...] = ()
 
 
 class Budget(Protocol):

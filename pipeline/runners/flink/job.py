@@ -27,6 +27,7 @@ from pipeline.terminal import tell_error
 from transforms.errors import ScoringError
 from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
+from transforms.kafka.ends import Ends
 from transforms.kafka.stop import StopConditions
 from transforms.retry import Deadline
 
@@ -220,6 +221,7 @@ def watch(
         The state it has come to.
     """
     said_at, before, restarts, restarted_ms, state = clock(), 0, 0, 0, ""
+    ends = Ends(stop) if stop.end_offsets is not None else None
     for committed in _committed(progress, sleep):
         now = job.state()
         if now.state in ENDED:
@@ -231,7 +233,7 @@ def watch(
         if draining.is_set():
             status.say("cancelling the job (a second signal leaves it running)")
             break
-        if stop.end_offsets is not None and progress.has_committed(dict(stop.end_offsets), stop.pending):
+        if ends is not None and _ends_reached(ends, progress):
             break
         over_s = time.time() - stop.drain_at_s if stop.drain_at_s is not None else -1.0
         if over_s >= STILL_AT_MOST_S or (over_s >= 0 and progress.still_s >= STILL_S):
@@ -242,6 +244,12 @@ def watch(
             said_at, before, state = clock(), committed, now.state
             status.say(f"{committed:,} records, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
     return job.cancel()
+
+
+def _ends_reached(ends: Ends, progress: Progress) -> bool:
+    ends.follow(progress.identities)
+    ends.renew(progress.end_offsets)
+    return ends.are_known and progress.has_committed(ends.pending)
 
 
 def _committed(progress: Progress, sleep: Callable[[float], None]) -> Iterator[int]:

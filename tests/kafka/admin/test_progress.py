@@ -68,12 +68,12 @@ def test_what_was_committed_since_the_start_and_what_is_left() -> None:
 def test_when_the_group_has_committed_its_end_offsets() -> None:
     kafka, clock = FakeKafka({A: 40}), Clock()
     progress = watch(kafka, clock)
-    ends = {A: 50, B: 0}
-    assert not progress.has_committed(ends, [A])
+    assert not progress.has_committed({A: 50})
     kafka.committed_offsets[A] = 50
     progress.look()
-    assert progress.has_committed(ends, [A])
-    assert progress.has_committed(ends, [])
+    assert progress.has_committed({A: 50})
+    assert not progress.has_committed({A: 50, B: 0})
+    assert progress.has_committed({})
 
 
 def test_for_how_long_nothing_has_moved() -> None:

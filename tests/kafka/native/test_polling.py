@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -32,10 +32,16 @@ class FakeSession:
         self.available = list(available)
         self.polls: list[tuple[int, float, bool]] = []
         self.nothing: list[float] = []
-        self.reader = SimpleNamespace(owned={A, B}, group_has_committed=self._group_has_committed)
+        self.reader = SimpleNamespace(
+            owned={A, B},
+            group_has_committed=self._group_has_committed,
+            identities={},
+            end_offsets=lambda topic: self.ends,
+        )
         self.committed: dict[Partition, int] = {}
         self.group: dict[Partition, int] = {}
         self.asked_group = 0
+        self.ends: dict[Partition, int] | None = None
         self.beyond: list[KafkaRecord] = []
         self.now = 50.0
         self.poll_takes_s = 0.001
@@ -68,7 +74,7 @@ class FakeSession:
     def drop_beyond_end(self, beyond: list[KafkaRecord]) -> None:
         self.beyond += beyond
 
-    def has_read_beyond(self, ends: Mapping[Partition, int]) -> bool:
+    def has_read_beyond(self, end_of: object) -> bool:
         return True  # the real one only spares the looking: test_session.py
 
     def _group_has_committed(self, ends: dict[Partition, int]) -> bool:
@@ -382,6 +388,32 @@ def test_a_deadline() -> None:
     kafka = FakeSession()
     assert finished(make(kafka, StopConditions(drain_at_s=1.0)), kafka)
     assert not finished(make(kafka, StopConditions(drain_at_s=1e12)), kafka)
+
+
+def test_a_topic_that_is_made_again_is_read_to_its_own_ends() -> None:
+    """Its partitions, too; and while Kafka does not say its ends, nothing is left out, and nothing ends."""
+    kafka = FakeSession(9, 9)
+    stop = dataclasses.replace(to_ends(p0=3), identities=(("in", "a@c"),))
+    polling = make(kafka, stop)
+    kafka.committed = {A: 3}
+    kafka.reader.identities = {"in": "b@c"}
+    assert not finished(polling, kafka)
+    assert read(polling, kafka) == [9]
+    kafka.ends = {A: 12, B: 2, ("in", 2): 0}
+    kafka.committed = {A: 12}
+    assert not finished(polling, kafka)
+    assert read(polling, kafka) == [3]
+    kafka.committed = {A: 12, B: 2}
+    assert finished(polling, kafka)
+
+
+@pytest.mark.parametrize("now", ["", "a@c", "b@another cluster"])
+def test_what_is_not_known_to_be_another_topic_is_read_to_the_ends_of_the_start(now: str) -> None:
+    kafka = FakeSession(9)
+    polling = make(kafka, dataclasses.replace(to_ends(p0=3), identities=(("in", "a@c"),)))
+    kafka.reader.identities = {"in": now}
+    kafka.committed = {A: 3}
+    assert finished(polling, kafka)
 
 
 def test_without_any_condition_it_goes_on_until_it_is_drained() -> None:

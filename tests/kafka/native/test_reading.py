@@ -35,9 +35,9 @@ def test_whether_anything_lies_beyond_the_ends() -> None:
     job = Job([True] * 5, [True] * 2)
     job.session.begin()
     job.read()
-    assert not job.session.has_read_beyond({A: 5, B: 2})
-    assert job.session.has_read_beyond({A: 4, B: 2})
-    assert job.session.has_read_beyond({A: 5})
+    assert not job.session.has_read_beyond({A: 5, B: 2}.__getitem__)
+    assert job.session.has_read_beyond({A: 4, B: 2}.__getitem__)
+    assert job.session.has_read_beyond({A: 5, B: 0}.__getitem__)
 
 
 def test_a_partition_of_which_all_lies_beyond_is_committed_at_its_end() -> None:

@@ -24,6 +24,7 @@ from transforms.kafka.grants import create_command
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.rights import may_be_hidden, missing_rights
 from transforms.kafka.start_from import COMMITTED, EARLIEST, moment_ms
+from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import CONNECTION, describe, is_transient
 from transforms.retry import Deadline
@@ -225,15 +226,18 @@ class Checker:
             if tp.error is not None:
                 raise ck.KafkaException(tp.error)
 
-    def ends(self, partitions: Sequence[Partition]) -> tuple[tuple[tuple[Partition, int], ...], tuple[Partition, ...]]:
-        """Returns the end offset of each partition, and the partitions whose end the group has not committed."""
+    def stop_at_ends(self, partitions: Sequence[Partition]) -> StopConditions:
+        """Returns the conditions to stop at the end offsets as they are now."""
+        identities: dict[str, str] = {}
+        with contextlib.suppress(ck.KafkaException):  # without ids, a topic that is made again is not noticed
+            identities = self._committed.identities()  # first: if it is made again here, the ends count as the former's
         end_offsets, pending = [], []
         for tp in self.committed(partitions):
             low, high = self.watermarks(tp)
             end_offsets.append(((tp.topic, tp.partition), high))
             if max(tp.offset, low) < high:
                 pending.append((tp.topic, tp.partition))
-        return tuple(end_offsets), tuple(pending)
+        return StopConditions(end_offsets=tuple(end_offsets), identities=tuple(identities.items()), pending=tuple(pending))
 
     def positions(self, partitions: Sequence[Partition], start_from: str) -> dict[Partition, Position]:
         """Returns where a run would start to read. Changes nothing.

@@ -25,6 +25,9 @@ class Progress:
         clock: Returns seconds, monotonic.
         open_consumer: Makes the consumer.
         open_admin: Makes the admin client.
+
+    Attributes:
+        identities: The identities of the topics, as Kafka said them last, where an offset names one.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Progress:
         self._committed = CommittedOffsets(config, self._consumer, open_admin)
         self._first: dict[Partition, int] = {}
         self._offsets: dict[Partition, int] = {}
+        self._now: dict[Partition, int] = {}
+        self.identities: Mapping[str, str] = {}
         self._ends: dict[Partition, int] = {}
         self._ends_at = float("-inf")
         self._moved_at = clock()
@@ -64,10 +69,12 @@ class Progress:
         Where a topic was made again, what the group has answered of the former one stays counted.
         """
         try:
-            found = self._committed.ask(self._partitions, ASK_S).offsets
+            found = self._committed.ask(self._partitions, ASK_S)
         except ck.KafkaException:
-            found = []
-        offsets = {(tp.topic, tp.partition): tp.offset for tp in found if tp.error is None and tp.offset >= 0}
+            offsets = {}
+        else:
+            offsets = {(tp.topic, tp.partition): tp.offset for tp in found.offsets if tp.error is None and tp.offset >= 0}
+            self._now, self.identities = offsets, found.identities
         for partition, offset in offsets.items():
             if offset < self._offsets.get(partition, 0):  # offsets go back with another topic only
                 self._former += self._offsets[partition] - self._first.get(partition, self._offsets[partition])
@@ -88,9 +95,27 @@ class Progress:
             self._ends |= {partition: high for partition in self._partitions if (high := self._high(partition)) is not None}
         return sum(max(0, end - self._position(partition)) for partition, end in self._ends.items())
 
-    def has_committed(self, end_offsets: Mapping[Partition, int], pending: Sequence[Partition]) -> bool:
-        """Returns whether the group has committed the end offset of every partition in ``pending``."""
-        return all(self._offsets.get(partition, -1) >= end_offsets[partition] for partition in pending)
+    def has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
+        """Returns whether the group has committed these offsets, of the topics as they are now."""
+        return all(self._now.get(partition, -1) >= end for partition, end in end_offsets.items())
+
+    def end_offsets(self, topic: str) -> dict[Partition, int] | None:
+        """Returns the end offset of each partition of a topic that was made again; ``None`` if Kafka does not say it now.
+
+        From now on these partitions are looked at.
+        """
+        try:
+            found = self._consumer.list_topics(topic, timeout=ASK_S).topics[topic]
+        except ck.KafkaException:
+            return None
+        partitions = [(topic, number) for number in sorted(found.partitions)]  # none with an error
+        ends = {partition: high for partition in partitions if (high := self._high(partition)) is not None}
+        if not partitions or len(ends) < len(partitions):
+            return None
+        self._partitions = [it for it in self._partitions if it[0] != topic] + partitions
+        self._ends = {partition: end for partition, end in self._ends.items() if partition[0] != topic} | ends
+        self._first |= {partition: 0 for partition in partitions if partition not in self._first}
+        return ends
 
     def close(self) -> None:
         """Closes the connection."""

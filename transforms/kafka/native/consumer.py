@@ -37,6 +37,9 @@ SAY_DOWN_S = 10.0
 
 _SEEKABLE_S = 10.0
 
+ENDS_TIMEOUT_S = 3.0
+"""How long Kafka may take to say the end offset of a partition."""
+
 
 class Reader:
     """A consumer whose partitions are set by a subclass.
@@ -257,6 +260,7 @@ class Reader:
         self.consumer.incremental_assign(starts)
         added = {(tp.topic, tp.partition) for tp in starts}
         self._identities |= identities
+        self._watch.identities |= {topic: identity for (topic, _), identity in identities.items() if identity}
         self._set_fetching(added)
         self.owned |= added
         self._note_change()
@@ -285,6 +289,25 @@ class Reader:
         """Returns the committed offsets of the group, by partition; a partition without one is left out."""
         found = self._starts.committed(list(partitions))
         return {(tp.topic, tp.partition): tp.offset for tp in found if tp.offset >= 0}
+
+    def end_offsets(self, topic: str) -> dict[Partition, int] | None:
+        """Returns the end offset of each partition of a topic; ``None`` if Kafka does not say it, or the input is lost."""
+        if self._lost is not None:
+            return None
+        try:
+            found = self.consumer.list_topics(topic, timeout=ENDS_TIMEOUT_S).topics[topic]
+            if not found.partitions:  # it has an error
+                return None
+            partitions = [ck.TopicPartition(topic, number) for number in found.partitions]
+            ends = [self.consumer.get_watermark_offsets(it, timeout=ENDS_TIMEOUT_S, cached=False)[1] for it in partitions]
+        except ck.KafkaException:
+            return None
+        return {(topic, it.partition): int(end) for it, end in zip(partitions, ends, strict=True)}
+
+    @property
+    def identities(self) -> Mapping[str, str]:
+        """The identities of the input topics, as Kafka said them last."""
+        return self._watch.identities
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether the members of the group together have committed all offsets before ``end_offsets``.

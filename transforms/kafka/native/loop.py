@@ -104,7 +104,7 @@ class PollShards(beam.DoFn):
             kafka = self._enter(SessionKey(self._config, shard, self._count))
             kafka.begin()
             if shard not in self._polling:
-                self._polling[shard] = Polling(self._config, self._stop.of_shard(shard, self._count))
+                self._polling[shard] = Polling(self._config, self._stop, ended_outside=True)
             polling = self._polling[shard]
             if polling.finished(kafka):
                 del self._polling[shard]

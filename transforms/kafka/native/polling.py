@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.ends import Ends
 from transforms.kafka.native.session import Session
 from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
 from transforms.types import KafkaRecord
@@ -37,6 +38,7 @@ class Polling:
         stop: The stop conditions.
         clock: Returns the seconds of a monotonic clock.
         first_read: Records asked for in one poll.
+        ended_outside: Whether the job is ended from outside when the group has committed its end offsets, and not here.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Polling:
         stop: StopConditions,
         clock: Callable[[], float] = time.monotonic,
         first_read: int = FIRST_READ,
+        *,
+        ended_outside: bool = False,
     ):
         self.config, self.stop, self._clock, self._first_read = config, stop, clock, first_read
-        self._end_offsets = dict(stop.end_offsets) if stop.end_offsets is not None else None
-        self._pending = {partition: end for partition, end in stop.end_offsets or () if partition in stop.pending}
+        self._ends = Ends(stop) if stop.end_offsets is not None else None
+        self._ended_outside = ended_outside
         self._budget = self._open_budget()
         self._rate = 0.0  # records a second, smoothed
         self._last_at = clock()
@@ -114,26 +118,37 @@ class Polling:
         self._rate += 0.2 * (read / elapsed - self._rate)
 
     def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
-        if self._end_offsets is None or not kafka.has_read_beyond(self._end_offsets):
+        if self._ends is None:
             return records
-        beyond = [record for record in records if record.offset >= self._end_offsets.get(record[:2], 0)]
+        self._ends.follow(kafka.reader.identities)  # here, too: the topic may have been made again since ``finished``
+        if not kafka.has_read_beyond(self._ends.of):
+            return records
+        end_of = self._ends.of
+        beyond = [record for record in records if record.offset >= end_of(record[:2])]
         if beyond:
-            records = [record for record in records if record.offset < self._end_offsets.get(record[:2], 0)]
+            records = [record for record in records if record.offset < end_of(record[:2])]
             kafka.drop_beyond_end(beyond)
         return records
 
     def _ends_reached(self, kafka: Session) -> bool:
-        if self._end_offsets is None:
+        if self._ends is None:
             return False
-        ours = {partition: end for partition, end in self._pending.items() if partition in kafka.reader.owned}
+        self._ends.follow(kafka.reader.identities)
+        if self._ended_outside:
+            return False  # a topic that is made again has to be read, too, up to where the job is ended
+        self._ends.renew(kafka.reader.end_offsets)
+        if not self._ends.are_known:
+            return False
+        pending = self._ends.pending
+        ours = {partition: end for partition, end in pending.items() if partition in kafka.reader.owned}
         if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.finish_commit():
             return False
-        if len(ours) == len(self._pending):
+        if len(ours) == len(pending):
             return True
         if self._clock() - self._checked_at < CHECK_COMMITTED_S:
             return False
         self._checked_at = self._clock()
-        return kafka.reader.group_has_committed(self._pending)
+        return kafka.reader.group_has_committed(pending)
 
     def _open_budget(self) -> Budget | None:
         if self.stop.max_records is None:

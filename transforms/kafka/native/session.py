@@ -167,9 +167,9 @@ class Session:
             failed = error if isinstance(error, ObstructedError) else ObstructedError(str(error))
             self._make_void(str(error), RollbackCause.OBSTRUCTED, failed)
 
-    def has_read_beyond(self, end_offsets: Mapping[Partition, int]) -> bool:
+    def has_read_beyond(self, end_of: Callable[[Partition], float]) -> bool:
         """Returns whether this bundle has read a record at or after the end offset of its partition."""
-        return any(offset > end_offsets.get(partition, 0) for partition, offset in self._bundle.next.items())
+        return any(offset > end_of(partition) for partition, offset in self._bundle.next.items())
 
     def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
         """Removes ``records``, which lie at or after the end offsets, and stops reading their partitions."""

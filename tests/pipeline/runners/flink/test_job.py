@@ -6,7 +6,9 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Iterator
+import unittest.mock
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -16,6 +18,7 @@ from pipeline.runners.flink import job as remote
 from pipeline.runners.flink.job import RemoteError, RemoteJob, watch
 from pipeline.runners.flink.rest import FlinkRest, FlinkRestError, JobState
 from transforms.kafka.admin.progress import Progress
+from transforms.kafka.config import Partition
 from transforms.kafka.stop import StopConditions
 
 A = ("in", 0)
@@ -50,8 +53,13 @@ class FakeProgress:
     def left(self) -> int:
         return 7
 
-    def has_committed(self, end_offsets: object, pending: object) -> bool:
-        return self.committed >= 300
+    identities: Mapping[str, str] = MappingProxyType({})
+
+    def end_offsets(self, topic: str) -> Mapping[Partition, int] | None:
+        return {A: 9}
+
+    def has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
+        return self.committed >= (300 if end_offsets == {A: 5} else 500)
 
 
 class Said(Status):
@@ -105,6 +113,15 @@ def test_until_end_cancels_it_once_the_group_has_committed_the_end_offsets() -> 
     _, said = watched(job, StopConditions(end_offsets=((A, 5),), pending=(A,)))
     assert job.cancelled
     assert [line for line in said.lines if line.startswith("200 records, 100/s") and "7 to go; running" in line]
+
+
+def test_a_topic_that_is_made_again_is_read_to_its_own_ends() -> None:
+    job = FakeJob(RUNNING)
+    stop = StopConditions(end_offsets=((A, 5),), identities=(("in", "a@c"),), pending=(A,))
+    with unittest.mock.patch.object(FakeProgress, "identities", {"in": "b@c"}):
+        _, said = watched(job, stop)
+    assert job.cancelled
+    assert [line for line in said.lines if line.startswith("400 records")]
 
 
 def test_after_its_time_it_is_cancelled_when_nothing_moves_any_more() -> None:
