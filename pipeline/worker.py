@@ -14,7 +14,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -138,16 +137,18 @@ def drain_on_signals(on_first: Callable[[], None], on_second: Callable[[], None]
     """The first SIGINT or SIGTERM drains; a second one ends the process at once.
 
     Args:
-        on_first: Begins the drain.
+        on_first: Begins the drain. Called in the signal handler, in the middle of whatever the main thread does: it must not
+            wait for a lock.
         on_second: Called before that end, such as to put back the terminal.
     """
-    seen = threading.Event()
+    seen = False  # no threading.Event: a second signal may interrupt the handler of the first one while it holds the lock
 
     def handle(number: int, _: object) -> None:
-        if seen.is_set():
+        nonlocal seen
+        if seen:
             on_second()
             os._exit(128 + number)  # what is in flight was never committed: it is read again next time
-        seen.set()
+        seen = True
         on_first()
 
     signal.signal(signal.SIGINT, handle)

@@ -10,7 +10,6 @@ import fcntl
 import mmap
 import os
 import struct
-import threading
 import time
 from pathlib import Path
 from typing import Protocol
@@ -176,22 +175,29 @@ class _Locked:
         fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-_draining = threading.Event()
+@dataclasses.dataclass(slots=True)
+class _Drain:
+    """Set by a signal handler, so no ``threading.Event``: the thread that is interrupted may hold its lock."""
+
+    requested: bool = False
+
+
+_drain = _Drain()
 
 
 def request_drain() -> None:
     """Requests a drain: every source of this process stops reading, and records in flight are answered and committed."""
-    _draining.set()
+    _drain.requested = True
 
 
 def draining() -> bool:
     """Returns whether a drain was requested."""
-    return _draining.is_set()
+    return _drain.requested
 
 
 def reset_drain() -> None:
     """Clears the request to drain, for the next job in the same process."""
-    _draining.clear()
+    _drain.requested = False
 
 
 def time_is_up(conditions: StopConditions) -> bool:

@@ -28,7 +28,7 @@ from transforms.errors import ScoringError
 from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
 from transforms.kafka.ends import Ends
-from transforms.kafka.stop import StopConditions
+from transforms.kafka.stop import StopConditions, draining, request_drain
 from transforms.retry import Deadline
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
     Returns:
         The exit status.
     """
-    draining = threading.Event()
-    worker.drain_on_signals(draining.set)
+    worker.drain_on_signals(request_drain)
     logging.getLogger().addFilter(lambda record: record.name != "root")  # Beam's messages of the job: we tell its end
     progress = Progress(job.kafka, partitions)
     try:
@@ -134,7 +133,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
             f"submitted in {shards} shard{'s' if shards > 1 else ''} for {len(partitions)} partitions; "
             "Ctrl-C or SIGTERM here cancels the job"
         )
-        state = watch(submitted, progress, job.stop, status, draining)
+        state = watch(submitted, progress, job.stop, status)
         records = progress.look()
         if state == "FAILED":
             raise RemoteError(f"the job failed: {submitted.failure()}")
@@ -202,7 +201,7 @@ def watch(
     progress: Progress,
     stop: StopConditions,
     status: Status,
-    draining: threading.Event,
+    draining: Callable[[], bool] = draining,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
@@ -213,7 +212,7 @@ def watch(
         progress: What its group has committed.
         stop: When to end it.
         status: Told what a person should know.
-        draining: Set when it is to be ended.
+        draining: Whether it is to be ended.
         clock: For tests.
         sleep: For tests.
 
@@ -230,7 +229,7 @@ def watch(
             restarts, restarted_ms = restarts + 1, now.restarted_ms
             reason = textwrap.shorten(job.failure(), SHOWN, placeholder=" …")
             status.say(f"Flink has started the job again (restart {restarts}), and nothing is lost. Why: {reason}")
-        if draining.is_set():
+        if draining():
             status.say("cancelling the job (a second signal leaves it running)")
             break
         if ends is not None and _ends_reached(ends, progress):

@@ -86,12 +86,10 @@ class Time:
 
 
 def watched(job: FakeJob, stop: StopConditions | None = None, drain: bool = False, still_s: float = 0.0) -> tuple[str, Said]:
-    draining, progress, said, times = threading.Event(), FakeProgress(), Said(), Time()
+    progress, said, times = FakeProgress(), Said(), Time()
     progress.still_s = still_s
-    if drain:
-        draining.set()
     watched_job, watched_progress = cast(RemoteJob, job), cast(Progress, progress)
-    state = watch(watched_job, watched_progress, stop or StopConditions(), said, draining, times.clock, times.sleep)
+    state = watch(watched_job, watched_progress, stop or StopConditions(), said, lambda: drain, times.clock, times.sleep)
     return state, said
 
 
