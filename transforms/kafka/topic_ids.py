@@ -39,10 +39,14 @@ class Asked:
     Args:
         cluster: The id of the cluster.
         futures: Topic to its description.
+
+    Attributes:
+        partitions: How many partitions the answer describes, with their replicas: most of what it costs.
     """
 
     def __init__(self, cluster: str, futures: Mapping[str, Future[Any]]):
         self._cluster, self._futures = cluster, futures
+        self.partitions = 0
 
     @property
     def is_answered(self) -> bool:
@@ -60,12 +64,14 @@ class Asked:
 
     def _of(self, future: Future[Any], timeout_s: float) -> Identity:
         try:
-            topic_id = str(future.result(timeout_s).topic_id)
+            described = future.result(timeout_s)
         except ck.KafkaException as raised:
             error: ck.KafkaError = raised.args[0]
             return error
         except TimeoutError:
             return ck.KafkaError(ck.KafkaError._TIMED_OUT, "topics are not described")
+        self.partitions += len(described.partitions)
+        topic_id = str(described.topic_id)
         return UNKNOWN if topic_id.rstrip("=") == _NO_ID else f"{topic_id}@{self._cluster}"
 
 

@@ -13,7 +13,7 @@ from tests.kafka.native.memory_kafka import Message, refused
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import identity_in
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
-from transforms.kafka.native.input_watch import IDLE_LOOK_S, LOOK_S, InputWatch
+from transforms.kafka.native.input_watch import IDLE_LOOK_S, LOOK_S, PARTITION_LOOK_S, InputWatch
 from transforms.kafka.native.obstruction import AGAIN_S
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
@@ -432,8 +432,8 @@ class Counted:
 
     are_there = True
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, partitions: int = 1) -> None:
+        self.asked, self.partitions = 0, partitions
 
     def ask(self) -> Any:
         self.asked += 1
@@ -445,25 +445,42 @@ class Counted:
         return {"in": "a@c"}
 
 
-def test_an_idle_reader_seldom_asks_and_what_it_reads_next_is_confirmed() -> None:
-    now = [0.0]
-    ids = Counted()
-    watch = InputWatch(cast(TopicIds, ids), lambda: now[0])
+class Watched:
+    """A reader's watch, and how often it asks."""
 
-    def look_for(seconds: float, *, reads: bool) -> int:
-        before, stop_at = ids.asked, now[0] + seconds
-        while now[0] < stop_at:
-            now[0] += 0.02
+    def __init__(self, partitions: int = 1) -> None:
+        self.now, self.ids = 0.0, Counted(partitions)
+        self.watch = InputWatch(cast(TopicIds, self.ids), lambda: self.now)
+        self.reading = {("in", number): "a@c" for number in range(partitions)}
+
+    def look_for(self, seconds: float, *, reads: bool) -> int:
+        before, stop_at = self.ids.asked, self.now + seconds
+        while self.now < stop_at:
+            self.now += 0.02
             if reads:
-                watch.note_read()
-            assert watch.look({A: "a@c"}) is None
-        return ids.asked - before
+                self.watch.note_read()
+            assert self.watch.look(self.reading) is None
+            if reads:
+                assert self.watch.confirm(self.reading) is None
+        return self.ids.asked - before
 
-    busy, _, idle = look_for(5, reads=True), look_for(IDLE_LOOK_S, reads=False), look_for(5, reads=False)
-    assert busy > 4 / LOOK_S / 2
+
+def test_an_idle_reader_seldom_asks_and_what_it_reads_next_is_confirmed() -> None:
+    it = Watched()
+    busy, _, idle = it.look_for(5, reads=True), it.look_for(IDLE_LOOK_S, reads=False), it.look_for(5, reads=False)
+    assert busy > 5 / LOOK_S / 2
     assert idle <= 5 / IDLE_LOOK_S
-    asked = ids.asked
-    now[0] += 0.5
-    watch.note_read()
-    assert watch.confirm({A: "a@c"}) is None
-    assert ids.asked > asked, "the last answer is older than the record"
+    asked = it.ids.asked
+    it.now += 0.5
+    it.watch.note_read()
+    assert it.watch.confirm({A: "a@c"}) is None
+    assert it.ids.asked > asked, "the last answer is older than the record"
+
+
+def test_a_topic_of_many_partitions_is_seldom_asked_for() -> None:
+    """An answer costs so much for each partition; whether the commits of a busy reader want it or not."""
+    it = Watched(1_000)
+    it.look_for(1, reads=True)
+    most = 60 / (1_000 * PARTITION_LOOK_S)
+    assert most / 2 < it.look_for(60, reads=True) <= most
+    assert it.look_for(60, reads=False) <= most
