@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from transforms.clients import check_uri
 from transforms.clients.base import ModelClient
+from transforms.clients.wire.served_version import ServedVersion
 from transforms.errors import ConfigError, NotServedError, UnavailableError
 from transforms.testing.contract import TIMEOUT_S, ClientContract, rows_of
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
@@ -61,6 +64,23 @@ class OipContract(ClientContract):
         assert self.use(stub, work, stub.uri(label="stable")) == ("stable", "1")
         traits_of(stub).tells_version = False  # KServe, which over gRPC takes any version in the request, and ignores it
         assert self.use(stub, work, stub.uri(version=1)) == ("1", "")
+        assert self.use(stub, work) == ("2", "2")  # the one that it lists
+
+    def test_a_version_that_answers_do_not_name_is_looked_up_again(
+        self, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        traits_of(stub).tells_version = False
+        monkeypatch.setattr(ServedVersion.__init__, "__defaults__", (0.0, time.monotonic))
+
+        async def work(client: ModelClient) -> str:
+            assert (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version == "1"
+            stub.model.flip(2)
+            async with asyncio.timeout(TIMEOUT_S):
+                while (version := (await client.predict({"x": rows_of(1)}, 1, TIMEOUT_S)).version) == "1":
+                    pass
+            return version
+
+        assert self.use(stub, work) == "2"
 
     def test_an_unknown_model_version_and_label(self, stub: StubServer) -> None:
         stub.model.versions = {7: "AVAILABLE"}

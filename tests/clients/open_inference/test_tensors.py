@@ -18,6 +18,7 @@ from transforms.clients.open_inference.model import columns_of
 from transforms.clients.open_inference.tensors import (
     DTYPE_NAMES,
     datatype_of_array,
+    dtype_name,
     elements,
     fill_contents,
     from_contents,
@@ -96,6 +97,15 @@ def test_a_binary_body_is_read_back(named: dict[str, tuple[str, np.ndarray]]) ->
     assert list(outputs) == sorted(named)
     for name, (_, array) in named.items():
         assert_same(outputs[name], array)
+
+
+def test_string_is_another_word_for_bytes() -> None:
+    """Of servers that write what the protocol does not have: as bytes, typed, and as JSON."""
+    texts, contents = np.array([b"a", b""], object), messages.InferTensorContents(bytes_contents=[b"a", b""])
+    assert dtype_name("STRING") == "string"
+    assert_same(from_raw(to_raw(texts, "BYTES"), "STRING", [2], "x"), texts)
+    assert_same(from_contents(contents, "STRING", [2], "x"), texts)
+    assert_same(from_data(["a", ""], "STRING", [2], "x"), texts)
 
 
 def test_bytes_have_a_length_each_little_endian() -> None:

@@ -25,6 +25,7 @@ from transforms.clients.open_inference.model import (
     describe,
     describe_declared,
     explain,
+    newest,
     unknown_columns,
 )
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
@@ -32,6 +33,7 @@ from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
+from transforms.clients.wire.served_version import ServedVersion
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -83,6 +85,7 @@ class OipGrpcClient(ModelClient):
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
         self._declared = options.signature
+        self._version = ServedVersion(self._look_for_version, None)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""
@@ -98,6 +101,8 @@ class OipGrpcClient(ModelClient):
                 metadata = describe(self._address, model.versions, inputs, outputs, config, self._declared)
         specs = metadata.signature.inputs
         self._signature = self._matcher.signature = metadata.signature
+        if self._address.version is None:  # one that the URI names may be ignored by the server: only its own word counts
+            self._version.read(metadata.version or None)
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
@@ -178,7 +183,16 @@ class OipGrpcClient(ModelClient):
         except DecodeError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        return self._matcher.match(self._outputs(response), rows, scalar_inputs=scalar_inputs).answer(response.model_version)
+        version = response.model_version
+        if not version:
+            self._version.refresh_soon(timeout_s)
+        matched = self._matcher.match(self._outputs(response), rows, scalar_inputs=scalar_inputs)
+        return matched.answer(version or self._version.name)
+
+    async def _look_for_version(self, timeout_s: float) -> str | None:
+        request = messages.ModelMetadataRequest(**self._named)
+        model = await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
+        return newest(model.versions) or None
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -215,4 +229,5 @@ class OipGrpcClient(ModelClient):
 
     async def close(self) -> None:
         """Closes the connection; requests in flight end with ``UnavailableError``."""
+        await self._version.close()
         await self._channel.close()

@@ -27,6 +27,7 @@ from transforms.clients.open_inference.model import (
     describe,
     describe_declared,
     explain,
+    newest,
     unknown_columns,
 )
 from transforms.clients.open_inference.uri import OipAddress, parse_http
@@ -35,6 +36,7 @@ from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
+from transforms.clients.wire.served_version import ServedVersion
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
     MalformedAnswerError,
@@ -85,6 +87,7 @@ class OipHttpClient(ModelClient):
         self._bfloat16: frozenset[str] = frozenset()
         self._binary = False
         self._outputs, self._declared = options.outputs, options.signature
+        self._version = ServedVersion(self._look_for_version, None)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""
@@ -107,6 +110,8 @@ class OipHttpClient(ModelClient):
                     f"binary tensors over REST; use oip+grpc://HOST:PORT/{self._address.model}"
                 )
         self._signature = self._matcher.signature = metadata.signature
+        if self._address.version is None:  # one that the URI names may be ignored by the server: only its own word counts
+            self._version.read(metadata.version or None)
         self._binary = binary
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
@@ -199,7 +204,15 @@ class OipHttpClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version)
+        if not version:
+            self._version.refresh_soon(timeout_s)
+        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version or self._version.name)
+
+    async def _look_for_version(self, timeout_s: float) -> str | None:
+        answer = await self._get(self._address.model_url, timeout_s)
+        document = self._document(answer) if answer.status == 200 else None
+        versions = document.get("versions") if isinstance(document, dict) else None
+        return newest(map(str, versions)) if isinstance(versions, list) else None
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
@@ -216,6 +229,7 @@ class OipHttpClient(ModelClient):
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""
+        await self._version.close()
         await self._connection.close()
 
 

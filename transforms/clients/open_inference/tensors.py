@@ -38,6 +38,9 @@ DTYPE_NAMES = {
 }
 """The protocol's datatypes to the names used in ``TensorSpec``."""
 
+_ALIASES = {"STRING": "BYTES"}
+"""Datatypes that the protocol does not have and servers write, to the one that they mean; requests have the protocol's."""
+
 _DATATYPES = {dtype: datatype for datatype, dtype in DTYPE_NAMES.items()}
 
 # The wire is little-endian on every machine. bfloat16 is sent as its 16 bits.
@@ -67,7 +70,7 @@ _LENGTH = struct.Struct("<I")
 
 def dtype_name(datatype: str) -> str:
     """Returns the ``TensorSpec`` name of a datatype. An unknown datatype is returned in lower case."""
-    return DTYPE_NAMES.get(datatype, datatype.lower())
+    return DTYPE_NAMES.get(_ALIASES.get(datatype, datatype), datatype.lower())
 
 
 def datatype_of(dtype: str) -> str:
@@ -140,6 +143,7 @@ def from_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], name:
     Raises:
         MalformedAnswerError: The sizes do not match, or the datatype is unknown.
     """
+    datatype = _ALIASES.get(datatype, datatype)
     size = _size(shape, name)
     if datatype == "BYTES":
         return _strings(_split(raw, name), size, shape, name)
@@ -157,6 +161,7 @@ def from_contents(contents: Any, datatype: str, shape: Sequence[int], name: str)
     Raises:
         MalformedAnswerError: The number of values does not match the shape, or the datatype has no typed form.
     """
+    datatype = _ALIASES.get(datatype, datatype)
     if datatype not in _CONTENTS:
         raise MalformedAnswerError(f"output {name}: {datatype or 'no datatype'} came neither raw nor in a typed form")
     field, dtype = _CONTENTS[datatype]
@@ -209,6 +214,7 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     Raises:
         MalformedAnswerError: It is not a list of values of the datatype, or their number does not match the shape.
     """
+    datatype = _ALIASES.get(datatype, datatype)
     size = _size(shape, name)
     flat = _flattened(data, name)
     if datatype == "BYTES":
