@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import pickle
 import signal
@@ -141,7 +142,6 @@ class Unprintable(Exception):  # noqa: N818  # as strangers name theirs
         (KeyError("amount"), "KeyError: 'amount'"),
         (SystemExit(3), "SystemExit: 3"),
         (GeneratorExit(), "GeneratorExit (clean, test_own_code.py:"),
-        (MemoryError("of this record"), "MemoryError: of this record"),
         (OSError(2, "No such file"), "FileNotFoundError: [Errno 2] No such file"),
         (ValueError("two\nlines\x1b[2J"), "ValueError: two\\nlines\\x1b[2J"),
         (Unprintable(), "Unprintable: (its text can't be had: SystemExit)"),
@@ -149,6 +149,12 @@ class Unprintable(Exception):  # noqa: N818  # as strangers name theirs
 )
 def test_whatever_is_raised_is_a_dead_letter(error: BaseException, says: str) -> None:
     assert f"raised {says}" in failure(raising(error)).message
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOSPC, "full"), OSError(errno.EMFILE, "too many files")])
+def test_a_sick_process_is_no_records_fault(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        called(raising(error))
 
 
 def test_the_text_is_bounded_and_the_place_is_the_function_s() -> None:

@@ -29,6 +29,7 @@ Vendor errors (grpc, aiohttp, confluent_kafka) are translated once, where the ve
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,6 +37,18 @@ MOST_CHARACTERS = 1000
 """Of an error's message: names in an answer are as long as the server makes them."""
 
 SERVERS_TEXT = "(what the server said is about several records)"
+
+
+_SICK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+def is_sick(error: BaseException) -> bool:
+    """Whether an exception says that the process is sick: memory, disk, files. No record is at fault then.
+
+    The one rule wherever any exception of a stranger's code (functions, templates, libraries) is a record's. Code of this
+    project has a stricter one: ``internal_errors.py``.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SICK_ERRNOS)
 
 
 class ScoringError(Exception):

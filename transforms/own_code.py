@@ -1,6 +1,7 @@
 """``OwnCode``: a function of the user's (``--preprocess``, ``--postprocess``), called for one record at a time.
 
-Whatever it raises is that record's dead letter: nothing that it does to a record ends the job or touches other records.
+Whatever it raises is that record's dead letter: nothing that it does to a record ends the job or touches other records. But
+for what says that the process is sick (``errors.is_sick``): it is raised, so that no healthy record pays for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.errors import ConfigError
+from transforms.errors import ConfigError, is_sick
 from transforms.printable import shortened
 from transforms.types import Failure
 
@@ -62,6 +63,10 @@ class OwnCode:
         Args:
             given: The dict, which the function may change.
             attempts: How many requests the record was part of.
+
+        Raises:
+            MemoryError: The process is sick, and no record is to blame.
+            OSError: The same.
         """
         try:
             made = self._function(given)
@@ -70,6 +75,8 @@ class OwnCode:
         except BaseException as error:  # sys.exit() in a stranger's function is about this record, too
             if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 raise  # Ctrl-C, of a program that does not drain on signals
+            if is_sick(error):
+                raise
             return self.failure(f"raised {describe(error, self._file)}", attempts)
         if type(made) is not dict:
             forgotten = "; is its 'return' missing?" if made is None else ""

@@ -50,6 +50,18 @@ def test_a_record_that_it_fails_on_touches_no_other() -> None:
     assert headers(found[1])["inference.error.attempts"] == "1"
 
 
+@pytest.mark.parametrize("where", ["transforms.own_code.OwnCode.__call__", "transforms.encode.postprocess._text"])
+def test_a_sick_process_is_no_records_fault(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Neither where it is called, nor where what it returns is written."""
+
+    def sick(*_: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(where, sick)
+    with pytest.raises(MemoryError):
+        encode(encoder(postprocess=lambda prediction: prediction), {"y": np.arange(2)})
+
+
 def test_it_may_return_numpy_values() -> None:
     def add(prediction: dict[str, Any]) -> dict[str, Any]:
         return {"a": np.float32(0.1), "b": np.array([[1, 2]]), "c": np.float64("nan"), "d": [np.int64(3)], "e": b"x"}

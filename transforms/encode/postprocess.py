@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from transforms.dead_letter_classes import DeadLetterClass
+from transforms.errors import is_sick
 from transforms.formats.codecs import LONG_NUMBER
 from transforms.formats.json_columns import number_texts, value_text
 from transforms.own_code import OwnCode, OwnFunction, text_of
@@ -61,7 +62,9 @@ class Postprocess:
         for name, value in made.items():
             try:
                 members.append(orjson.dumps(name) + b":" + _text(value))
-            except Exception as error:  # noqa: BLE001  # a stranger's object, which may raise whatever it likes
+            except Exception as error:  # a stranger's object, which may raise whatever it likes
+                if is_sick(error):
+                    raise
                 reason = "it is nested too deeply" if isinstance(error, RecursionError) else text_of(error)
                 return self._function.failure(
                     f"returned '{shortened(name)}', which can't be written as JSON: {reason}", attempts

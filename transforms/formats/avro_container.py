@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from transforms.errors import is_sick
 from transforms.formats.limits import too_large
 from transforms.formats.varint import MalformedError, zigzag
 
@@ -139,6 +140,8 @@ def _snappy(data: bytes, max_bytes: int) -> bytes:
     try:
         found = bytes(snappy.decompress_raw(data[:-4]))
     except Exception as error:  # a class of the package's own
+        if is_sick(error):
+            raise
         raise MalformedError("its block can't be decompressed (snappy)") from error
     if zlib.crc32(found) != int.from_bytes(data[-4:], "big"):
         raise MalformedError("its block has a wrong checksum")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transforms.errors import ConfigError
+from transforms.errors import ConfigError, is_sick
 from transforms.formats.casting import FieldMismatch
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class Prompt:
                 length += len(piece)
                 if length > MOST_CHARACTERS:
                     raise FieldMismatch(f"the text becomes longer than {MOST_CHARACTERS:,} characters")
-        except Exception as error:  # noqa: BLE001  # whatever an expression raises: the record does not fit the template
+        except Exception as error:  # whatever an expression raises: the record does not fit the template
+            if is_sick(error):
+                raise
             raise FieldMismatch(f"--prompt, line {self._line(error)}: {_reason(error)}") from None
         return "".join(pieces)
 
