@@ -163,3 +163,17 @@ def test_dtype_names() -> None:
     assert dtype_name(101) == "float32"  # a reference to a variable
     assert dtype_name(11) == "qint8"
     assert dtype_of("no such") == 0
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32"])
+def test_quantised_numbers_are_the_integers_that_they_are_stored_as(kind: str) -> None:
+    """As content, as TensorFlow writes them, and typed; the declared dtype has its own name."""
+    quantised, limits = tf.dtypes.as_dtype(f"q{kind}"), np.iinfo(kind)
+    stored = np.array([[limits.min, 0], [1, limits.max]], kind)
+    theirs = tf.make_tensor_proto(stored.view(quantised.as_numpy_dtype), dtype=quantised)
+    ours = TensorProto.FromString(theirs.SerializeToString())
+    typed = TensorProto(dtype=ours.dtype, tensor_shape=ours.tensor_shape, int_val=stored.ravel().tolist())
+    for message in (ours, typed):
+        read = read_tensor(message)
+        assert (read.dtype, read.tolist()) == (stored.dtype, stored.tolist())
+    assert dtype_name(ours.dtype) == f"q{kind}"

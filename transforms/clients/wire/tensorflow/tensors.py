@@ -38,6 +38,9 @@ _NAMES = {
 DTYPE_NAMES = {DATA_TYPES[name]: dtype for name, dtype in _NAMES.items()}
 """TensorFlow's dtype number to the name used in ``TensorSpec``."""
 
+_QUANTISED = {DATA_TYPES[f"DT_Q{kind}"]: DATA_TYPES[f"DT_{kind}"] for kind in ("INT8", "UINT8", "INT16", "UINT16", "INT32")}
+"""Quantised dtypes to those of their stored values: an answer has the values, the scale is outputs of its own."""
+
 _DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPE_NAMES.items()}
 _STRING = _DTYPE_NUMBERS["string"]
 _BFLOAT16 = _DTYPE_NUMBERS["bfloat16"]
@@ -160,14 +163,14 @@ def read_tensor(tensor: Any, name: str = "tensor", most_bytes: int = MAX_ANSWER_
 
     Returns:
         An array with the shape of the message. Strings have dtype object with ``bytes`` elements. bfloat16 becomes float32,
-        without loss.
+        without loss; quantised numbers are the integers that they are stored as.
 
     Raises:
         AnswerTooLargeError: The array would have more bytes.
         MalformedAnswerError: The number of values does not fit the shape, the shape is unknown, or the dtype is not
             supported.
     """
-    number = tensor.dtype % 100
+    number = _QUANTISED.get(tensor.dtype % 100, tensor.dtype % 100)
     shape = tuple([dim.size for dim in tensor.tensor_shape.dim])
     if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise MalformedAnswerError(f"output {name}: its shape {list(shape)} is not fully known")
