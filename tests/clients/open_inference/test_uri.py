@@ -71,3 +71,10 @@ def test_a_password_is_not_echoed() -> None:
 def test_the_forms_are_listed_for_an_unknown_scheme() -> None:
     with pytest.raises(ConfigError, match=r"oip\+grpc://HOST:PORT/MODEL\[/VERSION\]"):
         check_uri("oip://h:1/m")
+
+
+def test_the_same_model_over_the_other_protocol() -> None:
+    over_grpc = "oip+grpcs://[::1]:8001/a%20m/v1.2"
+    over_http = "oip+https://[::1]:8001/a%20m/v1.2"
+    assert parse_grpc(over_grpc).http_uri == over_http
+    assert parse_http(over_http).grpc_uri == over_grpc

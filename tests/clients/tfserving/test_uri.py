@@ -78,3 +78,10 @@ def test_a_password_is_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_uri(uri)
     assert "s3cret" not in str(caught.value)
+
+
+def test_the_same_model_over_the_other_protocol() -> None:
+    over_grpc = "grpcs://h:8500/a%20m@a%2Fb?signature=s%20t"
+    over_http = "https://h:8500/v1/models/a%20m/labels/a%2Fb?signature=s%20t"
+    assert parse_grpc(over_grpc).rest_uri == over_http
+    assert parse_rest(over_http).grpc_uri == over_grpc

@@ -30,6 +30,7 @@ from transforms.errors import (
 )
 
 WHERE = "model m at h:1"
+TRANSLATE = tfserving_grpc.translator(tfserving_grpc.parse("grpc://h:1/m"))
 
 
 @pytest.mark.parametrize("status", [*range(300, 600), 999])
@@ -52,7 +53,7 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
 def test_every_protocol_over_grpc_follows_the_table(code: str) -> None:
     errors = [
         from_grpc_code(WHERE, code, "because"),
-        tfserving_grpc.translate(WHERE, code, "because"),
+        TRANSLATE(WHERE, code, "because"),
         open_inference.from_grpc(WHERE, code, "because"),
         Refusal(code, "because").error(WHERE),
     ]
@@ -91,7 +92,7 @@ RAGGED = (
 def test_a_batch_that_the_server_merged_blames_none_of_its_requests() -> None:
     """batching_session.cc: every request of the batch gets this answer, whichever of them has another shape."""
     errors = [
-        tfserving_grpc.translate(WHERE, "FAILED_PRECONDITION", RAGGED),
+        TRANSLATE(WHERE, "FAILED_PRECONDITION", RAGGED),
         from_http_status(WHERE, 400, RAGGED, None, SERVING_RULES),
         Refusal("FAILED_PRECONDITION", RAGGED).error(WHERE),
     ]
@@ -165,6 +166,8 @@ def test_a_cure_is_added_and_a_misleading_text_replaced() -> None:
     assert str(too_large).endswith("(5 vs. 4)"), "smaller requests are the caller's own cure, where there are several rows"
     answer = from_grpc_code(WHERE, "RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max (5 vs. 4)")
     assert str(answer).endswith("(5 vs. 4); raise --max_answer_bytes")
-    http1 = tfserving_grpc.translate(WHERE, "UNAVAILABLE", "Trying to connect an http1.x server")
+    http1 = TRANSLATE(WHERE, "UNAVAILABLE", "Trying to connect an http1.x server")
     assert type(http1) is NotServedError
-    assert str(http1) == f"{WHERE}: it speaks HTTP/1, not gRPC; for TensorFlow Serving's REST port use http://"
+    assert (
+        str(http1) == f"{WHERE}: it speaks HTTP/1, not gRPC; for TensorFlow Serving's REST port use http://h:1/v1/models/m"
+    )

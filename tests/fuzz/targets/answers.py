@@ -245,9 +245,10 @@ def _model_metadata(source: Source) -> Any:
 
 def tfserving_grpc(data: bytes) -> None:
     """TensorFlow Serving's messages."""
-    from transforms.clients.tfserving.grpc import translate
+    from transforms.clients.tfserving.grpc import parse, translator
 
-    client, source = open_client("grpc://h:1/m"), Source(data)
+    uri = "grpc://h:1/m"
+    client, source, translate = open_client(uri), Source(data), translator(parse(uri))
     answers = {tfserving.PREDICT: _predict_response, tfserving.GET_MODEL_METADATA: _model_metadata}
     client._channel.call = _grpc(source, translate, answers)  # type: ignore[attr-defined]
     _ask(client, source)

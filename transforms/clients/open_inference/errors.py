@@ -29,7 +29,6 @@ from transforms.errors import (
 # The first rule that matches is used.
 _REFUSED = "INVALID_ARGUMENT FAILED_PRECONDITION NOT_FOUND UNAVAILABLE 400 404 503"
 _RULES = (
-    speaks_http1("for the REST port use oip+http://"),
     # Triton: "… exceeds maximum queue size", "Request timeout expired" (while queued): the server is overloaded.
     text_rule(_REFUSED, r"(?i)exceeds maximum queue size|request timeout expired", OverloadedError),
     text_rule(
@@ -55,9 +54,20 @@ _RULES = (
 )
 
 
-def from_grpc(where: str, code: str, text: str, retry_after_s: float | None = None) -> ModelError:
-    """Returns the error for a gRPC status. See ``from_grpc_code``."""
-    return from_grpc_code(where, code, readable(text), retry_after_s, _RULES)
+def from_grpc(
+    where: str, code: str, text: str, retry_after_s: float | None = None, http_uri: str = "oip+http://"
+) -> ModelError:
+    """Returns the error for a gRPC status. See ``from_grpc_code``.
+
+    Args:
+        where: As there.
+        code: As there.
+        text: As there.
+        retry_after_s: As there.
+        http_uri: The URI that would do if the port is that of HTTP.
+    """
+    http1 = speaks_http1(f"for the REST port use {http_uri}")
+    return from_grpc_code(where, code, readable(text), retry_after_s, (http1, *_RULES))
 
 
 def from_http(where: str, status: int, body: bytes, retry_after_s: float | None = None) -> ModelError:

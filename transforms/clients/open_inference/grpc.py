@@ -8,6 +8,7 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ class OipGrpcClient(ModelClient):
     def __init__(self, address: OipAddress, options: ClientOptions):
         self._address = address
         self._where = str(address)
-        self._channel = GrpcChannel(address.target, address.secure, options, self._where, from_grpc)
+        translate = functools.partial(from_grpc, http_uri=address.http_uri)
+        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
         self._named = {"name": address.model, "version": address.version or ""}
         # Concatenated serialized messages are one message: this one and the message with the tensors make a request.
         self._request_head = messages.ModelInferRequest(

@@ -91,7 +91,8 @@ class OipHttpClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""
-        with as_metadata_errors("is it the server's REST port?", refusals_too=False, where=self._where):
+        over_grpc = f"for its gRPC port use {self._address.grpc_uri}"
+        with as_metadata_errors("is it the server's REST port?", False, self._where, over_grpc):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()

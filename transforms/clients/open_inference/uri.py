@@ -58,6 +58,21 @@ class OipAddress:
         version = "" if self.version is None else f"/versions/{quote(self.version, safe='')}"
         return f"{self.server_url}/models/{quote(self.model, safe='')}{version}"
 
+    @property
+    def http_uri(self) -> str:
+        """The URI of the same model over HTTP, at this port."""
+        return f"{'oip+https' if self.secure else 'oip+http'}://{self.target}{self._path}"
+
+    @property
+    def grpc_uri(self) -> str:
+        """The URI of the same model over gRPC, at this port."""
+        return f"{'oip+grpcs' if self.secure else 'oip+grpc'}://{self.target}{self._path}"
+
+    @property
+    def _path(self) -> str:
+        version = "" if self.version is None else f"/{quote(self.version, safe='')}"
+        return f"/{quote(self.model, safe='')}{version}"
+
     def __str__(self) -> str:
         return f"model {self.model}{'' if self.version is None else f'/{self.version}'} at {self.target}"
 

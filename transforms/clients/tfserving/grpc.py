@@ -32,9 +32,15 @@ from transforms.errors import (
 )
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
-_RULES = (speaks_http1("for TensorFlow Serving's REST port use http://"), *SERVING_RULES)
-translate = functools.partial(from_grpc_code, rules=_RULES)
-"""Returns the error for a gRPC status: ``from_grpc_code`` with the rules of TensorFlow Serving."""
+
+def translator(address: ModelAddress) -> functools.partial[ModelError]:
+    """Returns what makes the error for a gRPC status: ``from_grpc_code`` with the rules of TensorFlow Serving.
+
+    Args:
+        address: Of the model, for the URI that would do if the port is that of REST.
+    """
+    http1 = speaks_http1(f"for TensorFlow Serving's REST port use {address.rest_uri}")
+    return functools.partial(from_grpc_code, rules=(http1, *SERVING_RULES))
 
 
 def parse(uri: str) -> ModelAddress:
@@ -66,7 +72,7 @@ class TfServingGrpcClient(ModelClient):
     def __init__(self, address: ModelAddress, options: ClientOptions):
         self._address = address
         self._where = str(address)
-        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
+        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translator(address))
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._outputs, self._max_answer_bytes = options.outputs, options.max_answer_bytes
         self._declared = options.signature

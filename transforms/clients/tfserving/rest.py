@@ -95,7 +95,8 @@ class TfServingRestClient(ModelClient):
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. Of KServe V1, and of a server without metadata, ``known`` is False (``wire/supplied.py``)."""
-        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?", where=self._where):
+        over_grpc = f"for TensorFlow Serving's gRPC port use {self._address.grpc_uri}"
+        with as_metadata_errors("is it TensorFlow Serving's REST port (8501)?", where=self._where, over_grpc=over_grpc):
             return await self._read_metadata(timeout_s)
 
     async def _read_metadata(self, timeout_s: float) -> ModelMetadata:

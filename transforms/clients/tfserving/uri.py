@@ -66,6 +66,22 @@ class ModelAddress:
         scheme = "https" if self.secure else "http"
         return f"{scheme}://{self.target}{self.prefix}/v1/models/{quote(self.model, safe='')}"
 
+    @property
+    def rest_uri(self) -> str:
+        """The URI of the same model over REST, at this port."""
+        return self.base_url + self._query
+
+    @property
+    def grpc_uri(self) -> str:
+        """The URI of the same model over gRPC, at this port."""
+        asked = self.version if self.version is not None else self.label
+        version = "" if asked is None else f"@{quote(str(asked), safe='')}"
+        return f"{'grpcs' if self.secure else 'grpc'}://{self.target}/{quote(self.model, safe='')}{version}{self._query}"
+
+    @property
+    def _query(self) -> str:
+        return "" if self.signature is None else f"?signature={quote(self.signature, safe='')}"
+
     def __str__(self) -> str:
         version = self.version if self.version is not None else self.label
         return f"model {self.model}{f'@{version}' if version is not None else ''} at {self.target}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import ssl
 import time
 import weakref
@@ -22,7 +23,7 @@ from transforms.answer_body import (
     asks_for_compression,
 )
 from transforms.clients.base import ClientOptions
-from transforms.clients.wire.status_codes import clean
+from transforms.clients.wire.status_codes import SpeaksHttp2Error, clean
 from transforms.errors import CertificateError, ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
 from transforms.retry import Deadline, read_retry_after
 from transforms.tls import OF_MODEL_SERVER, with_tls_cure
@@ -32,6 +33,9 @@ JSON_TYPE = "application/json"
 
 _CONNECT_S = 10.0
 _LARGE_BYTES = 1 << 20  # aiohttp writes larger bytes at once, which blocks the loop's other requests, and warns of it
+_SETTINGS = re.compile(r"""b['"](\\x[0-9a-f]{2}|\\.|[^\\]){3}\\x04(\\x00){5}""")
+"""The frame that a server of HTTP/2 begins with (RFC 9113, 3.4), as aiohttp quotes an answer that is no HTTP/1."""
+
 _NO_TIME_S = 1e-6  # aiohttp takes a time-out of 0 for no time-out
 
 
@@ -146,7 +150,8 @@ class HttpConnection:
         Raises:
             UnavailableError: No connection could be made, or it was cut, or the client is closed.
             OverloadedError: No answer came within ``timeout_s``.
-            MalformedAnswerError: The answer is not HTTP, or compressed without being asked for.
+            MalformedAnswerError: The answer is not HTTP, or compressed without being asked for; a ``SpeaksHttp2Error``
+                if it is that of a gRPC server.
             AnswerTooLargeError: The body has more than ``max_answer_bytes``.
             ConfigError: A TLS file can't be read.
         """
@@ -186,6 +191,8 @@ class HttpConnection:
             raise refused(f"{self._where}: {clean(why) or type(error).__name__}") from error
         except aiohttp.ClientError as error:
             # Not "from error": aiohttp's text quotes the answer.
+            if isinstance(error, aiohttp.ClientResponseError) and _SETTINGS.search(error.message):
+                raise SpeaksHttp2Error(f"{self._where}: it speaks HTTP/2, as a gRPC port does, not HTTP/1") from None
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from None
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from transforms.clients.wire.status_codes import UNIMPLEMENTED
+from transforms.clients.wire.status_codes import UNIMPLEMENTED, SpeaksHttp2Error
 from transforms.errors import (
     AnswerTooLargeError,
     ModelError,
@@ -50,7 +50,9 @@ def has_no_such_call(status: int, text: str) -> bool:
 
 
 @contextlib.contextmanager
-def as_metadata_errors(other_port: str, refusals_too: bool = True, where: str = "the model") -> Iterator[None]:
+def as_metadata_errors(
+    other_port: str, refusals_too: bool = True, where: str = "the model", over_grpc: str = ""
+) -> Iterator[None]:
     """Turns the errors of the block into the two of ``ModelClient.metadata``.
 
     The block asks for the metadata and reads them, too. What a hostile answer makes a parser raise is nobody's list: any
@@ -61,6 +63,7 @@ def as_metadata_errors(other_port: str, refusals_too: bool = True, where: str = 
         refusals_too: Whether to add the hint to a ``RejectedError`` too. Pass False if the protocol's servers answer a
             request for metadata with such an error themselves.
         where: The model and its address, for messages.
+        over_grpc: The hint, in place of ``other_port``, if the port is that of a gRPC server.
 
     Raises:
         UnavailableError: The error was transient.
@@ -74,7 +77,8 @@ def as_metadata_errors(other_port: str, refusals_too: bool = True, where: str = 
         raise UnavailableError(str(error), error.retry_after_s) from error
     except ModelError as error:
         any_port = isinstance(error, AnswerTooLargeError) or (isinstance(error, RejectedError) and not refusals_too)
-        hint = "" if any_port else f"; {other_port}"
+        cure = over_grpc if over_grpc and isinstance(error, SpeaksHttp2Error) else other_port
+        hint = "" if any_port else f"; {cure}"
         raise NotServedError(f"{error}{hint}") from error
     except Exception as error:
         if not is_internal(error):

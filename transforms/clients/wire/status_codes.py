@@ -15,6 +15,7 @@ from transforms.errors import (
     AnswerTooLargeError,
     BatchTooLargeError,
     CertificateError,
+    MalformedAnswerError,
     ModelError,
     ModelFailedError,
     NotServedError,
@@ -135,6 +136,10 @@ def speaks_http1(cure: str) -> TextRule:
     """
     message = f"it speaks HTTP/1, not gRPC; {cure}"
     return text_rule("UNAVAILABLE", "http1", NotServedError, message=message)
+
+
+class SpeaksHttp2Error(MalformedAnswerError):
+    """An HTTP/1 request was answered in HTTP/2: the port is that of gRPC."""
 
 
 _SIZES = (
