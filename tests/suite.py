@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -102,12 +102,17 @@ def outside_make() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in A_MAKE_HANDS_ON}
 
 
+def with_bytecode(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python keeps what it compiles: the tests start hundreds of processes of the same modules."""
+    return {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def part(name: str, *arguments: str, limit_s: float | None = None) -> int:
     """Runs pytest on one part in a process of its own; returns its exit status, ``INTERNAL_ERROR`` if it had to be ended."""
     print(f"\n{name} tests", flush=True)
     began = time.monotonic()
     command = [sys.executable, "-m", "pytest", f"--part={name}", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = subprocess.Popen(command, cwd=ROOT, env=with_bytecode(os.environ))
     try:
         return process.wait(LIMIT_S[name] if limit_s is None else limit_s)
     except subprocess.TimeoutExpired:

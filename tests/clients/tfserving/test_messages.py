@@ -9,27 +9,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from google.protobuf import any_pb2, duration_pb2, message_factory, wrappers_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.unknown_fields import UnknownFieldSet
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # they ship no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    predict_pb2,
-    regression_pb2,
-)
 
+from tests.lazily import Lazily
+from tests.lazily import tensorflow as tf
 from transforms.clients.tfserving import messages
 from transforms.clients.wire import rpc_status
 from transforms.clients.wire.tensorflow import messages as tensorflow_messages
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
+classification_pb2, get_model_metadata_pb2, get_model_status_pb2, predict_pb2, regression_pb2 = (
+    Lazily(f"tensorflow_serving.apis.{name}_pb2")
+    for name in ("classification", "get_model_metadata", "get_model_status", "predict", "regression")
+)
 _FILES = (
     any_pb2,
     wrappers_pb2,
@@ -47,7 +45,9 @@ _INT_FOR_ENUM = {("tensorflow.serving.StatusProto", "error_code")}
 
 
 def official(name: str) -> Any:
-    return message_factory.GetMessageClass(predict_pb2.DESCRIPTOR.pool.FindMessageTypeByName(name))
+    """The message of the official description; each of the files adds its own to the one pool."""
+    [pool] = {file.DESCRIPTOR.pool for file in _FILES}
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
 
 
 def wire_form(field: FieldDescriptor) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.lazily import tensorflow as tf
 from transforms.clients.wire.tensorflow.example import build_example, parse_example
 
 features = st.one_of(

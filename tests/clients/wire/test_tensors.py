@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorflow.core.framework import tensor_pb2
 
+from tests.lazily import Lazily
+from tests.lazily import tensorflow as tf
 from transforms.clients.wire.tensorflow.messages import TensorProto
 from transforms.clients.wire.tensorflow.tensors import DTYPE_NAMES, dtype_name, dtype_of, fill_tensor, read_tensor
 from transforms.errors import MalformedAnswerError
 
+tensor_pb2 = Lazily("tensorflow.core.framework.tensor_pb2")
 NUMERIC = [name for name in DTYPE_NAMES.values() if name != "string"]
 
 
