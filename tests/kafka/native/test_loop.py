@@ -12,6 +12,7 @@ from transforms.kafka.native.loop import WAKE_S, EmitShardKeys, PollShards
 from transforms.kafka.native.polls import PollTracker
 from transforms.kafka.native.sessions import SessionKey
 from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.sinks import note_sink
 from transforms.kafka.stop import StopConditions, request_drain
 
 pytestmark = pytest.mark.usefixtures("not_draining")
@@ -52,6 +53,7 @@ def poll(source: PollShards, key: int, timer: Timer) -> list[int]:
 def made(sessions: Sessions, stop: StopConditions | None = None) -> PollShards:
     source = PollShards(CONFIG, stop or StopConditions(), SHARDS, None, sessions.enter, sessions.abandon)
     source.setup()
+    note_sink(CONFIG)
     return source
 
 

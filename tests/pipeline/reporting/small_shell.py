@@ -29,7 +29,7 @@ def shell(how: str, background: bool) -> None:
     job = subprocess.Popen(
         [sys.executable, "-m", "tests.pipeline.reporting.small_shell", how, "--job"],
         process_group=0,
-        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTTOU]),  # no threads here
+        preexec_fn=as_from_a_terminal,  # no threads here
     )
     if not background:
         os.tcsetpgrp(0, job.pid)
@@ -42,6 +42,12 @@ def shell(how: str, background: bool) -> None:
             return
         print(f"stopped: {same}", flush=True)
         os.kill(job.pid, signal.SIGCONT)
+
+
+def as_from_a_terminal() -> None:
+    """What a job inherits there, however the tests were started: ``nohup`` ignores a signal for all that comes of it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTTOU])
 
 
 def job(how: str) -> None:

@@ -203,7 +203,7 @@ def test_a_key_shows_the_partitions_and_ctrl_z_gives_the_terminal_to_the_shell()
         shell.until("p: to go by partition")
         shell.type(b"p")
         assert shell.until("to go by partition, the most first") == ""
-        assert shell.until("orders/3  77") is not None
+        assert shell.until("orders/3   77") is not None
         shell.type(b"\x1a")
         assert shell.until("stopped: ") == "terminal as before: True"
         shell.type(b"p")  # the shell has made it go on in the foreground

@@ -27,6 +27,7 @@ from transforms.kafka.native.polls import Polls
 from transforms.kafka.native.session import Session
 from transforms.kafka.native.sessions import SessionKey, abandon, enter
 from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.sinks import require_sink
 from transforms.kafka.stop import StopConditions
 from transforms.observe import reporting_failures
 
@@ -101,6 +102,7 @@ class PollShards(beam.DoFn):
         """Reads one bundle of a shard, and sets the timer again unless it is time to stop."""
         shard = self._shard_of[key]
         with reporting_failures():
+            require_sink(self._config)
             kafka = self._enter(SessionKey(self._config, shard, self._count))
             kafka.begin()
             if shard not in self._polling:

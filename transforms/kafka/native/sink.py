@@ -8,6 +8,7 @@ import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.sessions import bundle_session, leave
+from transforms.kafka.native.sinks import note_sink
 from transforms.observe import reporting_failures
 from transforms.types import OutputRecord
 
@@ -15,6 +16,10 @@ from transforms.types import OutputRecord
 class _Write(beam.DoFn):
     def __init__(self, config: KafkaConfig):
         self._config = config
+
+    def setup(self) -> None:
+        """Tells the source that it is not alone."""
+        note_sink(self._config)
 
     def process(self, records: list[OutputRecord]) -> None:
         """Writes records in the bundle's transaction."""

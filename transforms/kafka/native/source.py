@@ -17,6 +17,7 @@ from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.polls import Polls
 from transforms.kafka.native.sessions import session
 from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.sinks import require_sink
 from transforms.kafka.stop import StopConditions
 from transforms.observe import reporting_failures
 
@@ -33,6 +34,7 @@ class _Read(beam.DoFn):
         if not tracker.try_claim(tracker.current_restriction()):
             return
         with reporting_failures():
+            require_sink(self._config)
             kafka = session(self._config)
             kafka.begin()
             key = self._config, self._stop
@@ -49,7 +51,7 @@ class ReadFromKafka(beam.PTransform):
 
     It needs no Java, and it streams on Beam's DirectRunner. The argument names are those of ``apache_beam.io.kafka`` where
     the meaning is the same. ``WriteToKafka`` with the same ``config`` commits the offsets, in the transaction of the
-    outputs.
+    outputs; a pipeline without it fails at its first bundle, and the error says what to add.
 
     Args:
         consumer_config: ``bootstrap.servers``, ``group.id`` and any other librdkafka property.

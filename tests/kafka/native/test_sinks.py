@@ -1,0 +1,41 @@
+"""A source without a sink is told so at its first bundle, before Kafka is asked for anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.test_pipeline import TestPipeline as BeamPipeline  # pytest collects what is called Test…
+
+from transforms.errors import KafkaError
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.sink import WriteToKafka
+from transforms.kafka.native.sinks import note_sink, require_sink
+from transforms.kafka.native.source import ReadFromKafka
+
+
+def config(group: str) -> KafkaConfig:
+    return KafkaConfig("127.0.0.1:1", ("in",), group)
+
+
+@pytest.mark.parametrize("other", [None, "another job's"])
+def test_a_pipeline_without_a_sink_ends_at_once_and_says_what_to_add(other: str | None) -> None:
+    """The sink of another job is none of this one's."""
+
+    def stages(begin: Any) -> Any:
+        records = begin | ReadFromKafka(config=config("without"))
+        return records | WriteToKafka(config(other)) if other else records | beam.Map(lambda record: record)
+
+    pipeline = BeamPipeline(runner=FnApiRunner())
+    stages(pipeline)
+    with pytest.raises(Exception, match=r"without WriteToKafka.*end the pipeline in WriteToKafka\(config\)"):
+        pipeline.run().wait_until_finish()
+
+
+def test_with_its_sink_it_may_read() -> None:
+    note_sink(config("with"))
+    require_sink(config("with"))
+    with pytest.raises(KafkaError, match="without WriteToKafka"):
+        require_sink(config("else"))
