@@ -243,7 +243,7 @@ def read_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed"
 def shares(bootstrap: str, group: str) -> dict[str, int]:
     """How many partitions each member of a group has, by the member's id."""
     admin = AdminClient(_client(bootstrap))  # kept while it is asked: a freed one never answers
-    described = admin.describe_consumer_groups([group])[group].result(TIMEOUT_S)
+    described = _answered(lambda: admin.describe_consumer_groups([group])[group].result(TIMEOUT_S))
     return {member.member_id: len(member.assignment.topic_partitions) for member in described.members}
 
 
