@@ -9,7 +9,7 @@ MUTATION := .venv-mutants
 FUZZER := .venv-fuzz
 BIN := $(VENV)/bin
 UV := $(BIN)/python -m uv pip
-UNIT := --part=unit --numprocesses=auto --maxprocesses=4 --dist=loadscope
+UNIT := --part=unit --numprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos soak fuzz audit memory kafka flink image requirements clean

@@ -33,11 +33,11 @@ from tests.kafka_broker import ROOT
 from tests.processes import family
 
 LOG = ROOT / ".cache" / "prepare.log"
-MOST_PROCESSES = 4
-SIDE_BY_SIDE = ("--numprocesses=auto", f"--maxprocesses={MOST_PROCESSES}", "--dist=loadscope")
+SIDE_BY_SIDE = ("--numprocesses=4", "--dist=loadscope")
+"""More than there may be cores: half of the time such a process waits, for a server's delay or for what it has started."""
 THREE_FILES_AT_A_TIME = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder", "--max-worker-restart=3")
-"""What tests of one file share (a cluster, a server) is started once. Three for two cores, as mostly they wait. The files'
-order is in ``tests/conftest.py``: pytest-xdist's own, by the number of tests, would leave a few long ones for the end."""
+"""What tests of one file share (a cluster, a server) is started once. Three keep two cores busy for 80 to 90%. The order of
+the files is in ``tests/conftest.py``: pytest-xdist's own, by the number of tests, would leave long ones for last."""
 LIMIT_S = {"unit": 30 * 60.0, "system": 60 * 60.0}
 """What a part may take, more than twice what it does on 2 cores. pytest-xdist waits for ever where several workers died."""
 ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none", "-v")
