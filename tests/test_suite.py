@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import LONG
 from tests.kafka_broker import ROOT
 from tests.processes import family
-from tests.suite import COVERAGE, ONCE_MORE, THREE_FILES_AT_A_TIME, both, end, outside_make, twice
+from tests.suite import COVERAGE, ONCE_MORE, THREE_FILES_AT_A_TIME, both, end, outside_make, part, twice
 
 OK, FAILED, INTERRUPTED, HUNG, WRONG, NOTHING = (pytest.ExitCode(number) for number in range(6))
 
@@ -110,6 +110,10 @@ def test_a_part_that_hangs_is_ended_with_all_that_it_has_started() -> None:
         assert len(family(hanging.pid)) == 2
         end(hanging.pid)
         assert hanging.stdout.read() == b"", "nobody has it open"
+
+
+def test_such_a_part_has_not_passed() -> None:
+    assert part("unit", "--collect-only", limit_s=0.1) == HUNG
 
 
 def test_failures_of_the_other_part_alone_are_no_reason_to_run_this_one_again(tmp_path: Path) -> None:

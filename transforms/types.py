@@ -149,6 +149,11 @@ class Signature:
     outputs: Mapping[str, TensorSpec]
     known: bool = True
 
+    @classmethod
+    def unknown(cls, name: str = "") -> Signature:
+        """The signature of a model whose server publishes none."""
+        return cls(name, METHOD_PREDICT, {}, {}, known=False)
+
     @property
     def takes_examples(self) -> bool:
         """Whether a record has to be a serialized ``tf.Example``."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.chaos.scenario import Outcome
+from tests.chaos.scenario import NOT_RUN, Outcome
 from tests.kafka_broker import ROOT, VERSION
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
@@ -89,6 +89,20 @@ class Row:
     def key(self) -> tuple[str, str]:
         """The scenario's name and the guarantee: of each there is one row."""
         return scenario_of(self.cells[0]), self.cells[1]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its run was one of the long form."""
+        return self.run.startswith("long")
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether it shows a broken guarantee, or that there are no counts, but for want of something on the machine."""
+        if self.cells[2].startswith(NOT_RUN):
+            return False
+        missing, doubled, wrong, out_of_order, dead = self.cells[4:9]
+        at_most_0 = [missing, wrong, dead, *((doubled, out_of_order) if self.cells[1] == "exactly once" else ())]
+        return any(count != "0" for count in at_most_0)
 
     @property
     def run(self) -> str:
@@ -183,8 +197,15 @@ def _split(line: str) -> tuple[str, ...]:
 
 
 def merged(old: Iterable[Row], new: Iterable[Row], order: Sequence[str]) -> list[Row]:
-    """The rows of both, in the order of the scenarios: new in place of old. Rows of other scenarios are left out."""
-    rows = {it.key: it for it in (*old, *new)}
+    """The rows of both, in the order of the scenarios. Rows of other scenarios are left out.
+
+    A new row takes the place of an old one, unless that is of the long form and this of the short one: it shows less. One
+    that tells of a fault takes it always.
+    """
+    rows = {it.key: it for it in old}
+    for it in new:
+        if it.key not in rows or it.is_long or it.is_faulty or not rows[it.key].is_long:
+            rows[it.key] = it
     found = [it for it in rows.values() if it.key[0] in order]
     return sorted(found, key=lambda it: (order.index(it.key[0]), it.key[1] != "exactly once"))
 

@@ -68,6 +68,24 @@ def test_new_rows_take_the_place_of_old_ones(tmp_path: Path) -> None:
     assert [it.name for it in tmp_path.iterdir()] == [document.name]
 
 
+CLEAN = dataclasses.replace(HELD, verdict=Verdict(100_000, 0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("new", "taken"),
+    [
+        (CLEAN, False),
+        (dataclasses.replace(CLEAN, verdict=None, problem="not run: no cc"), False),
+        (dataclasses.replace(CLEAN, verdict=Verdict(10_000, 1, 0, 0, 0, 0)), True),
+        (dataclasses.replace(CLEAN, verdict=None, problem="TimeoutError: no end"), True),
+    ],
+)
+def test_a_short_run_takes_the_place_of_a_long_one_only_if_it_tells_of_a_fault(new: Outcome, taken: bool) -> None:
+    old, short = row(CLEAN, LONG), row(new, SHORT)
+    assert merged([old], [short], ORDER) == [short if taken else old]
+    assert merged([short], [old], ORDER) == [old]
+
+
 def test_a_scenario_that_is_no_more_is_left_out() -> None:
     assert merged([row(HELD, LONG)], [row(dataclasses.replace(HELD, scenario=CUT), LONG)], ["cut"]) == [
         row(dataclasses.replace(HELD, scenario=CUT), LONG)

@@ -19,7 +19,7 @@ from transforms.clients.json_http.template import THE_ROW, Template
 from transforms.clients.json_http.uri import JsonAddress, parse
 from transforms.clients.wire.error_texts import error_text, readable
 from transforms.clients.wire.http import HttpConnection, HttpResponse
-from transforms.clients.wire.json import dumps, loads
+from transforms.clients.wire.json import dumps, read_answer
 from transforms.clients.wire.json_rows import row_values
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher
@@ -77,7 +77,7 @@ class JsonHttpClient(ModelClient):
                     raise NotServedError(f"{self._where}: HTTP 404: it has no path {self._address.url.path}")
                 if answer.status in (*DENIED, *_GATEWAY):
                     raise from_answer(self._where, answer)
-        signature = Signature("", METHOD_PREDICT, {}, {}, known=False)
+        signature = Signature.unknown()
         if self._address.body == BYTES:
             signature = Signature("", METHOD_PREDICT, {RAW_INPUT: TensorSpec("string", (-1,))}, {})
         return ModelMetadata(self._address.name, "", signature, None if self._takes_rows else 1)
@@ -88,12 +88,11 @@ class JsonHttpClient(ModelClient):
         answer = await self._http.send(self._address.method, self._address.url, timeout_s, body.content, body.content_type)
         if not _is_good(answer):
             raise from_answer(self._where, answer)
+        document = read_answer(answer.body, self._where)
         try:
-            per_row, whole = self._answers.outputs(loads(answer.body), rows)
+            per_row, whole = self._answers.outputs(document, rows)
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
-        except ValueError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer.body)} bytes)") from error
         matched = self._matcher.match(whole, rows).answer("") if whole else Answer({}, "")
         matched.outputs = {**per_row, **matched.outputs}
         return matched

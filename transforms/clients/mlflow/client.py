@@ -21,12 +21,12 @@ from transforms.clients.mlflow.requests import form_of, request_document
 from transforms.clients.mlflow.uri import FORMS, INPUT_DATA, MlflowAddress, parse
 from transforms.clients.mlmodel import AS_THEY_ARE
 from transforms.clients.wire.http import HttpConnection
-from transforms.clients.wire.json import dumps, loads
+from transforms.clients.wire.json import dumps, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
-from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature
+from transforms.types import Answer, ModelMetadata, Signature
 
 __all__ = ["MlflowClient", "open", "parse"]
 
@@ -34,7 +34,6 @@ HINT = "is it MLflow's scoring server?"
 
 _NOT_HERE = (404, 405)
 _GATEWAY = (502, 503, 504)
-_UNKNOWN = Signature("", METHOD_PREDICT, {}, {}, known=False)
 
 
 def open(uri: str, options: ClientOptions) -> MlflowClient:  # every protocol's module has a function of this name
@@ -75,7 +74,7 @@ class MlflowClient(ModelClient):
             )
         if self._signature is not None:
             self._matcher.signature = self._signature
-        return ModelMetadata(self._address.name, "", self._signature or _UNKNOWN)
+        return ModelMetadata(self._address.name, "", self._signature or Signature.unknown())
 
     async def _must_be_ready(self, timeout_s: float) -> None:
         answer = await self._http.send("GET", self._address.health_url, timeout_s)
@@ -107,10 +106,7 @@ class MlflowClient(ModelClient):
         answer = await self._http.send("POST", self._address.url, timeout_s, self._body(inputs))
         if answer.status != 200:
             raise from_answer(self._where, answer)
-        try:
-            document = loads(answer.body)
-        except ValueError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer.body)} bytes)") from error
+        document = read_answer(answer.body, self._where)
         try:
             predictions = document if self._form == INPUT_DATA else predictions_of(document)
             outputs = read_outputs(predictions, self._signature)

@@ -89,7 +89,7 @@ class MmsClient(ModelClient):
     def _signature(self) -> Signature:
         if self._address.body == BYTES:
             return Signature("", METHOD_PREDICT, {RAW_INPUT: TensorSpec("string", (-1,))}, {})
-        return Signature("", METHOD_PREDICT, {}, {}, known=False)
+        return Signature.unknown()
 
     async def _check_ping(self, timeout_s: float) -> None:
         answer = await self._http.send("GET", self._address.ping_url, timeout_s)

@@ -185,11 +185,8 @@ class OipGrpcClient(ModelClient):
         except DecodeError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        version = response.model_version
-        if not version:
-            self._version.refresh_soon(timeout_s)
         matched = self._matcher.match(self._outputs(response), rows, scalar_inputs=scalar_inputs)
-        return matched.answer(version or self._version.name)
+        return matched.answer(self._version.of_answer(response.model_version, timeout_s))
 
     async def _look_for_version(self, timeout_s: float) -> str | None:
         request = messages.ModelMetadataRequest(**self._named)

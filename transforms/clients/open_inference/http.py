@@ -205,9 +205,8 @@ class OipHttpClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        if not version:
-            self._version.refresh_soon(timeout_s)
-        return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(version or self._version.name)
+        matched = self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs)
+        return matched.answer(self._version.of_answer(version, timeout_s))
 
     async def _look_for_version(self, timeout_s: float) -> str | None:
         answer = await self._get(self._address.model_url, timeout_s)

@@ -68,9 +68,14 @@ _JSON_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}}
 _LENGTH = struct.Struct("<I")
 
 
+def _meant(datatype: str) -> str:
+    """The protocol's own name of a datatype that a server writes."""
+    return _ALIASES.get(datatype, datatype)
+
+
 def dtype_name(datatype: str) -> str:
     """Returns the ``TensorSpec`` name of a datatype. An unknown datatype is returned in lower case."""
-    return DTYPE_NAMES.get(_ALIASES.get(datatype, datatype), datatype.lower())
+    return DTYPE_NAMES.get(_meant(datatype), datatype.lower())
 
 
 def datatype_of(dtype: str) -> str:
@@ -143,7 +148,7 @@ def from_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], name:
     Raises:
         MalformedAnswerError: The sizes do not match, or the datatype is unknown.
     """
-    datatype = _ALIASES.get(datatype, datatype)
+    datatype = _meant(datatype)
     size = _size(shape, name)
     if datatype == "BYTES":
         return _strings(_split(raw, name), size, shape, name)
@@ -161,7 +166,7 @@ def from_contents(contents: Any, datatype: str, shape: Sequence[int], name: str)
     Raises:
         MalformedAnswerError: The number of values does not match the shape, or the datatype has no typed form.
     """
-    datatype = _ALIASES.get(datatype, datatype)
+    datatype = _meant(datatype)
     if datatype not in _CONTENTS:
         raise MalformedAnswerError(f"output {name}: {datatype or 'no datatype'} came neither raw nor in a typed form")
     field, dtype = _CONTENTS[datatype]
@@ -214,7 +219,7 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     Raises:
         MalformedAnswerError: It is not a list of values of the datatype, or their number does not match the shape.
     """
-    datatype = _ALIASES.get(datatype, datatype)
+    datatype = _meant(datatype)
     size = _size(shape, name)
     flat = _flattened(data, name)
     if datatype == "BYTES":

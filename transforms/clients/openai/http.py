@@ -23,7 +23,7 @@ from transforms.clients.openai.task import Task, served_model
 from transforms.clients.openai.texts import Chat, Completions
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, OpenAiAddress, parse
 from transforms.clients.wire.http import HttpConnection
-from transforms.clients.wire.json import dumps, loads
+from transforms.clients.wire.json import dumps, loads, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, RejectedError, TransientError
 from transforms.printable import listed
@@ -131,10 +131,7 @@ class OpenAiClient(ModelClient):
         answer = await self._http.send("POST", self._url, timeout_s, body)
         if answer.status != 200:
             raise from_answer(self._where, answer)
-        try:
-            document = loads(answer.body)
-        except ValueError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer.body)} bytes)") from error
+        document = read_answer(answer.body, self._where)
         if not isinstance(document, dict):
             raise MalformedAnswerError(f"{self._where}: the answer is no JSON object")
         if (failed := of_document(self._where, answer.body, document)) is not None:

@@ -22,7 +22,7 @@ from transforms.clients.declared import declared_or_refused
 from transforms.clients.tfserving import json as bodies
 from transforms.clients.tfserving.uri import ModelAddress, parse_rest
 from transforms.clients.wire.http import HttpConnection
-from transforms.clients.wire.json import loads
+from transforms.clients.wire.json import loads, read_answer
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher, check_results
@@ -38,7 +38,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature
+from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
 _METHODS = {METHOD_CLASSIFY: ":classify", METHOD_REGRESS: ":regress"}
 # json_tensor.cc answers requests with these dtypes with 501; without a check here, the job would find out while it runs.
@@ -123,7 +123,7 @@ class TfServingRestClient(ModelClient):
 
     async def _without_metadata(self, error: ModelError, no_such_call: bool, timeout_s: float) -> ModelMetadata:
         """Reads the model's status: a KServe V1 server has no metadata; any other has neither, or has not this model."""
-        unknown = Signature(self._address.signature or "", METHOD_PREDICT, {}, {}, known=False)
+        unknown = Signature.unknown(self._address.signature or "")
         status, text, document, _ = await self._get(self._base, timeout_s)
         if status == 200 and isinstance(document, dict) and "ready" in document:
             if str(document["ready"]).lower() != "true":
@@ -154,10 +154,7 @@ class TfServingRestClient(ModelClient):
         status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
             raise from_http_status(self._where, status, _error_text(answer), retry_after_s, SERVING_RULES)
-        try:
-            document = loads(answer)
-        except ValueError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error
+        document = read_answer(answer, self._where)
         if isinstance(document, dict) and "error" in document:
             refused = RejectedError(f"{self._where}: {(said := clean(_error_text(answer)))}")
             refused.said = said

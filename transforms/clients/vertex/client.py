@@ -32,7 +32,7 @@ from transforms.errors import (
 )
 from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
 from transforms.printable import MOST_SAID, shortened
-from transforms.types import METHOD_PREDICT, Answer, Header, ModelMetadata, Signature
+from transforms.types import Answer, Header, ModelMetadata, Signature
 
 
 def parse(uri: str) -> VertexAddress:
@@ -95,7 +95,7 @@ class VertexClient(ModelClient):
         version = answered.version if isinstance(answered, Reply) else ""
         if isinstance(answered, Reply) and not isinstance(answered.predictions, list):
             raise NotServedError(f"{self._where}: the answer has no predictions; is it Vertex AI's API?")
-        return ModelMetadata(self._address.endpoint, version, Signature("", METHOD_PREDICT, {}, {}, known=False))
+        return ModelMetadata(self._address.endpoint, version, Signature.unknown())
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. A request above the endpoint's size limit raises ``RequestTooLargeError`` and is not sent."""

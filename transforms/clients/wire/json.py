@@ -27,6 +27,22 @@ def loads(body: bytes) -> Any:
         raise ValueError("too deeply nested") from error
 
 
+def read_answer(body: bytes, where: str) -> Any:
+    """Parses the body of an answer.
+
+    Args:
+        body: The body.
+        where: The model and its address, for the error.
+
+    Raises:
+        MalformedAnswerError: It is not JSON. The message does not quote it.
+    """
+    try:
+        return loads(body)
+    except ValueError as error:
+        raise MalformedAnswerError(f"{where}: the answer is no JSON ({len(body)} bytes)") from error
+
+
 def text_bytes(text: str, what: str) -> bytes:
     """Returns the bytes of a text that ``loads`` has read: those that were no UTF-8 as they came.
 

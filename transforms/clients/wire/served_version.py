@@ -52,6 +52,13 @@ class ServedVersion:
         if self._clock() - self._read_at >= self._refresh_s:
             self._refresh = asyncio.create_task(self._look_again(timeout_s))
 
+    def of_answer(self, named: str, timeout_s: float) -> str:
+        """Returns the version that an answer names; without one, that of the last look-up, and looks again soon."""
+        if named:
+            return named
+        self.refresh_soon(timeout_s)
+        return self.name
+
     async def close(self) -> None:
         """Cancels a look-up in progress."""
         refresh, self._refresh = self._refresh, None
