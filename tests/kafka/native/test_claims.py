@@ -15,7 +15,6 @@ from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import claim_in, identity_in
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native import claims
 from transforms.kafka.native.session import Session
 from transforms.kafka.native.static_reader import StaticReader
 
@@ -27,11 +26,11 @@ class Shard:
 
     def __init__(self, kafka: MemoryKafka, name: str):
         self.kafka = kafka
-        self.consumer, self.producer = MemoryConsumer(kafka), MemoryProducer(kafka)
+        self.consumer = MemoryConsumer(kafka)
         self.session = Session(
             dataclasses.replace(CONFIG, instance_id=name),
             sleep=lambda _: None,
-            open_writer=lambda c: open_memory_writer(c, self.producer, kafka.clock),
+            open_writer=lambda c: open_memory_writer(c, MemoryProducer(kafka), kafka.clock),
             open_reader=lambda c, shard, shards, claim: StaticReader(
                 c, shard, shards, self.consumer.opened, claim, MemoryAdmin(kafka).opened, kafka.clock, kafka.wait
             ),
@@ -52,10 +51,8 @@ class Shard:
 
 
 @pytest.fixture
-def kafka(monkeypatch: pytest.MonkeyPatch) -> MemoryKafka:
-    kafka = MemoryKafka({A: [True] * 6})
-    monkeypatch.setattr(claims, "open_writer", lambda c: open_memory_writer(c, MemoryProducer(kafka), kafka.clock))
-    return kafka
+def kafka() -> MemoryKafka:
+    return MemoryKafka({A: [True] * 6})
 
 
 @pytest.mark.parametrize("made_again", [False, True])

@@ -15,6 +15,8 @@ from typing import Any, cast
 import pytest
 
 from transforms.kafka.config import KafkaConfig, Partition
+from transforms.kafka.native.bundle import Bundle
+from transforms.kafka.native.commits import Commit, Commits, at_once
 from transforms.kafka.native.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, Polling
 from transforms.kafka.native.session import Session
 from transforms.kafka.stop import LocalBudget, SharedBudget, StopConditions, request_drain
@@ -38,7 +40,7 @@ class FakeSession:
             identities={},
             end_offsets=lambda topic: self.ends,
         )
-        self.committed: dict[Partition, int] = {}
+        self.commits = Commits()
         self.group: dict[Partition, int] = {}
         self.asked_group = 0
         self.ends: dict[Partition, int] | None = None
@@ -46,7 +48,6 @@ class FakeSession:
         self.now = 50.0
         self.poll_takes_s = 0.001
         self._offset = 0
-        self._newly_committed = 0
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         self.polls.append((most, timeout_s, fill))
@@ -59,17 +60,10 @@ class FakeSession:
         self.nothing.append(wait_s)
 
     def commit(self, count: int) -> None:
-        self._newly_committed += count
-
-    def take_committed_count(self) -> int:
-        count, self._newly_committed = self._newly_committed, 0
-        return count
+        self.commits.final(Commit(Bundle(read=count), {}, at_once(lambda: 0.0)))
 
     def finish_commit(self) -> bool:
         return True
-
-    def position(self, partition: Partition) -> int:
-        return self.committed.get(partition, -1)
 
     def drop_beyond_end(self, beyond: list[KafkaRecord]) -> None:
         self.beyond += beyond
@@ -350,7 +344,7 @@ def test_it_ends_when_all_ends_are_committed() -> None:
     kafka = FakeSession()
     polling = make(kafka, to_ends(p0=6, p1=3))
     for committed, over in (({}, False), ({A: 6}, False), ({A: 6, B: 2}, False), ({A: 6, B: 3}, True)):
-        kafka.committed = committed
+        kafka.commits.offsets = committed
         assert finished(polling, kafka) is over
     assert kafka.asked_group == 0, "all of it is ours: nobody else needs to be asked"
 
@@ -364,7 +358,7 @@ def test_with_nothing_to_read_it_ends_at_once() -> None:
 def test_the_shares_of_others_are_asked_for_now_and_then() -> None:
     kafka = FakeSession()
     kafka.reader.owned = {A}
-    kafka.committed = {A: 6}
+    kafka.commits.offsets = {A: 6}
     polling = make(kafka, to_ends(p0=6, p1=3))
     for _ in range(10):
         assert not finished(polling, kafka)
@@ -395,15 +389,15 @@ def test_a_topic_that_is_made_again_is_read_to_its_own_ends() -> None:
     kafka = FakeSession(9, 9)
     stop = dataclasses.replace(to_ends(p0=3), identities=(("in", "a@c"),))
     polling = make(kafka, stop)
-    kafka.committed = {A: 3}
+    kafka.commits.offsets = {A: 3}
     kafka.reader.identities = {"in": "b@c"}
     assert not finished(polling, kafka)
     assert read(polling, kafka) == [9]
     kafka.ends = {A: 12, B: 2, ("in", 2): 0}
-    kafka.committed = {A: 12}
+    kafka.commits.offsets = {A: 12}
     assert not finished(polling, kafka)
     assert read(polling, kafka) == [3]
-    kafka.committed = {A: 12, B: 2}
+    kafka.commits.offsets = {A: 12, B: 2}
     assert finished(polling, kafka)
 
 
@@ -412,7 +406,7 @@ def test_what_is_not_known_to_be_another_topic_is_read_to_the_ends_of_the_start(
     kafka = FakeSession(9)
     polling = make(kafka, dataclasses.replace(to_ends(p0=3), identities=(("in", "a@c"),)))
     kafka.reader.identities = {"in": now}
-    kafka.committed = {A: 3}
+    kafka.commits.offsets = {A: 3}
     assert finished(polling, kafka)
 
 

@@ -25,7 +25,7 @@ def test_records_beyond_the_end_asked_for_are_taken_out_again(heard: Recorder) -
     job.write(inside)
     assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 2, B: 2}
-    assert job.session.take_committed_count() == 4
+    assert job.session.commits.take_count() == 4
     assert sum(count for *_, reads in heard.commits for _, count in reads) == 4, "no time is told of what is left out"
     assert job.bundle() == [], "no more is read of a partition that is stopped"
 

@@ -32,8 +32,8 @@ def test_outputs_and_offsets_become_final_together() -> None:
     assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
     assert job.kafka.committed == {A: 3}
-    assert job.session.take_committed_count() == 3
-    assert job.session.take_committed_count() == 0
+    assert job.session.commits.take_count() == 3
+    assert job.session.commits.take_count() == 0
 
 
 def test_what_is_told_of_a_commit(heard: Recorder) -> None:
@@ -131,7 +131,7 @@ def test_a_commit_that_is_refused_is_rolled_back_and_read_again(heard: Recorder)
     assert (job.kafka.outputs, job.kafka.committed, job.producer.aborted) == ([], {A: 0}, 1)
     assert len(heard.rollbacks) == 1
     assert heard.causes == [RollbackCause.KAFKA]
-    assert job.session.take_committed_count() == 0
+    assert job.session.commits.take_count() == 0
     assert job.bundle() == first
     assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
 

@@ -156,14 +156,14 @@ def test_a_partition_that_is_lost_during_its_commit_is_not_counted_as_ours() -> 
     job.read()
     job.write()
     assert job.session.commit() is CommitResult.BEGUN
-    assert (job.session.position(A), job.session.position(B)) == (3, 3)
+    assert (job.session.commits.position(A), job.session.commits.position(B)) == (3, 3)
     executor.run()  # it is through, but nobody has looked yet
     job.steps = [lambda: job.consumer.revoke({A})]
     job.session.begin()
     job.session.poll_nothing(0.0)
-    assert (job.session.position(A), job.session.position(B)) == (-1, 3)
+    assert (job.session.commits.position(A), job.session.commits.position(B)) == (-1, 3)
     assert job.session.finish_commit()
-    assert job.session.committed == {B: 3}
+    assert job.session.commits.offsets == {B: 3}
 
 
 def test_a_partition_that_is_lost_during_a_commit_that_fails_is_not_sought_back() -> None:

@@ -1,13 +1,12 @@
-"""``Bundle``: the records between source and sink. ``Commit``: the commit of a bundle in progress."""
+"""``Bundle``: the records between source and sink, and what becomes of them."""
 
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import operator
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,37 +109,3 @@ class Bundle:
         ages_s = time.time() - stamps[~np.isnan(stamps)] / 1000
         observer().committed_after(np.maximum(ages_s, 0.0), self.transaction_s)  # clocks differ: no age is negative
         observer().written(self.outputs)
-
-
-@dataclasses.dataclass(slots=True)
-class Commit:
-    """A commit in progress.
-
-    Attributes:
-        bundle: The bundle that is committed.
-        offsets: Partition to the offset that is committed.
-        done_at: The time when the commit ended, in seconds of the session's clock; or the error that it raised.
-    """
-
-    bundle: Bundle
-    offsets: dict[Partition, int]
-    done_at: concurrent.futures.Future[float]
-
-    def forget(self, partition: Partition) -> None:
-        """Removes a partition that was revoked or lost.
-
-        Another member may have continued from this commit. So the offset no longer counts as this session's position, and a
-        rollback must not seek to before it.
-        """
-        self.bundle.forget(partition)
-        self.offsets.pop(partition, None)
-
-
-def at_once(call: Callable[[], float]) -> concurrent.futures.Future[float]:
-    """Calls ``call`` in this thread, and returns its result or exception as a finished future."""
-    done: concurrent.futures.Future[float] = concurrent.futures.Future()
-    try:
-        done.set_result(call())
-    except Exception as error:  # noqa: BLE001  # result() raises it, as with an executor
-        done.set_exception(error)
-    return done

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 
 import confluent_kafka as ck
 
@@ -26,7 +27,6 @@ from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.producer import Writer
 from transforms.kafka.native.starts import Starts
-from transforms.kafka.native.writers import open_writer
 from transforms.kafka.topic_ids import UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -38,24 +38,36 @@ def with_claim(config: KafkaConfig, starts: Starts) -> list[ck.TopicPartition]:
     return with_metadata(config, offsets, lambda it: starts.identities.get(it, UNKNOWN), claim=True)
 
 
-def claim(config: KafkaConfig, reader: Reader, writer: Writer, starts: Starts) -> Starts:
+def claim(
+    config: KafkaConfig, reader: Reader, writer: Writer, starts: Starts, open_writer: Callable[[KafkaConfig], Writer]
+) -> Starts:
     """Fences the other producers that have claimed partitions, and commits the claim of this shard.
+
+    Args:
+        config: The configuration of this shard.
+        reader: The reader of this shard.
+        writer: The writer of this shard.
+        starts: The starts of the partitions that this shard takes over, with their metadata.
+        open_writer: Makes a writer, which fences the one before of its name.
 
     Returns:
         The starts: those after the fencing.
     """
-    starts = fence_others(config, reader, starts)
+    starts = fence_others(config, reader, starts, open_writer)
     writer.commit(with_claim(config, starts), reader, reader.consumer.consumer_group_metadata())
     return starts
 
 
-def fence_others(config: KafkaConfig, reader: Reader, starts: Starts) -> Starts:
+def fence_others(
+    config: KafkaConfig, reader: Reader, starts: Starts, open_writer: Callable[[KafkaConfig], Writer]
+) -> Starts:
     """Fences every other producer that has claimed a partition.
 
     Args:
         config: The configuration of this shard.
         reader: The reader of this shard; it fetches committed offsets.
         starts: The starts of the partitions that this shard takes over, with their metadata.
+        open_writer: As for ``claim``.
 
     Returns:
         The starts after the fencing. A fenced producer may have committed since ``starts`` was fetched.

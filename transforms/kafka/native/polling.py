@@ -66,7 +66,7 @@ class Polling:
         """
         if self._budget is not None:
             kafka.finish_commit()
-            self._budget.release(kafka.take_committed_count())
+            self._budget.release(kafka.commits.take_count())
             if self._budget.spent():
                 return True
         if draining() or time_is_up(self.stop):
@@ -141,7 +141,7 @@ class Polling:
             return False
         pending = self._ends.pending
         ours = {partition: end for partition, end in pending.items() if partition in kafka.reader.owned}
-        if any(kafka.position(partition) < end for partition, end in ours.items()) or not kafka.finish_commit():
+        if any(kafka.commits.position(partition) < end for partition, end in ours.items()) or not kafka.finish_commit():
             return False
         if len(ours) == len(pending):
             return True

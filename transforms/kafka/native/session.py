@@ -16,8 +16,9 @@ import confluent_kafka as ck
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.bundle import Bundle, Commit, at_once
+from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.claims import claim
+from transforms.kafka.native.commits import Commit, Commits, at_once
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
@@ -65,7 +66,7 @@ class Session:
         claim: Whether to claim partitions before reading them (``claims.py``); for a static assignment.
 
     Attributes:
-        committed: Partition to the offset that this session last committed, of partitions that are still owned.
+        commits: What it has committed.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Session:
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
+        self._open_writer = open_writer
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
         self._claims = claim
@@ -92,13 +94,11 @@ class Session:
         self._outputs = Outputs(self.writer, open_mender(config))
         self._states = StateMachine()
         self._bundle = Bundle()
-        self._commit: Commit | None = None
         self._polled_at = clock()
         self._rollbacks = Rollbacks(self.writer, self.reader, clock)
         self._cautious = 0
         self._known: frozenset[Partition] = frozenset()
-        self._committed_count = 0
-        self.committed: dict[Partition, int] = {}
+        self.commits = Commits()
 
     @property
     def state(self) -> State:
@@ -183,9 +183,9 @@ class Session:
         self._sleep(wait_s)
 
     def _claim(self, starts: Starts) -> Starts:
-        if self._commit is not None or self.writer.open_s:
+        if self.commits.underway is not None or self.writer.open_s:
             return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
-        return claim(self.config, self.reader, self.writer, starts)
+        return claim(self.config, self.reader, self.writer, starts, self._open_writer)
 
     def _follow_rebalances(self) -> None:
         change = self.reader.take_change()
@@ -204,21 +204,7 @@ class Session:
             # Another member may have continued from the committed offset. If the partition comes back, it is read from the
             # offset committed by then, and a rollback must not seek to before that.
             self._bundle.forget(partition)
-            self.committed.pop(partition, None)
-            if self._commit is not None:
-                self._commit.forget(partition)
-
-    # ------------------------------------------------------------------ progress
-
-    def take_committed_count(self) -> int:
-        """Returns the number of records that were committed since the last call."""
-        count, self._committed_count = self._committed_count, 0
-        return count
-
-    def position(self, partition: Partition) -> int:
-        """Returns the committed offset of ``partition``, or the offset of the commit in progress; -1 if neither is known."""
-        underway = self._commit.offsets.get(partition, -1) if self._commit is not None else -1
-        return max(underway, self.committed.get(partition, -1))
+            self.commits.forget(partition)
 
     def positions_past_markers(self) -> dict[Partition, int]:
         """Returns the end offsets after the last record with only markers, aborted or compacted records in between."""
@@ -226,7 +212,7 @@ class Session:
         return {
             partition: end
             for partition, end in self.reader.ends.items()
-            if partition in owned and end > max(self._bundle.next.get(partition, -1), self.position(partition))
+            if partition in owned and end > max(self._bundle.next.get(partition, -1), self.commits.position(partition))
         }
 
     # ------------------------------------------------------------------ waiting
@@ -240,8 +226,8 @@ class Session:
         self._check_open()
         if self._clock() - self._polled_at >= KEEP_ALIVE_S:
             self._poll_paused()
-        if self._commit is not None:
-            if self._commit.done_at.done():
+        if (commit := self.commits.underway) is not None:
+            if commit.done_at.done():
                 self.finish_commit()
             return self.state is not State.VOID
         if self.writer.transaction_too_old:
@@ -271,11 +257,12 @@ class Session:
         self._check_open()
         if self.state is State.VOID or not records:
             return
-        if self._commit is not None and self._commit.done_at.done() and not self.finish_commit():
+        underway = self.commits.underway
+        if underway is not None and underway.done_at.done() and not self.finish_commit():
             return
         self._outputs.add(self._bundle, records)
         # Else buffered until all are known: a transaction was open for too long, one was refused, or a commit is under way.
-        if not self._cautious and not self._bundle.mended and self._commit is None:
+        if not self._cautious and not self._bundle.mended and self.commits.underway is None:
             self._write_buffered()
 
     def _write_buffered(self) -> bool:
@@ -317,10 +304,10 @@ class Session:
         self._bundle = Bundle()
         final = self._with_metadata(offsets)  # now: a partition that comes back meanwhile may be another topic's
         if bundle.read >= self._overlap_from:
-            self._commit = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, final))
+            self.commits.underway = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, final))
             self._states.enter(State.READING)
             return CommitResult.BEGUN
-        self._commit = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, final)))
+        self.commits.underway = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, final)))
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
     def _make_final(self, bundle: Bundle, offsets: list[ck.TopicPartition]) -> float:
@@ -343,28 +330,27 @@ class Session:
             FencedError: A newer process of this instance has taken over.
             KafkaError: The commit failed for good. It is raised again at the next call.
         """
-        commit = self._commit
+        commit = self.commits.underway
         if commit is None:
             return True
         done = commit.bundle
         try:
             done_at = commit.done_at.result()
         except NotCommittedError as error:
-            self._commit = None
+            self.commits.underway = None
             self._make_void(str(error), RollbackCause.KAFKA, error)
             self._bundle.before = done
             self._bundle.first.update(done.first)
             self._bundle.outcome_unknown = isinstance(error, OutcomeUnknownError)
             return False
-        self._commit = None
+        self.commits.underway = None
         if self.state is State.COMMITTING:
             self._states.enter(State.READING)
         done.report(done_at)
         self._rollbacks.committed()
         self._outputs.committed()
         self._cautious = max(0, self._cautious - 1)
-        self.committed.update(commit.offsets)
-        self._committed_count += done.read
+        self.commits.final(commit)
         return True
 
     def _rollback(self) -> CommitResult:
@@ -384,7 +370,9 @@ class Session:
             if self._bundle.first or self.state is State.VOID:
                 self._make_void("stopped", RollbackCause.ENDED)
                 self._rollback()
-            ours = {partition: offset for partition, offset in self.committed.items() if partition in self.reader.owned}
+            ours = {
+                partition: offset for partition, offset in self.commits.offsets.items() if partition in self.reader.owned
+            }
             self.writer.commit_last(self._with_metadata(ours), self.reader)
         finally:
             self._background.shutdown()

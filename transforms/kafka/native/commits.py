@@ -1,0 +1,79 @@
+"""``Commits``: what a session has committed, and the commit that it has under way."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+
+from transforms.kafka.config import Partition
+from transforms.kafka.native.bundle import Bundle
+
+
+@dataclasses.dataclass(slots=True)
+class Commit:
+    """A commit in progress.
+
+    Attributes:
+        bundle: The bundle that is committed.
+        offsets: Partition to the offset that is committed.
+        done_at: The time when the commit ended, in seconds of the session's clock; or the error that it raised.
+    """
+
+    bundle: Bundle
+    offsets: dict[Partition, int]
+    done_at: concurrent.futures.Future[float]
+
+    def forget(self, partition: Partition) -> None:
+        """Removes a partition that was revoked or lost.
+
+        Another member may have continued from this commit. So the offset no longer counts as this session's position, and a
+        rollback must not seek to before it.
+        """
+        self.bundle.forget(partition)
+        self.offsets.pop(partition, None)
+
+
+def at_once(call: Callable[[], float]) -> concurrent.futures.Future[float]:
+    """Calls ``call`` in this thread, and returns its result or exception as a finished future."""
+    done: concurrent.futures.Future[float] = concurrent.futures.Future()
+    try:
+        done.set_result(call())
+    except Exception as error:  # noqa: BLE001  # result() raises it, as with an executor
+        done.set_exception(error)
+    return done
+
+
+class Commits:
+    """The commits of one session.
+
+    Attributes:
+        underway: The commit in progress; there is at most one.
+        offsets: Partition to the offset that was last committed, of partitions that are still owned.
+    """
+
+    def __init__(self) -> None:
+        self.underway: Commit | None = None
+        self.offsets: dict[Partition, int] = {}
+        self._count = 0
+
+    def position(self, partition: Partition) -> int:
+        """Returns the committed offset of ``partition``, or the offset of the commit in progress; -1 if neither is known."""
+        underway = self.underway.offsets.get(partition, -1) if self.underway is not None else -1
+        return max(underway, self.offsets.get(partition, -1))
+
+    def take_count(self) -> int:
+        """Returns the number of records that were committed since the last call."""
+        count, self._count = self._count, 0
+        return count
+
+    def final(self, commit: Commit) -> None:
+        """Notes that a commit, which is no longer under way, is final."""
+        self.offsets.update(commit.offsets)
+        self._count += commit.bundle.read
+
+    def forget(self, partition: Partition) -> None:
+        """Forgets a partition that was revoked or lost: see ``Commit.forget``."""
+        self.offsets.pop(partition, None)
+        if self.underway is not None:
+            self.underway.forget(partition)
