@@ -25,7 +25,7 @@ class Mutation:
 
 
 _CONSUMER = "transforms/kafka/native/consumer.py"
-_BUNDLE = "transforms/kafka/native/bundle.py"
+_COMMITS = "transforms/kafka/native/commits.py"
 _SESSION = "transforms/kafka/native/session.py"
 _DOFN = "transforms/predict/dofn.py"
 _DISPATCH = "transforms/predict/dispatch.py"
@@ -85,11 +85,17 @@ KNOWN = (
         "tests/kafka/native/test_session.py",
     ),
     Mutation(
-        "a lost partition is counted with the commit under way", _BUNDLE, "self.offsets.pop(partition, None)", "pass",
+        "a lost partition is counted with the commit under way", _COMMITS,
+        "self.bundle.forget(partition)\n        self.offsets.pop(partition, None)", "self.bundle.forget(partition)",
         "tests/kafka/native/test_states.py",
     ),
     Mutation(
-        "a lost partition is sought back", _BUNDLE, "self.bundle.forget(partition)", "pass",
+        "a lost partition counts as committed", _COMMITS,
+        "self.offsets.pop(partition, None)\n        if self.underway", "if self.underway",
+        "tests/kafka/native/test_input_lost.py",
+    ),
+    Mutation(
+        "a lost partition is sought back", _COMMITS, "self.bundle.forget(partition)", "pass",
         "tests/kafka/native/test_states.py",
     ),
     Mutation(
