@@ -26,7 +26,7 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.checked import ask_metadata
 from transforms.clients.imported import DESCRIBED, ClientMistakeError, is_not_installed, load
 from transforms.clients.selection import select_outputs
-from transforms.clients.uri import has_login, login_mistake, shown
+from transforms.clients.uri import has_login, login_mistake, mistake, shown
 from transforms.errors import ConfigError, ScoringError
 from transforms.types import ModelMetadata
 
@@ -38,6 +38,7 @@ DISTRIBUTION = "kafka-model-scoring"
 _REGISTERED = "added by register_client"
 _OURS = __name__.partition(".")[0]
 _SCHEME = re.compile(r"[a-z][a-z0-9+._-]*")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class ClientFactory(Protocol):
@@ -167,6 +168,7 @@ def parse(uri: str) -> object:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
+    _refuse_unprintable(uri)
     with mistakes_named(uri, "parse") as factory:
         parsed = factory().parse(uri)
     _refuse_login(uri)
@@ -179,6 +181,7 @@ def open_client(uri: str, options: ClientOptions) -> ModelClient:
     Raises:
         ConfigError: The URI can't be used, a package that its client imports is missing, or the client has a mistake.
     """
+    _refuse_unprintable(uri)
     with mistakes_named(uri, "open") as factory:
         client = factory().open(uri, options)
         if not isinstance(client, ModelClient):
@@ -240,6 +243,13 @@ def _entry(uri: str) -> Entry:
         forms = ", ".join(dict.fromkeys(known.form for known in schemes().values()))
         raise ConfigError([f"--model={shown(uri)}: unknown form; use one of {forms}, or embedded"])
     return entry
+
+
+def _refuse_unprintable(uri: str) -> None:
+    """Refuses what no request can hold, and what ``urlsplit`` would drop without a word: line breaks and tabs."""
+    found = _UNPRINTABLE.search(uri)
+    if found is not None:
+        raise mistake(uri, f"character {found.start() + 1} ({found[0]!r}) can't stand in a URI", _entry(uri).form)
 
 
 def _refuse_login(uri: str) -> None:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from transforms.errors import ConfigError
+from transforms.printable import one_line
 
 _LOGIN = re.compile(r"((?:^|//|=)(?:https?://)?)[^/?#&=@\s]*:[^/?#&\s]*@|(//)[^/?#@\s]*@")
 _SECRET_PARAMETER = re.compile(
@@ -16,14 +17,20 @@ _SECRET_PARAMETER = re.compile(
 _HOST = re.compile(r"[A-Za-z0-9._~:%-]+")
 """A name or an address. What else ``urlsplit`` lets pass, no client can call, and some refuse by an error of their own."""
 
+_AUTHORITY = re.compile(r"(\[(?![vV])[^\[\]]*\]|[^\[\]]*?)(:[^:\[\]]*)?")
+"""A host, in brackets if it is an IPv6 address, and a port. ``urlsplit`` drops what else stands beside the brackets."""
+
 HIDDEN = "…"
 """What stands for a part that may be a secret."""
 
 
 def shown(uri: str) -> str:
-    """Returns a URI as a message may hold it: without a user name, a password, and values of parameters named as secrets."""
+    """Returns a URI as a message may hold it: without a user name, a password, and values of parameters named as secrets.
+
+    Invisible characters are escaped.
+    """
     without_login = _LOGIN.sub(rf"\1\2{HIDDEN}@", uri)
-    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", without_login)
+    return one_line(_SECRET_PARAMETER.sub(rf"\1{HIDDEN}", without_login))
 
 
 def has_login(uri: str) -> bool:
@@ -34,6 +41,11 @@ def has_login(uri: str) -> bool:
 def login_mistake(form: str) -> ConfigError:
     """Returns the error for a URI with a user name or a password, which it does not repeat."""
     return ConfigError([f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"])
+
+
+def is_authority(text: str) -> bool:
+    """Whether a text is ``HOST[:PORT]`` and nothing more, with an IPv6 address in brackets."""
+    return _AUTHORITY.fullmatch(text) is not None
 
 
 def mistake(uri: str, problem: str, form: str) -> ConfigError:
@@ -70,6 +82,8 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
         raise login_mistake(form)
     if not parts.hostname:
         raise mistake(uri, "the host is missing", form)
+    if not is_authority(parts.netloc):
+        raise mistake(uri, "an IPv6 address stands in [] by itself, with :PORT after it", form)
     if not _HOST.fullmatch(parts.hostname):
         raise mistake(uri, "the host has characters that no host has; write one of other letters as xn--…", form)
     if parts.fragment:

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import yarl
 
-from transforms.clients.uri import mistake, split
+from transforms.clients.uri import is_authority, mistake, split
 from transforms.clients.wire.row_body import BODIES
 from transforms.errors import ConfigError
 
@@ -112,6 +112,6 @@ def _parameters(uri: str, parts: SplitResult) -> dict[str, str]:
 def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(f"//{text}")
-        return bool(parts.hostname and parts.port) and parts.netloc == text
+        return bool(parts.hostname and parts.port) and parts.netloc == text and is_authority(text)
     except ValueError:
         return False

@@ -21,9 +21,9 @@ import dataclasses
 import ipaddress
 import json
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from transforms.clients.uri import shown
+from transforms.clients.uri import is_authority, shown
 from transforms.errors import ConfigError
 
 FORM = (
@@ -166,15 +166,22 @@ def _given(query: str, mistakes: list[str]) -> dict[str, str]:
     return given
 
 
+def _authority(text: str) -> tuple[SplitResult, str, int | None]:
+    """Returns the parts of ``[SCHEME:]//HOST[:PORT]…``, with the host, or ``""`` if it can't be called, and the port."""
+    try:
+        split = urlsplit(text)
+        if split.port != 0 and "@" not in split.netloc and is_authority(split.netloc):
+            return split, split.hostname or "", split.port
+    except ValueError:
+        pass
+    return urlsplit(""), "", None
+
+
 def _host(name: str, text: str, mistakes: list[str]) -> tuple[str, int, bool]:
     """Reads ``[http[s]://]HOST[:PORT]``. Connections without TLS are allowed to this machine only."""
     scheme, separator, rest = text.rpartition("://")
-    try:
-        split = urlsplit(f"//{rest}")
-        host, port = split.hostname or "", split.port
-    except ValueError:
-        host, port, split = "", None, urlsplit("")
-    if not host or scheme not in ("", "http", "https") or split.path not in ("", "/") or "@" in split.netloc or port == 0:
+    split, host, port = _authority(f"//{rest}")
+    if not host or scheme not in ("", "http", "https") or split.path not in ("", "/"):
         mistakes.append(f"{name} must be HOST or HOST:PORT")
         return "", 0, True
     secure = scheme == "https" if separator else not is_loopback(host)
@@ -184,12 +191,8 @@ def _host(name: str, text: str, mistakes: list[str]) -> tuple[str, int, bool]:
 
 
 def _private(url: str, mistakes: list[str]) -> tuple[str, int, bool]:
-    try:
-        split = urlsplit(url)
-        host, port = split.hostname or "", split.port
-    except ValueError:
-        host, port, split = "", None, urlsplit("")
-    if not host or split.scheme not in ("http", "https") or not split.path.endswith(":predict") or "@" in split.netloc:
+    split, host, port = _authority(url)
+    if not host or split.scheme not in ("http", "https") or not split.path.endswith(":predict"):
         mistakes.append("private must be the endpoint's predictHttpUri, http://…:predict")
     secure = split.scheme == "https"
     return host, port or (443 if secure else 80), secure
