@@ -21,6 +21,7 @@ from pipeline.embedded.generator import Published, publish_digits
 from pipeline.embedded.generator import records as generated_records
 from pipeline.embedded.model_server import EmbeddedModelServer
 from pipeline.reporting.status import Status
+from transforms.kafka.stop import StopConditions
 
 PARTITIONS = 4
 RATE = 400.0
@@ -70,6 +71,20 @@ class Demo:
         self.resolved = config
         self.watcher = Watcher(config)
         return self
+
+    def stop(self, asked: StopConditions) -> StopConditions:
+        """Returns when a job over the demo's records ends: once all are answered, unless it is asked to end before.
+
+        The generator publishes while the job runs. So the ends that the topics had at the start, ``--until_end``'s, are
+        those of empty topics.
+
+        Args:
+            asked: What the flags ask for.
+        """
+        if self.endless or not (self._config.until_end or self._config.endless):
+            return asked
+        most = self.records if asked.max_records is None else min(asked.max_records, self.records)
+        return StopConditions(max_records=most, drain_at_s=asked.drain_at_s)
 
     def start(self) -> None:
         """Starts publishing and watching."""

@@ -81,8 +81,7 @@ def launch(config: Config) -> int:
                 formats(config, model, topics.max_value_bytes)  # before the group is touched
                 stop, started_from = begin(looked, config, status)
             if demo:
-                ends = config.endless and not demo.endless
-                stop = dataclasses.replace(stop, max_records=demo.records) if ends else stop
+                stop = demo.stop(stop)
             loading.join()
             if config.runner == PRISM:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
