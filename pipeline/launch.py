@@ -235,38 +235,42 @@ def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, stat
 
 
 def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
-    from pipeline.process.supervisor import Workers
+    from pipeline.process.relay import Relay
+    from pipeline.process.supervisor import Workers, start_worker
 
     stop, rows = job.stop, open_rows(stats_file, config.workers)
     if stop.max_records is not None:
         budget_file = stats_file.with_name("budget")
         SharedBudget(budget_file, stop.max_records, 0, config.workers)
         stop = dataclasses.replace(stop, budget_file=str(budget_file))
-    workers = Workers(
-        [
-            worker.Order(
-                dataclasses.replace(
-                    job,
-                    kafka=dataclasses.replace(job.kafka, instance_id=instance_id),
-                    stop=dataclasses.replace(stop, worker=index),
-                ),
-                config.runner,
-                config.beam_args,
-                stats_file,
-                index,
-                config.workers,
-            )
-            for index, instance_id in enumerate(ids.ids)
-        ],
-        answered=lambda index: Totals(rows[index : index + 1]).records,
-    )
-    worker.drain_on_signals(_drainer(status, workers.drain), status.put_back)
-    status.say(f"{config.workers} workers: process {', '.join(map(str, workers.pids))}")
-    try:
-        return workers.wait(status.say)
-    except ScoringError as error:
-        tell_error(error)
-        return worker.EXIT_FAILED
+    orders = [
+        worker.Order(
+            dataclasses.replace(
+                job,
+                kafka=dataclasses.replace(job.kafka, instance_id=instance_id),
+                stop=dataclasses.replace(stop, worker=index),
+            ),
+            config.runner,
+            config.beam_args,
+            stats_file,
+            index,
+            config.workers,
+        )
+        for index, instance_id in enumerate(ids.ids)
+    ]
+    with Relay(status.say if status.has_stderr else None) as relay:
+        workers = Workers(
+            orders,
+            lambda order: start_worker(order, relay),
+            answered=lambda index: Totals(rows[index : index + 1]).records,
+        )
+        worker.drain_on_signals(_drainer(status, workers.drain), status.put_back)
+        status.say(f"{config.workers} workers: process {', '.join(map(str, workers.pids))}")
+        try:
+            return workers.wait(status.say)
+        except ScoringError as error:
+            tell_error(error)
+            return worker.EXIT_FAILED
 
 
 def _drainer(status: Status, drain: Callable[[], None]) -> Callable[[], None]:

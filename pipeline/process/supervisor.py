@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from pipeline.process.relay import Relay
 from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
@@ -45,7 +46,7 @@ class Workers:
 
     Args:
         orders: The order of each worker.
-        start: Starts the process of an order.
+        start: Starts the process of an order; see ``start_worker``.
         clock: Returns seconds, monotonic.
         sleep: Waits for a number of seconds.
         answered: Takes a worker's index, and returns how many records it has answered and committed so far, with all the
@@ -55,13 +56,13 @@ class Workers:
     def __init__(
         self,
         orders: Sequence[Order],
-        start: Callable[[Order], subprocess.Popen[bytes]] | None = None,
+        start: Callable[[Order], subprocess.Popen[bytes]],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         answered: Callable[[int], int] = lambda _: 0,
     ):
         self._answered = answered
-        self._start, self._clock, self._sleep = start or _start, clock, sleep
+        self._start, self._clock, self._sleep = start, clock, sleep
         self._workers = [_Worker(order, self._start(order), clock()) for order in orders]
         self._draining = False
 
@@ -139,13 +140,21 @@ class Workers:
                 worker.process.kill()
 
 
-def _start(order: Order) -> subprocess.Popen[bytes]:
+def start_worker(order: Order, relay: Relay) -> subprocess.Popen[bytes]:
+    """Starts the process of an order.
+
+    Args:
+        order: The order, which the process takes from its standard input.
+        relay: Follows what it writes to standard error.
+    """
     process = subprocess.Popen(
         module_command("pipeline.worker"),
         env=module_environ(),
         stdin=subprocess.PIPE,
+        stderr=relay.stderr,
         start_new_session=True,  # Ctrl-C must reach the parent only, which drains us; a second signal would end us at once
     )
+    relay.follow(process)
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it died at once: ``wait`` finds its exit status
         stdin.write(pickle.dumps(order))  # by a pipe, not a file: the order holds secrets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import select
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -49,6 +50,9 @@ class Status:
     """The status of ``--status=off``, which shows nothing, and the base class of the others."""
 
     interval_s = PLAIN_S
+
+    has_stderr = False
+    """Whether what other processes write to standard error has to go through ``say``: else it would go into a drawing."""
 
     _said: queue.SimpleQueue[str | None] | None = None
 
@@ -174,6 +178,7 @@ class LiveStatus(Status):
         self._lines = 0
         self._at_it = threading.RLock()
         self._paused = False
+        self.has_stderr = self._console.is_terminal and _is_terminal(sys.stderr)
 
     def write(self, text: str) -> None:
         """As ``Status.write``."""
@@ -188,7 +193,8 @@ class LiveStatus(Status):
         with (
             before_leaving(self.put_back, self._take_again),
             self._keys.taken(),
-            Live(console=self._console, auto_refresh=False, transient=True) as self._live,
+            Live(console=self._console, auto_refresh=False, transient=True, redirect_stderr=self.has_stderr) as self._live,
+            _logged_to(sys.stderr),  # which is now what writes above the drawing
         ):
             try:
                 yield
@@ -228,6 +234,22 @@ class LiveStatus(Status):
                 drawing = view(moment, self._console, Choice(self._keys.here, self._partitions))
                 self._lines = min(height(drawing, self._console), self._console.height)
                 self._live.update(drawing, refresh=True)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+@contextlib.contextmanager
+def _logged_to(stream: TextIO) -> Iterator[None]:
+    """What goes to standard error by the root logger's handlers goes to ``stream`` while the block runs."""
+    handlers = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
+    before = [(handler, was) for handler in handlers if (was := handler.setStream(stream)) is not None]
+    try:
+        yield
+    finally:
+        for handler, was in before:
+            handler.setStream(was)
 
 
 def open_status(kind: str) -> Status:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.process.supervisor import QUICK_DEATHS, QUICK_S, WorkerFailedError, Workers
+from pipeline.process.relay import Relay
+from pipeline.process.supervisor import QUICK_DEATHS, QUICK_S, WorkerFailedError, Workers, start_worker
 from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 
 WAITS = (
@@ -199,8 +200,10 @@ def test_a_worker_that_was_not_up_yet_when_the_drain_came_has_not_failed(fleet: 
 def test_the_real_start_hands_the_order_over_a_pipe(tmp_path: Path) -> None:
     """Not by a file or the command line, where others could read its secrets. The order here has no job, so it fails."""
     order = Order(None, "DirectRunner", (), tmp_path / "stats", 0, 1)  # type: ignore[arg-type]  # that is the mistake
-    workers = Workers([dataclasses.replace(order, beam_args=("secret",))])
-    [worker] = workers._workers
-    arguments: Any = worker.process.args
-    assert "secret" not in " ".join(arguments)
-    assert worker.process.wait(60) == EXIT_FAILED
+    said: list[str] = []
+    with Relay(said.append) as relay:
+        process = start_worker(dataclasses.replace(order, beam_args=("secret",)), relay)
+        arguments: Any = process.args
+        assert "secret" not in " ".join(arguments)
+        assert process.wait(60) == EXIT_FAILED
+    assert any("the pipeline failed" in line for line in said), "what it writes to standard error is said"

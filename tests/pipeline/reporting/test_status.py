@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import pty
+import select
+import sys
 import threading
+import tty
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +21,9 @@ from pipeline.reporting.lag import Lag
 from pipeline.reporting.moment import Moment
 from pipeline.reporting.status import LiveStatus, PlainStatus, Status, open_status, print_summary, write_summary
 from tests.pipeline.reporting.moments import Latest, moment, worker
+
+ERASED = "\x1b[2K"
+"""How a terminal is told to empty a line: a drawing is taken away line by line."""
 
 
 def totals(records: int = 10) -> Totals:
@@ -156,6 +166,86 @@ def test_the_live_status_draws_and_says(capsys: pytest.CaptureFixture[str], monk
     assert "[red]not markup[/]" in shown
     assert "12,345,678" in shown
     assert "p: " not in shown, "there is no keyboard"
+
+
+class Screen:
+    """A terminal; ``text`` is what has been written to it so far."""
+
+    def __init__(self) -> None:
+        self._reads, writes = pty.openpty()
+        tty.setraw(writes)  # a line's end stays as it is
+        self.stream = os.fdopen(writes, "w", buffering=1)
+
+    def text(self) -> str:
+        self.stream.flush()
+        read = b""
+        while select.select([self._reads], [], [], 0)[0]:
+            read += os.read(self._reads, 65536)
+        return read.decode()
+
+    def close(self) -> None:
+        self.stream.close()
+        os.close(self._reads)
+
+
+@pytest.fixture
+def logs_to_stderr() -> Iterator[Callable[[], None]]:
+    """Returns what sets up the logs as a job does, which is after the test has replaced standard error."""
+    ours: list[logging.Handler] = []
+
+    def set_up() -> None:
+        ours.append(logging.StreamHandler(sys.stderr))
+        logging.getLogger().addHandler(ours[0])
+
+    yield set_up
+    logging.getLogger().removeHandler(ours[0])
+
+
+def test_what_goes_to_standard_error_stands_above_the_drawing(
+    monkeypatch: pytest.MonkeyPatch, logs_to_stderr: Callable[[], None]
+) -> None:
+    """A warning went into the table, and the next drawing went over it."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen.stream)
+    monkeypatch.setattr(sys, "stderr", screen.stream)
+    monkeypatch.setenv("TERM", "xterm")
+    logs_to_stderr()
+    status = LiveStatus()
+    assert status.has_stderr
+    with status.drawing():
+        status.show(moment(worker(12_345), Latest()))
+        screen.text()
+        logging.getLogger("transforms").warning("a warning")
+        print("a print", file=sys.stderr, flush=True)
+        written = screen.text()
+    for line in ("a warning", "a print"):
+        before, _, after = written.partition(line)
+        assert before.endswith(ERASED), f"{line}: the drawing was taken away first"
+        assert "12,345" in after, f"{line}: and drawn again"
+    logging.getLogger("transforms").warning("afterwards")
+    assert screen.text().endswith("afterwards\n")
+    screen.close()
+
+
+def test_standard_error_in_a_file_stays_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, logs_to_stderr: Callable[[], None]
+) -> None:
+    """``2>log``: what was printed while the table stood went to the terminal."""
+    screen = Screen()
+    with (tmp_path / "log").open("w+", buffering=1) as log:
+        monkeypatch.setattr(sys, "stdout", screen.stream)
+        monkeypatch.setattr(sys, "stderr", log)
+        monkeypatch.setenv("TERM", "xterm")
+        logs_to_stderr()
+        status = LiveStatus()
+        assert not status.has_stderr
+        with status.drawing():
+            status.show(moment(worker(12_345), Latest()))
+            logging.getLogger("transforms").warning("a warning")
+            print("a print", file=sys.stderr)
+        assert (tmp_path / "log").read_text() == "a warning\na print\n"
+        assert "a print" not in screen.text()
+    screen.close()
 
 
 def test_the_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""``Relay``: says what worker processes write to standard error, which else would go into the drawing of the live status."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import IO
+
+LAST_LINES_S = 2.0
+"""Seconds for the last lines of processes that have ended. A child of theirs that lives on may hold the pipe for longer."""
+
+
+class Relay:
+    """Says the lines of processes. A context manager, at whose end the last lines have been said.
+
+    Args:
+        say: Takes a line, without its end. ``None``: the processes write to this process's standard error themselves.
+    """
+
+    def __init__(self, say: Callable[[str], None] | None):
+        self._say = say
+        self._readers: list[threading.Thread] = []
+
+    @property
+    def stderr(self) -> int | None:
+        """What ``subprocess.Popen`` takes as ``stderr``."""
+        return None if self._say is None else subprocess.PIPE
+
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Says what the process writes from here on, and until it has ended."""
+        if self._say is not None and process.stderr is not None:
+            reader = threading.Thread(target=_read, args=(process.stderr, self._say), name="relay", daemon=True)
+            reader.start()
+            self._readers.append(reader)
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reader in self._readers:
+            reader.join(LAST_LINES_S)
+
+
+def _read(stream: IO[bytes], say: Callable[[str], None]) -> None:
+    with stream:
+        for line in stream:
+            say(line.decode("utf-8", "replace").rstrip("\r\n"))
