@@ -6,6 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from transforms.errors import ConfigError
+from transforms.hosts import is_authority
 from transforms.printable import one_line
 
 _LOGIN = re.compile(r"((?:^|//|=)(?:https?://)?)[^/?#&=@\s]*:[^/?#&\s]*@|(//)[^/?#@\s]*@")
@@ -16,9 +17,6 @@ _SECRET_PARAMETER = re.compile(
 
 _HOST = re.compile(r"[A-Za-z0-9._~:%-]+")
 """A name or an address. What else ``urlsplit`` lets pass, no client can call, and some refuse by an error of their own."""
-
-_AUTHORITY = re.compile(r"(\[(?![vV])[^\[\]]*\]|[^\[\]]*?)(:[^:\[\]]*)?")
-"""A host, in brackets if it is an IPv6 address, and a port. ``urlsplit`` drops what else stands beside the brackets."""
 
 HIDDEN = "…"
 """What stands for a part that may be a secret."""
@@ -41,11 +39,6 @@ def has_login(uri: str) -> bool:
 def login_mistake(form: str) -> ConfigError:
     """Returns the error for a URI with a user name or a password, which it does not repeat."""
     return ConfigError([f"--model: a URI must not hold a user name or password; send a header instead; the form is {form}"])
-
-
-def is_authority(text: str) -> bool:
-    """Whether a text is ``HOST[:PORT]`` and nothing more, with an IPv6 address in brackets."""
-    return _AUTHORITY.fullmatch(text) is not None
 
 
 def mistake(uri: str, problem: str, form: str) -> ConfigError:
@@ -83,7 +76,7 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
     if not parts.hostname:
         raise mistake(uri, "the host is missing", form)
     if not is_authority(parts.netloc):
-        raise mistake(uri, "an IPv6 address stands in [] by itself, with :PORT after it", form)
+        raise mistake(uri, "the host must be a name, or an address, an IPv6 one in [], with :PORT after it", form)
     if not _HOST.fullmatch(parts.hostname):
         raise mistake(uri, "the host has characters that no host has; write one of other letters as xn--…", form)
     if parts.fragment:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from transforms.errors import ConfigError
+from transforms.hosts import HOST, is_authority
 from transforms.kafka.start_from import HOW, PATTERN, normalized
+from transforms.printable import one_line
 
 _TOPIC = "[a-zA-Z0-9._-]{1,249}"
-_BROKER = r"[^,:\s]+:[0-9]{1,5}"
+_BROKER = rf"(?:[A-Za-z_]+://)?{HOST}:[0-9]{{1,5}}"
 
 
 def brokers() -> One[str]:
@@ -21,6 +23,9 @@ def brokers() -> One[str]:
             raise ConfigError(
                 [f"--{name}: give HOST:PORT alone; a login is sasl.username and sasl.password in --kafka_config_file"]
             )
+        for broker in value.split(","):
+            if broker.strip() and not is_authority(broker.strip().rpartition("://")[2]):
+                raise ConfigError([f"--{name}={one_line(value)}: {one_line(broker)} is no HOST:PORT"])
         return value
 
     return One(check=check, metavar="HOST:PORT[,…]", pattern=f"{_BROKER}(,{_BROKER})*")

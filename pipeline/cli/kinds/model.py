@@ -14,6 +14,8 @@ from transforms.errors import ConfigError
 from transforms.formats.field_paths import PathError, parse_named_paths
 from transforms.formats.options import Paths
 from transforms.formats.sources import parse_features
+from transforms.hosts import is_authority
+from transforms.printable import one_line
 from transforms.request_headers import check_headers
 
 
@@ -91,5 +93,5 @@ def _url_problems(url: str) -> Iterator[str]:
         return
     if parts.username is not None or parts.password is not None:
         yield "credentials do not belong into the URL; give --schema_registry_config 'basic.auth.user.info=${ENV}'"
-    elif parts.scheme not in ("http", "https") or not host:
-        yield f"{url}: give http://HOST:PORT or https://HOST:PORT"
+    elif parts.scheme not in ("http", "https") or not host or not (url.isprintable() and is_authority(parts.netloc)):
+        yield f"{one_line(url)}: give http://HOST:PORT or https://HOST:PORT"

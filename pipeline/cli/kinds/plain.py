@@ -9,6 +9,8 @@ from pipeline.cli.kinds.base import Many, One, Switch
 from pipeline.cli.names import AUTO
 from pipeline.cli.nearest import nearest
 from transforms.errors import ConfigError
+from transforms.hosts import HOST
+from transforms.printable import one_line
 
 SWITCH = Switch()
 
@@ -101,11 +103,11 @@ def milliseconds() -> One[float]:
 
 def host_port() -> One[str]:
     """``HOST:PORT``."""
-    pattern = r"[^\s:/]+:\d{1,5}"
+    pattern = rf"{HOST}:\d{{1,5}}"
 
     def check(name: str, value: str) -> str:
         if not re.fullmatch(pattern, value):
-            raise ConfigError([f"--{name}={value}: give HOST:PORT"])
+            raise ConfigError([f"--{name}={one_line(value)}: give HOST:PORT"])
         return value
 
     return One(check=check, metavar="HOST:PORT", pattern=pattern)
@@ -113,13 +115,13 @@ def host_port() -> One[str]:
 
 def http_url() -> One[str]:
     """``http(s)://HOST[:PORT][/PATH]``, without a user's name: a secret is no flag."""
-    pattern = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+    pattern = rf"https?://{HOST}(:[0-9]{{1,5}})?(/[^\s@?#]*)?"
 
     def check(name: str, value: str) -> str:
         if "@" in value:
             raise ConfigError([f"--{name}: must not hold a user name or password; give http(s)://HOST:PORT"])
         if not re.fullmatch(pattern, value):
-            raise ConfigError([f"--{name}={value}: give http(s)://HOST:PORT"])
+            raise ConfigError([f"--{name}={one_line(value)}: give http(s)://HOST:PORT"])
         return value
 
     return One(check=check, metavar="URL", pattern=pattern)

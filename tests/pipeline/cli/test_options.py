@@ -312,6 +312,33 @@ def test_the_demo_is_mixed_with_nothing(named: int) -> None:
     assert all("name " in text and "the demo" in text for text in mistakes(*argv))
 
 
+@pytest.mark.parametrize("host", ["[::1]x", "x[::1]", "a b", "a\tb", "a\nb", "a\x01b", "[v1.a]", "[]"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--bootstrap_servers={}:9092",
+        "--bootstrap_servers=h:1,SSL://{}:9092",
+        "--otlp_endpoint=http://{}:4317",
+        "--expansion_service={}:8097",
+        "--schema_registry=http://{}:8081",
+    ],
+)
+def test_a_host_is_taken_whole_or_refused(flag: str, host: str) -> None:
+    """librdkafka takes the address in brackets and drops the rest; an error with a line break in it is read as two."""
+    name = flag.partition("=")[0]
+    own = [f"{name}={value}" for name, value in OWN_PARTS.items() if not flag.startswith(name)]
+    found = [text for text in mistakes(*own, flag.format(host), "--input_format=avro") if text.startswith(name)]
+    assert [text for text in found if "HOST" in text], found
+    assert all(text.isprintable() for text in found)
+
+
+@pytest.mark.parametrize("host", ["[::1]", "127.0.0.1", "a-b.c_d"])
+def test_hosts_of_brokers(host: str) -> None:
+    for servers in (f"{host}:9092", f"SASL_SSL://{host}:1, {host}:2", host):
+        own = [f"{name}={value}" for name, value in OWN_PARTS.items() if name != "--bootstrap_servers"]
+        assert parse(*own, f"--bootstrap_servers={servers}").bootstrap_servers == servers
+
+
 @pytest.mark.parametrize("flag", ["--bootstrap_servers=embedded", "--model=embedded"])
 def test_nor_if_it_is_named(flag: str) -> None:
     name = flag.partition("=")[0]

@@ -13,9 +13,10 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import yarl
 
-from transforms.clients.uri import is_authority, mistake, split
+from transforms.clients.uri import mistake, split
 from transforms.clients.wire.row_body import BODIES
 from transforms.errors import ConfigError
+from transforms.hosts import is_authority
 
 FORM = "mms+http://HOST:PORT/MODEL[/VERSION][?management=HOST:PORT][&body=json|bytes|multipart]"
 

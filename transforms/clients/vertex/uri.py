@@ -23,8 +23,9 @@ import json
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from transforms.clients.uri import is_authority, shown
+from transforms.clients.uri import shown
 from transforms.errors import ConfigError
+from transforms.hosts import is_authority
 
 FORM = (
     "vertex://PROJECT/REGION/ENDPOINT[?transport=grpc|rest][&dedicated=HOST][&private=URL]"
