@@ -31,6 +31,7 @@ from pipeline.telemetry.metrics import pushed
 from pipeline.telemetry.settings import OFF, Telemetry
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
+from transforms.clients.uri import shown
 from transforms.errors import NotReadyError, ScoringError
 from transforms.kafka.admin.checks import Topics
 from transforms.kafka.admin.lag import GroupLag
@@ -102,7 +103,7 @@ def launch(config: Config) -> int:
             status.say(note)
         status.say(
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
-            f"({config.model}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
+            f"({shown(config.model)}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
         )
         if config.flink:
             from pipeline.runners.flink import job as remote

@@ -36,6 +36,7 @@ from pipeline.reporting.status import Status
 from pipeline.terminal import tell_error
 from transforms.clients.declared import write_signature
 from transforms.clients.saved_model.store import STORE
+from transforms.clients.uri import shown
 from transforms.clients.wire.outputs import is_per_row
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.decoder import Decoder
@@ -222,7 +223,11 @@ def _judge(decoder: Decoder, decoded: DecodedChunk) -> Judged | None:
 
 def _address(config: Config) -> str:
     """Where requests go, for protocols that tell no more of them."""
-    return f"none is sent: the model is in the worker ({config.model})" if config.model_in_worker else config.model
+    return (
+        f"none is sent: the model is in the worker ({shown(config.model)})"
+        if config.model_in_worker
+        else shown(config.model)
+    )
 
 
 def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Partition, Position]]:
@@ -253,7 +258,7 @@ _ROWS = {
 
 def _show_model(model: ModelMetadata, config: Config, output: Output) -> None:
     signature = model.signature
-    lines = [f"{model.model} version {model.version or '?'} ({config.model})"]
+    lines = [f"{model.model} version {model.version or '?'} ({shown(config.model)})"]
     if signature.known:
         lines.append(f"signature {signature.name} ({signature.method})")
         lines += [f"gives {name}: {spec}, {_ROWS[is_per_row(signature, name)]}" for name, spec in signature.outputs.items()]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
 from transforms.beam_files import BeamFiles
 from transforms.clients.base import ClientOptions
+from transforms.clients.uri import shown
 from transforms.errors import CertificateError, ContractError, NotReadyError, NotServedError, ScoringError, TransientError
 from transforms.kafka.config import KafkaConfig
 from transforms.predict.ask import ask_model
@@ -70,16 +72,18 @@ def served(config: Config, waiting: StartWait) -> ModelMetadata:
     """
     whom = "the model" if config.model_in_worker else "the model server"
     problem = f"{whom} can't be {'loaded now' if config.model_in_worker else 'reached'}"
+    asked = urlsplit(config.model).netloc
+    cure = f"; {asked} is an address of --bootstrap_servers" if asked in config.bootstrap_servers.split(",") else ""
 
     def ask(timeout_s: float) -> ModelMetadata:
         try:
             return ask_model(config.model, client_options(config), ask_timeout_s(config, timeout_s))
         except CertificateError as error:
-            raise ContractError(f"--model={config.model}: {problem}: {error}") from error
+            raise ContractError(f"--model={shown(config.model)}: {problem}: {error}{cure}") from error
         except TransientError as error:
-            raise NotReadyError(f"--model={config.model}: {problem}: {error}") from error
+            raise NotReadyError(f"--model={shown(config.model)}: {problem}: {error}{cure}") from error
         except NotServedError as error:
-            raise ContractError(f"--model={config.model}: {error}") from error
+            raise ContractError(f"--model={shown(config.model)}: {error}{cure}") from error
 
     return waiting.until_there(whom, ask)
 

@@ -18,6 +18,7 @@ from pipeline.embedded.broker import EmbeddedBroker
 from tests.mistakes.table import ASKED, FILES, OWN, PARSED, Mistake
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.types import TensorSpec
 
 MOST_S = 5.0
@@ -34,8 +35,21 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
         nobody = gone.address
     pair = {"x": TensorSpec("float32", (-1, 2))}
     model = StubModel.of(pair, {"y": TensorSpec("float32", (-1, 2))}, lambda given: {"y": given["x"]})
-    with EmbeddedBroker({"orders": 1, "scored": 1}) as broker, TfServingGrpcStub(model) as stub:
-        yield {"kafka": broker.address, "model": stub.uri(), "nobody": nobody, "folder": str(folder)}
+    with (
+        EmbeddedBroker({"orders": 1, "scored": 1}) as broker,
+        TfServingGrpcStub(model) as stub,
+        TfServingGrpcStub(model) as other,
+        TfServingRestStub(model) as rest,
+    ):
+        yield {
+            "kafka": broker.address,
+            "model": stub.uri(),
+            "at": stub.address,
+            "other": other.address,
+            "rest": rest.address,
+            "nobody": nobody,
+            "folder": str(folder),
+        }
 
 
 def filled(text: str, places: Places) -> str:
@@ -57,7 +71,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def check(mistake: Mistake, lines: list[str], seconds: float, places: Places) -> None:
     assert len(lines) == 1, lines
     assert lines[0].startswith(filled(mistake.names, places)), lines
-    assert not [words for words in mistake.says if words not in lines[0]], lines
+    assert not [words for words in mistake.says if filled(words, places) not in lines[0]], lines
     assert seconds < MOST_S
 
 

@@ -17,6 +17,9 @@ from transforms.kafka.admin import refused_connection
 from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.config import KafkaConfig
 from transforms.testing.contract.certificates import write_certificates
+from transforms.testing.stub_server import StubServer
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 Answer = Callable[[int], bytes]
 """The body of the answer to a request of this key."""
@@ -184,3 +187,33 @@ def test_nobody_there_or_nobody_who_answers(monkeypatch: pytest.MonkeyPatch, fol
         assert why("no address", security_protocol=protocol, **ca) is None
         with socket.create_server(("127.0.0.1", 0)) as silent:
             assert why(f"127.0.0.1:{silent.getsockname()[1]}", security_protocol=protocol, **ca) is None
+
+
+@pytest.mark.parametrize("stub_class", [TfServingRestStub, TfServingGrpcStub])
+def test_a_model_server_is_no_broker(stub_class: type[StubServer]) -> None:
+    """librdkafka says that the answer is too long, and to raise receive.message.max.bytes."""
+    with stub_class() as stub:
+        address, said = stub.address, why(stub.address)
+    assert said is not None
+    assert re.match(rf"{address}: a server that speaks HTTP.* answers at this address, no Kafka broker: give", said)
+
+
+def test_what_nobody_knows_is_not_named() -> None:
+    assert why_of_raw(b"220 mail.example.org ESMTP\r\n") is None
+
+
+def why_of_raw(greeting: bytes) -> str | None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as connection:
+                        connection.sendall(greeting)
+                        connection.recv(65536)
+
+        threading.Thread(target=greet, daemon=True).start()
+        try:
+            return why(f"127.0.0.1:{server.getsockname()[1]}")
+        finally:
+            server.shutdown(socket.SHUT_RDWR)

@@ -25,6 +25,8 @@ TIMEOUT_S = 3.0
 
 _API_VERSIONS, _SASL_HANDSHAKE = 18, 17
 _UNSUPPORTED_MECHANISM, _NO_LOGINS = 33, 34  # Kafka's UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE
+_HTTP2_SETTINGS = b"\x04\0\0\0\0\0"
+"""Type, flags and stream of every HTTP/2 server's first frame; its length stands before them (RFC 9113, 4.1)."""
 _MOST_BYTES = 1 << 20
 _IDENTITY = ("ssl.certificate.location", "ssl.certificate.pem", "ssl.keystore.location", "ssl.engine.location")
 _IN_ERROR = re.compile(r"^(?:\w+://)?(?P<host>\[[^\]]+\]|[^\s/:]+):(?P<port>\d+)/")
@@ -68,6 +70,8 @@ class _Probe:
         logins = self._logins(None)
         if logins is None and self._speaks_tls():
             return f"the broker speaks TLS at this address: {_set(_with_tls(self._protocol))}, or use another port"
+        if logins is None and (protocol := self._other_protocol()):
+            return f"a server that speaks {protocol} answers at this address, no Kafka broker: give a broker's HOST:PORT"
         return self._about_logins(logins)
 
     def _over_tls(self) -> str | None:
@@ -118,6 +122,18 @@ class _Probe:
                 if context is not None:
                     raise
                 return None
+
+    def _other_protocol(self) -> str | None:
+        """Returns what is spoken here, if it is what model servers speak."""
+        with socket.create_connection(self._address, TIMEOUT_S) as plain:
+            try:
+                plain.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                begins = _exactly(plain, len(_HTTP2_SETTINGS) + 3)
+            except (OSError, EOFError):
+                return None
+        if begins.startswith(b"HTTP/"):
+            return "HTTP"
+        return "HTTP/2, as a gRPC port does," if begins[3:] == _HTTP2_SETTINGS else None
 
     def _speaks_tls(self) -> bool:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
