@@ -18,6 +18,7 @@ from tests.flink_cluster import FlinkCluster
 from tests.integration import same_records
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
+from tests.otlp_receiver import receiving
 from tests.processes import alive
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.types import KafkaRecord
@@ -140,7 +141,10 @@ def right(record: KafkaRecord) -> bool:
 
 
 def test_cancel_and_rescale(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) -> None:
-    """SIGTERM cancels the job on Flink; it is submitted again with another parallelism and goes on, exactly once."""
+    """SIGTERM cancels the job on Flink; it is submitted again with another parallelism and goes on, exactly once.
+
+    The second one is traced, by the workers of both task managers: the span of a record is in the prediction's header.
+    """
     stub.faults.latency_s = 0.05
     job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=("--max_in_flight=4", *SMALL_BUNDLES)), flink, 3)
     job.produce(range(30_000))
@@ -152,6 +156,17 @@ def test_cancel_and_rescale(new_job: NewJob, flink: FlinkCluster, stub: TfServin
     assert "cancelling the job" in first.stdout
     assert not flink_jobs(flink)
     stub.faults.clear()
-    second = job.start("--until_end", "--parallelism=2").done(START_S)
+    with receiving() as receiver:
+        second = job.start("--until_end", "--parallelism=2", f"--otlp_endpoint={receiver.url}").done(START_S)
     assert job.report().ok, job.report()
     assert second.summary["records"] < 30_000
+    of_records = {span.span_id: span for span in receiver.named(f"process {job.inputs[0]}")}
+    requests = {span.span_id for span in receiver.named("predict model")}
+    named = [dict(record.headers).get("traceparent") for record in job.predictions()]
+    told = [
+        of_records[span]
+        for header in named
+        if header and (span := bytes.fromhex(header.decode().split("-")[2])) in of_records
+    ]
+    assert any(link.span_id in requests for span in told for link in span.links)
+    assert len({it["service.instance.id"] for it in receiver.resources}) >= 2, "each worker has its own name"
