@@ -155,8 +155,8 @@ class Job:
     started: list[Scoring] = dataclasses.field(default_factory=list)
     produced: int = 0
 
-    def start(self, *flags: str, environ: dict[str, str] | None = None) -> Scoring:
-        """Starts a process; flags given here win."""
+    def command(self, *flags: str) -> list[str]:
+        """The flags of a process; those given here win."""
         ours = {
             "runner": "DirectRunner",
             "bootstrap_servers": self.bootstrap,
@@ -167,7 +167,11 @@ class Job:
         command = [f"--{name}={value}" for name, value in ours.items() if name not in given]
         command += [f"--input_topic={topic}" for topic in self.inputs] if "input_topic" not in given else []
         command += [flag for flag in self.flags if _name(flag) not in given or _name(flag) == "kafka_config"]
-        process = Scoring([*command, *flags], self.environ | (environ or {}))
+        return [*command, *flags]
+
+    def start(self, *flags: str, environ: dict[str, str] | None = None) -> Scoring:
+        """Starts a process; flags given here win."""
+        process = Scoring(self.command(*flags), self.environ | (environ or {}))
         self.started.append(process)
         return process
 

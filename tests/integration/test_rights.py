@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.integration.process import Job, Scoring, job_factory
+from tests.integration.refused_here import JAVA, refusal
 from tests.integration.secured import Secured
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -100,6 +102,24 @@ def test_a_missing_right_is_named_with_its_cure(
     assert said in process.stderr, process
     assert "Traceback" not in process.stderr, process
     assert job.committed() == {}
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("input", "--operation Read --topic in-"),
+        ("output", "--operation Write --topic out-"),
+        ("dead letters", "--operation Write --topic out-"),
+        ("group", "--operation Read --group group-"),
+    ],
+)
+def test_a_missing_right_is_named_before_java_starts(guarded: KafkaBroker, job: Job, missing: str, said: str) -> None:
+    """Beam's Java pair needs the same rights, but for the one to a transactional id: it writes without transactions."""
+    grant(guarded, job, set(GRANTS) - {missing})
+    with_java = dataclasses.replace(job, flags=tuple(flag for flag in job.flags if not flag.startswith("--instance_id")))
+    told = refusal(with_java, *JAVA, environ={"TEST_PASSWORD": guarded.password})
+    assert said in told
+    assert f"--add --allow-principal User:{guarded.user}" in told
 
 
 def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import contextlib
 import dataclasses
 import http.server
@@ -15,6 +16,7 @@ import pytest
 from tests import topics
 from tests.http_server import answering
 from tests.integration.process import Job, Scoring, job_factory
+from tests.integration.refused_here import JAVA, refusal
 from tests.integration.secured import PASSWORD, USER, Secured
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
@@ -147,15 +149,20 @@ def job(secured: Secured, stub: TfServingGrpcStub) -> Iterator[Job]:
         yield job
 
 
-def started(job: Job, secured: Secured, login: Login, tokens: str, *flags: str) -> Scoring:
-    """Starts a process with a login."""
+def flags_of(secured: Secured, login: Login, tokens: str) -> list[str]:
+    """The flags of a login."""
     places = {"{folder}": str(secured.folder), "{tokens}": tokens}
-    given = [f"--bootstrap_servers={secured.address(login.listener)}", *flags]
+    given = [f"--bootstrap_servers={secured.address(login.listener)}"]
     for name, value in login.properties.items():
         for place, real in places.items():
             value = value.replace(place, real)
         given.append(f"--kafka_config={name}={value}")
-    return job.start(*given, environ={"TEST_PASSWORD": PASSWORD})
+    return given
+
+
+def started(job: Job, secured: Secured, login: Login, tokens: str, *flags: str) -> Scoring:
+    """Starts a process with a login."""
+    return job.start(*flags_of(secured, login, tokens), *flags, environ={"TEST_PASSWORD": PASSWORD})
 
 
 def test_the_right_ones_answer_the_records(secured: Secured, stub: TfServingGrpcStub, tokens: str) -> None:
@@ -190,4 +197,23 @@ def test_each_wrong_one_is_told_with_its_cure(secured: Secured, job: Job, tokens
             assert "Traceback" not in process.stderr, (name, process)
             texts[name] = lines[0].partition(": ")[2].partition(": ")[2].partition(": ")[2]
     assert len({texts[name] for name in ("authority", "host name", "expired", "no client certificate")}) == 4, texts
+    assert job.committed() == {}
+
+
+def test_each_wrong_one_is_told_before_java_starts(secured: Secured, job: Job, tokens: str) -> None:
+    """With Beam's Java pair, too: by the native client, in the same words, within 15 s."""
+    process = started(job, secured, WRONG["PLAIN"], tokens, *JAVA)
+
+    def told(login: Login) -> str:
+        return refusal(job, *flags_of(secured, login, tokens), *JAVA, environ={"TEST_PASSWORD": PASSWORD})
+
+    with concurrent.futures.ThreadPoolExecutor(len(WRONG)) as pool:  # they wait more than they compute
+        texts = dict(zip(WRONG, pool.map(told, WRONG.values()), strict=True))
+    for name, login in WRONG.items():
+        says = login.says if name != "OAUTHBEARER" else ("is not translated for Java's client; use --kafka_io=native",)
+        assert not [words for words in says if words not in texts[name]], (name, texts[name])
+        assert "planted-7c1e" not in texts[name], name
+    assert process.wait() == 2, process
+    assert REFUSED in process.stderr, process
+    assert "Java" not in process.stdout + process.stderr, process
     assert job.committed() == {}
