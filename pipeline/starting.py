@@ -58,8 +58,7 @@ def look(config: Config, waiting: StartWait, stack: contextlib.ExitStack) -> Loo
 def _look(checker: Checker, config: Config, timeout_s: float) -> Looked:
     outputs = (config.output_topic, config.dead_letter_topic)
     topics = checker.topics(*outputs, create_output=config.create_topics, timeout_s=timeout_s)
-    if not config.allow_shared_group:
-        checker.check_group(DEFAULT_GROUP)
+    checker.check_group(DEFAULT_GROUP, shared=config.allow_shared_group)
     move = None if config.start_from == COMMITTED else planned(checker, topics.partitions, config.start_from)
     looked = Looked(checker, topics, move)
     if not looked.moves(config):

@@ -239,8 +239,7 @@ def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Pa
             create_output=config.create_topics,
             timeout_s=timeout_s,
         )
-        if not config.allow_shared_group:
-            checker.check_group(DEFAULT_GROUP)
+        checker.check_group(DEFAULT_GROUP, shared=config.allow_shared_group)
         if config.start_from == "committed":
             checker.check_retention(topics.partitions)
         return topics, checker.positions(topics.partitions, config.start_from)

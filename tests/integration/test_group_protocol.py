@@ -65,18 +65,23 @@ def test_a_commit_that_meets_a_rebalance_is_read_again(new_job: NewJob, stub: Tf
 
 
 def test_a_job_with_other_topics_is_refused_in_the_same_group(new_job: NewJob, stub: TfServingGrpcStub) -> None:
-    """It is named with its topics; a replica is not refused, and with --allow_shared_group nobody is."""
+    """It is named with its topics; a replica is not refused, and with --allow_shared_group nobody is.
+
+    Nor does a replica of the newer protocol meet one of the classic protocol.
+    """
     job, other = new_job(stub.uri(), topics_in=2), new_job(stub.uri())
     other.group = job.group
     job.produce(range(10))
     running = job.start("--instance_id=orders-0")
     job.wait_for_commit(10, running)
-    refused = other.start("--until_end")
+    refused, newer = other.start("--until_end"), job.start("--until_end", BROKER_ASSIGNS)
     assert refused.wait() == 2, refused
     said = f"--group_id={job.group}: is used by a job with other topics: member {job.group}-orders-0 at 127.0.0.1 reads "
     assert f"error: {said}{', '.join(job.inputs)}. " in refused.stderr
     assert "--allow_shared_group" in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert newer.wait() == 2, newer
+    assert f"member {job.group}-orders-0 at 127.0.0.1. Stop them all first" in newer.stderr, newer
     assert topics.committed_offsets(other.bootstrap, other.group, other.inputs[0]) == {}
     job.run("--until_end", f"--input_topic={job.inputs[1]}", f"--input_topic={job.inputs[0]}")
     other.produce(range(5))

@@ -26,6 +26,9 @@ GROUP_PROTOCOL = "group.protocol"
 CONSUMER_PROTOCOL = "consumer"
 """The value of ``group.protocol`` for Kafka's newer protocol of consumer groups (KIP-848), in which the broker assigns."""
 
+CLASSIC_SESSION_S = 10.0
+"""Our default of ``session.timeout.ms``, in seconds: when the partitions of a member that was killed move on."""
+
 BROKER_SESSION_S = 45.0
 """Kafka's default of ``group.consumer.session.timeout.ms``, in seconds: with that protocol the broker sets it."""
 
@@ -111,7 +114,7 @@ class KafkaConfig:
         }
         given = _without(self.client_properties(), PRODUCER_ONLY)
         if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
-            defaults |= {"session.timeout.ms": 10_000, "heartbeat.interval.ms": 1_000}
+            defaults |= {"session.timeout.ms": int(CLASSIC_SESSION_S * 1000), "heartbeat.interval.ms": 1_000}
             given.pop(GROUP_PROTOCOL, None)
             if self.assignment == ASSIGN_GROUP:
                 given["partition.assignment.strategy"] = "cooperative-sticky"

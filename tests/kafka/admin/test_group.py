@@ -1,7 +1,8 @@
-"""A job with other topics in the same group: refused with its name, unless it has ended meanwhile."""
+"""A job with other topics, or of another protocol, in the same group: refused, unless it has ended meanwhile."""
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from concurrent.futures import Future
 from typing import Any
@@ -10,10 +11,11 @@ import confluent_kafka as ck
 import pytest
 
 from transforms.errors import ContractError
-from transforms.kafka.admin.group import check_members
+from transforms.kafka.admin.group import check_members, check_protocol
 from transforms.kafka.config import KafkaConfig
 
 CONFIG = KafkaConfig("h:1", ("orders", "returns"), "scoring")
+NEWER = dataclasses.replace(CONFIG, properties=(("group.protocol", "consumer"),))
 
 
 class Group:
@@ -23,8 +25,14 @@ class Group:
         now: The time in seconds.
     """
 
-    def __init__(self, *members: tuple[str, tuple[str, ...], float], error: Exception | None = None, cluster: str = "real"):
-        self.members, self.error, self.cluster, self.now = members, error, cluster, 0.0
+    def __init__(
+        self,
+        *members: tuple[str, tuple[str, ...], float],
+        error: Exception | None = None,
+        cluster: str = "real",
+        kind: ck.ConsumerGroupType = ck.ConsumerGroupType.CLASSIC,
+    ):
+        self.members, self.error, self.cluster, self.kind, self.now = members, error, cluster, kind, 0.0
         self.asked = 0
 
     def list_topics(self, timeout: float) -> Any:
@@ -36,7 +44,8 @@ class Group:
         if self.error is not None:
             answer.set_exception(self.error)
         else:
-            answer.set_result(types.SimpleNamespace(members=[_member(*it) for it in self.members if it[2] > self.now]))
+            members = [_member(*it) for it in self.members if it[2] > self.now]
+            answer.set_result(types.SimpleNamespace(members=members, type=self.kind))
         return {groups[0]: answer}
 
     def sleep(self, seconds: float) -> None:
@@ -44,6 +53,9 @@ class Group:
 
     def check(self) -> None:
         check_members(self, CONFIG, lambda: self.now, self.sleep)
+
+    def check_protocol(self, config: KafkaConfig) -> None:
+        check_protocol(self, config, lambda: self.now, self.sleep)
 
 
 def _member(name: str, topics: tuple[str, ...], _: float) -> Any:
@@ -91,3 +103,27 @@ def test_what_kafka_does_not_tell_is_no_mistake() -> None:
     mock = Group(("x", ("payments",), EVER), cluster="mockCluster7f")
     mock.check()
     assert mock.asked == 0
+
+
+def test_the_newer_protocol_does_not_meet_members_of_the_classic_one() -> None:
+    """Kafka ends the newer one's first member by the fatal error GROUP_ID_NOT_FOUND, once ours have had a rebalance."""
+    group = Group(("scoring-0", ("orders",), EVER))
+    with pytest.raises(ContractError) as raised:
+        group.check_protocol(NEWER)
+    said = str(raised.value)
+    assert said.startswith("--kafka_config group.protocol: consumer does not meet members of the classic protocol")
+    assert "member scoring-0 at 10.0.0.7. Stop them all first" in said
+    assert 10 <= group.now < 13, "their session time-out, and a little"
+    group.check_protocol(CONFIG)
+
+
+def test_it_waits_for_classic_ones_that_were_killed() -> None:
+    group = Group(("scoring-0", ("orders",), 9.0))
+    group.check_protocol(NEWER)
+    assert 9 <= group.now < 10
+
+
+def test_it_meets_its_like_and_an_empty_group() -> None:
+    for group in (Group(), Group(("scoring-0", ("orders",), EVER), kind=ck.ConsumerGroupType.CONSUMER)):
+        group.check_protocol(NEWER)
+        assert group.now == 0

@@ -12,7 +12,7 @@ from typing import Any
 import confluent_kafka as ck
 
 from transforms.errors import ContractError, NotReadyError
-from transforms.kafka.admin.group import check_members, check_read
+from transforms.kafka.admin.group import check_members, check_protocol, check_read
 from transforms.kafka.admin.new_topics import make_topic, room_for_headers
 from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.admin_client import open_admin
@@ -166,16 +166,21 @@ class Checker:
             (lacking_output,) if lacking_output else (),
         )
 
-    def check_group(self, default_group: str) -> None:
-        """Checks that the group is not used by a job with other topics.
+    def check_group(self, default_group: str, *, shared: bool = False) -> None:
+        """Checks that the group is not used by a job with other topics, and that its members' protocol goes with this job's.
 
         Args:
             default_group: The group that a job has unless it is given one. It must not have read others before, either.
+            shared: Whether a job with other topics is meant to be in it.
 
         Raises:
-            ContractError: It is.
+            ContractError: It is, or the protocol does not.
         """
-        check_members(open_admin(self.config), self.config)
+        admin = open_admin(self.config)
+        check_protocol(admin, self.config)
+        if shared:
+            return
+        check_members(admin, self.config)
         if self.config.group_id == default_group:
             check_read(self._consumer, self.config)
 
