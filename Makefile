@@ -47,7 +47,7 @@ test-versions:  ## the unit tests on each Python that is here, in environments o
 test-newest:  ## the unit tests with the newest Beam, confluent-kafka and TensorFlow of the registry
 	$(MAKE) --no-print-directory .venv-newest/.uv VENV=.venv-newest
 	grep -v '^-c' requirements-dev.in | .venv-newest/bin/python -m uv pip install --quiet --upgrade -r - \
-	  -e '.[cli,embedded,schemaregistry,vertex,gcp,otel,prompt]'
+	  -e '.[cli,embedded,schemaregistry,vertex,gcp,otel,prompt,json-schema]'
 	.venv-newest/bin/python -m uv pip list --quiet | grep -iE '^(apache-beam|confluent-kafka|tensorflow) '
 	.venv-newest/bin/python -m pytest $(UNIT) $(PYTEST_ARGS)
 

@@ -68,6 +68,11 @@ class DeadLetterClass(enum.Enum):
         STAGE_PREDICT,
         "The model refuses to answer this record, or a filter keeps its answer back (`finish_reason=content_filter`).",
     )
+    ANSWER_SCHEMA_ERROR = (
+        "AnswerSchemaError",
+        STAGE_PREDICT,
+        "The model's text is no JSON, or does not fit `--answer_schema`, also when it was asked once more.",
+    )
     SERVER_ERROR = "ServerError", STAGE_PREDICT, "The server fails on this record, and only on it."
     UNAVAILABLE = (
         "Unavailable",

@@ -10,7 +10,7 @@ out. Both keep the records of the poll in their order; a *row* is a record's ind
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,6 +194,23 @@ class ModelMetadata:
     max_rows: int | None = None
 
 
+class Tokens(NamedTuple):
+    """The tokens of one request of a language model, as its server counts them; ``None`` where it does not say.
+
+    Attributes:
+        prompt: Those of what the request asks.
+        completion: Those of what the model made.
+    """
+
+    prompt: int | None = None
+    completion: int | None = None
+
+    def plus(self, other: Tokens) -> Tokens:
+        """The tokens of both; ``None`` where neither says."""
+        sums = (None if a is None and b is None else (a or 0) + (b or 0) for a, b in zip(self, other, strict=True))
+        return Tokens(*sums)
+
+
 @dataclasses.dataclass(slots=True)
 class Answer:
     """A model server's outputs for one request, one value for each row of the request.
@@ -211,6 +228,10 @@ class Answer:
             all.
         failures: Row to why its answer must not be used, though the server gave one: cut off, for example. Its outputs have
             any value.
+        tokens: What the request took, where its server counts it.
+        again: Asks once more, with what was wrong, where the server is asked to mend its answer; takes the time-out in
+            seconds. ``failures`` say what was wrong. The caller may leave it at that.
+        asked: How many requests the answer took: 2 if ``again`` gave it.
     """
 
     outputs: Mapping[str, Sequence[Any] | np.ndarray]
@@ -220,6 +241,9 @@ class Answer:
     repeated_outputs: tuple[str, ...] = ()
     row_headers: Sequence[tuple[Header, ...]] = ()
     failures: Mapping[int, Failure] = dataclasses.field(default_factory=dict)
+    tokens: Tokens | None = None
+    again: Callable[[float], Awaitable[Answer]] | None = None
+    asked: int = 1
 
 
 @dataclasses.dataclass(slots=True)

@@ -162,4 +162,5 @@ def client_options(config: Config) -> ClientOptions:
         request=config.request,
         response=config.response,
         system_prompt=config.system_prompt,
+        answer_schema=config.answer_schema,
     )

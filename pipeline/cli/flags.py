@@ -12,6 +12,7 @@ from pipeline.cli import settle
 from pipeline.cli.flag import Refusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
 from pipeline.cli.kinds.files import (
+    answer_schema_file,
     avro_schema_file,
     file,
     labels_file,
@@ -188,6 +189,10 @@ class Flags:
         "of --features")
     system_prompt: str | None = flag(
         MODEL, text_file(), "a file with the system message of every request, for --model=openai+http://…?task=chat")
+    answer_schema: str | None = flag(
+        MODEL, answer_schema_file(),
+        "a file with the JSON Schema of the answers of --model=openai+http://…?task=chat: they are read as JSON and checked "
+        "by it, and its properties are the fields of the prediction")
     pass_through: Paths = flag(
         MODEL, paths(),
         "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")

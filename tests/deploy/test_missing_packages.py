@@ -11,6 +11,7 @@ from pipeline.embedded.broker import EmbeddedBroker
 
 BARRED = (
     "apitools",
+    "fastjsonschema",
     "google.api_core",
     "google.cloud",
     "jinja2",

@@ -54,7 +54,10 @@ def test_flags_in_the_documents_are_flags() -> None:
     for block, words in found:
         of_the_check, files = (
             ("--sample", "--guess_signature="),
-            ("--config=", "--preprocess=", "--postprocess=", "--signature=", "--request=", "--prompt=", "--system_prompt="),
+            (
+                *("--config=", "--preprocess=", "--postprocess=", "--signature=", "--request="),
+                *("--prompt=", "--system_prompt=", "--answer_schema="),
+            ),
         )
         elsewhere = (*of_the_check, *files)  # files of the reader
         given = [word for word in words if not word.startswith(elsewhere)]

@@ -8,6 +8,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
@@ -97,3 +100,36 @@ def test_prompts_and_answers_that_are_none(new_job: NewJob, tmp_path: Path) -> N
     assert attempts == {b"39": b"0", b"7": b"1", b"30": b"1"}
     said = {record.key: json.loads(record.value or b"")["answer"] for record in job.predictions()}
     assert said[b"38"] == "RECORD 38\n"
+
+
+def test_answers_in_the_form_of_a_schema(new_job: NewJob, tmp_path: Path) -> None:
+    """What does not fit is asked for once more, and is then a dead letter."""
+    pytest.importorskip("fastjsonschema", reason="requirements.txt has it: make .venv/.installed")
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "even": {"type": "boolean"}}, "required": ["n"]}
+    (tmp_path / "answer.json").write_text(json.dumps(schema), encoding="utf-8")
+
+    def judge(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The first answer to 3 and both to 5 do not fit; the second request has what is wrong in place of the number."""
+        text = inputs["prompt"][0].decode()
+        if not text.isdecimal():
+            said = '{"n": 3}' if "data.n must be integer" in text else "{}"
+        else:
+            said = {3: '{"n": "three"}', 5: "{}"}.get(int(text), json.dumps({"n": int(text), "even": int(text) % 2 == 0}))
+        return {"answer": np.array([said.encode()], object)}
+
+    model = text_model()
+    model.signatures = {name: (signature, judge) for name, (signature, _) in model.signatures.items()}
+    with OpenAiStub(model) as stub:
+        stub.task = "chat"
+        job = new_job(
+            stub.uri(), flags=(f"--answer_schema={tmp_path}/answer.json", "--features=$.text", "--pass_through=id")
+        )
+        values = [json.dumps({"id": f"r{n}", "text": str(n)}).encode() for n in range(10)]
+        topics.produce(job.bootstrap, job.inputs[0], values, keys=[b"%d" % n for n in range(10)], partitions=[0] * 10)
+        job.run("--until_end")
+        assert stub.faults.requests == 12
+    assert job.report().ok, job.report()
+    assert letters(job) == {b"5": "AnswerSchemaError"}
+    said = {record.key: json.loads(record.value or b"") for record in job.predictions()}
+    assert said[b"4"] == {"id": "r4", "n": 4, "even": True}
+    assert said[b"3"] == {"id": "r3", "n": 3, "even": None}

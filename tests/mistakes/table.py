@@ -88,6 +88,12 @@ PARSED = (
     typed("--features=$.a|nummer:", "no such word; use number", features="x=$.a|nummer"),
     typed("--features=$.a|lookup({folder}/list.json):", "give a JSON object", features="x=$.a|lookup({folder}/list.json)"),
     typed("--prompt={folder}/prompt.txt:", "line 2: No filter named 'uper'", "there are abs", prompt="{folder}/prompt.txt"),
+    typed(
+        "--answer_schema={folder}/list.json:",
+        "no schema of an object with fields",
+        '{"type": "object", "properties": {"NAME": …}}',
+        answer_schema="{folder}/list.json",
+    ),
     typed("--features=x=a.b:".replace("x=", ""), "must begin with $", features="x=a.b"),
     typed("--preprocess=nowhere:clean:", "there is no module 'nowhere'", "PYTHONPATH", preprocess="nowhere:clean"),
     typed("--postprocess=json:lods:", "json has no lods; did you mean loads?", postprocess="json:lods"),

@@ -48,6 +48,7 @@ class ClientOptions:
         request: For a JSON endpoint: the template of a request. See ``json_http/template.py``.
         response: For a JSON endpoint: names of outputs and their paths in an answer. See ``json_http/answers.py``.
         system_prompt: For a chat model: the system message of every request.
+        answer_schema: For a chat model: the JSON Schema of its answers. See ``formats/answer_schema.py``.
     """
 
     tls_ca_file: str | None = None
@@ -64,6 +65,7 @@ class ClientOptions:
     request: str | None = None
     response: tuple[tuple[str, str], ...] = ()
     system_prompt: str | None = dataclasses.field(default=None, repr=False)
+    answer_schema: str | None = dataclasses.field(default=None, repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ make an answer malformed (``wire/outputs.py``).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -81,11 +81,18 @@ class _SelectedOutputs(ModelClient):
         return dataclasses.replace(metadata, signature=self._selection.of(metadata.signature))
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
-        answer = await self._client.predict(inputs, rows, timeout_s)
+        return self._selected(await self._client.predict(inputs, rows, timeout_s))
+
+    def _selected(self, answer: Answer) -> Answer:
+        if (again := answer.again) is not None:
+            answer.again = lambda timeout_s: self._asked_again(again, timeout_s)
         answer.outputs = self._selection.take(answer.outputs)
         answer.unproven_outputs = tuple(name for name in answer.unproven_outputs if name in answer.outputs)
         answer.repeated_outputs = tuple(name for name in answer.repeated_outputs if name in answer.outputs)
         return answer
+
+    async def _asked_again(self, again: Callable[[float], Awaitable[Answer]], timeout_s: float) -> Answer:
+        return self._selected(await again(timeout_s))
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview | None:
         return self._client.preview(inputs, rows)

@@ -103,14 +103,19 @@ class Endpoint:
         """
         traced = None if span.traces is None else span.traces.request(span.start, span.rows, span.attempts)
         if traced is None:
-            return *await self.send(span.inputs, span.rows), b""
+            return *await self._counted(span), b""
         try:
-            answer, took_s = await self.send(span.inputs, span.rows)
+            answer, took_s = await self._counted(span)
         except BaseException as error:  # cancelled, for example
             traced.failed(error)
             raise
         traced.answered(answer.version)
         return answer, took_s, traced.traceparent
+
+    async def _counted(self, span: Span) -> tuple[Answer, float]:
+        answer, took_s = await self.send(span.inputs, span.rows)
+        span.count(answer.asked - 1)
+        return answer, took_s
 
     async def send(self, inputs: Inputs, rows: int) -> tuple[Answer, float]:
         """Sends one request, filled up to a fixed batch dimension.
@@ -146,6 +151,8 @@ class Endpoint:
     async def _ask(self, client: ModelClient, inputs: Inputs, rows: int) -> Answer:
         sent, sent_rows = request_inputs(self._signature, inputs, rows)
         answer = await client.predict(sent, sent_rows, self._timeout_s)
+        if answer.again is not None:
+            answer = await answer.again(self._timeout_s)
         if not self._proven.issuperset(answer.unproven_outputs):
             answer = await self._prove(client, answer, sent, sent_rows)
         if sent_rows != rows:

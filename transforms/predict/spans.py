@@ -72,9 +72,9 @@ class Span:
         """Requests sent so far that the first row was part of."""
         return int(self.asked[self.start])
 
-    def count(self) -> None:
-        """Counts a request that is about to be sent."""
-        self.asked[self.start : self.start + self.rows] += 1
+    def count(self, requests: int = 1) -> None:
+        """Counts requests that are about to be sent, or were."""
+        self.asked[self.start : self.start + self.rows] += requests
 
     @property
     def name(self) -> str:

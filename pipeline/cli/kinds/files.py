@@ -109,6 +109,20 @@ def prompt_file() -> One[str]:
     return One(check=check, metavar=FILE, content=True)
 
 
+def answer_schema_file() -> One[str]:
+    """A file with a JSON Schema of answers; the value is its text."""
+
+    def check(name: str, value: str) -> str:
+        from transforms.formats.answer_schema import AnswerSchema, AnswerSchemaError
+
+        text = _text(name, value)
+        with _named(name, value, AnswerSchemaError):
+            AnswerSchema(text)
+        return text
+
+    return One(check=check, metavar=FILE, content=True)
+
+
 def text_file() -> One[str]:
     """A file of text that is not blank; the value is its text, without blanks around it."""
 

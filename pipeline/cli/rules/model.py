@@ -28,13 +28,17 @@ def json_endpoint(config: Config, values: Values) -> Iterator[str]:
 
 
 def chat_model(config: Config, values: Values) -> Iterator[str]:
-    """Only a chat has a system message."""
-    if config.system_prompt is None:
+    """Only a chat has a system message, and answers whose form can be asked for."""
+    if config.system_prompt is None and config.answer_schema is None:
         return
     from transforms.clients.openai.uri import CHAT, parse  # here: it loads yarl, which no other model needs yet
 
-    if not config.model.startswith(("openai+http://", "openai+https://")) or parse(config.model).task != CHAT:
+    if config.model.startswith(("openai+http://", "openai+https://")) and parse(config.model).task == CHAT:
+        return
+    if config.system_prompt is not None:
         yield "--system_prompt: is for --model=openai+http://…?task=chat; elsewhere write it into --prompt"
+    if config.answer_schema is not None:
+        yield "--answer_schema: is for --model=openai+http://…?task=chat; leave it out, or ask the model by task=chat"
 
 
 def client_certificate(config: Config, values: Values) -> Iterator[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients.openai.task import Ask, Task, served_model, texts_of
+from transforms.clients.openai.task import Ask, Task, served_model, texts_of, tokens_of
 from transforms.clients.openai.uri import BASE64, EMBEDDINGS, FLOAT, OpenAiAddress
 from transforms.errors import MalformedAnswerError, RejectedError
-from transforms.types import METHOD_PREDICT, Answer, Signature, TensorSpec
+from transforms.types import METHOD_PREDICT, Answer, Signature, TensorSpec, Tokens
 
 INPUT = "input"
 OUTPUT = "embedding"
@@ -65,13 +65,13 @@ class Embeddings(Task):
     def _request(self, texts: Sequence[str]) -> dict[str, Any]:
         return {**self._parameters, "model": self._model, INPUT: texts, "encoding_format": self._encoding}
 
-    def read(self, document: Mapping[str, Any], rows: int) -> Answer:
+    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
         """See ``Task``. After vectors of another length the next metadata are asked for anew: the model is another one."""
         vectors = _vectors(document, rows)
         if vectors.shape[1] != self._numbers:
             self.proved = False
             raise MalformedAnswerError(f"its vectors have {vectors.shape[1]} numbers; at the start they had {self._numbers}")
-        return Answer({OUTPUT: vectors}, served_model(document))
+        return Answer({OUTPUT: vectors}, served_model(document), tokens=tokens_of(document))
 
 
 def _vectors(document: Mapping[str, Any], rows: int) -> np.ndarray:

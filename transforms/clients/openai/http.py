@@ -27,7 +27,7 @@ from transforms.clients.wire.json import dumps, loads, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, RejectedError, TransientError
 from transforms.printable import listed
-from transforms.types import Answer, ModelMetadata
+from transforms.types import Answer, ModelMetadata, Tokens
 
 __all__ = ["OpenAiClient", "open", "parse"]
 
@@ -54,7 +54,7 @@ class OpenAiClient(ModelClient):
     """
 
     def __init__(self, address: OpenAiAddress, options: ClientOptions):
-        address = dataclasses.replace(address, system=options.system_prompt)
+        address = dataclasses.replace(address, system=options.system_prompt, answer_schema=options.answer_schema)
         self._address, self._where = address, str(address)
         self._http = HttpConnection(self._where, address.secure, options)
         self._task: Task = _TASKS[address.task](address)
@@ -104,8 +104,19 @@ class OpenAiClient(ModelClient):
         if self._task.max_rows is not None and rows > self._task.max_rows:
             raise RejectedError(f"{self._where}: a request takes one prompt, not {rows} rows")
         document = await self._ask(self._body(inputs, rows), timeout_s)
+        answer = self._read(document, rows)
+        if answer.failures and (mending := self._task.mending(inputs, document)) is not None:
+            answer.again = lambda timeout_s: self._again(dumps(mending), rows, answer.tokens, timeout_s)
+        return answer
+
+    async def _again(self, body: bytes, rows: int, before: Tokens | None, timeout_s: float) -> Answer:
+        answer = self._read(await self._ask(body, timeout_s), rows, before)
+        answer.asked = 2
+        return answer
+
+    def _read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
         try:
-            answer = self._task.read(document, rows)
+            answer = self._task.read(document, rows, before)
         except MalformedAnswerError as error:
             raise self._named(error) from error
         self._version = answer.version

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from transforms.errors import RejectedError
-from transforms.types import Answer, Signature
+from transforms.types import Answer, Signature, Tokens
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Sends one request, given its body, and returns the document of its answer."""
@@ -49,12 +49,21 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def read(self, document: Mapping[str, Any], rows: int) -> Answer:
+    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
         """Returns the answer of a document: one value of each output for each row.
+
+        Args:
+            document: The answer's JSON.
+            rows: How many rows the request had.
+            before: The tokens of the answer that the model was asked to mend, if it was.
 
         Raises:
             MalformedAnswerError: It can't be matched to the rows of the request.
         """
+
+    def mending(self, inputs: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Returns the body of a request to mend an answer with failures; ``None`` if nothing is to be had by that."""
+        return None
 
 
 def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -74,6 +83,19 @@ def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
         except UnicodeDecodeError:  # its text quotes the value
             raise RejectedError(f"input '{name}' is no text: {len(value)} bytes that are no UTF-8") from None
     return texts
+
+
+def tokens_of(document: Mapping[str, Any]) -> Tokens | None:
+    """Returns the tokens that an answer says it took; ``None`` if it says nothing of them."""
+    usage = document.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    found = Tokens(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    return found if found != Tokens() else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 1 << 63 else None
 
 
 def served_model(document: Mapping[str, Any]) -> str:

@@ -9,19 +9,21 @@ server has answered it, so nothing is asked again. No message has anything of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.clients.openai.task import Ask, Task, served_model, texts_of
+from transforms.clients.openai.task import Ask, Task, served_model, texts_of, tokens_of
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, OpenAiAddress
 from transforms.clients.wire.json import text_bytes
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import MalformedAnswerError, RejectedError
+from transforms.formats.answer_schema import AnswerSchema, OffSchemaError
 from transforms.headers import FINISH_REASON, TOKENS_COMPLETION, TOKENS_PROMPT
 from transforms.printable import shortened
-from transforms.types import METHOD_PREDICT, Answer, Failure, Header, Signature, TensorSpec
+from transforms.types import METHOD_PREDICT, Answer, Failure, Header, Signature, TensorSpec, Tokens
 
 PROMPT = "prompt"
 OUTPUT = "answer"
@@ -29,6 +31,9 @@ OUTPUT = "answer"
 PROBE = "hello"
 """The prompt of the request that finds out whether a model is there that the server does not list."""
 
+Outputs = Mapping[str, Sequence[Any] | np.ndarray]
+
+_MENDING = "This does not fit the JSON schema. Answer again, with JSON that fits it and nothing else. What is wrong"
 _LENGTH, _FILTERED = "length", "content_filter"
 _NO_TEXT = "the answer has no text"
 
@@ -80,8 +85,22 @@ class _Texts(Task):
         """Returns the text of a choice, and whether it is a refusal."""
         raise NotImplementedError
 
-    def read(self, document: Mapping[str, Any], rows: int) -> Answer:
+    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
         """See ``Task``."""
+        reason, text, failure = self._choice(document)
+        outputs = self._nothing()
+        if failure is None:
+            try:
+                outputs = self._outputs(text)
+            except OffSchemaError as error:
+                failure = DeadLetterClass.ANSWER_SCHEMA_ERROR.failure(str(error))
+        tokens = tokens_of(document)
+        headers = _headers(reason, (tokens or Tokens()).plus(before or Tokens()))
+        failures = {} if failure is None else {0: failure}
+        return Answer(outputs, served_model(document), row_headers=[headers], failures=failures, tokens=tokens)
+
+    def _choice(self, document: Mapping[str, Any]) -> tuple[Any, Any, Failure | None]:
+        """Returns why an answer ended, its text, and why it is none."""
         choices = document.get("choices")
         if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
             raise MalformedAnswerError("the answer does not have one choice")
@@ -90,20 +109,58 @@ class _Texts(Task):
         failure = _failure(reason, refuses, document)
         if failure is None and not isinstance(text, str):
             raise MalformedAnswerError(_NO_TEXT)
-        answer = np.empty(1, object)
-        answer[0] = b"" if failure is not None else text_bytes(text, "the answer's text")
-        failures = {} if failure is None else {0: failure}
-        return Answer({OUTPUT: answer}, served_model(document), row_headers=[_headers(reason, document)], failures=failures)
+        return reason, text, failure
+
+    def _nothing(self) -> Outputs:
+        """The outputs of a row that has none."""
+        return {OUTPUT: np.array([b""], object)}
+
+    def _outputs(self, text: str) -> Outputs:
+        return {OUTPUT: np.array([text_bytes(text, "the answer's text")], object)}
 
 
 class Chat(_Texts):
-    """Answers of a chat model, each to one message of the user, behind the system message if there is one."""
+    """Answers of a chat model, each to one message of the user, behind the system message if there is one.
+
+    With a schema an answer is JSON that fits it, and its fields are the outputs. One that does not fit may be asked for once
+    more (``mending``): the model is shown it, and what is wrong with it.
+    """
 
     path, name = "chat/completions", CHAT
 
     def __init__(self, address: OpenAiAddress):
         super().__init__(address)
         self._before = [] if address.system is None else [{"role": "system", "content": address.system}]
+        self._schema = None if address.answer_schema is None else AnswerSchema(address.answer_schema)
+        if self._schema is not None:
+            asked = {"name": "answer", "schema": self._schema.document, "strict": self._schema.strict}
+            self._parameters = {**self._parameters, "response_format": {"type": "json_schema", "json_schema": asked}}
+
+    def signature(self) -> Signature:
+        """See ``Task``."""
+        found = super().signature()
+        return found if self._schema is None else dataclasses.replace(found, outputs=self._schema.fields)
+
+    def mending(self, inputs: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """See ``Task``."""
+        _, text, failure = self._choice(document)
+        if self._schema is None or failure is not None:
+            return None
+        try:
+            self._schema.read(text)
+        except OffSchemaError as error:
+            request = self.body(inputs, 1)
+            said = [{"role": "assistant", "content": text}, {"role": "user", "content": f"{_MENDING}: {error.said}"}]
+            return {**request, "messages": [*request["messages"], *said]}
+        return None
+
+    def _nothing(self) -> Outputs:
+        return super()._nothing() if self._schema is None else {name: [None] for name in self._schema.fields}
+
+    def _outputs(self, text: str) -> Outputs:
+        if self._schema is None:
+            return super()._outputs(text)
+        return {name: [value] for name, value in self._schema.read(text).items()}
 
     def _asked(self, prompt: str) -> dict[str, Any]:
         return {"messages": [*self._before, {"role": "user", "content": prompt}]}
@@ -129,8 +186,8 @@ class Completions(_Texts):
 
 def _failure(reason: Any, refuses: bool, document: Mapping[str, Any]) -> Failure | None:
     if reason == _LENGTH:
-        tokens = _tokens(document, "completion_tokens")
-        after = "" if tokens is None else f" after {tokens} tokens"
+        tokens = tokens_of(document)
+        after = "" if tokens is None or tokens.completion is None else f" after {tokens.completion} tokens"
         return DeadLetterClass.CUT_ANSWER.failure(
             f"the model's text was cut off{after} (finish_reason=length); raise max_tokens in --model, or ask for less"
         )
@@ -141,15 +198,9 @@ def _failure(reason: Any, refuses: bool, document: Mapping[str, Any]) -> Failure
     return None
 
 
-def _headers(reason: Any, document: Mapping[str, Any]) -> tuple[Header, ...]:
+def _headers(reason: Any, tokens: Tokens) -> tuple[Header, ...]:
     headers: list[Header] = [(FINISH_REASON, shortened(reason).encode())] if isinstance(reason, str) else []
-    for header, field in ((TOKENS_PROMPT, "prompt_tokens"), (TOKENS_COMPLETION, "completion_tokens")):
-        if (count := _tokens(document, field)) is not None:
+    for header, count in ((TOKENS_PROMPT, tokens.prompt), (TOKENS_COMPLETION, tokens.completion)):
+        if count is not None:
             headers.append((header, b"%d" % count))
     return tuple(headers)
-
-
-def _tokens(document: Mapping[str, Any], field: str) -> int | None:
-    usage = document.get("usage")
-    count = usage.get(field) if isinstance(usage, dict) else None
-    return count if type(count) is int and 0 <= count < 1 << 63 else None

@@ -103,6 +103,7 @@ class OpenAiAddress:
         task: One of ``TASKS``.
         parameters: Fields of the request beside its input.
         system: With ``CHAT``: the system message of every request, which is not part of the URI.
+        answer_schema: With ``CHAT``: the JSON Schema of the answers, likewise.
     """
 
     secure: bool
@@ -112,6 +113,7 @@ class OpenAiAddress:
     task: str
     parameters: Mapping[str, Any]
     system: str | None = None
+    answer_schema: str | None = None
 
     @property
     def models_url(self) -> yarl.URL:

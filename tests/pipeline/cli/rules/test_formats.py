@@ -68,6 +68,20 @@ def test_a_system_prompt(tmp_path: Path) -> None:
     assert mistakes(*OWN[:3], f"{chat}chat", flag) == [f"{flag}: is empty; write the text into it, or leave the flag out"]
 
 
+def test_an_answer_schema(tmp_path: Path) -> None:
+    path = tmp_path / "answer.json"
+    path.write_text('{"type": "array"}', encoding="utf-8")
+    flag, chat = f"--answer_schema={path}", "--model=openai+http://h/v1/m?task="
+    assert mistakes(*OWN[:3], f"{chat}chat", flag)[0].startswith(f"{flag}: is no schema of an object with fields; give ")
+    pytest.importorskip("fastjsonschema", reason="requirements.txt has it: make .venv/.installed")
+    text = '{"type": "object", "properties": {"fraud": {"type": "boolean"}}}'
+    path.write_text(text, encoding="utf-8")
+    assert parse(*OWN[:3], f"{chat}chat", flag).answer_schema == text
+    for others in (f"{chat}completions", f"{chat}embeddings", "--model=grpc://h:1/m"):
+        [only] = mistakes(*OWN[:3], others, flag)
+        assert only.startswith("--answer_schema: is for --model=openai+http://…?task=chat")
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

@@ -1,0 +1,147 @@
+"""``--answer_schema``: which schemas can be used, which answers fit, and what is said of those that do not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transforms.formats.answer_schema import AnswerSchema, AnswerSchemaError, OffSchemaError
+
+pytest.importorskip("fastjsonschema", reason="requirements.txt has it: make .venv/.installed")
+
+ROOT = Path(__file__).parents[2]
+
+ORDER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "fraud": {"type": "boolean"},
+        "why": {"type": ["string", "null"]},
+        "lines": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"price": {"type": "number", "minimum": 0}},
+                "additionalProperties": False,
+            },
+        },
+        "kind": {"$ref": "#/$defs/Kind", "description": "of the order"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["fraud"],
+    "additionalProperties": {"type": "string"},
+    "$defs": {"Kind": {"enum": ["a", "b"]}},
+}
+
+
+def schema(**properties: Any) -> AnswerSchema:
+    return AnswerSchema(json.dumps({"type": "object", "properties": properties}))
+
+
+def test_the_fields_of_an_answer() -> None:
+    found = AnswerSchema(json.dumps(ORDER)).read('{"fraud": true, "lines": [{"price": 1.5}], "kind": "b", "more": "x"}')
+    assert found == {"fraud": True, "why": None, "lines": [{"price": 1.5}], "kind": "b", "tags": None}
+
+
+def test_the_fields_as_outputs() -> None:
+    fields = AnswerSchema(json.dumps(ORDER)).fields
+    assert {name: str(spec) for name, spec in fields.items()} == {
+        "fraud": "bool[?]",
+        "why": "string[?]",
+        "lines": "json[?]",
+        "kind": "json[?]",
+        "tags": "string[?,?]",
+    }
+
+
+def test_defaults_are_no_answers() -> None:
+    assert schema(n={"type": "integer", "default": 3}).read("{}") == {"n": None}
+
+
+def test_the_schema_is_sent_as_it_was_written() -> None:
+    """The compiler writes into what it compiles."""
+    assert AnswerSchema(json.dumps(ORDER)).document == ORDER
+
+
+def test_the_form_for_which_fitting_answers_are_promised() -> None:
+    inner = {"type": "object", "properties": {"p": {"type": "number"}}, "required": ["p"], "additionalProperties": False}
+    closed = {**inner, "properties": {"p": inner}}
+    assert AnswerSchema(json.dumps(closed)).strict
+    assert not AnswerSchema(json.dumps(ORDER)).strict
+    assert not AnswerSchema(json.dumps({**closed, "properties": {"p": {**inner, "required": []}}})).strict
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "said"),
+    [
+        ("Sure! Here it is", "the answer is no JSON", "no JSON"),
+        ("```json\n{}\n```", "the answer is no JSON", "no JSON"),
+        ("[]", '$ breaks type: "object"', "must be object"),
+        ("{}", '$ breaks required: ["fraud"]', "must contain ['fraud']"),
+        ('{"fraud": 1}', '$.fraud breaks type: "boolean"', "data.fraud must be boolean"),
+        ('{"fraud": true, "lines": [{}, {"price": -1}]}', "$.lines[1].price breaks minimum: 0", "bigger than or equal to 0"),
+        ('{"fraud": true, "lines": [{"secret": 1}]}', "$.lines[0] breaks additionalProperties: false", "secret"),
+        ('{"fraud": true, "secret": 1}', '$.* breaks type: "string"', "data.secret must be string"),
+        ('{"fraud": true, "a.secret[0]": 1}', '$.*.*[0] breaks type: "string"', "secret"),
+        ('{"fraud": true, "kind": "secret"}', '$.kind breaks enum: ["a","b"]', "one of ['a', 'b']"),
+    ],
+)
+def test_an_answer_that_does_not_fit(answer: str, reason: str, said: str) -> None:
+    """People are told the place in the schema; what the model made up may stand in what it is told itself only."""
+    with pytest.raises(OffSchemaError) as caught:
+        AnswerSchema(json.dumps(ORDER)).read(answer)
+    assert reason in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert said in caught.value.said
+
+
+def test_an_answer_that_is_nested_as_deeply_as_json_goes() -> None:
+    nested = schema(x={"$ref": "#"})
+    with pytest.raises(OffSchemaError):
+        nested.read('{"x":' * 1000 + "{}" + "}" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ("{", "is no JSON: "),
+        ("[]", 'give {"type": "object", "properties": {"NAME": …}}'),
+        ({"type": "object"}, "is no schema of an object with fields"),
+        ({"properties": {"x": {}}}, "is no schema of an object with fields"),
+        ({"x": 3}, "$.properties.x: is no schema; give an object"),
+        ({"x": {"type": "strin"}}, "is no JSON Schema: Unknown type"),
+        ({"x": {"type": {"a": 1}}}, "is no JSON Schema: "),
+        ({"x": {"pattern": "("}}, "is no JSON Schema: missing )"),
+        ({"x": {"minimum": "a"}}, "is no JSON Schema: minimum must be a number"),
+        ({"x": {"$ref": "#/$defs/N"}}, "is no JSON Schema: Unresolvable ref"),
+        ({"x": {"$ref": "https://h/s.json"}}, "$.properties.x: $ref leads out of the file; put the schema under $defs"),
+        ({"x": {"$ref": "#", "minLength": 1}}, "$.properties.x: minLength beside $ref is passed over"),
+        ({"x": {"anyOf": [{}, {"prefixItems": []}]}}, "$.properties.x.anyOf[1]: prefixItems is none of draft 7"),
+    ],
+)
+def test_a_schema_that_is_refused(document: Any, says: str) -> None:
+    if isinstance(document, dict) and "x" in document:
+        document = {"type": "object", "properties": document}
+    with pytest.raises(AnswerSchemaError) as caught:
+        AnswerSchema(document if isinstance(document, str) else json.dumps(document))
+    assert says in str(caught.value)
+
+
+def test_the_missing_package_is_named_with_what_to_install() -> None:
+    script = """
+import sys
+sys.modules["fastjsonschema"] = None
+from transforms.errors import ConfigError
+from transforms.formats.answer_schema import AnswerSchema
+try:
+    AnswerSchema('{"type": "object", "properties": {"x": {}}}')
+except ConfigError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
+    needs = "--answer_schema: needs a package that is not here (fastjsonschema)"
+    assert done.stdout == f"{needs}: pip install 'kafka-model-scoring[json-schema]'\n"
