@@ -25,6 +25,9 @@ TIMEOUT_S = 60.0
 AT_ONCE = 500
 """Records asked for at a time."""
 
+WAIT_S = 0.1
+"""How long one look for them may take, in seconds."""
+
 
 class Originals:
     """A consumer for records by their offsets, outside of the group. It opens with the first call.
@@ -58,12 +61,15 @@ class Originals:
             self._consumer = self._open(properties)
         consumer, found = self._consumer, dict[Source, KafkaRecord]()
         last = {partition: max(offsets) for partition, offsets in wanted.items()}
-        consumer.assign([ck.TopicPartition(*partition, min(offsets)) for partition, offsets in wanted.items()])
+        next_one = {partition: min(offsets) for partition, offsets in wanted.items()}
+        consumer.assign([ck.TopicPartition(*partition, offset) for partition, offset in next_one.items()])
         deadline = Deadline(self._timeout_s)
         while last:
             if deadline.passed:
                 raise KafkaError(f"{min(last)[0]}: records were not answered in {self._timeout_s:.0f} s: is Kafka up?")
-            for message in consumer.consume(AT_ONCE, 0.1):
+            # No more than there may be: for more of them, consume() would wait at the end of a topic.
+            left = sum(offset + 1 - next_one[partition] for partition, offset in last.items())
+            for message in consumer.consume(min(AT_ONCE, left), WAIT_S):
                 error, at = message.error(), (message.topic(), message.partition())
                 if error is not None and error.code() != ck.KafkaError._PARTITION_EOF:
                     if not is_transient(error):
@@ -71,6 +77,7 @@ class Originals:
                     continue
                 if error is None and message.offset() in wanted[at]:
                     found[*at, message.offset()] = record_of(message)
+                next_one[at] = message.offset() + 1
                 if error is not None or message.offset() >= last.get(at, 0):
                     last.pop(at, None)
         consumer.unassign()
