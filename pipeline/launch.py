@@ -17,7 +17,7 @@ from pipeline.checking.contract import check_all, client_options, formats, kafka
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from pipeline.cli.names import DATAFLOW, PRISM
+from pipeline.cli.names import DATAFLOW, FLINK, PRISM
 from pipeline.demo import Demo
 from pipeline.process.instance import InstanceIds
 from pipeline.process.stats import Totals, open_rows
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from pipeline.job import Job
     from transforms.kafka.config import JavaKafka
+    from transforms.predict.pace import RateLimits
 
 SHARD = "shard"
 """Instance id of a job with shards (Flink); the shard's number is appended. It does not name the host, so that the same job
@@ -158,6 +159,7 @@ def _job(
                 config.on_unavailable,
                 config.max_in_flight,
                 config.idle_look_s,
+                _rate_limits(config),
             ),
             config.batch_max_size,
         ),
@@ -165,6 +167,18 @@ def _job(
         java=java,
         telemetry=_telemetry(config, instance_id),
     )
+
+
+def _rate_limits(config: Config) -> RateLimits:
+    """The part of a worker process or, on Flink, of a shard; whole where their number is not known."""
+    from transforms.predict.pace import RateLimits  # here: with it Beam is loaded, which takes a second
+
+    whole = RateLimits(config.rate_limit, config.token_limit)
+    if config.runner != FLINK:
+        return whole.share(config.workers)
+    from pipeline.runners.flink.options import parallelism
+
+    return dataclasses.replace(whole.share(parallelism(config)), per_shard=True)
 
 
 def _telemetry(config: Config, instance_id: str) -> Telemetry:

@@ -95,6 +95,9 @@ class Observer:
     def requesting(self, in_flight: int, limit: int) -> None:
         """So many requests are in flight now, of at most ``limit``."""
 
+    def paced(self, waited_s: float) -> None:
+        """A request has waited so long for ``--rate_limit`` or ``--token_limit``."""
+
     def retried(self) -> None:
         """A request is about to be sent again."""
 

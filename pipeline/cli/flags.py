@@ -32,6 +32,7 @@ from pipeline.cli.kinds.plain import (
     http_url,
     milliseconds,
     names,
+    rate,
     seconds,
     text,
     whole,
@@ -219,6 +220,13 @@ class Flags:
     window_seconds: float | None = flag(REQUESTS, seconds(), "never mix event-time windows in a batch")
     max_in_flight: int | None = flag(
         REQUESTS, whole_or_auto(), "requests at a time; auto adapts to what the server takes", default=AUTO)
+    rate_limit: float | None = flag(
+        REQUESTS, rate(),
+        "N/s or N/min: requests to the model server at most, each of --workers or of Flink's shards its part; on other "
+        "runners, of each worker process. What is above that waits")
+    token_limit: float | None = flag(
+        REQUESTS, rate(),
+        "N/min or N/s: the same for the tokens of prompts and answers, for --model=openai+http://…")
     request_timeout_s: float = flag(
         REQUESTS, milliseconds(), "one request's time at most", name="request_timeout_ms", default="30000")
     max_answer_bytes: int = flag(

@@ -46,6 +46,7 @@ ROW = np.dtype(
         ("starts", "<i8"),  # how often a worker began with this row
         ("unanswered", "<i8"),
         ("spans_lost", "<i8"),
+        ("paced_s", "<f8"),  # how long requests waited for the rate limits
         ("first_at", "<f8"),  # on the monotonic clock, which processes of a machine share: the first record was read
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
@@ -138,6 +139,11 @@ class WorkerStats(Observer):
         """As ``Observer.requesting``."""
         self._row["in_flight"], self._row["in_flight_limit"] = in_flight, limit
 
+    def paced(self, waited_s: float) -> None:
+        """As ``Observer.paced``."""
+        with self._lock:
+            self._row["paced_s"] += waited_s
+
     def retried(self) -> None:
         """As ``Observer.retried``."""
         with self._lock:
@@ -222,6 +228,7 @@ class Totals:
         self.restarts = int(np.maximum(rows["starts"] - 1, 0).sum())
         self.unanswered = int(rows["unanswered"].sum())
         self.spans_lost = int(rows["spans_lost"].sum())
+        self.paced_s = float(rows["paced_s"].sum())
         self.partitions = int(rows["partitions"].sum())
         self.in_flight = int(rows["in_flight"].sum())
         self.in_flight_limit = int(rows["in_flight_limit"].sum())

@@ -95,6 +95,8 @@ def _counters(totals: Totals) -> Iterator[Metric]:
     causes = _labelled({cause.value: count for cause, count in totals.rollbacks_by_cause.items()})
     yield _counter("rollbacks", "Bundles not committed, and read again, by reason.", causes, ("reason",))
     yield _counter("worker_restarts", "Worker processes that ended and were started again.", totals.restarts)
+    waited = "Seconds that requests waited for --rate_limit and --token_limit, all requests together."
+    yield _counter("rate_limit_wait_seconds", waited, totals.paced_s)
     yield _counter("spans_lost", "Spans of traces that could not be exported.", totals.spans_lost)
 
 

@@ -15,8 +15,7 @@ What a failed request means:
 * **Too many rows or bytes** for the server: cut to its limit, which is kept for all later batches (``Limits``).
 * **Merged** by the server with rows of another shape: sent again while nothing else is in flight.
 
-A request that was refused or failed costs no wait, and bisections run side by side: ``g`` guilty rows of ``n`` cost
-``O(g log n)`` requests (``Bisection``).
+Refused and failed requests cost no wait; ``g`` guilty rows of ``n`` cost ``O(g log n)`` requests (``Bisection``).
 """
 
 from __future__ import annotations
@@ -49,6 +48,7 @@ from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
 from transforms.predict.limits import Limits
 from transforms.predict.options import DEAD_LETTER, FAIL, HOLD, DispatchOptions
+from transforms.predict.pace import Pace
 from transforms.predict.probes import Probes
 from transforms.predict.spans import Inputs, Pair, Span, all_of, with_attempts
 from transforms.predict.steps import Again, Wait
@@ -79,11 +79,10 @@ class Dispatcher:
         client: The client. Its metadata is requested before the first batch.
         signature: The signature that the job was built for.
         options: How to make requests.
-        clock: Returns seconds, monotonic.
-        sleep: Waits for a number of seconds.
-        rng: Randomness for the jitter.
+        clock: Returns seconds, monotonic; ``sleep`` waits for some, and ``rng`` is the randomness of the jitter.
         open_another: Makes more clients of the same model, for connections of their own; ``None``: all share ``client``.
         renews: Whether the caller takes ``ContractChangedError``; if not, a changed contract holds.
+        pace: When requests may be sent; ``None``: that of ``options``, for this dispatcher alone.
     """
 
     def __init__(
@@ -96,13 +95,14 @@ class Dispatcher:
         rng: random.Random | None = None,
         open_another: Callable[[], ModelClient] | None = None,
         renews: bool = False,
+        pace: Pace | None = None,
     ):
         self._signature, self._options, self._renews = signature, options, renews
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
-        self._limiter = Limiter(options.max_in_flight)
+        pace, self._limiter = pace or Pace(options.limits, clock, sleep), Limiter(options.max_in_flight)
 
         def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
-            return Endpoint(open_client, signature, options.request_timeout_s, clock)
+            return Endpoint(open_client, signature, options.request_timeout_s, clock, pace)
 
         self._client, self._main = client, endpoint(lambda: client)
         others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
@@ -114,7 +114,7 @@ class Dispatcher:
         self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
         self._bisection = Bisection(self._probes, self._attempt, self._resolve, self._part_deadline_s)
         self._unproven, self._holds, self._limits = 0, Hold(), Limits()
-        self._apart = 0  # how many more requests are asked for on connections of their own
+        self._apart = 0  # how many more requests get connections of their own
         self._declined: list[tuple[Signature, str]] = []
 
     @property

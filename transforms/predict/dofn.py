@@ -29,6 +29,7 @@ from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.predict.contract import ChunkDecoder, ContractChangedError, MakeDecoder
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
+from transforms.predict.pace import pace_of
 from transforms.predict.request_loop import Requests
 from transforms.tracing import Target
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
@@ -267,4 +268,5 @@ async def _open(config: PredictConfig, renews: bool) -> Dispatcher:
     def another() -> ModelClient:
         return open_client(config.uri, config.client)
 
-    return Dispatcher(another(), config.model.signature, config.dispatch, open_another=another, renews=renews)
+    signature, pace = config.model.signature, pace_of(config.uri, config.dispatch.limits)
+    return Dispatcher(another(), signature, config.dispatch, open_another=another, renews=renews, pace=pace)

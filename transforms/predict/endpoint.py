@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from transforms.errors import (
 from transforms.internal_errors import describe, is_internal
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
+from transforms.predict.limits import row_bytes
+from transforms.predict.pace import Pace
 from transforms.predict.spans import Inputs, Span
 from transforms.types import Answer, ModelMetadata, Signature
 
@@ -51,6 +54,7 @@ class Endpoint:
         signature: The signature that requests are made for.
         timeout_s: Time-out of one request, in seconds.
         clock: Returns seconds, monotonic.
+        pace: When requests may be sent; ``None``: at any time.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class Endpoint:
         signature: Signature,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
     ):
+        self._pace = None if pace is None or pace.off else pace
         self._open, self._signature = open_client, signature
         self._timeout_s, self._clock = timeout_s, clock
         self._client: ModelClient | None = None
@@ -113,12 +119,19 @@ class Endpoint:
         return answer, took_s, traced.traceparent
 
     async def _counted(self, span: Span) -> tuple[Answer, float]:
-        answer, took_s = await self.send(span.inputs, span.rows)
+        answer, took_s = await self.send(span.inputs, span.rows, span.paced)
         span.count(answer.asked - 1)
         return answer, took_s
 
-    async def send(self, inputs: Inputs, rows: int) -> tuple[Answer, float]:
-        """Sends one request, filled up to a fixed batch dimension.
+    async def send(
+        self, inputs: Inputs, rows: int, paced: Callable[[float], None] = lambda waited_s: None
+    ) -> tuple[Answer, float]:
+        """Sends one request, filled up to a fixed batch dimension, once the rate limits allow it.
+
+        Args:
+            inputs: Input name to an array of shape ``[rows, …]``.
+            rows: How many.
+            paced: Called with the seconds that the request waited for the limits.
 
         Returns:
             The answer for ``rows`` rows, and the seconds that it took.
@@ -132,10 +145,10 @@ class Endpoint:
                 if not self._connected:
                     await self.metadata()
         assert self._client is not None
-        began = self._clock()
+        began, pauses = self._clock(), _Pauses(paced)
         self._in_flight[id(inputs)] = inputs
         try:
-            answer = await self._ask(self._client, inputs, rows)
+            answer = await self._ask(self._client, inputs, rows, pauses)
         except ModelError as error:
             others = (it for it in self._in_flight.values() if it is not inputs)
             hide_echo(error, itertools.chain((inputs,), itertools.islice(others, MOST_MERGED)))
@@ -146,13 +159,25 @@ class Endpoint:
             raise InternalError(f"the client raised {describe(error)}") from error
         finally:
             self._in_flight.pop(id(inputs), None)
-        return answer, self._clock() - began
+        return answer, self._clock() - began - pauses.total_s
 
-    async def _ask(self, client: ModelClient, inputs: Inputs, rows: int) -> Answer:
+    async def _paced(self, work: Callable[[float], Awaitable[Answer]], inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
+        """Sends one request when it may be sent."""
+        if self._pace is None:
+            return await work(self._timeout_s)
+        size = float(row_bytes(inputs, rows).sum())
+        waited_s, estimate = await self._pace.turn(size)
+        pauses.add(waited_s)
+        answer = await work(self._timeout_s)
+        self._pace.took(answer.tokens, estimate, size)
+        return answer
+
+    async def _ask(self, client: ModelClient, inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
         sent, sent_rows = request_inputs(self._signature, inputs, rows)
-        answer = await client.predict(sent, sent_rows, self._timeout_s)
+        predict = functools.partial(client.predict, sent, sent_rows)
+        answer = await self._paced(predict, sent, sent_rows, pauses)
         if answer.again is not None:
-            answer = await answer.again(self._timeout_s)
+            answer = await self._paced(answer.again, sent, sent_rows, pauses)
         if not self._proven.issuperset(answer.unproven_outputs):
             answer = await self._prove(client, answer, sent, sent_rows)
         if sent_rows != rows:
@@ -200,6 +225,19 @@ class Endpoint:
         """Closes the client."""
         if self._client is not None:
             await self._client.close()
+
+
+class _Pauses:
+    """How long one answer waited for the rate limits."""
+
+    def __init__(self, tell: Callable[[float], None]):
+        self._tell = tell
+        self.total_s = 0.0
+
+    def add(self, waited_s: float) -> None:
+        if waited_s:
+            self.total_s += waited_s
+            self._tell(waited_s)
 
 
 class Lanes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from transforms.errors import ConfigError
+from transforms.predict.pace import RateLimits
 from transforms.retry import RetryPolicy
 
 HOLD = "hold"
@@ -29,6 +30,7 @@ class DispatchOptions:
             ``fail``.
         max_in_flight: Most requests in flight; ``None`` adapts to the server.
         look_s: After how many seconds without records the server is looked at; 0: never.
+        limits: How much a process may ask for in a second. What is above that waits.
     """
 
     request_timeout_s: float = 30.0
@@ -36,6 +38,7 @@ class DispatchOptions:
     on_unavailable: str = HOLD
     max_in_flight: int | None = None
     look_s: float = LOOK_S
+    limits: RateLimits = dataclasses.field(default_factory=RateLimits)
 
     def __post_init__(self) -> None:
         """Refuses any other value of ``on_unavailable``."""

@@ -76,6 +76,13 @@ class Span:
         """Counts requests that are about to be sent, or were."""
         self.asked[self.start : self.start + self.rows] += requests
 
+    def paced(self, waited_s: float) -> None:
+        """Its request waited for ``--rate_limit`` or ``--token_limit``: that counts into no deadline."""
+        if self.began_at is not None:
+            self.began_at += waited_s
+        if self.failing is not None:
+            self.failing = self.failing[0], self.failing[1] + waited_s
+
     @property
     def name(self) -> str:
         """The record of this row, or the first and the last of these rows; empty if they have no names."""

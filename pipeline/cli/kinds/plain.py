@@ -84,6 +84,19 @@ def whole_or_auto() -> One[int | None]:
     return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
 
 
+def rate() -> One[float]:
+    """``N/s`` or ``N/min``, above 0, fractions allowed; the value is for a second."""
+    pattern = r"(\d{1,12}(\.\d{1,6})?)/(s|min)"
+
+    def check(name: str, value: str) -> float:
+        found = re.fullmatch(pattern, value)
+        if found is None or not float(found[1]):
+            raise ConfigError([f"--{name}={value}: give a number above 0 and its time, such as 10/s or 600/min"])
+        return float(found[1]) / (60 if found[3] == "min" else 1)
+
+    return One(check=check, metavar="N/s|N/min", pattern=pattern)
+
+
 def seconds(or_0: bool = False) -> One[float]:
     """Seconds, above 0 (or 0, with ``or_0``), fractions allowed."""
 

@@ -21,6 +21,7 @@ KAFKA: tuple[Rule, ...] = (topics.apart, librdkafka.accepted)
 MODEL_AND_RECORDS: tuple[Rule, ...] = (
     model.class_names,
     model.client_certificate,
+    model.token_limit,
     model.json_endpoint,
     model.chat_model,
     formats.merged_records,

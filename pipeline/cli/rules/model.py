@@ -41,6 +41,12 @@ def chat_model(config: Config, values: Values) -> Iterator[str]:
         yield "--answer_schema: is for --model=openai+http://…?task=chat; leave it out, or ask the model by task=chat"
 
 
+def token_limit(config: Config, values: Values) -> Iterator[str]:
+    """Only a language model's server counts tokens."""
+    if config.token_limit is not None and not config.model.startswith(("openai+http://", "openai+https://")):
+        yield "--token_limit: is for --model=openai+http://…, whose servers count tokens; use --rate_limit"
+
+
 def client_certificate(config: Config, values: Values) -> Iterator[str]:
     """A certificate is of no use without its key."""
     if ("model_cert_file" in values.given) != ("model_key_file" in values.given):

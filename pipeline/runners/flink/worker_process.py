@@ -72,6 +72,10 @@ class BeamMetrics(Observer):
         _count("failed_batches_counter", 1)
         _count(f"request_failures_{failure_kind(error)}", 1)
 
+    def paced(self, waited_s: float) -> None:
+        """As ``Observer.paced``."""
+        _distribute("rate_limit_wait_milli_secs", waited_s * 1000)
+
     def retried(self) -> None:
         """As ``Observer.retried``."""
         _count("retries", 1)

@@ -37,6 +37,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "assigned": (["a/0"],),
     "holding": ("down",),
     "spans_lost": (4,),
+    "paced": (0.125,),
     "failed": (ScoringError("x"),),
 }
 """Every event of ``Observer``, and what it is called with here."""
@@ -64,7 +65,11 @@ def test_every_event_that_the_workers_count_is_reported_on_flink() -> None:
 LABEL = {"dead_letters": "class", "request_failures": "class", "rollbacks": "reason"}
 """Counters with labels, and the one that is in the name here: ``dead_letters_CLASS``, as Beam's metrics have no labels."""
 
-NOT_IN_BEAM = {"worker_restarts": "the runner starts workers again", "spans_lost": "see NOT_REPORTED"}
+NOT_IN_BEAM = {
+    "worker_restarts": "the runner starts workers again",
+    "spans_lost": "see NOT_REPORTED",
+    "rate_limit_wait_seconds": "a distribution: Beam's counters are whole numbers",
+}
 BESIDES = {"num_inferences": 11, "failed_batches_counter": 1}
 """Counters of ``RunInference``, by its names, which users may have dashboards for."""
 
@@ -85,6 +90,7 @@ def test_every_counter_of_the_collector_is_a_metric_on_flink() -> None:
     assert {found.key.metric.name: found.committed for found in metrics["counters"]} == expected
     assert {found.key.metric.name: found.committed.max for found in metrics["distributions"]} == {
         "latency_milli_secs": 5,
+        "rate_limit_wait_milli_secs": 125,
         "end_to_end_latency_milli_secs": 2000,
         "transaction_duration_milli_secs": 250,
         "inference_request_batch_size": 11,

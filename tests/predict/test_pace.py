@@ -1,0 +1,196 @@
+"""``--rate_limit`` and ``--token_limit``, under a clock that only sleeping moves."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+
+import pytest
+
+from tests.dispatching import Highest, Time, by_row, dispatcher, failing, recording, run, x_of
+from tests.fake_model import Call, FakeModel, doubled
+from transforms.errors import OverloadedError
+from transforms.predict.dispatch import Dispatcher
+from transforms.predict.options import DispatchOptions
+from transforms.predict.pace import Pace, RateLimits, pace_of
+from transforms.retry import RetryPolicy
+from transforms.types import Answer, Tokens
+
+
+class Clock:
+    """A clock for tasks side by side: when all of them sleep, it goes on to the first that wakes."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
+        self._numbers = itertools.count()
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        event = asyncio.Event()
+        heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), event))
+        await event.wait()
+
+    async def run(self, *work: asyncio.Task[None]) -> None:
+        """Runs tasks to their ends."""
+        while True:
+            for _ in range(50):  # more turns than any of them needs until it sleeps
+                await asyncio.sleep(0)
+            if all(task.done() for task in work):
+                await asyncio.gather(*work)
+                return
+            self.now, _, event = heapq.heappop(self._sleepers)
+            event.set()
+
+
+def sent_at(limits: RateLimits, requests: int, tokens: Tokens | None = None, took_s: float = 0.0) -> list[float]:
+    """Sends requests of 40 bytes, as many as may be at a time; returns when each went out, in seconds from the first."""
+    clock = Clock()
+    pace, times = Pace(limits, clock, clock.sleep), []
+
+    async def one() -> None:
+        _, estimate = await pace.turn(40)
+        times.append(clock.now)
+        if took_s:
+            await clock.sleep(took_s)
+        pace.took(tokens, estimate, 40)
+
+    async def everything() -> None:
+        await clock.run(*[asyncio.create_task(one()) for _ in range(requests)])
+
+    asyncio.run(everything())
+    return [time - 100 for time in times]
+
+
+def test_requests_are_spaced_evenly() -> None:
+    assert sent_at(RateLimits(requests_per_s=4), 9) == [n / 4 for n in range(9)]
+
+
+def test_without_a_limit_none_waits() -> None:
+    assert sent_at(RateLimits(), 9) == [0.0] * 9
+
+
+def test_time_without_requests_is_not_saved_up() -> None:
+    clock = Clock()
+    pace = Pace(RateLimits(requests_per_s=1), clock, clock.sleep)
+
+    async def two() -> float:
+        await pace.turn(1)
+        clock.now += 100
+        await pace.turn(1)
+        task = asyncio.create_task(pace.turn(1))
+        await clock.run(task)  # type: ignore[arg-type]  # its result is of no interest
+        return task.result()[0]
+
+    assert asyncio.run(two()) == 1.0
+
+
+def test_tokens_are_estimated_and_made_up_for() -> None:
+    """The first are taken for 10 tokens, by their bytes; they take 30. In the long run the rate is what was asked for."""
+    times = sent_at(RateLimits(tokens_per_s=60), 100, Tokens(20, 10))
+    assert times[0] == 0
+    assert times[-1] == pytest.approx(99 * 30 / 60, rel=0.05)
+
+
+def test_many_in_flight_while_nothing_is_known() -> None:
+    """Requests that take longer than their turn go out by the estimate; what they took more is waited for afterwards."""
+    times = sent_at(RateLimits(tokens_per_s=10), 40, Tokens(20, 20), took_s=5)
+    assert times[:5] == [0, 1, 2, 3, 4], "taken for 10 tokens each"
+    assert times[5] == 20, "the five took 40 each"
+    assert times[-1] == pytest.approx(39 * 40 / 10, rel=0.1)
+
+
+def test_a_server_that_counts_no_tokens_is_estimated_by_bytes() -> None:
+    assert sent_at(RateLimits(tokens_per_s=10), 4) == [0, 1, 2, 3]
+
+
+def test_both_limits_hold() -> None:
+    assert sent_at(RateLimits(requests_per_s=2, tokens_per_s=1000), 3) == [0, 0.5, 1]
+    assert sent_at(RateLimits(requests_per_s=1000, tokens_per_s=10), 3) == [0, 1, 2]
+
+
+def test_a_request_that_is_cancelled_gives_its_turn_back() -> None:
+    clock = Clock()
+    pace = Pace(RateLimits(requests_per_s=0.1), clock, clock.sleep)
+
+    async def cancelled() -> float:
+        await pace.turn(1)
+        for _ in range(5):
+            waiting = asyncio.create_task(pace.turn(1))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        task = asyncio.create_task(pace.turn(1))
+        await clock.run(task)  # type: ignore[arg-type]  # its result is of no interest
+        return task.result()[0]
+
+    assert asyncio.run(cancelled()) == pytest.approx(10)
+
+
+def test_parts_of_a_limit() -> None:
+    assert RateLimits(10, None).share(4) == RateLimits(2.5, None)
+    assert RateLimits(None, 10).share(4) == RateLimits(None, 2.5)
+    assert RateLimits().share(4) == RateLimits()
+
+
+def test_who_keeps_a_pace_together() -> None:
+    limits, shard = RateLimits(requests_per_s=77.5), RateLimits(requests_per_s=77.5, per_shard=True)
+    assert pace_of("grpc://h:1/m", limits) is pace_of("grpc://h:1/m", limits)
+    assert pace_of("grpc://h:1/m", limits) is not pace_of("grpc://h:1/n", limits)
+    assert pace_of("grpc://h:1/m", shard) is not pace_of("grpc://h:1/m", shard)
+
+
+def limited(model: FakeModel, time: Time, limits: RateLimits, deadline_s: float = 60.0) -> Dispatcher:
+    options = DispatchOptions(30.0, RetryPolicy(deadline_s), "fail", None, limits=limits)
+    return Dispatcher(model.client(), model.metadata.signature, options, time, time.sleep, Highest())
+
+
+def test_a_limit_is_waited_for_and_is_no_failure() -> None:
+    """Far longer than the deadline of retries, with no hold."""
+    model, time = FakeModel(), Time()
+    one = limited(model, time, RateLimits(requests_per_s=0.01), deadline_s=2.0)
+
+    async def work() -> list[object]:
+        return [by_row(await one.answer(x_of(n), 1), 1)[0] for n in range(3)]
+
+    with recording() as seen:
+        found = run(work())
+    assert [float(value) for value in found] == [0.0, 2.0, 4.0]  # type: ignore[arg-type]  # arrays of one number
+    assert time.now == pytest.approx(1200)
+    assert (seen.held, seen.failures, seen.retries) == ([], [], 0)
+
+
+def test_a_wait_for_the_limit_does_not_run_out_the_deadline_of_retries() -> None:
+    """Three overloads in turn, with 100 s between two requests and a deadline of 60."""
+    model, time = FakeModel(failing([OverloadedError("busy")] * 3)), Time()
+    one = limited(model, time, RateLimits(requests_per_s=0.01))
+    [value] = by_row(run(one.answer(x_of(1), 1)), 1)
+    assert float(value) == 2.0
+    assert len(model.calls) == 4
+
+
+def test_a_request_to_mend_an_answer_waits_for_the_limit_too() -> None:
+    time, sent = Time(), []
+
+    async def again(timeout_s: float) -> Answer:
+        sent.append(time.now)
+        return Answer({"y": [1.0]}, "7", asked=2)
+
+    async def first(call: Call) -> Answer:
+        sent.append(time.now)
+        answer = await doubled(call)
+        answer.again = again
+        return answer
+
+    [result] = run(limited(FakeModel(first), time, RateLimits(requests_per_s=0.1)).answer(x_of(1), 1))
+    assert sent == [1000, 1010]
+    assert (result.attempts, result.latency_ms) == (2, 0.0), "a wait is no latency of the server"
+
+
+def test_without_a_limit_nothing_changes() -> None:
+    model, time = FakeModel(), Time()
+    run(dispatcher(model, time).answer(x_of(1, 2), 2))
+    assert time.slept == []

@@ -1,0 +1,145 @@
+"""``Pace``: when the next request may be sent, by ``--rate_limit`` and ``--token_limit``. To wait for it is no failure.
+
+Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks): each reserves the next free
+time, and what it costs moves that on. A request costs 1 of ``requests_per_s``, and of ``tokens_per_s`` the tokens that it
+takes. These are known when it is answered. Until then they are estimated by its bytes and by the tokens a byte of the
+requests so far; afterwards all that wait make up for the difference. So no request is refused for being large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+from transforms.observe import observer
+from transforms.types import Tokens
+
+TOKENS_A_BYTE = 0.25
+"""Before the first answer, and with servers that count no tokens: English text has about four letters a token."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How much a process may ask for.
+
+    Attributes:
+        requests_per_s: Requests a second; ``None`` for any number.
+        tokens_per_s: Tokens of prompts and answers a second; ``None`` for any number.
+        per_shard: Whether it is the part of one shard, of which a process may run several.
+    """
+
+    requests_per_s: float | None = None
+    tokens_per_s: float | None = None
+    per_shard: bool = False
+
+    def share(self, parts: int) -> RateLimits:
+        """Returns the limits of one of ``parts`` processes or shards that keep them together."""
+        requests, tokens = (None if rate is None else rate / parts for rate in (self.requests_per_s, self.tokens_per_s))
+        return dataclasses.replace(self, requests_per_s=requests, tokens_per_s=tokens)
+
+
+class _Meter:
+    """The times that are reserved at one rate.
+
+    Attributes:
+        moved_s: By how many seconds reserved times were moved so far, because requests cost other than was reserved.
+    """
+
+    def __init__(self, per_s: float | None):
+        self._seconds = 0.0 if per_s is None else 1 / per_s
+        self._free_at = 0.0
+        self.moved_s = 0.0
+
+    def reserve(self, cost: float, now: float) -> float:
+        """Reserves the next free time for what costs that much. Returns it, to be added to what ``moved_s`` is then."""
+        at = max(self._free_at, now)
+        self._free_at = at + cost * self._seconds
+        return at - self.moved_s
+
+    def correct(self, cost: float) -> None:
+        """What was reserved costs so much more, or less if it is negative."""
+        self._free_at += cost * self._seconds
+        self.moved_s += cost * self._seconds
+
+
+class Pace:
+    """The pace of one process: several dispatchers, in threads of their own, may keep it together.
+
+    Args:
+        limits: How much may be asked for.
+        clock: Returns seconds, monotonic.
+        sleep: Waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        limits: RateLimits,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ):
+        self._limits, self._clock, self._sleep = limits, clock, sleep
+        self._requests, self._tokens = _Meter(limits.requests_per_s), _Meter(limits.tokens_per_s)
+        self._seen_tokens, self._seen_bytes = 0.0, 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def off(self) -> bool:
+        """Whether there is no limit."""
+        return self._limits.requests_per_s is None and self._limits.tokens_per_s is None
+
+    async def turn(self, request_bytes: float) -> tuple[float, float]:
+        """Waits until a request of that many bytes may be sent.
+
+        Returns:
+            The seconds that it waited, and the tokens that the request is estimated to take, for ``took``.
+        """
+        with self._lock:
+            estimate = request_bytes * (self._seen_tokens / self._seen_bytes if self._seen_bytes else TOKENS_A_BYTE)
+            began = self._clock()
+            turns = [
+                (self._requests, self._requests.reserve(1, began)),
+                (self._tokens, self._tokens.reserve(estimate, began)),
+            ]
+        try:
+            while (wait_s := max(at + meter.moved_s for meter, at in turns) - self._clock()) > 0:
+                await self._sleep(wait_s)
+        except BaseException:  # cancelled: it is not sent
+            with self._lock:
+                self._requests.correct(-1)
+                self._tokens.correct(-estimate)
+            raise
+        finally:
+            if (waited_s := self._clock() - began) > 0:
+                observer().paced(waited_s)
+        return waited_s, estimate
+
+    def took(self, tokens: Tokens | None, estimate: float, request_bytes: float) -> None:
+        """A request was answered.
+
+        Args:
+            tokens: What it took, if the server says so.
+            estimate: What it was estimated to take.
+            request_bytes: Its bytes.
+        """
+        if tokens is None:
+            return
+        count = (tokens.prompt or 0) + (tokens.completion or 0)
+        with self._lock:
+            self._tokens.correct(count - estimate)
+            self._seen_tokens += count
+            self._seen_bytes += max(1.0, request_bytes)
+
+
+_paces: dict[tuple[str, RateLimits], Pace] = {}
+_paces_lock = threading.Lock()
+
+
+def pace_of(model: str, limits: RateLimits) -> Pace:
+    """Returns the pace of a model in this process; all who ask for the same limits keep one, unless they are of a shard."""
+    if limits.per_shard:
+        return Pace(limits)
+    with _paces_lock:
+        return _paces.setdefault((model, limits), Pace(limits))
