@@ -90,9 +90,27 @@ def last_words() -> Iterator[LastWords]:
         logger.propagate = propagated
 
 
-def in_time(work: Callable[[], object], limit_s: float) -> bool:
-    """Runs ``work`` in a thread that nobody waits for longer than ``limit_s``; returns whether it came to its end."""
-    thread = threading.Thread(target=work, name="telemetry", daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    return not thread.is_alive()
+class LastWork:
+    """Work for the end, in a thread that nobody waits for longer than is said.
+
+    The thread is started ahead: from Python 3.12 on an interpreter that ends starts none, and the end of a worker process of
+    Flink is one.
+
+    Args:
+        work: Called once, by ``done_within``.
+    """
+
+    def __init__(self, work: Callable[[], object]):
+        self._begin = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), name="telemetry", daemon=True)
+        self._thread.start()
+
+    def done_within(self, limit_s: float) -> bool:
+        """Has the work done; returns whether it came to its end in that many seconds."""
+        self._begin.set()
+        self._thread.join(limit_s)
+        return not self._thread.is_alive()
+
+    def _run(self, work: Callable[[], object]) -> None:
+        self._begin.wait()
+        work()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.telemetry.losses import LastWords, Losses, in_time, last_words
+from pipeline.telemetry.losses import LastWords, LastWork, Losses, last_words
 from pipeline.telemetry.settings import GRPC, METRICS, Telemetry
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Push:
             yield
         finally:
             ended.set()
-            if not in_time(last, last_s):
+            if not LastWork(last).done_within(last_s):
                 self.losses.lose(1, f"the endpoint took too long at the end ({last_s:g} s)")
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.telemetry.losses import LastWords, Losses, in_time, last_words
+from pipeline.telemetry.losses import LastWords, LastWork, Losses, last_words
 from pipeline.telemetry.settings import GRPC, TRACES, Telemetry
 from transforms.observe import observer
 from transforms.tracing import set_tracer
@@ -109,12 +109,13 @@ class Export:
             resource=resource_of(telemetry), span_limits=SpanLimits(max_links=links), shutdown_on_exit=False
         )
         self._provider.add_span_processor(Bounded())
+        self._shutdown = LastWork(self._provider.shutdown)
         set_tracer(OtelTracer(self._provider, telemetry.group))
 
     def close(self) -> None:
         """Ends tracing and sends what is left, in bounded time: what an endpoint does not take by then is lost."""
         set_tracer(None)
-        if not in_time(self._provider.shutdown, self._flush_s):
+        if not self._shutdown.done_within(self._flush_s):
             with self._lock:
                 self._ended, left = True, self._unsettled
             self.losses.lose(left, f"the endpoint took too long at the end ({self._flush_s:g} s)")
