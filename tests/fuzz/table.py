@@ -23,6 +23,7 @@ _FUNCTIONS: tuple[Callable[[bytes], None], ...] = (
     answers.oip_grpc,
     answers.vertex,
     answers.mlflow,
+    answers.json_http,
     texts.model_uri,
     texts.feature_paths,
     texts.waits,

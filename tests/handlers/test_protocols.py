@@ -14,6 +14,7 @@ from apache_beam.testing.util import assert_that
 
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from transforms.handlers import (
+    JsonHttpModelHandler,
     MmsModelHandler,
     OpenInferenceModelHandler,
     SavedModelHandler,
@@ -22,6 +23,7 @@ from transforms.handlers import (
     VertexModelHandler,
     is_failure,
 )
+from transforms.testing.json_http.stub import JsonStub
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.open_inference.http_stub import OipHttpStub
@@ -44,6 +46,7 @@ POISON = 666.0
         (VertexModelHandler, VertexGrpcStub),
         (VertexModelHandler, VertexRestStub),
         (MmsModelHandler, TorchServeStub),
+        (JsonHttpModelHandler, JsonStub),
     ],
 )
 def test_rows_in_rows_out_and_the_poison_one_alone_fails(

@@ -10,13 +10,14 @@ import pytest
 
 from tests.hostile.server import MARGIN_S, TIMEOUT_S, X, bomb, bounded, forever, in_place_of
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, TransientError
+from transforms.testing.json_http.stub import JsonStub
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.http_stub import OipHttpStub
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.testing.vertex.rest_stub import VertexRestStub
 
-STUBS: list[type[StubServer]] = [TfServingRestStub, OipHttpStub, TorchServeStub, VertexRestStub]
+STUBS: list[type[StubServer]] = [TfServingRestStub, OipHttpStub, TorchServeStub, VertexRestStub, JsonStub]
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -105,6 +106,8 @@ WRONG: dict[str, tuple[Answer, tuple[type[ModelError], ...]]] = {
 ANY_JSON = {"deep lists that end", "HTTP/0.9", "no content"}
 """What the servers of models without a signature may answer: any JSON value is their prediction, also a nested one."""
 
+TAKES_ANY_JSON = (TorchServeStub, VertexRestStub, JsonStub)
+
 
 def once(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     """Reads one request, answers it so, and hangs up."""
@@ -126,7 +129,7 @@ async def read_request(reader: asyncio.StreamReader) -> None:
 @pytest.mark.parametrize("kind", STUBS)
 def test_each_is_an_error_in_bounded_time_and_memory(kind: type[StubServer], name: str) -> None:
     answer, errors = WRONG[name]
-    if name in ANY_JSON and kind in (TorchServeStub, VertexRestStub):
+    if name in ANY_JSON and kind in TAKES_ANY_JSON:
         errors = (ModelError,)
 
     async def run(stub: StubServer) -> ModelError | None:
@@ -141,7 +144,7 @@ def test_each_is_an_error_in_bounded_time_and_memory(kind: type[StubServer], nam
 
     with kind() as stub:
         error = asyncio.run(run(stub))
-    if error is None and name in ANY_JSON and kind in (TorchServeStub, VertexRestStub):
+    if error is None and name in ANY_JSON and kind in TAKES_ANY_JSON:
         return
     assert isinstance(error, errors), f"{type(error).__name__}: {error}"
     assert len(str(error)) < 1100

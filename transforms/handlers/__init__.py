@@ -10,6 +10,7 @@
 
 from transforms.handlers.base import UriModelHandler, is_failure
 from transforms.handlers.named import (
+    JsonHttpModelHandler,
     MlflowModelHandler,
     MmsModelHandler,
     OpenAiModelHandler,
@@ -20,6 +21,7 @@ from transforms.handlers.named import (
 )
 
 __all__ = [
+    "JsonHttpModelHandler",
     "MlflowModelHandler",
     "MmsModelHandler",
     "OpenAiModelHandler",

@@ -45,6 +45,12 @@ class MlflowModelHandler(UriModelHandler):
     schemes = ("mlflow+http", "mlflow+https")
 
 
+class JsonHttpModelHandler(UriModelHandler):
+    """Any endpoint that answers JSON. ``json+http://HOST[:PORT]/PATH``, with ``ClientOptions(request=…, response=…)``."""
+
+    schemes = ("json+http", "json+https")
+
+
 class SavedModelHandler(UriModelHandler):
     """A TensorFlow SavedModel in the worker itself. ``saved_model:///PATH``."""
 

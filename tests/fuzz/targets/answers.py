@@ -13,6 +13,8 @@ from tests.fuzz.oracle import allowed, must
 from tests.fuzz.source import Source
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.json_http.client import JsonHttpClient
+from transforms.clients.json_http.uri import parse as parse_json_http
 from transforms.clients.mlflow.client import MlflowClient
 from transforms.clients.mlflow.uri import parse as parse_mlflow
 from transforms.clients.mlmodel import MlflowSignature
@@ -180,6 +182,27 @@ def mlflow(data: bytes) -> None:
     for form, declared in (("inputs", signature), ("dataframe_records", None)):
         client = MlflowClient(parse_mlflow(f"mlflow+http://h:1?form={form}"), ClientOptions(signature=declared))
         client._http.send = _http(source, _mlflow_text)  # type: ignore[method-assign]
+        _ask(client, source)
+
+
+_JSON_NAMES = ("result", "rows", "y", "z", "error", "detail", "msg", "loc", "message", "0")
+_ROWS_OF_JSON = (b'{"result":{"rows":%b}}', b'{"rows":%b,"y":1}', b"%b", b'{"result":%b}')
+
+
+def _json_text(source: Source) -> bytes:
+    """An answer of an app of its author's own: mostly a list with a value for each row, somewhere."""
+    if source.chance(3):
+        return json_grammar.text_of(source, _JSON_NAMES)
+    return source.pick(_ROWS_OF_JSON) % source.pick(_PREDICTIONS)
+
+
+def json_http(data: bytes) -> None:
+    """A JSON endpoint's answers: by a path to the rows, by names, and as the whole answer."""
+    source = Source(data)
+    for response in ((("", "$.result.rows[*]"),), (("y", "$.rows[*].y|number"), ("z", "$.result")), ()):
+        options = ClientOptions(request='{"rows": {"$rows": "$row"}}', response=response)
+        client = JsonHttpClient(parse_json_http("json+http://h:1/p?health=/healthz"), options)
+        client._http.send = _http(source, _json_text)  # type: ignore[method-assign]
         _ask(client, source)
 
 
