@@ -100,8 +100,9 @@ fuzz: $(FUZZER)/.installed  ## every decoder and parser of answers under atheris
 audit: $(VENV)/.installed-dev  ## the lock files: whole, hashed, and no version with a known vulnerability or a copyleft licence
 	$(BIN)/python .ci/audit.py
 
-memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles
+memory: $(VENV)/.installed-dev  ## whether memory stays flat over 20,000 bundles, and within --memory_mb for any size of record
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.record_sizes
 
 kafka: $(VENV)/.installed-dev  ## a real Apache Kafka to play with (KAFKA_ARGS="--port=9092")
 	$(BIN)/python -m tests.kafka_broker $(KAFKA_ARGS)

@@ -136,9 +136,9 @@ def run_to_end(command: list[str], timeout_s: float) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def model_server(latency_ms: float) -> Iterator[str]:
-    """A stub of TensorFlow Serving that answers after ``latency_ms``; yields ``HOST:PORT/MODEL``."""
-    flags = ["--port=0", f"--model={MODEL}", f"--width={FLOATS}", f"--latency_ms={latency_ms:g}", "--fast"]
+def model_server(latency_ms: float, width: int = FLOATS) -> Iterator[str]:
+    """A stub of TensorFlow Serving that answers after ``latency_ms``; yields ``HOST:PORT/MODEL``. ``width``: of x."""
+    flags = ["--port=0", f"--model={MODEL}", f"--width={width}", f"--latency_ms={latency_ms:g}", "--fast"]
     command = [sys.executable, "-m", STUB, *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:

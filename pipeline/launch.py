@@ -36,6 +36,7 @@ from transforms.errors import NotReadyError, ScoringError
 from transforms.kafka.admin.checks import Topics
 from transforms.kafka.admin.lag import GroupLag
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
+from transforms.memory import Memory
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ def launch(config: Config) -> int:
             status.say(f"made the {'output' if topic == config.output_topic else 'dead-letter'} topic {topic}")
         for note in topics.notes:
             status.say(note)
+        for name, value, most in () if config.with_java else job.kafka.beyond_memory():
+            status.say(
+                f"--kafka_config {name}={value}: is more than --memory_mb={config.memory_mb} has for it ({most}); it "
+                "counts, and the process may take more memory"
+            )
         status.say(
             f"scoring {', '.join(config.input_topics)} with {model.model} version {model.version or '?'} "
             f"({shown(config.model)}) into {config.output_topic}, {config.delivery.replace('_', ' ')}"
@@ -162,6 +168,7 @@ def _job(
                 _rate_limits(config),
             ),
             config.batch_max_size,
+            Memory.of_process(config.memory_mb),
         ),
         encode=encode,
         java=java,

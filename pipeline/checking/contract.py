@@ -17,6 +17,7 @@ from transforms.clients.base import ClientOptions
 from transforms.clients.uri import shown
 from transforms.errors import CertificateError, ContractError, NotReadyError, NotServedError, ScoringError, TransientError
 from transforms.kafka.config import KafkaConfig
+from transforms.memory import Memory
 from transforms.predict.ask import ask_model
 from transforms.predict.batching import CHUNK_BATCHES
 from transforms.retry import RetryPolicy
@@ -144,6 +145,7 @@ def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
         batch_max_wait_ms=config.batch_max_wait_ms,
         one_outcome_each=True,
         dead_letter_topic=config.dead_letter_topic,
+        memory=Memory.of_process(config.memory_mb),
     )
 
 

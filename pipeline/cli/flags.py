@@ -43,6 +43,7 @@ from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
 from transforms.kafka.start_from import COMMITTED
+from transforms.memory import BASE_MB, DEFAULT_MB, LEAST_MB
 from transforms.predict.options import LOOK_S
 from transforms.types import Signature
 
@@ -118,6 +119,10 @@ class Flags:
     workers: int = flag(
         KAFKA, whole(), "processes that share the partitions, on this machine", default="1", no_parameter=_PLACED,
         refused=(Refusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
+    memory_mb: int = flag(
+        KAFKA, whole(least=LEAST_MB),
+        f"MB that each worker process is to take (on Flink: each shard): {BASE_MB} for the program, the rest for records "
+        "that are queued, in a bundle or in flight; a model in the worker comes on top", default=str(DEFAULT_MB))
     assignment: str = flag(
         KAFKA, choice(AUTO, "group", "static"),
         "group: Kafka shares the partitions; static: this process reads all (on Flink: each shard its share)", default=AUTO,

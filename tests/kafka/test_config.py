@@ -11,6 +11,7 @@ import pytest
 from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig
 from transforms.kafka.native.source import config_from_properties
 from transforms.kafka.protected import PROTECTED
+from transforms.memory import DEFAULT_MB, LEAST_MB, Memory
 
 CONFIG = KafkaConfig("127.0.0.1:1", ("in",), "group", "host-3")
 
@@ -93,3 +94,38 @@ def test_a_config_from_beam_style_properties() -> None:
     assert config == KafkaConfig("h:1", ("in",), "g", properties=(("client.id", "me"),))
     with pytest.raises(ValueError, match=r"consumer_config lacks bootstrap\.servers and group\.id"):
         config_from_properties({}, ["in"])
+
+
+# ---------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("total_mb", [LEAST_MB, DEFAULT_MB, 4_096])
+def test_librdkafka_takes_the_shares_of_the_memory(total_mb: int) -> None:
+    """It refuses some values together, for example a ``fetch.max.bytes`` below ``message.max.bytes``."""
+    memory = Memory.of_process(total_mb)
+    config = dataclasses.replace(CONFIG, memory=memory)
+    consumer, producer = config.consumer_properties(), config.producer_properties()
+    assert consumer["queued.max.messages.kbytes"] == memory.queue // 1024
+    assert consumer["fetch.max.bytes"] == memory.fetch
+    ck.Consumer({**consumer, "log_level": 0}).close()
+    ck.Producer({**producer, "log_level": 0})
+
+
+def test_a_larger_record_than_a_fetch_may_have_is_taken_where_the_user_says_so() -> None:
+    consumer = with_properties(message__max__bytes="50000000").consumer_properties()
+    assert consumer["fetch.max.bytes"] == 50_000_000
+    ck.Consumer({**consumer, "log_level": 0}).close()
+
+
+def test_no_output_is_larger_than_the_producers_queue() -> None:
+    """It would never get into it."""
+    producer = dataclasses.replace(CONFIG, memory=Memory(1)).producer_properties()
+    assert int(producer["queue.buffering.max.kbytes"]) * 1024 > int(producer["message.max.bytes"])
+
+
+def test_what_the_user_gives_wins_over_the_memory_and_is_named_where_it_is_more() -> None:
+    config = with_properties(queued__max__messages__kbytes="500000", fetch__max__bytes="2000000", linger__ms="9999999")
+    assert config.consumer_properties()["queued.max.messages.kbytes"] == "500000"
+    assert config.consumer_properties()["fetch.max.bytes"] == "2000000"
+    assert list(config.beyond_memory()) == [("queued.max.messages.kbytes", 500_000, config.memory.queue // 1024)]
+    assert list(with_properties(fetch__max__bytes="${secret:a}").beyond_memory()) == [], "not asked for here"

@@ -117,8 +117,33 @@ KNOWN = (
         "end - self._position(partition)", "tests/kafka/admin/test_progress.py",
     ),
     Mutation(
-        "reading does not wait", _DOFN, "while self._requests.in_flight > self._ahead:", "while False:",
+        "reading does not wait", _DOFN, "while self._is_full():", "while False:",
         "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
+    ),
+    Mutation(
+        "large records in flight are not bounded", _DOFN, " or held_bytes > self._config.memory.in_flight", "",
+        "tests/predict/test_dofn.py::test_reading_waits_while_the_records_in_flight_are_large",
+    ),
+    Mutation(
+        "a request of large records is not bounded", "transforms/predict/batching.py",
+        "if size > self._most_bytes and (batch.rows or at):", "if False:", "tests/predict/test_batching.py",
+    ),
+    Mutation(
+        "a record larger than a request has no place", "transforms/predict/batching.py",
+        "if size > self._most_bytes and (batch.rows or at):", "if size > self._most_bytes:",
+        "tests/predict/test_batching.py",
+    ),
+    Mutation(
+        "a bundle is not bounded by bytes", "transforms/kafka/native/polling.py", "if read and left <= 0:", "if False:",
+        "tests/kafka/native/test_polling.py",
+    ),
+    Mutation(
+        "outputs do not count in a bundle's bytes", "transforms/kafka/native/polling.py", " - kafka.output_bytes", "",
+        "tests/kafka/native/test_polling.py",
+    ),
+    Mutation(
+        "the outputs of the commit under way count for nothing", _SESSION,
+        "underway.bundle.output_bytes if underway is not None else 0", "0", "tests/kafka/native/test_session.py",
     ),
     Mutation(
         "what is complete waits for the bundle's end", _DOFN,

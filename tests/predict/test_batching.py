@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake_model import signature
+from transforms.memory import sizes_of
 from transforms.predict.batching import Batch, Batcher, PendingChunk, RowsResult, batch_size
 from transforms.types import DecodedChunk, Failure, KafkaRecord, PredictedChunk, Segment, TensorSpec
 
@@ -146,6 +147,28 @@ def test_the_failures_of_the_decoded_chunk_are_not_touched() -> None:
 def test_how_many_rows_a_request_may_have(shapes: list[tuple[int, ...] | None], size: int) -> None:
     inputs = {f"i{number}": TensorSpec("float32", shape) for number, shape in enumerate(shapes)}
     assert batch_size(dataclasses.replace(signature(), inputs=inputs), 64) == size
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 500), min_size=1, max_size=12), max_size=6), st.integers(1, 8), st.integers(400, 3_000)
+)
+def test_a_batch_of_several_rows_has_no_more_bytes_than_it_may(chunks: list[list[int]], size: int, most: int) -> None:
+    batcher = Batcher(size, most)
+    batches, rows = [], []
+    for number, lengths in enumerate(chunks):
+        records: list[KafkaRecord] = [KafkaRecord("t", number, at, 0, None, bytes(n), []) for at, n in enumerate(lengths)]
+        x = np.array([[number, at] for at in range(len(lengths))], np.float32)
+        pending = PendingChunk.of(DecodedChunk(records, [Segment("k", range(len(lengths)), {"x": x})], {}))
+        assert pending.held_bytes == sum(sizes_of(records))
+        batches += list(batcher.add(pending, pending.decoded.segments[0]))
+        rows += x.tolist()
+    batches += batcher.flush()
+    assert [row for batch in batches for row in batch.inputs()["x"].tolist()] == rows, "every row once, in order"
+    for batch in batches:
+        its = [part.pending.sizes[row] for part in batch.parts for row in part.rows]
+        assert batch.size == sum(its)
+        assert 0 < batch.rows <= size
+        assert batch.size <= most or batch.rows == 1
 
 
 @pytest.mark.parametrize(("flag", "server", "size"), [(64, None, 64), (64, 8, 8), (4, 8, 4)])

@@ -16,6 +16,7 @@ import pytest
 from tests.fake_model import Behaviour, Call, FakeModel, doubled, serving
 from transforms.errors import ScoringError, TransientError, UnavailableError
 from transforms.guard import CHECK_S
+from transforms.memory import Memory
 from transforms.observe import Observer, observer, set_observer
 from transforms.predict.dofn import AHEAD, PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
@@ -25,10 +26,10 @@ from transforms.types import Answer, DecodedChunk, Failure, KafkaRecord, Predict
 EMPTY = DecodedChunk([], [], {})
 
 
-def chunk_of(*values: float) -> DecodedChunk:
-    records = [KafkaRecord("t", 0, int(value), None, None, b"", []) for value in values]
-    x = np.array([[value] for value in values], np.float32)
-    return DecodedChunk(records, [Segment("key", range(len(values)), {"x": x})], {})
+def chunk_of(*numbers: float, value: bytes = b"") -> DecodedChunk:
+    records = [KafkaRecord("t", 0, int(number), None, None, value, []) for number in numbers]
+    x = np.array([[number] for number in numbers], np.float32)
+    return DecodedChunk(records, [Segment("key", range(len(numbers)), {"x": x})], {})
 
 
 def offsets(chunks: list[PredictedChunk]) -> list[list[int]]:
@@ -59,8 +60,9 @@ class Driver:
     def __init__(self, uri: str, model: FakeModel, guard: Guard | None = None, **options: Any):
         size, check_s = options.pop("batch_max_size", 2), options.pop("check_s", CHECK_S)
         make_decoder = options.pop("make_decoder", None)
+        memory = options.pop("memory", Memory())
         dispatch = DispatchOptions(**{"retry": RetryPolicy(0.01, 0.001, 0.001), **options})
-        config = PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size)
+        config = PredictConfig(uri, model.metadata, dispatch=dispatch, batch_max_size=size, memory=memory)
         self.fn = PredictChunks(config, guard, check_s, make_decoder)
         self.fn.setup()
 
@@ -161,6 +163,31 @@ def test_reading_waits_while_many_batches_are_in_flight(drive: Callable[..., Dri
     others.set()
     rest = driver.finish()
     assert offsets(found + rest) == [[2 * number, 2 * number + 1] for number in range(AHEAD + 1)]
+
+
+def test_reading_waits_while_the_records_in_flight_are_large(drive: Callable[..., Driver]) -> None:
+    """Four of 30,000 bytes are more than is for what is in flight, and each is more than a request may have: one by one."""
+    gate = threading.Event()
+
+    async def behave(call: Call) -> Answer:
+        await asyncio.to_thread(gate.wait, 60)
+        return await doubled(call)
+
+    def release(asked: int) -> bool:
+        gate.set()
+        return True
+
+    guard, model = Guard(release), FakeModel(behave)
+    driver = drive(model, guard, memory=Memory(600_000))
+    driver.fn.start_bundle()
+    chunks = [chunk_of(number, value=bytes(30_000)) for number in range(4)]
+    for chunk in chunks[:3]:
+        assert driver.process(chunk) == []
+    assert guard.asked == 0, "not yet"
+    found = driver.process(chunks[3])
+    assert guard.asked > 0, "it waited"
+    assert offsets(found + driver.finish()) == [[0], [1], [2], [3]]
+    assert [call.rows for call in model.calls] == [1] * 4
 
 
 def test_requests_are_in_flight_together(drive: Callable[..., Driver]) -> None:

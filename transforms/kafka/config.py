@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from transforms.kafka.protected import MOCK, PROTECTED
+from transforms.memory import Memory
 from transforms.secret_manager import resolve_all
 
 Value = str | int | float | bool
@@ -18,6 +19,12 @@ AT_LEAST_ONCE = "at_least_once"
 
 DEFAULT_BATCH_BYTES = 1_000_000
 """librdkafka's default of ``batch.size``."""
+
+LARGEST_OUTPUT_BYTES = 100_000_000
+"""librdkafka refuses a larger output by itself; below, the broker's limit counts."""
+
+LEAST_FETCH_BYTES = 1_000_000
+"""librdkafka's default of ``message.max.bytes``, below which it takes no ``fetch.max.bytes``."""
 
 ASSIGN_GROUP = "group"
 ASSIGN_STATIC = "static"
@@ -59,6 +66,7 @@ class KafkaConfig:
         max_batch_bytes: Most bytes of a batch of several outputs, because a topic takes no larger one; ``None`` for
             librdkafka's default.
         started_from: The values of ``--start_from`` that the group has had; every commit keeps them.
+        memory: What the records in the process may take. On Flink each shard has that much.
     """
 
     bootstrap_servers: str
@@ -77,6 +85,7 @@ class KafkaConfig:
     dead_letter_topic: str | None = None
     max_batch_bytes: int | None = None
     started_from: tuple[str, ...] = ()
+    memory: Memory = dataclasses.field(default_factory=Memory)
 
     def client_properties(self) -> dict[str, Value]:
         """Returns the properties of every client: the address and the user's properties, with all secrets resolved.
@@ -107,12 +116,16 @@ class KafkaConfig:
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 5,  # the default of 1 s starves a fast reader of small records
             "queued.min.messages": 50_000,
-            "queued.max.messages.kbytes": 131_072,
+            # Of all partitions together, as they share one queue. A fetch begins while the queue is not full, so it may come
+            # on top; its answer stays in memory until its last record is read.
+            "queued.max.messages.kbytes": max(1, self.memory.queue // 1024),
             "max.poll.interval.ms": 300_000,
             "topic.metadata.refresh.interval.ms": 10_000,  # how often to look for new partitions
             "reconnect.backoff.max.ms": 1_000,
         }
         given = _without(self.client_properties(), PRODUCER_ONLY)
+        least = int(given.get("message.max.bytes", LEAST_FETCH_BYTES))
+        defaults["fetch.max.bytes"] = max(least, self.memory.fetch)  # librdkafka takes no less
         if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
             defaults |= {"session.timeout.ms": int(CLASSIC_SESSION_S * 1000), "heartbeat.interval.ms": 1_000}
             given.pop(GROUP_PROTOCOL, None)
@@ -142,13 +155,15 @@ class KafkaConfig:
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # Java's default: keys go to the same partitions as from a Java producer
             "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": 262_144,
+            # A backstop: what is in it are outputs of one bundle, which bounds them. A record larger than the queue would
+            # never get into it, so it is no smaller than the largest that is written.
+            "queue.buffering.max.kbytes": max(LARGEST_OUTPUT_BYTES, self.memory.bundle) // 1024 + 1,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
             # A transaction that begins right after another is refused until the other's markers are written, which takes 2
             # to 5 ms. The default of 100 ms for the first retry would cut the number of transactions to a tenth.
             "retry.backoff.ms": 2,
-            "message.max.bytes": 100_000_000,  # the broker's limit counts, not librdkafka's default of 1 MB
+            "message.max.bytes": LARGEST_OUTPUT_BYTES,  # the broker's limit counts, not librdkafka's default of 1 MB
         }
         if self.max_batch_bytes is not None:
             defaults["batch.size"] = min(self.max_batch_bytes, DEFAULT_BATCH_BYTES)
@@ -165,6 +180,23 @@ class KafkaConfig:
         if self.delivery == EXACTLY_ONCE:
             given["transactional.id"] = self.transactional_id
         return given
+
+    def beyond_memory(self) -> Iterator[tuple[str, int, int]]:
+        """Yields the properties of the user's by which librdkafka may take more memory than is for it.
+
+        Yields:
+            The property, its value, and the highest value within ``memory``.
+        """
+        memory = self.memory
+        shares = {
+            "queued.max.messages.kbytes": memory.queue // 1024,
+            "fetch.max.bytes": max(LEAST_FETCH_BYTES, memory.fetch),
+            "queue.buffering.max.kbytes": max(LARGEST_OUTPUT_BYTES, memory.bundle) // 1024 + 1,
+        }
+        for name, value in self.properties:
+            text = str(value).strip()  # what is no number, such as a secret, is for librdkafka to judge
+            if name in shares and text.isdecimal() and int(text) > shares[name]:
+                yield name, int(text), shares[name]
 
     def of_shard(self, shard: int) -> KafkaConfig:
         """Returns the configuration of one shard (Flink): its instance id, and so its transactional producer, is its own."""

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import numpy as np
 
 from transforms.headers import source_of
+from transforms.memory import sizes_of, values_bytes
 from transforms.types import (
     AnsweredSegment,
     DecodedChunk,
@@ -36,11 +37,15 @@ class PendingChunk:
         decoded: As it came, to begin anew if the model's signature changes.
         chunk: Its results so far.
         waiting: How many rows have none.
+        sizes: About how many bytes each record takes; none where they are no Kafka records.
+        held_bytes: About what the chunk takes: its records, and the answers so far.
     """
 
     decoded: DecodedChunk
     chunk: PredictedChunk
     waiting: int
+    sizes: Sequence[int] = ()
+    held_bytes: int = 0
 
     @classmethod
     def of(cls, decoded: DecodedChunk) -> PendingChunk:
@@ -48,7 +53,9 @@ class PendingChunk:
         chunk = PredictedChunk(
             decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried, decoded.began_ns
         )
-        return cls(decoded, chunk, sum(len(segment.rows) for segment in decoded.segments))
+        records = decoded.records
+        sizes = sizes_of(records) if records and isinstance(records[0], KafkaRecord) else ()
+        return cls(decoded, chunk, sum(len(segment.rows) for segment in decoded.segments), sizes, sum(sizes))
 
 
 @dataclasses.dataclass(slots=True)
@@ -118,6 +125,7 @@ class Batch:
 
     parts: list[Part]
     rows: int
+    size: int = 0
     results: list[RowsResult] = dataclasses.field(default_factory=list)
     error: BaseException | None = None
 
@@ -153,6 +161,7 @@ class Batch:
                     pending.chunk.failures[rows[row]] = dataclasses.replace(failure, attempts=part.attempts)
                 if (answered := part.answered(rows)) is not None:
                     pending.chunk.answers.append(answered)
+                    pending.held_bytes += sum(map(values_bytes, answered.outputs.values()))
 
     def _overlaps(self, start: int, rows: int) -> Iterator[tuple[PendingChunk, Sequence[int], int]]:
         """Yields for each chunk in batch rows ``start`` to ``start + rows``: the chunk, its rows, and their first index."""
@@ -165,10 +174,15 @@ class Batch:
 
 
 class Batcher:
-    """Collects the segments of a bundle into batches of ``size`` rows."""
+    """Collects the segments of a bundle into batches.
 
-    def __init__(self, size: int):
-        self._size = size
+    Args:
+        size: Most rows of a batch.
+        most_bytes: Most bytes of the records of a batch of several; ``None`` for any.
+    """
+
+    def __init__(self, size: int, most_bytes: int | None = None):
+        self._size, self._most_bytes = size, most_bytes
         self._open: dict[Hashable, Batch] = {}
 
     def add(self, pending: PendingChunk, segment: Segment) -> Iterator[Batch]:
@@ -176,7 +190,10 @@ class Batcher:
         at, count = 0, len(segment.rows)
         while at < count:
             batch = self._open.setdefault(segment.key, Batch([], 0))
-            take = min(self._size - batch.rows, count - at)
+            take = self._fitting(batch, pending, segment.rows[at : at + self._size - batch.rows])
+            if not take:
+                yield self._open.pop(segment.key)
+                continue
             whole = take == count
             rows = segment.rows if whole else segment.rows[at : at + take]
             tensors = (
@@ -187,6 +204,17 @@ class Batcher:
             at += take
             if batch.rows == self._size:
                 yield self._open.pop(segment.key)
+
+    def _fitting(self, batch: Batch, pending: PendingChunk, rows: Sequence[int]) -> int:
+        """Returns how many of the rows fit into the batch, one at least if it is empty, and counts their bytes."""
+        if self._most_bytes is None or not pending.sizes:
+            return len(rows)
+        for at, row in enumerate(rows):
+            size = batch.size + pending.sizes[row]
+            if size > self._most_bytes and (batch.rows or at):
+                return at
+            batch.size = size
+        return len(rows)
 
     def flush(self) -> list[Batch]:
         """Returns what is left, full or not."""

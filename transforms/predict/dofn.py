@@ -24,6 +24,7 @@ from transforms.clients.base import ClientOptions, ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
 from transforms.guard import CHECK_S, BundleGuard, NoGuard
+from transforms.memory import Memory
 from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.predict.contract import ChunkDecoder, ContractChangedError, MakeDecoder
@@ -57,6 +58,7 @@ class PredictConfig:
         client: Options of the client.
         dispatch: Retries, time-outs, requests in flight.
         batch_max_size: Most rows of a request.
+        memory: What the records in the process may take.
     """
 
     uri: str
@@ -64,6 +66,7 @@ class PredictConfig:
     client: ClientOptions = dataclasses.field(default_factory=ClientOptions)
     dispatch: DispatchOptions = dataclasses.field(default_factory=DispatchOptions)
     batch_max_size: int = 64
+    memory: Memory = dataclasses.field(default_factory=Memory)
 
 
 class PredictChunks(beam.DoFn):
@@ -123,7 +126,7 @@ class PredictChunks(beam.DoFn):
         self._requests.send(self._batches_of(pending))
         self._settle(self._requests.take(0))
         yield from self._complete()
-        while self._requests.in_flight > self._ahead:
+        while self._is_full():
             if not self._wait():
                 return
             yield from self._complete()
@@ -168,6 +171,14 @@ class PredictChunks(beam.DoFn):
                 self._give_up()
         return not self._void
 
+    def _is_full(self) -> bool:
+        """Whether reading has to wait: for requests, if many are in flight or the chunks that wait are large."""
+        assert self._requests is not None
+        if not self._requests.in_flight:
+            return False
+        held_bytes = sum(pending.held_bytes for pending in self._order)
+        return self._requests.in_flight > self._ahead or held_bytes > self._config.memory.in_flight
+
     def _settle(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             if isinstance(batch.error, ContractChangedError):
@@ -189,7 +200,8 @@ class PredictChunks(beam.DoFn):
         assert self._requests is not None
         size = self._config.batch_max_size
         most_rows = min(size, self._requests.most_rows or size)
-        return Batcher(batch_size(self._model.signature, most_rows, self._model.max_rows))
+        rows = batch_size(self._model.signature, most_rows, self._model.max_rows)
+        return Batcher(rows, self._config.memory.request)
 
     def _batches_of(self, pending: PendingChunk) -> list[Batch]:
         return [batch for segment in pending.decoded.segments for batch in self._batcher.add(pending, segment)]

@@ -23,8 +23,8 @@ from transforms.types import ModelMetadata, Signature
 T = TypeVar("T")
 
 WAKE_AT = 8
-"""``take`` returns once this many batches are answered, or all in flight if they are fewer. After each return the bundle
-works on the results."""
+"""``take`` returns once this many batches are answered, or half of those in flight if they are fewer: the others keep the
+server busy while the bundle works on the results."""
 
 TURNS = 4
 """How many turns the loop makes when batches are sent. There are four steps from a byte on a socket to the start of the
@@ -111,7 +111,7 @@ class Requests:
 
     def take(self, timeout_s: float) -> list[Batch]:
         """Returns answered batches, in any order. Waits up to ``timeout_s`` seconds for some."""
-        wanted = min(WAKE_AT, self._in_flight)
+        wanted = min(WAKE_AT, (self._in_flight + 1) // 2)
         if timeout_s and len(self._done) < wanted:
             self._wanted = wanted
             timer = self._loop.call_later(timeout_s, self._stop_soon)

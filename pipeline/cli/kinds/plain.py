@@ -63,7 +63,7 @@ def choices(*choices: str) -> Many[tuple[str, ...]]:
 
 
 def whole(least: int = 1, most: int | None = None) -> One[int]:
-    """A whole number from ``least``, which is 0 or 1, to ``most``."""
+    """A whole number from ``least`` to ``most``."""
 
     def check(name: str, value: str) -> int:
         if not re.fullmatch(_WHOLE_FROM_0, value) or int(value) < least or (most is not None and int(value) > most):

@@ -31,6 +31,7 @@ from transforms.kafka.native.session import Session
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.obstacles import Obstacles
 from transforms.kafka.stop import StopConditions
+from transforms.memory import Memory
 from transforms.types import KafkaRecord, OutputRecord
 
 EVENTS = st.integers(0, 80)
@@ -104,7 +105,7 @@ class World:
         config = KafkaConfig(
             "memory:9092", ("in",), "group", delivery=delivery, max_bundle_records=self.random.choice((3, 20, 500)),
             chunk_records=self.random.choice((1, 4, 100)), batch_max_size=4, one_outcome_each=True,
-            dead_letter_topic="dead",
+            dead_letter_topic="dead", memory=Memory(self.random.choice((1, 3_000, 10**8))),
         )  # fmt: skip
         self.consumer = MemoryConsumer(self.kafka, self.between, seed)
         self.producer = MemoryProducer(self.kafka)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import itertools
 import multiprocessing
 import os
 import signal
@@ -17,9 +18,10 @@ import pytest
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.commits import Commit, Commits, at_once
-from transforms.kafka.native.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, Polling
+from transforms.kafka.native.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, SHRINKS, Polling
 from transforms.kafka.native.session import Session
 from transforms.kafka.stop import LocalBudget, SharedBudget, StopConditions, request_drain
+from transforms.memory import Memory
 from transforms.types import KafkaRecord
 
 pytestmark = pytest.mark.usefixtures("not_draining")
@@ -47,6 +49,8 @@ class FakeSession:
         self.beyond: list[KafkaRecord] = []
         self.now = 50.0
         self.poll_takes_s = 0.001
+        self.output_bytes = 0
+        self.value_bytes = 0
         self._offset = 0
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
@@ -54,7 +58,7 @@ class FakeSession:
         self.now += self.poll_takes_s
         count = min(most, self.available.pop(0) if self.available else 0)
         first, self._offset = self._offset, self._offset + count
-        return [KafkaRecord("in", 0, offset, 0, None, b"", []) for offset in range(first, first + count)]
+        return [KafkaRecord("in", 0, offset, 0, None, bytes(self.value_bytes), []) for offset in range(first, first + count)]
 
     def poll_nothing(self, wait_s: float) -> None:
         self.nothing.append(wait_s)
@@ -123,6 +127,70 @@ def test_a_bundle_takes_no_longer_than_it_may() -> None:
     kafka = FakeSession(*[FIRST_READ] * 100)
     kafka.poll_takes_s = 0.2
     assert sum(read(make(kafka, max_bundle_s=0.5), kafka)) == 3 * FIRST_READ
+
+
+def backlog(value_bytes: int, polls: int = 100) -> FakeSession:
+    kafka = FakeSession(*[FIRST_READ] * polls)
+    kafka.value_bytes = value_bytes
+    return kafka
+
+
+def test_a_bundle_of_large_records_ends_by_its_bytes() -> None:
+    """After its first poll it is known how large they are; a poll asks for no more than fit."""
+    memory = Memory(24_000_000)
+    kafka = backlog(50_000)
+    polling = make(kafka, memory=memory)
+    kafka.available[0] = 3  # what librdkafka has fetched by then
+    assert sum(read(polling, kafka)) == 3
+    kafka.polls.clear()
+    total = 50_000 * sum(read(polling, kafka))
+    assert memory.bundle - memory.fetch < total <= memory.bundle
+    assert all(most * 50_000 <= memory.fetch for most, _, _ in kafka.polls)
+
+
+def test_outputs_that_are_kept_end_a_bundle_too() -> None:
+    """Those of the commit under way count, so that the next bundle does not come on top."""
+    kafka = backlog(0)
+    kafka.output_bytes = Memory().bundle
+    polling = make(kafka)
+    assert sum(read(polling, kafka)) == FIRST_READ, "one poll all the same: else nothing would go on"
+    kafka.output_bytes = 0
+    assert sum(read(polling, kafka)) > FIRST_READ
+
+
+def test_a_record_larger_than_any_share_is_read_alone() -> None:
+    memory = Memory(100_000)
+    kafka = backlog(1_000_000, polls=3)
+    kafka.available[0] = 1
+    polling = make(kafka, memory=memory)
+    assert [read(polling, kafka) for _ in range(3)] == [[1], [1], [1]]
+    assert kafka.polls[1:] == [(1, IDLE_POLL_S, False)] * 2
+
+
+def test_larger_records_are_expected_at_once_and_smaller_ones_by_and_by() -> None:
+    """One poll of small records between large ones must not make the next poll of large ones a thousand times too large."""
+    memory = Memory(24_000_000)
+    kafka = backlog(50_000)
+    polling = make(kafka, memory=memory)
+    read(polling, kafka)
+    kafka.value_bytes, kafka.available = 50, [10] * 100
+    asked = []
+    for _ in range(30):
+        kafka.polls.clear()
+        read(polling, kafka)
+        asked.append(kafka.polls[0][0])
+    assert asked[0] < 100
+    assert all(before <= after <= before / SHRINKS + 2 for before, after in itertools.pairwise(asked))
+    assert asked[-1] == FIRST_READ
+
+
+def test_chunks_of_large_records_are_small() -> None:
+    kafka = backlog(50_000, polls=1)
+    memory = Memory()
+    sizes = read(make(kafka, memory=memory), kafka)
+    assert sum(sizes) == FIRST_READ
+    assert all(50_000 * size <= memory.request for size in sizes)
+    assert min(sizes[:-1]) > 1
 
 
 def test_chunks_have_the_size_asked_for_and_keep_the_order() -> None:

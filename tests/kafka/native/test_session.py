@@ -10,11 +10,13 @@ import pytest
 
 from tests.kafka.native.memory_job import A, B, Job, Recorder
 from tests.kafka.native.memory_kafka import refused
+from tests.kafka.native.test_exactly_once import LateExecutor
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.native.session import CAUTIOUS_BUNDLES, KEEP_ALIVE_S
 from transforms.kafka.native.states import CommitResult
 from transforms.kafka.native.transactional import MAX_REPLACED
+from transforms.memory import RECORD_BYTES
 from transforms.observe import RollbackCause
 
 NAMESAKE = ("group-0", "newer")
@@ -34,6 +36,25 @@ def test_outputs_and_offsets_become_final_together() -> None:
     assert job.kafka.committed == {A: 3}
     assert job.session.commits.take_count() == 3
     assert job.session.commits.take_count() == 0
+
+
+def test_outputs_count_until_their_commit_is_final() -> None:
+    """They are kept so long, to be mended, while the next bundle is read already."""
+    job = Job([True] * 6, overlap_from=1, background=LateExecutor(lambda: True))
+    job.session.begin()
+    job.read(most=3)
+    assert job.session.output_bytes == 0
+    job.write()
+    of_three = job.session.output_bytes
+    assert of_three >= 3 * RECORD_BYTES
+    assert job.session.commit() is CommitResult.BEGUN
+    job.session.begin()
+    job.read()
+    assert job.session.output_bytes == of_three, "of the commit in progress"
+    job.write()
+    assert job.session.output_bytes == 2 * of_three
+    assert job.session.finish_commit()
+    assert job.session.output_bytes == of_three, "it is final, and only the open bundle's are kept"
 
 
 def test_what_is_told_of_a_commit(heard: Recorder) -> None:

@@ -38,6 +38,7 @@ class Bundle:
         before: The bundle before it, if the commit of that one failed: both are rolled back.
         outcome_unknown: Whether the commit of the previous bundle was lost before its result was known.
         outputs: All outputs, until they are committed.
+        output_bytes: About what they take.
         buffered: Those of them that were not handed to the producer yet.
         mended: Whether outputs that Kafka refused were replaced. What comes after that waits for the commit.
         may_fail_once: Whether the next failure of the transaction is one that librdkafka makes after a refusal.
@@ -58,6 +59,7 @@ class Bundle:
     before: Bundle | None = None
     outcome_unknown: bool = False
     outputs: list[OutputRecord] = dataclasses.field(default_factory=list)
+    output_bytes: int = 0
     buffered: list[OutputRecord] = dataclasses.field(default_factory=list)
     mended: bool = False
     may_fail_once: bool = False

@@ -13,6 +13,7 @@ from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.mending import ALONE, Mender
 from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError, Writer
+from transforms.memory import output_bytes
 from transforms.types import STAGE_WRITE, OutputRecord
 
 
@@ -31,6 +32,7 @@ class Outputs:
         """Adds outputs to a bundle; ``write`` hands them on."""
         records = self._mender.foresee(records)
         bundle.outputs.extend(records)
+        bundle.output_bytes += output_bytes(records)
         bundle.buffered.extend(records)
         bundle.written += len(records)
         for record in [record for record in records if record[6] is not None]:  # failed_stage, by its place: half the time
@@ -101,6 +103,7 @@ class Outputs:
             unwritten = {at for at, record in enumerate(bundle.outputs) if id(record) in missing}
             bundle.buffered = self._writer.to_write_again(mended.outputs, unwritten)
             bundle.outputs, bundle.mended = mended.outputs, True
+            bundle.output_bytes = output_bytes(mended.outputs)
             bundle.dead.update({(STAGE_WRITE, name): count for name, count in mended.dead.items()})
             bundle.may_fail_once = self._writer.aborts
             if mended.batch_bytes is not None:

@@ -3,13 +3,18 @@
 The size of a bundle follows the load:
 
 * Few records: the bundle is what one poll returns, without waiting.
-* A backlog: the bundle reads on, up to ``max_bundle_records``. At its end all requests must be answered and one commit is
-  made; a large bundle makes that cost small per record.
+* A backlog: the bundle reads on, up to ``max_bundle_records`` and ``memory.bundle`` bytes. At its end all requests must be
+  answered and one commit is made; a large bundle makes that cost small per record.
 * In between: if a batch would fill within ``batch_max_wait_ms`` at the present rate, the poll waits for the rest of it.
+
+Bytes end a bundle between two polls, so that its positions are those of whole polls. How many bytes a poll will give is not
+known before; it asks for as many records as fit at the size of the last ones, and for one at least. Where they are larger
+than those, librdkafka's queue bounds what it gives (``memory.queue``).
 """
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,6 +23,7 @@ from transforms.kafka.config import KafkaConfig
 from transforms.kafka.ends import Ends
 from transforms.kafka.native.session import Session
 from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
+from transforms.memory import runs, sizes_of
 from transforms.types import KafkaRecord
 
 IDLE_POLL_S = 0.1
@@ -25,6 +31,9 @@ IDLE_POLL_S = 0.1
 
 FIRST_READ = 2048
 """Records asked for in one poll. A poll that returns so many means that there is a backlog."""
+
+SHRINKS = 0.75
+"""How much the expected size of a record falls, at most, from one poll to the next. It rises at once."""
 
 CHECK_COMMITTED_S = 0.2
 """Seconds between two checks whether the other members of the group have committed their end offsets."""
@@ -55,6 +64,7 @@ class Polling:
         self._ended_outside = ended_outside
         self._budget = self._open_budget()
         self._rate = 0.0  # records a second, smoothed
+        self._record_bytes = 1.0  # of a record, as far as it is known
         self._last_at = clock()
         self._checked_at = 0.0
 
@@ -78,15 +88,21 @@ class Polling:
         """Reads one bundle.
 
         Yields:
-            Chunks of at most ``config.chunk_records`` records; the records of a partition are in offset order.
+            Chunks of at most ``config.chunk_records`` records and ``config.memory.request`` bytes, or of one record that is
+            larger; the records of a partition are in offset order.
 
         Raises:
             KafkaError: Reading failed for good.
         """
-        began = self._clock()
-        read = 0
+        began, memory = self._clock(), self.config.memory
+        read = read_bytes = 0
         while read < self.config.max_bundle_records:
-            wanted = min(self._first_read, self.config.max_bundle_records - read)
+            left = memory.bundle - read_bytes - kafka.output_bytes
+            if read and left <= 0:
+                break
+            room = min(left, memory.fetch) if read else memory.fetch
+            fitting = max(1, int(room / self._record_bytes))
+            wanted = min(self._first_read, self.config.max_bundle_records - read, fitting)
             granted = wanted if self._budget is None else self._budget.reserve(wanted)
             if not granted:
                 if not read:
@@ -97,11 +113,15 @@ class Polling:
                 records += self._fill(kafka, len(records), granted)
                 self._learn_rate(len(records))
             records = self._within_ends(kafka, records)
-            read += len(records)
-            size = self.config.chunk_records
-            for start in range(0, len(records), size):
-                yield RecordChunk(records[start : start + size])
-            if len(records) < self._first_read or self._clock() - began > self.config.max_bundle_s or draining():
+            count, sizes = len(records), sizes_of(records)
+            read += count
+            read_bytes += self._learn_size(sizes)
+            cut = runs(sizes, self.config.chunk_records, memory.request)
+            chunks = collections.deque(RecordChunk(records[start:end]) for start, end in cut)
+            del records, sizes  # what is answered is let go chunk by chunk, and not with the last of them
+            while chunks:
+                yield chunks.popleft()
+            if count < wanted or self._clock() - began > self.config.max_bundle_s or draining():
                 break
 
     def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
@@ -116,6 +136,13 @@ class Polling:
         now = self._clock()
         elapsed, self._last_at = max(now - self._last_at, 1e-4), now
         self._rate += 0.2 * (read / elapsed - self._rate)
+
+    def _learn_size(self, sizes: list[int]) -> int:
+        """Learns the size of a record; returns how many bytes all of them have."""
+        total = sum(sizes)
+        if sizes:
+            self._record_bytes = max(total / len(sizes), self._record_bytes * SHRINKS)
+        return total
 
     def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
         if self._ends is None:

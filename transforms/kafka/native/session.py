@@ -167,6 +167,12 @@ class Session:
             failed = error if isinstance(error, ObstructedError) else ObstructedError(str(error))
             self._make_void(str(error), RollbackCause.OBSTRUCTED, failed)
 
+    @property
+    def output_bytes(self) -> int:
+        """About what the outputs take that are kept: those of the open bundle, and of the commit in progress."""
+        underway = self.commits.underway
+        return self._bundle.output_bytes + (underway.bundle.output_bytes if underway is not None else 0)
+
     def has_read_beyond(self, end_of: Callable[[Partition], float]) -> bool:
         """Returns whether this bundle has read a record at or after the end offset of its partition."""
         return any(offset > end_of(partition) for partition, offset in self._bundle.next.items())

@@ -1,0 +1,147 @@
+"""``Memory``: what the records in a worker process may take, and how that is shared out.
+
+A record is in several places on its way. What bounds each of them is a share of one budget:
+
+=============  =====  ====================================================================================================
+share          of it  what it bounds
+=============  =====  ====================================================================================================
+``queue``      1/6    librdkafka's queue of fetched records (``queued.max.messages.kbytes``), of all partitions together
+``fetch``      1/12   one answer to a fetch, by which the queue may be too full (``fetch.max.bytes``); and one poll
+``in_flight``  1/6    the records whose predictions are not written yet: with tensors, the request's message and its encoded
+                      form each is in memory up to four times, which makes the largest part of the budget
+``request``    1/48   one request, and one chunk: a chunk is parsed as a whole, for which JSON takes five times its size
+``bundle``     1/2    the records that a bundle reads and the outputs that it keeps until their commit is final. Most of its
+                      records are let go long before; but the outputs are in librdkafka's queue as well
+=============  =====  ====================================================================================================
+
+They add up to more than the budget where all are full, which they are not at once: a bundle of large records ends by its
+bytes, and large outputs end it earlier. Each share is passed by one record at most, as a larger one has to get through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from transforms.types import KafkaRecord, OutputRecord
+
+MB = 1 << 20
+
+DEFAULT_MB = 256
+"""The default of ``--memory_mb``."""
+
+BASE_MB = 180
+"""What a worker process takes before its first record: Python, Beam, gRPC and librdkafka (measured: 171 to 179)."""
+
+LEAST_MB = BASE_MB + 24
+"""The lowest ``--memory_mb``: below, one record of 1 MB would pass several shares."""
+
+RECORD_BYTES = 320
+"""What a record takes beside its key, value and headers: its tuple, its numbers, the objects around its bytes."""
+
+HEADER_BYTES = 150
+"""The same of a header."""
+
+VALUE_BYTES = 40
+"""What a value of an answer takes as an object, such as a number in a list."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """What the records in a worker process may take.
+
+    Attributes:
+        budget: Bytes, for all of them together.
+    """
+
+    budget: int = (DEFAULT_MB - BASE_MB) * MB
+
+    @classmethod
+    def of_process(cls, total_mb: int) -> Memory:
+        """Returns what is left for records of ``total_mb``, which the whole process is to take."""
+        return cls(max(total_mb, LEAST_MB) * MB - BASE_MB * MB)
+
+    @property
+    def queue(self) -> int:
+        """Most bytes that librdkafka keeps fetched ahead."""
+        return self.budget // 6
+
+    @property
+    def fetch(self) -> int:
+        """Most bytes of an answer to a fetch, and about the bytes of a poll."""
+        return self.budget // 12
+
+    @property
+    def in_flight(self) -> int:
+        """Most bytes of the records that wait for their predictions."""
+        return self.budget // 6
+
+    @property
+    def request(self) -> int:
+        """Most bytes of the records of one request, and of one chunk."""
+        return self.budget // 48
+
+    @property
+    def bundle(self) -> int:
+        """Bytes read and written at which a bundle reads no more."""
+        return self.budget // 2
+
+
+def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:
+    """Returns about how many bytes each record takes."""
+    return [
+        RECORD_BYTES + len(key or b"") + len(value or b"") + (_header_bytes(headers) if headers else 0)
+        for _, _, _, _, key, value, headers in records
+    ]
+
+
+def output_bytes(outputs: Iterable[OutputRecord]) -> int:
+    """Returns about how many bytes outputs take together."""
+    sizes = [
+        RECORD_BYTES + len(key or b"") + len(value or b"") + HEADER_BYTES * len(headers)
+        for _, key, value, headers, _, _, _ in outputs
+    ]
+    return sum(sizes)
+
+
+def values_bytes(values: Sequence[object] | np.ndarray) -> int:
+    """Returns about how many bytes the rows of one output of an answer take."""
+    if isinstance(values, np.ndarray):
+        return int(values.nbytes) if values.dtype != object else sum(map(_leaf_bytes, values.flat))
+    return sum(map(_leaf_bytes, values))
+
+
+def _leaf_bytes(value: object) -> int:
+    if isinstance(value, bytes | str):
+        return VALUE_BYTES + len(value)
+    if isinstance(value, list | tuple):
+        return sum(map(_leaf_bytes, value), VALUE_BYTES)
+    if isinstance(value, dict):
+        return sum(map(_leaf_bytes, value.values()), VALUE_BYTES)
+    return VALUE_BYTES
+
+
+def _header_bytes(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    return sum([HEADER_BYTES + len(name) + len(value or b"") for name, value in headers])
+
+
+def runs(sizes: Sequence[int], most: int, most_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cuts items into runs of at most ``most`` of them and ``most_bytes`` together, or one that is larger.
+
+    Yields:
+        The index of a run's first item, and the one after its last.
+    """
+    if not sizes:
+        return
+    if most * max(sizes) <= most_bytes:  # nearly always: no look at single ones
+        yield from ((start, min(start + most, len(sizes))) for start in range(0, len(sizes), most))
+        return
+    start = taken = 0
+    for at, size in enumerate(sizes):
+        if at > start and (at - start == most or taken + size > most_bytes):
+            yield start, at
+            start, taken = at, 0
+        taken += size
+    yield start, len(sizes)
