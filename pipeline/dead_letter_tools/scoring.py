@@ -10,6 +10,7 @@ from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.dead_letter_tools.flags import ReplayConfig
 from transforms.kafka.stop import draining
+from transforms.memory import Memory
 from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
@@ -104,5 +105,6 @@ def open_scoring(config: ReplayConfig, max_value_bytes: int | None, waiting: Sta
     decode, encode = formats(config, model, max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
     dispatch = DispatchOptions(config.request_timeout_s, retry, config.on_unavailable, config.max_in_flight)
-    predict = PredictConfig(config.model, model, client_options(config), dispatch, config.batch_max_size)
+    memory = Memory.of_process(config.memory_mb)
+    predict = PredictConfig(config.model, model, client_options(config), dispatch, config.batch_max_size, memory)
     return Scoring(decode, predict, encode, DrainGuard(config.retry_deadline_s))

@@ -112,9 +112,11 @@ def test_librdkafka_takes_the_shares_of_the_memory(total_mb: int) -> None:
 
 
 def test_a_larger_record_than_a_fetch_may_have_is_taken_where_the_user_says_so() -> None:
-    consumer = with_properties(message__max__bytes="50000000").consumer_properties()
-    assert consumer["fetch.max.bytes"] == 50_000_000
-    ck.Consumer({**consumer, "log_level": 0}).close()
+    config = with_properties(message__max__bytes="500000000")
+    assert config.consumer_properties()["fetch.max.bytes"] == 500_000_000
+    assert int(config.producer_properties()["queue.buffering.max.kbytes"]) * 1024 > 500_000_000
+    ck.Consumer({**config.consumer_properties(), "log_level": 0}).close()
+    assert with_properties(message__max__bytes="-").consumer_properties()["fetch.max.bytes"] == Memory().fetch
 
 
 def test_no_output_is_larger_than_the_producers_queue() -> None:

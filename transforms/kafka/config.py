@@ -124,8 +124,7 @@ class KafkaConfig:
             "reconnect.backoff.max.ms": 1_000,
         }
         given = _without(self.client_properties(), PRODUCER_ONLY)
-        least = int(given.get("message.max.bytes", LEAST_FETCH_BYTES))
-        defaults["fetch.max.bytes"] = max(least, self.memory.fetch)  # librdkafka takes no less
+        defaults["fetch.max.bytes"] = max(self._message_max_bytes(LEAST_FETCH_BYTES), self.memory.fetch)
         if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
             defaults |= {"session.timeout.ms": int(CLASSIC_SESSION_S * 1000), "heartbeat.interval.ms": 1_000}
             given.pop(GROUP_PROTOCOL, None)
@@ -157,7 +156,7 @@ class KafkaConfig:
             "queue.buffering.max.messages": 1_000_000,
             # A backstop: what is in it are outputs of one bundle, which bounds them. A record larger than the queue would
             # never get into it, so it is no smaller than the largest that is written.
-            "queue.buffering.max.kbytes": max(LARGEST_OUTPUT_BYTES, self.memory.bundle) // 1024 + 1,
+            "queue.buffering.max.kbytes": self._producer_queue_kbytes,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
             # A transaction that begins right after another is refused until the other's markers are written, which takes 2
@@ -181,6 +180,15 @@ class KafkaConfig:
             given["transactional.id"] = self.transactional_id
         return given
 
+    @property
+    def _producer_queue_kbytes(self) -> int:
+        return max(self._message_max_bytes(LARGEST_OUTPUT_BYTES), self.memory.bundle) // 1024 + 1
+
+    def _message_max_bytes(self, least: int) -> int:
+        """Returns the user's ``message.max.bytes``, which counts for reading and writing, if it is more than ``least``."""
+        text = str(dict(self.properties).get("message.max.bytes", "")).strip()
+        return max(least, int(text)) if text.isdecimal() else least  # what is no number is for librdkafka to refuse
+
     def beyond_memory(self) -> Iterator[tuple[str, int, int]]:
         """Yields the properties of the user's by which librdkafka may take more memory than is for it.
 
@@ -190,8 +198,8 @@ class KafkaConfig:
         memory = self.memory
         shares = {
             "queued.max.messages.kbytes": memory.queue // 1024,
-            "fetch.max.bytes": max(LEAST_FETCH_BYTES, memory.fetch),
-            "queue.buffering.max.kbytes": max(LARGEST_OUTPUT_BYTES, memory.bundle) // 1024 + 1,
+            "fetch.max.bytes": max(self._message_max_bytes(LEAST_FETCH_BYTES), memory.fetch),
+            "queue.buffering.max.kbytes": self._producer_queue_kbytes,
         }
         for name, value in self.properties:
             text = str(value).strip()  # what is no number, such as a secret, is for librdkafka to judge
