@@ -7,15 +7,17 @@ measured, even if targets were missed. Exit status 1: a benchmark failed or, wit
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
-from bench import flink, latency, poison, prism, scaling, servers, setting, startup, throughput
+from bench import flink, latency, limiter, poison, prism, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.flink_cluster import FlinkError
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
-DEFAULT_PARTS = ("throughput", "latency", "startup", "servers")
+WITHOUT_BROKER = ("limiter",)
+DEFAULT_PARTS = (*WITHOUT_BROKER, "throughput", "latency", "startup", "servers")
 PARTS = (*DEFAULT_PARTS, "poison", "prism", "flink", "scaling")
 """All parts. Those that are not in ``DEFAULT_PARTS`` need a further download, or depend on the number of cores."""
 
@@ -37,11 +39,12 @@ def main() -> int:
     machine = setting.machine()
     if machine["load_average_at_start"] > BUSY:
         _say(f"Load average {machine['load_average_at_start']:.1f}: others use this machine now; the figures will show it.")
+    parts = args.only or DEFAULT_PARTS
     try:
-        with KafkaBroker() as broker:
-            for part in args.only or DEFAULT_PARTS:
+        with contextlib.nullcontext() if set(parts) <= set(WITHOUT_BROKER) else KafkaBroker() as broker:
+            for part in parts:
                 _say(f"{part}:")
-                figures += _measure(part, broker.bootstrap, args)
+                figures += _measure(part, broker.bootstrap if broker is not None else "", args)
     except (setting.BenchmarkError, BrokerError, FlinkError) as error:
         _say(f"FAILED: {error}")
         return 1
@@ -56,6 +59,8 @@ def main() -> int:
 
 def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure]:
     flags = tuple(args.pipeline_flag)
+    if part == "limiter":
+        return limiter.measure(_say)
     if part == "latency":
         sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)

@@ -224,7 +224,7 @@ class Flags:
         REQUESTS, whole(least=0), "how long to wait for a batch to fill, when it will", default="20")
     window_seconds: float | None = flag(REQUESTS, seconds(), "never mix event-time windows in a batch")
     max_in_flight: int | None = flag(
-        REQUESTS, whole_or_auto(), "requests at a time; auto adapts to what the server takes", default=AUTO)
+        REQUESTS, whole_or_auto(), "requests at a time; auto: as many as bring more answers, up to 1024", default=AUTO)
     rate_limit: float | None = flag(
         REQUESTS, rate(),
         "N/s or N/min: requests to the model server at most, each of --workers or of Flink's shards its part; on other "

@@ -151,6 +151,11 @@ KNOWN = (
         "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
     ),
     Mutation(
+        "more in flight is kept though it brings nothing", "transforms/predict/adaptive_limit.py",
+        "DOWN_LEFT if self._downwards else UP_GAIN", "DOWN_LEFT",
+        "tests/predict/test_adaptive_limit.py",
+    ),
+    Mutation(
         "a contract that changed makes dead letters", _DISPATCH,
         "if not unproven and found.verdict is not Verdict.WORKS:", "if False:",
         "tests/predict/test_contract.py",

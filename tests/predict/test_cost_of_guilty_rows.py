@@ -131,7 +131,7 @@ def test_requests_for_g_guilty_rows_of_n(error: ModelError, error_class: str, ve
     [
         (RejectedError("INVALID_ARGUMENT: bad row"), 2035),
         (TransientError("INTERNAL: failed"), 2200),
-        (UnavailableError("UNAVAILABLE: the worker died"), 2312),
+        (UnavailableError("UNAVAILABLE: the worker died"), 2322),
     ],
 )
 def test_requests_with_one_percent_of_guilty_rows_among_many_batches(error: ModelError, requests: int) -> None:

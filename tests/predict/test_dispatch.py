@@ -219,6 +219,35 @@ def test_never_more_in_flight_than_allowed() -> None:
     assert model.most_in_flight == 3
 
 
+def test_more_are_in_flight_where_that_brings_more() -> None:
+    """A server of 200 ms that takes any number at once, with a backlog: each round trip is one turn of this clock."""
+    time, waiting = Time(), list[asyncio.Event]()
+
+    async def slow(call: Call) -> Answer:
+        waiting.append(answered := asyncio.Event())
+        await answered.wait()
+        return await doubled(call)
+
+    async def serve() -> None:
+        while True:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            time.now += 0.2
+            for answered in waiting:
+                answered.set()
+            waiting.clear()
+
+    async def work() -> int:
+        asked, server = dispatcher(model, time), asyncio.ensure_future(serve())
+        await asyncio.gather(*(asked.answer(x_of(value), 1) for value in range(600)))
+        server.cancel()
+        return asked.limit
+
+    model = FakeModel(slow)
+    assert run(work()) > 200
+    assert model.most_in_flight > 200
+
+
 def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
     hang = True
 

@@ -139,7 +139,10 @@ def test_what_is_complete_leaves_while_the_bundle_still_reads(drive: Callable[..
     assert offsets(found) == [[0, 1]]
 
 
-def test_reading_waits_while_many_batches_are_in_flight(drive: Callable[..., Driver]) -> None:
+@pytest.mark.parametrize(("max_in_flight", "ahead"), [(None, AHEAD), (AHEAD, 2 * AHEAD)], ids=["few slots", "many slots"])
+def test_reading_waits_while_many_batches_are_in_flight(
+    drive: Callable[..., Driver], max_in_flight: int | None, ahead: int
+) -> None:
     """Else a bundle of any size would be in memory at once; and what is answered meanwhile leaves at once."""
     first, others = threading.Event(), threading.Event()  # results leave in order, so the first one has to come first
 
@@ -152,17 +155,17 @@ def test_reading_waits_while_many_batches_are_in_flight(drive: Callable[..., Dri
         return True
 
     guard = Guard(release)
-    driver = drive(FakeModel(behave), guard)
+    driver = drive(FakeModel(behave), guard, max_in_flight=max_in_flight)
     driver.fn.start_bundle()
-    for number in range(AHEAD):
+    for number in range(ahead):
         assert driver.process(chunk_of(2 * number, 2 * number + 1)) == []
     assert guard.asked == 0, "not yet"
-    found = driver.process(chunk_of(2 * AHEAD, 2 * AHEAD + 1))
+    found = driver.process(chunk_of(2 * ahead, 2 * ahead + 1))
     assert guard.asked > 0, "it waited"
     assert offsets(found) == [[0, 1]], "before the bundle's end"
     others.set()
     rest = driver.finish()
-    assert offsets(found + rest) == [[2 * number, 2 * number + 1] for number in range(AHEAD + 1)]
+    assert offsets(found + rest) == [[2 * number, 2 * number + 1] for number in range(ahead + 1)]
 
 
 def test_reading_waits_while_the_records_in_flight_are_large(drive: Callable[..., Driver]) -> None:

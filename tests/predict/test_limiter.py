@@ -1,96 +1,72 @@
-"""Slots: never more than the limit, in order, none lost; the limit follows what the server can take."""
+"""Slots: never more than the limit, in order, none lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.predict.limiter import MOST, QUEUE_MANY, START, Limiter
+from transforms.predict.adaptive_limit import SLOW_START, START
+from transforms.predict.limiter import Limiter
 
 
-def drive(limiter: Limiter, latency_s: Callable[[int], float], requests: int, at_once: int) -> int:
-    """Sends requests, never more than ``at_once`` of them waiting or in flight; returns how many were in flight at most."""
-    most, highest = 0, limiter.limit
+class Clock:
+    """A clock that goes on when it is told to."""
 
-    async def request(gate: asyncio.Semaphore) -> None:
-        nonlocal most, highest
-        async with gate:
-            async with limiter:
-                most = max(most, limiter.in_flight)
-                highest = max(highest, limiter.limit)
-                assert limiter.in_flight <= highest
-                took_s = latency_s(limiter.in_flight)
-                for _ in range(3):
-                    await asyncio.sleep(0)
-            limiter.succeeded(took_s)
+    def __init__(self) -> None:
+        self.now = 0.0
 
-    async def run() -> None:
-        gate = asyncio.Semaphore(at_once)
-        await asyncio.gather(*(request(gate) for _ in range(requests)))
-
-    asyncio.run(run())
-    return most
+    def __call__(self) -> float:
+        return self.now
 
 
 def test_a_fixed_limit_is_kept_and_never_changes() -> None:
-    limiter = Limiter(3)
-    assert drive(limiter, lambda _: 0.01, 200, 50) == 3
+    clock, most = Clock(), 0
+    limiter = Limiter(3, clock)
+
+    async def request() -> None:
+        nonlocal most
+        async with limiter as slot:
+            most = max(most, limiter.in_flight)
+            await asyncio.sleep(0)
+            clock.now += 0.1
+            limiter.succeeded(slot)
+
+    async def run() -> None:
+        await asyncio.gather(*(request() for _ in range(200)))
+
+    asyncio.run(run())
     limiter.overloaded()
-    assert limiter.limit == 3
-    assert limiter.in_flight == 0
+    assert (most, limiter.limit, limiter.in_flight) == (3, 3, 0)
 
 
-def test_it_grows_while_it_holds_back_and_the_latency_stays_flat() -> None:
-    limiter = Limiter()
-    drive(limiter, lambda _: 0.01, 15_000, 300)
-    assert limiter.limit == MOST
+def test_a_higher_limit_lets_those_start_that_wait_and_a_lower_one_lets_none() -> None:
+    """As soon as an answer raises it: not with the end of the next request."""
 
-
-def test_it_grows_when_all_requests_came_at_once() -> None:
-    """A bundle sends all of its batches before the first answer: those that wait are held back, though none comes anew."""
-    limiter = Limiter()
-    drive(limiter, lambda _: 0.01, 2_000, 2_000)
-    assert limiter.limit > START + 20
-
-
-def test_it_does_not_grow_while_nothing_is_held_back() -> None:
-    limiter = Limiter()
-    drive(limiter, lambda _: 0.01, 5_000, START - 1)
-    assert limiter.limit == START
-
-
-def test_it_shrinks_when_requests_only_wait_in_the_servers_queue() -> None:
-    """A server that works on 4 at a time: what is above only queues, and latency grows with it. In bundles, as ever."""
-    limiter = Limiter()
-    limiter.limit = 100
-    limits = []
-    for _ in range(40):
-        drive(limiter, lambda in_flight: 0.01 * max(1.0, in_flight / 4), 256, 256)
-        limits.append(limiter.limit)
-    assert min(limits) >= 4
-    assert max(limits[30:]) <= 4 + QUEUE_MANY + 1
-
-
-def test_it_recovers_on_a_server_that_has_become_slower_for_good() -> None:
-    """Ten times slower, but no queue: the old round trip is forgotten."""
-    limiter = Limiter()
-    drive(limiter, lambda _: 0.01, 1_000, 100)
-    drive(limiter, lambda _: 0.1, 20_000, 300)
-    assert limiter.limit > START
-
-
-def test_overload_halves_it_but_leaves_one() -> None:
-    limiter = Limiter()
-    limits = []
-    for _ in range(6):
+    async def run() -> None:
+        clock = Clock()
+        limiter = Limiter(None, clock)
+        slots = [await limiter.__aenter__() for _ in range(START)]
+        waiting = [asyncio.ensure_future(limiter.__aenter__()) for _ in range(100)]
+        await asyncio.sleep(0)
+        clock.now += 0.2
+        for slot in slots:
+            limiter.succeeded(slot)
+        assert limiter.limit == SLOW_START * START
+        assert limiter.in_flight == limiter.limit
         limiter.overloaded()
-        limits.append(limiter.limit)
-    assert limits == [8, 4, 2, 1, 1, 1]
-    drive(limiter, lambda _: 0.01, 2_000, 100)
-    assert limiter.limit > 8, "it recovers"
+        assert limiter.limit == START, "the growth is taken back"
+        for _ in range(limiter.in_flight - START):
+            await limiter.__aexit__()
+        assert limiter.in_flight == START
+        await asyncio.sleep(0)
+        assert sum(it.done() for it in waiting) == SLOW_START * START - START
+        for it in waiting:
+            it.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(run())
 
 
 def test_after_a_cut_no_slot_is_given_until_fewer_are_in_flight() -> None:

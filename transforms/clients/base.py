@@ -40,7 +40,7 @@ class ClientOptions:
         headers: gRPC metadata or HTTP headers sent with every request, such as ``authorization``.
         channel_options: gRPC channel options, ``(name, value)``. They override the defaults of ``wire/grpc.py``.
         max_answer_bytes: Most bytes of one answer; a larger one is ``AnswerTooLargeError``.
-        max_connections: The highest number of HTTP connections.
+        max_connections: The highest number of HTTP connections, of each client; ``None``: ``wire.http.most_connections``.
         model_poll_s: For a model in the worker: seconds between two looks for another version.
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
         outputs: Names of the outputs to return; none: all. See ``selection.py``.
@@ -57,7 +57,7 @@ class ClientOptions:
     headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
     channel_options: tuple[tuple[str, str | int], ...] = ()
     max_answer_bytes: int = MAX_ANSWER_BYTES
-    max_connections: int = 128  # as many as the adaptive limit of requests in flight may grow to
+    max_connections: int | None = None
     model_poll_s: float = 60.0
     model_files: ModelFiles | None = None
     outputs: tuple[str, ...] = ()

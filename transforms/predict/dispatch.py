@@ -39,6 +39,7 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.observe import observer
+from transforms.predict.adaptive_limit import Slot
 from transforms.predict.batching import RowsResult
 from transforms.predict.bisection import Bisection
 from transforms.predict.contract import ContractChangedError, Finding, Verdict
@@ -99,7 +100,7 @@ class Dispatcher:
     ):
         self._signature, self._options, self._renews = signature, options, renews
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
-        pace, self._limiter = pace or Pace(options.limits, clock, sleep), Limiter(options.max_in_flight)
+        pace, self._limiter = pace or Pace(options.limits, clock, sleep), Limiter(options.max_in_flight, clock)
 
         def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
             return Endpoint(open_client, signature, options.request_timeout_s, clock, pace)
@@ -121,6 +122,11 @@ class Dispatcher:
     def most_rows(self) -> int | None:
         """How many rows the server takes in one request, as learnt from its refusals; ``None`` if any."""
         return self._limits.most_rows
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be in flight now."""
+        return self._limiter.limit
 
     @property
     def holding(self) -> bool:
@@ -247,8 +253,8 @@ class Dispatcher:
             self._apart -= 1
             span.apart = True
         if not span.apart:
-            async with self._limiter:
-                return await self._send(span, self._main)
+            async with self._limiter as slot:
+                return await self._send(span, self._main, slot)
         async with self._lanes.take() as endpoint, self._limiter:
             return await self._send(span, endpoint)
 
@@ -256,7 +262,7 @@ class Dispatcher:
         async with self._trial_lanes.take() as endpoint:
             return await self._send(span, endpoint if span.apart else self._main)
 
-    async def _send(self, span: Span, endpoint: Endpoint) -> RowsResult | ModelError:
+    async def _send(self, span: Span, endpoint: Endpoint, slot: Slot | None = None) -> RowsResult | ModelError:
         if span.began_at is None:
             span.began_at = self._clock()  # waiting for a slot does not count into the deadline
         span.count()
@@ -266,8 +272,8 @@ class Dispatcher:
         except ModelError as error:
             observer().request_failed(error)
             return error
-        if endpoint is self._main:
-            self._limiter.succeeded(took_s)
+        if slot is not None:  # one on a connection of its own, or alone, is another kind of request
+            self._limiter.succeeded(slot)
         self._probes.answered(span.sent, span.inputs, answer.version)
         for alarms in (self._failures, self._refusals, self._overloads):
             alarms.answered()

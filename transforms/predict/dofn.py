@@ -38,8 +38,8 @@ from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
 log = logging.getLogger(__name__)
 
 AHEAD = 64
-"""Most batches in flight or waiting for a slot. Above this, reading waits, so that records are still in the processor's
-cache when they are encoded."""
+"""So many batches may be in flight or wait for a slot, or twice as many as there are slots. Above this, reading waits, so
+that records are still in the processor's cache when they are encoded."""
 
 ASK_S = 5.0
 """How often the server is asked for its signature while records do not fit the known one, in seconds."""
@@ -92,7 +92,6 @@ class PredictChunks(beam.DoFn):
         self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()
         self._requests: Requests | None = None
-        self._ahead = max(AHEAD, 2 * (config.dispatch.max_in_flight or 0))
 
     def setup(self) -> None:
         """Makes the client. Opens no connection."""
@@ -177,7 +176,8 @@ class PredictChunks(beam.DoFn):
         if not self._requests.in_flight:
             return False
         held_bytes = sum(pending.held_bytes for pending in self._order)
-        return self._requests.in_flight > self._ahead or held_bytes > self._config.memory.in_flight
+        ahead = max(AHEAD, 2 * self._requests.limit)  # which changes while reading waits
+        return self._requests.in_flight > ahead or held_bytes > self._config.memory.in_flight
 
     def _settle(self, batches: Sequence[Batch]) -> None:
         for batch in batches:

@@ -1,29 +1,15 @@
-"""The limiter of requests in flight: a fixed number, or one that adapts to the server.
-
-The adaptive limit follows TCP Vegas (as Netflix's concurrency-limits does for RPCs). With the shortest round trip seen, the
-number of requests that only wait in the server's queue is ``limit * (1 - shortest / average)``. If it is small, the limit
-grows by one; if it is large, the limit shrinks by one. An answer that means overload halves the limit. The limit grows only
-while requests wait for a slot.
-"""
+"""``Limiter``: slots for requests in flight, of a fixed number, or of one that adapts to the server (``AdaptiveLimit``)."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 from transforms.observe import observer
-
-START = 16
-MOST = 128
-QUEUE_FEW = 3
-QUEUE_MANY = 8
-FORGET = 0.995
-"""In each window the shortest round trip drifts to the average by this factor, so that a server which became slower is
-noticed. It does not drift in a window that shrinks the limit: the time in the queue would be taken for the server's own
-time. At the end of every bundle, when few requests are in flight, the true shortest round trip is measured again.
-"""
+from transforms.predict.adaptive_limit import AdaptiveLimit, Slot
 
 
 class Limiter:
@@ -31,38 +17,38 @@ class Limiter:
 
     Args:
         fixed: The number of slots; ``None`` adapts.
+        clock: Returns seconds, monotonic.
     """
 
-    def __init__(self, fixed: int | None = None):
-        self._adapts = fixed is None
-        self.limit = START if fixed is None else fixed
+    def __init__(self, fixed: int | None = None, clock: Callable[[], float] = time.monotonic):
+        self._fixed, self._adaptive = fixed, AdaptiveLimit(clock)
         self.in_flight = 0
-        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._waiting: collections.deque[asyncio.Future[Slot]] = collections.deque()
         self._turn_alone: asyncio.Future[None] | None = None
         self._urgent: Callable[[], bool] = lambda: True
         self._alone = False
-        self._shortest_s = float("inf")
-        self._sum_s = 0.0
-        self._count = 0
-        self._limited = False
 
-    async def __aenter__(self) -> None:
-        await self._enter(first=False)
+    @property
+    def limit(self) -> int:
+        """How many slots there are."""
+        return self._adaptive.limit if self._fixed is None else self._fixed
 
-    async def _enter(self, first: bool) -> None:
+    async def __aenter__(self) -> Slot:
+        return await self._enter(first=False)
+
+    async def _enter(self, first: bool) -> Slot:
         paused = self._alone or self._pausing
         if self.in_flight < self.limit and not paused and (first or not self._waiting):
-            self.in_flight += 1
+            slot = self._give()
             observer().requesting(self.in_flight, self.limit)
-            return
-        self._limited = self._limited or not paused
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return slot
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         if first:
             self._waiting.appendleft(turn)
         else:
             self._waiting.append(turn)
         try:
-            await turn  # the task that wakes us has counted the slot as ours
+            return await turn  # the task that wakes us has counted the slot as ours
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()
@@ -106,36 +92,22 @@ class Limiter:
         """Whether someone waits for all slots, so that no other may take one."""
         return self._turn_alone is not None and self._urgent()
 
-    def succeeded(self, latency_s: float) -> None:
-        """Adapts to a request that was answered."""
-        if not self._adapts:
-            return
-        self._shortest_s = min(self._shortest_s, latency_s)
-        self._sum_s += latency_s
-        self._count += 1
-        if self._count >= self.limit:
-            self._adapt()
+    def succeeded(self, slot: Slot) -> None:
+        """Adapts to a request that was answered just now."""
+        if self._fixed is None:
+            before = self._adaptive.limit
+            self._adaptive.answered(slot)
+            if self._adaptive.limit > before:
+                self._wake()
 
     def overloaded(self) -> None:
         """Adapts to a request that failed by overload, a time-out or a lost connection."""
-        if self._adapts:
-            self.limit = max(1, self.limit // 2)
-            self._start_window()
+        if self._fixed is None:
+            self._adaptive.overloaded()
 
-    def _adapt(self) -> None:
-        average_s = self._sum_s / self._count
-        queued = self.limit * (1 - self._shortest_s / average_s) if average_s > 0 else 0.0
-        if queued > QUEUE_MANY and self.limit > 1:
-            self.limit -= 1
-        else:
-            self._shortest_s = self._shortest_s * FORGET + average_s * (1 - FORGET)
-            if queued < QUEUE_FEW and self._limited and self.limit < MOST:
-                self.limit += 1
-        self._start_window()
-        self._wake()
-
-    def _start_window(self) -> None:
-        self._sum_s, self._count, self._limited = 0.0, 0, bool(self._waiting)
+    def _give(self) -> Slot:
+        self.in_flight += 1
+        return self._adaptive.give(self.in_flight)
 
     def _release(self) -> None:
         self.in_flight -= 1
@@ -152,5 +124,4 @@ class Limiter:
         while self._waiting and self.in_flight < self.limit:
             turn = self._waiting.popleft()
             if not turn.done():
-                self.in_flight += 1
-                turn.set_result(None)
+                turn.set_result(self._give())

@@ -70,6 +70,11 @@ class Requests:
         return self._dispatcher.most_rows
 
     @property
+    def limit(self) -> int:
+        """How many requests may be in flight at the server now; what was sent above that waits for a slot."""
+        return self._dispatcher.limit
+
+    @property
     def holding(self) -> bool:
         """Whether requests wait for a server that is down."""
         return self._dispatcher.holding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import zlib
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from transforms.answer_body import MAX_ERROR_BYTES
 from transforms.clients.base import ClientOptions
-from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.http import MOST_CONNECTIONS, HttpConnection, most_connections
 from transforms.errors import AnswerTooLargeError, MalformedAnswerError, UnavailableError
 
 TIMEOUT_S = 20.0
@@ -27,22 +28,23 @@ def use(
     options: ClientOptions = ClientOptions(),  # noqa: B008  # frozen
 ) -> None:
     """Runs ``work`` with a connection to a server that answers every request by ``handle``."""
+    asyncio.run(using(handle, work, options))
 
-    async def run() -> None:
-        app = web.Application(client_max_size=1 << 30)
-        app.router.add_route("*", "/{path:.*}", handle)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        http = HttpConnection("here", False, options)
-        try:
-            await work(http, yarl.URL(f"http://{host}:{port}/"))
-        finally:
-            await http.close()
-            await runner.cleanup()
 
-    asyncio.run(run())
+async def using(handle: Handle, work: Callable[[HttpConnection, yarl.URL], Awaitable[None]], options: ClientOptions) -> None:
+    """As ``use``, inside a loop."""
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    http = HttpConnection("here", False, options)
+    try:
+        await work(http, yarl.URL(f"http://{host}:{port}/"))
+    finally:
+        await http.close()
+        await runner.cleanup()
 
 
 class Answering:
@@ -292,3 +294,40 @@ def test_a_retry_after_that_no_one_can_read_is_no_error(value: str) -> None:
             server.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(1024, 256), (256, 64), (3, 1), (1 << 20, MOST_CONNECTIONS), (resource.RLIM_INFINITY, MOST_CONNECTIONS)],
+)
+def test_connections_take_a_quarter_of_the_files_that_may_be_open(
+    files: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, resource.RLIM_INFINITY))
+    assert most_connections() == connections
+
+
+def test_as_many_connections_as_requests_in_flight_and_no_more_than_allowed() -> None:
+    """Each request waits here until as many have come as there may be connections; one more waits for one of those."""
+
+    async def most_at_once(options: ClientOptions, requests: int, expected: int) -> None:
+        arrived, together, most = 0, asyncio.Event(), 0
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            nonlocal arrived, most
+            arrived += 1
+            most = max(most, arrived)
+            if arrived == expected:
+                together.set()
+            await together.wait()
+            arrived -= 1
+            return web.Response(text="x")
+
+        async def work(http: HttpConnection, url: yarl.URL) -> None:
+            await asyncio.gather(*(http.send("GET", url, TIMEOUT_S) for _ in range(requests)))
+
+        await using(handle, work, options)
+        assert most == expected
+
+    asyncio.run(most_at_once(ClientOptions(), 150, 150))
+    asyncio.run(most_at_once(ClientOptions(max_connections=3), 10, 3))

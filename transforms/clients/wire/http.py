@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import resource
 import ssl
 import time
 import weakref
@@ -31,12 +32,25 @@ from transforms.tls import OF_MODEL_SERVER, with_tls_cure
 JSON_TYPE = "application/json"
 """The content type of JSON, without a charset: KServe reads a body as JSON only if it has exactly this type."""
 
+MOST_CONNECTIONS = 1024
+"""As many as requests may be in flight at all (``adaptive_limit.MOST``): in HTTP/1 each has a connection."""
+
+FILES_SHARE = 4
+"""Connections take this part of the files that the process may have open. The rest is for Kafka's connections, the model's
+other clients (a thread of Beam has clients of its own), and files."""
+
 _CONNECT_S = 10.0
 _LARGE_BYTES = 1 << 20  # aiohttp writes larger bytes at once, which blocks the loop's other requests, and warns of it
 _SETTINGS = re.compile(r"""b['"](\\x[0-9a-f]{2}|\\.|[^\\]){3}\\x04(\\x00){5}""")
 """The frame that a server of HTTP/2 begins with (RFC 9113, 3.4), as aiohttp quotes an answer that is no HTTP/1."""
 
 _NO_TIME_S = 1e-6  # aiohttp takes a time-out of 0 for no time-out
+
+
+def most_connections() -> int:
+    """Returns how many connections a client opens at most. Requests above that wait for one, as in a server's queue."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, files // FILES_SHARE))
 
 
 class HttpResponse(NamedTuple):
@@ -215,7 +229,8 @@ class HttpConnection:
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
-        connector = aiohttp.TCPConnector(limit=self._options.max_connections, ssl=self._ssl() if self._secure else False)
+        most = self._options.max_connections or most_connections()
+        connector = aiohttp.TCPConnector(limit=most, ssl=self._ssl() if self._secure else False)
         headers = [*self._options.headers, *([] if self._inflates else [(ACCEPT_ENCODING, NOT_COMPRESSED)])]
         self._session = aiohttp.ClientSession(
             connector=connector, headers=headers, response_class=_response_class(self._kept), auto_decompress=False

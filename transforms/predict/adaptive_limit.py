@@ -1,0 +1,189 @@
+"""``AdaptiveLimit``: how many requests in flight a server is worth, found by what more of them bring.
+
+It counts in rounds: the answers of requests that were sent while the limit was full. By Little's law, requests in flight /
+round trip is the rate that they are answered at, whatever comes before and after (the end of a bundle). It alone decides:
+
+* Slow start, as in TCP but by four, while four times as many bring three times as much.
+* Then tests, now and then: half as many more, kept if they bring something; a third less, kept if it costs nothing.
+* An answer that means overload takes the last growth back, or halves the limit, once a round trip.
+
+So what only fills the server's queue, or costs this process' own time, goes again. A server that batches is slower with
+more in flight *and* gets more done: TCP Vegas and gradients of the round trip (Netflix's concurrency-limits, Envoy) would
+take it for a full one. And no shortest round trip has to be measured again for a server that has become slower.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+START = 16
+"""The first limit: what a client of this kind is often set to, and few enough for a server of one request at a time."""
+
+MOST = 1024
+"""The highest limit. 1,024 requests of 64 records a second are more than one process can decode, so a server of up to 1 s is
+not held back by it."""
+
+SLOW_START = 4
+"""Growth a round of slow start. A server of 1 s gives three round trips in the 3 s that it may take: 64, 256, 1,024."""
+
+FULL_GAIN, LITTLE_GAIN = 3.0, 1.5
+"""What a round of slow start must bring for another one; and below what its growth is taken back at once, as most of it
+waits in a queue. Between them the server's capacity lies between the last two limits, and tests find it."""
+
+SLOW_START_LATE = 2.5
+"""No further slow start while the average round trip is so many times the shortest: the server has a queue already."""
+
+UP, UP_GAIN = 1.5, 1.06
+"""A test of more, and what it must bring: an eighth of what a server brings that is not full."""
+
+UP_LATE = 8.0
+"""No test of more while the average round trip is so many times the shortest: no server that batches is worth that wait."""
+
+DOWN, DOWN_LEFT = 1 / 1.5, 0.96
+"""A test of less, and what must be left of the rate. A server that is full loses nothing, one that is not a third."""
+
+LEAST = 4
+"""Tests of less end here: fewer would not hide a pause of either side, and the queue that they save is short."""
+
+ROUND_S = 0.1
+"""A round takes so long at least: in less, one pause of the interpreter or of the machine looks like a slow server."""
+
+ROUND_LEAST, ROUND_MOST = 16, 128
+"""Answers of a round after slow start: as many as the limit, within these. Fewer say little, and more are late."""
+
+LONG_S, LONG_LEAST = 3.0, 8
+"""A round that takes longer ends with fewer answers: the server is slow, or has become so, and should not wait for 128."""
+
+REST_MOST = 32
+"""Rounds between tests. They double up to this while tests change nothing: a test of less may cost a third for a round."""
+
+OUTAGE = 3
+"""After so many cuts without a whole round in between, the server was away, not full: slow start finds it again."""
+
+
+class Slot(NamedTuple):
+    """The right to have one request in flight.
+
+    Attributes:
+        number: Counts the slots that were given.
+        among: How many requests were in flight then, this one included.
+        given_at: When, in seconds of the limiter's clock.
+    """
+
+    number: int
+    among: int
+    given_at: float
+
+
+class AdaptiveLimit:
+    """The limit, and what it learns from answers.
+
+    Args:
+        clock: Returns seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.limit = START
+        self._clock = clock
+        self._slow_start = True
+        self._before: int | None = None  # the limit before this test or round of slow start; None: neither
+        self._downwards = True  # whether this test is of less, or the next one
+        self._rate = 0.0  # what was measured with the limit before
+        self._shortest_s = self._average_s = math.inf
+        self._rest = self._rest_left = 1
+        self._cuts, self._cut_at = 0, -math.inf
+        self._given = 0
+        self._begin()
+
+    def give(self, among: int) -> Slot:
+        """Returns a slot for a request that is in flight ``among`` so many, itself included."""
+        self._given += 1
+        return Slot(self._given, among, self._clock())
+
+    def answered(self, slot: Slot) -> None:
+        """Learns from a request that was answered just now."""
+        now = self._clock()
+        latency_s = now - slot.given_at
+        self._shortest_s = min(self._shortest_s, latency_s)
+        # In slow start those count that the growth let through: to wait until they are back would be one round trip more.
+        full = self.limit / 2 if self._slow_start else 0.9 * self.limit
+        if slot.number <= self._first or slot.among < full:
+            return
+        self._count += 1
+        self._sum_among += slot.among
+        self._sum_s += latency_s
+        took_s = now - self._began_at
+        enough = self._count >= self._wanted or (took_s >= LONG_S and self._count >= LONG_LEAST)
+        if enough and took_s >= ROUND_S and self._sum_s > 0:
+            self._average_s = self._sum_s / self._count
+            self._judge(self._sum_among / self._sum_s)
+            self._begin()
+
+    def overloaded(self) -> None:
+        """Learns from a request that failed by overload, a time-out or a lost connection."""
+        now = self._clock()
+        if math.isfinite(self._average_s) and now - self._cut_at < self._average_s:
+            return  # what was sent before the last cut does not count again
+        self._cut_at = now
+        self._cuts += 1
+        if self._before is not None and self._before < self.limit:
+            self.limit = self._before
+            if not self._slow_start:
+                self._wait_longer()
+        else:
+            self.limit = max(1, self.limit // 2)
+        self._slow_start, self._before, self._downwards = self._cuts >= OUTAGE, None, False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._first, self._began_at = self._given, self._clock()
+        self._count, self._sum_among, self._sum_s = 0, 0, 0.0
+        self._wanted = self.limit // 4 if self._slow_start else min(max(self.limit, ROUND_LEAST), ROUND_MOST)
+
+    def _judge(self, rate: float) -> None:
+        self._cuts = 0
+        if self._slow_start:
+            self._start_on(rate)
+        elif self._before is not None:
+            self._end_test(rate, self._before)
+        else:
+            self._rate = rate
+            self._rest_left -= 1
+            if self._rest_left <= 0:
+                self._begin_test()
+
+    def _start_on(self, rate: float) -> None:
+        gain = FULL_GAIN
+        if self._before is not None and (gain := rate / self._rate) < LITTLE_GAIN:
+            self.limit = max(self._before, int(self._before * gain))  # enough for this rate at the former round trip
+        if gain < FULL_GAIN or self.limit >= MOST or self._average_s > SLOW_START_LATE * self._shortest_s:
+            self._slow_start, self._before = False, None
+        else:
+            self._rate, self._before = rate, self.limit
+            self.limit = min(MOST, SLOW_START * self.limit)
+
+    def _begin_test(self) -> None:
+        if self.limit <= LEAST:
+            self._downwards = False
+        elif self.limit >= MOST or self._average_s > UP_LATE * self._shortest_s:
+            self._downwards = True
+        self._before = self.limit
+        if self._downwards:
+            self.limit = max(LEAST, math.floor(self.limit * DOWN))
+        else:
+            self.limit = min(MOST, math.ceil(self.limit * UP))
+
+    def _end_test(self, rate: float, before: int) -> None:
+        self._before = None
+        if rate >= self._rate * (DOWN_LEFT if self._downwards else UP_GAIN):
+            self._rest = self._rest_left = 1  # and on in this direction
+        else:
+            self.limit, self._downwards = before, not self._downwards
+            self._wait_longer()
+
+    def _wait_longer(self) -> None:
+        self._rest_left = self._rest
+        self._rest = min(REST_MOST, 2 * self._rest)
