@@ -67,6 +67,15 @@ class Obstacles:
             return []
         return found
 
+    def kafka_answers(self) -> bool:
+        """Whether a broker answers now."""
+        try:
+            self._client().list_topics(timeout=TIMEOUT_S)
+        except ck.KafkaException as error:
+            log.debug("Kafka does not answer: %s", error)
+            return False
+        return True
+
     def _client(self) -> Any:
         self._admin = self._admin or self._open_admin(self._config)  # kept while it is asked: a freed one answers _DESTROY
         return self._admin

@@ -123,6 +123,7 @@ class MemoryKafka:
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
             time-out, when it is fenced.
+        stuck: How many of the next calls that end a transaction never come to an end: called again they time out again.
         gone: Topics that were deleted.
         late: How many of the next answers about topics are of a broker that has not heard of their being made again.
         members: Name and id of the members of the group, besides ours.
@@ -149,6 +150,7 @@ class MemoryKafka:
     refuses: Callable[[Output], int | None] = lambda _: None
     lost_answers: int = 0
     hung_commits: int = 0
+    stuck: int = 0
     gone: set[str] = dataclasses.field(default_factory=set)
     late: int = 0
     members: list[tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -239,7 +241,7 @@ class MemoryAdmin:
         """What a ``TransactionalWriter`` calls in place of ``open_admin``."""
         return self
 
-    def list_topics(self, topic: str, timeout: float) -> Any:
+    def list_topics(self, topic: str | None = None, timeout: float = 0.0) -> Any:
         return SimpleNamespace(cluster_id=self._kafka.cluster)
 
     def describe_topics(self, topics: Any, **_: Any) -> dict[str, concurrent.futures.Future[Any]]:

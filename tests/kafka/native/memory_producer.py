@@ -54,11 +54,12 @@ class MemoryProducer:
         self.refuses: ck.KafkaException | None = None
         self._epoch = -1
         self._queue: list[Output] = []
-        self._gap = False
+        self._gap = self._stuck = False
 
     def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
         """What ``Writer`` calls in place of ``ck.Producer``: a new producer, which knows nothing of one before."""
         self.properties, self.state, self._epoch, self._gap = properties, _S.INIT, -1, False
+        self._stuck = False
         self._queue.clear()
         return self
 
@@ -103,6 +104,7 @@ class MemoryProducer:
             self.state = _S.READY
             return
         self._require(_S.IN_TRANSACTION)
+        self._may_stick(timeout)
         self._check_epoch()
         if self.flush(timeout):
             self._raise(refused(ck.KafkaError._TIMED_OUT, "Failed to flush all outstanding messages", retriable=True))
@@ -123,6 +125,7 @@ class MemoryProducer:
 
     def abort_transaction(self, timeout: float) -> None:
         self._require(_S.IN_TRANSACTION, _S.ABORTABLE_ERROR)
+        self._may_stick(timeout)
         self._check_epoch()
         transaction = self._kafka.transactions.pop(self._name)
         if not transaction.outputs and not transaction.offsets and any(it.topic in self._kafka.gone for it in self._queue):
@@ -130,6 +133,15 @@ class MemoryProducer:
         self._queue.clear()
         self.state = _S.READY
         self.aborted += 1
+
+    def _may_stick(self, timeout: float) -> None:
+        """As librdkafka 2.16, after its broker died and came back, for as long as anybody calls it again."""
+        if self._kafka.stuck and not self._stuck:
+            self._kafka.stuck -= 1
+            self._stuck = True
+        if self._stuck:
+            self._kafka.wait(timeout)
+            raise refused(ck.KafkaError._TIMED_OUT, "Timed out waiting for operation to finish", retriable=True)
 
     @property
     def _name(self) -> str:

@@ -13,7 +13,9 @@ from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.acknowledged import AcknowledgedWriter
 from transforms.kafka.native.patience import DRAIN_S, SHOWN_AFTER_S, Patience
+from transforms.kafka.native.producer import OutcomeUnknownError
 from transforms.kafka.native.transactional import TransactionalWriter
+from transforms.kafka.obstacles import Obstacles
 from transforms.kafka.stop import request_drain
 from transforms.observe import Observer, set_observer
 from transforms.predict.hold import Hold
@@ -34,10 +36,14 @@ class AwayProducer:
     """Each of its calls that wait for Kafka times out, until Kafka is back."""
 
     def __init__(self, clock: Clock):
-        self.clock, self.back_at, self.committed = clock, 0.0, False
+        self.clock, self.back_at, self.committed, self.opens = clock, 0.0, False, 0
 
     def opened(self, _: dict[str, Any], **__: Any) -> AwayProducer:
+        self.opens += 1
+        self.back_at = 0.0
         return self
+
+    def purge(self) -> None: ...
 
     def init_transactions(self, timeout_s: float) -> None:
         self._call(timeout_s)
@@ -64,6 +70,27 @@ class AwayProducer:
         if self.clock.now < self.back_at:
             self.clock.now += timeout_s
             raise ck.KafkaException(AWAY)
+
+
+class AwayAdmin:
+    """Asks a Kafka that is away, or there."""
+
+    def __init__(self, away: bool):
+        self._away = away
+
+    def list_topics(self, timeout: float) -> None:
+        if self._away:
+            raise ck.KafkaException(ck.KafkaError(ck.KafkaError._TRANSPORT))
+
+
+Kind = type[TransactionalWriter | AcknowledgedWriter]
+
+
+def writer_of(kind: Kind, producer: AwayProducer, away: bool = True) -> TransactionalWriter | AcknowledgedWriter:
+    config, admin = KafkaConfig("h:1", ("in",), "g"), AwayAdmin(away)
+    if issubclass(kind, TransactionalWriter):
+        return kind(config, producer.opened, producer.clock, lambda _: admin)
+    return kind(config, producer.opened, producer.clock, Obstacles(config, lambda _: admin))
 
 
 class Shown(Observer):
@@ -100,12 +127,10 @@ class NoReader:
 
 
 @pytest.mark.parametrize("kind", [TransactionalWriter, AcknowledgedWriter])
-def test_a_commit_waits_for_as_long_as_kafka_is_away(
-    shown: Shown, caplog: pytest.LogCaptureFixture, kind: type[TransactionalWriter | AcknowledgedWriter]
-) -> None:
+def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytest.LogCaptureFixture, kind: Kind) -> None:
     clock = Clock()
     producer = AwayProducer(clock)
-    writer = kind(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    writer = writer_of(kind, producer)
     producer.back_at = AN_HOUR_S
     with caplog.at_level(logging.WARNING):
         writer.commit([], NoReader(), None)  # type: ignore[arg-type]
@@ -116,6 +141,19 @@ def test_a_commit_waits_for_as_long_as_kafka_is_away(
     assert shown.polls > AN_HOUR_S / 60, "it is not stuck, which /healthz would say"
     assert "Kafka answers again after 3600 s" in caplog.text
     assert 55 <= caplog.text.count("waiting for Kafka") <= 61, "once a minute"
+
+
+def test_a_call_that_never_ends_is_given_up_where_kafka_answers(shown: Shown) -> None:
+    """A broker died in mid-call and came back: librdkafka asked to be called again, for ever."""
+    clock = Clock()
+    producer = AwayProducer(clock)
+    writer = writer_of(TransactionalWriter, producer, away=False)
+    producer.back_at = AN_HOUR_S  # of this producer's calls: a new one's come back
+    with pytest.raises(OutcomeUnknownError, match="hangs, although Kafka answers"):
+        writer.commit([], NoReader(), None)  # type: ignore[arg-type]
+    assert producer.opens == 2
+    assert clock.now < 2 * 60 + 10, "twice the transaction's time-out at most: the offsets', and the commit's"
+    assert shown.reasons[-1] is None
 
 
 @pytest.mark.parametrize("drained_at", [0.0, AN_HOUR_S])
@@ -140,12 +178,10 @@ def test_what_is_short_is_not_shown(shown: Shown, caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     ("kind", "text"), [(TransactionalWriter, "transaction: "), (AcknowledgedWriter, "outputs: 3 were not acknowledged")]
 )
-def test_a_drain_ends_with_an_error(
-    caplog: pytest.LogCaptureFixture, kind: type[TransactionalWriter | AcknowledgedWriter], text: str
-) -> None:
+def test_a_drain_ends_with_an_error(caplog: pytest.LogCaptureFixture, kind: Kind, text: str) -> None:
     clock = Clock()
     producer = AwayProducer(clock)
-    writer = kind(KafkaConfig("h:1", ("in",), "g"), producer.opened, clock)
+    writer = writer_of(kind, producer)
     producer.back_at = AN_HOUR_S
     request_drain()
     with pytest.raises(KafkaError, match=text):

@@ -244,7 +244,10 @@ class TransactionalWriter(Writer):
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Calls until it is decided: librdkafka's transactional calls may be called again after a retriable error.
 
-        While Kafka is away that may take for ever, as with at least once: nothing is lost by waiting.
+        While Kafka is away that may take for ever, as with at least once: nothing is lost by waiting. But a broker that died
+        in mid-call and came back may leave a call that never ends, whatever librdkafka's version: it asks to be called
+        again, and again. Kafka itself gives up a transaction at its time-out. So a call that lasts longer, while Kafka
+        answers others, is given up with its producer.
         """
         with Patience("transaction", self._clock) as patience:
             self._decide(patience, self.producer, call, *arguments)
@@ -283,6 +286,8 @@ class TransactionalWriter(Writer):
                     raise OutcomeUnknownError("the producer was left behind") from raised
                 if error.code() == ck.KafkaError._TIMED_OUT:
                     self._raise_obstacle()
+                    if self.open_s > self._timeout_s + HANG_S and self.obstacles.kafka_answers():
+                        raise OutcomeUnknownError("the transaction hangs, although Kafka answers") from raised
                 if not is_transient(error) or not patience.lasts(error):
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
