@@ -92,7 +92,7 @@ class Memory:
 def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:
     """Returns about how many bytes each record takes."""
     return [
-        RECORD_BYTES + len(key or b"") + len(value or b"") + (_header_bytes(headers) if headers else 0)
+        RECORD_BYTES + len(key or b"") + (0 if value is None else len(value)) + (_header_bytes(headers) if headers else 0)
         for _, _, _, _, key, value, headers in records
     ]
 
@@ -100,7 +100,7 @@ def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:
 def output_bytes(outputs: Iterable[OutputRecord]) -> int:
     """Returns about how many bytes outputs take together."""
     sizes = [
-        RECORD_BYTES + len(key or b"") + len(value or b"") + HEADER_BYTES * len(headers)
+        RECORD_BYTES + len(key or b"") + (0 if value is None else len(value)) + HEADER_BYTES * len(headers)
         for _, key, value, headers, _, _, _ in outputs
     ]
     return sum(sizes)

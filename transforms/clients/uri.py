@@ -75,10 +75,10 @@ def split(uri: str, form: str) -> tuple[SplitResult, int | None]:
         raise login_mistake(form)
     if not parts.hostname:
         raise mistake(uri, "the host is missing", form)
-    if not is_authority(parts.netloc):
-        raise mistake(uri, "the host must be a name, or an address, an IPv6 one in [], with :PORT after it", form)
     if not _HOST.fullmatch(parts.hostname):
         raise mistake(uri, "the host has characters that no host has; write one of other letters as xn--…", form)
+    if not is_authority(parts.netloc):
+        raise mistake(uri, "the host must be a name, or an address, an IPv6 one in [], with :PORT after it", form)
     if parts.fragment:
         raise mistake(uri, "nothing may follow a #", form)
     if port == 0:
