@@ -280,6 +280,7 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
         )
         for index, instance_id in enumerate(ids.ids)
     ]
+    failure: ScoringError | None = None
     with Relay(status.say if status.has_stderr else None) as relay:
         workers = Workers(
             orders,
@@ -291,8 +292,9 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
         try:
             return workers.wait(status.say)
         except ScoringError as error:
-            tell_error(error)
-            return worker.EXIT_FAILED
+            failure = error  # told below what the workers have said
+    tell_error(failure)
+    return worker.EXIT_FAILED
 
 
 def _drainer(status: Status, drain: Callable[[], None]) -> Callable[[], None]:

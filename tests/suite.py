@@ -13,8 +13,9 @@ With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then co
 ``pyproject.toml``: not the suite, as a failed test may be run again alone, which cannot be measured.
 
 With ``--again`` (CI) the tests that failed are asked once more, alone, and named: a test of real processes that a slow
-machine breaks is a fault to mend, but must not keep everything else from landing. What fails twice fails. A part that hangs
-is ended after its ``LIMIT_S``, and fails at once: pytest has kept no list of failures then that could be asked again.
+machine breaks is a fault to mend, but must not keep everything else from landing. What fails twice fails. A part that broke
+off (processes of pytest-xdist crashed, and it lost count of them) has no list of failures: it is run as a whole once more. A
+part that hangs is ended after its ``LIMIT_S``, and fails at once.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ GOOD = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 def main(arguments: Sequence[str]) -> int:
     """Runs the suite; returns the exit status."""
     given = [argument for argument in arguments if argument != "--again"]
-    return twice(lambda asked: both(asked, part, preparing), given, again=len(given) < len(arguments))
+    again = len(given) < len(arguments)
+    run_part = whole if again else part
+    return twice(lambda asked: both(asked, run_part, preparing), given, again=again)
 
 
 def twice(run: Callable[[Sequence[str]], int], arguments: Sequence[str], *, again: bool) -> int:
@@ -132,6 +135,16 @@ def end(pid: int) -> None:
     for one in family(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
+
+
+def whole(name: str, *arguments: str, run: Callable[..., int] = part, clock: Callable[[], float] = time.monotonic) -> int:
+    """Runs ``part``, and once more if it broke off early enough for that; returns the exit status."""
+    began = clock()
+    status = run(name, *arguments)
+    if status == pytest.ExitCode.INTERNAL_ERROR and clock() - began < LIMIT_S[name] / 2:
+        print(f"\nthe {name} tests broke off, and are run once more", flush=True)
+        status = run(name, *arguments)
+    return status
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import LONG
 from tests.kafka_broker import ROOT
 from tests.processes import family
-from tests.suite import COVERAGE, ONCE_MORE, THREE_FILES_AT_A_TIME, both, end, outside_make, part, twice
+from tests.suite import COVERAGE, ONCE_MORE, THREE_FILES_AT_A_TIME, both, end, outside_make, part, twice, whole
 
 OK, FAILED, INTERRUPTED, HUNG, WRONG, NOTHING = (pytest.ExitCode(number) for number in range(6))
 
@@ -110,6 +110,21 @@ def test_a_part_that_hangs_is_ended_with_all_that_it_has_started() -> None:
         assert len(family(hanging.pid)) == 2
         end(hanging.pid)
         assert hanging.stdout.read() == b"", "nobody has it open"
+
+
+@pytest.mark.parametrize(("first", "took_s", "runs"), [(HUNG, 60.0, 2), (HUNG, 3600.0, 1), (FAILED, 60.0, 1), (OK, 60.0, 1)])
+def test_a_part_that_broke_off_is_run_once_more(first: pytest.ExitCode, took_s: float, runs: int) -> None:
+    """Not one that hung until it was ended: there is no time for that."""
+    asked: list[str] = []
+    now = [0.0]
+
+    def run(name: str, *arguments: str) -> int:
+        asked.append(name)
+        now[0] += took_s
+        return first if len(asked) == 1 else OK
+
+    assert whole("system", "-x", run=run, clock=lambda: now[0]) == (OK if runs == 2 else first)
+    assert len(asked) == runs
 
 
 def test_such_a_part_has_not_passed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-HOST = r"(?:\[[0-9A-Fa-f:][^\[\]\s,/]*\]|[^\[\]:\s,/\x00-\x1f\x7f]+)"
+HOST = r"(?:\[[0-9A-Fa-f:][^\[\]\s,/]*\]|[^\[\]:\s,/?#@\\\x00-\x1f\x7f]+)"
 """A name, an IPv4 address, or an IPv6 address in brackets, as a regular expression that RE2 takes, too."""
 
 _AUTHORITY = re.compile(rf"{HOST}(?::[0-9]*)?")

@@ -38,6 +38,10 @@ BASE_MB = 180
 LEAST_MB = BASE_MB + 24
 """The lowest ``--memory_mb``: below, one record of 1 MB would pass several shares."""
 
+MOST_QUEUE_BYTES, MOST_FETCH_BYTES, MOST_BUNDLE_BYTES = 2_097_151 << 10, 1_000_000_000, 1 << 40
+"""librdkafka takes no higher ``queued.max.messages.kbytes``; of ``fetch.max.bytes`` and ``queue.buffering.max.kbytes`` it
+would take twice as much, but ``receive.message.max.bytes`` has to be more than the former."""
+
 RECORD_BYTES = 320
 """What a record takes beside its key, value and headers: its tuple, its numbers, the objects around its bytes."""
 
@@ -66,12 +70,12 @@ class Memory:
     @property
     def queue(self) -> int:
         """Most bytes that librdkafka keeps fetched ahead."""
-        return self.budget // 6
+        return min(self.budget // 6, MOST_QUEUE_BYTES)
 
     @property
     def fetch(self) -> int:
         """Most bytes of an answer to a fetch, and about the bytes of a poll."""
-        return self.budget // 12
+        return min(self.budget // 12, MOST_FETCH_BYTES)
 
     @property
     def in_flight(self) -> int:
@@ -86,7 +90,7 @@ class Memory:
     @property
     def bundle(self) -> int:
         """Bytes read and written at which a bundle reads no more."""
-        return self.budget // 2
+        return min(self.budget // 2, MOST_BUNDLE_BYTES)
 
 
 def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:

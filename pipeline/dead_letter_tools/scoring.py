@@ -13,6 +13,7 @@ from transforms.kafka.stop import draining
 from transforms.memory import Memory
 from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.predict.options import DispatchOptions
+from transforms.predict.pace import RateLimits
 from transforms.retry import RetryPolicy
 from transforms.stages import ChunkDecoder, DecodeAgain, DecodeConfig, EncodeConfig
 from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
@@ -104,7 +105,13 @@ def open_scoring(config: ReplayConfig, max_value_bytes: int | None, waiting: Sta
     model, _ = check_all(waiting, lambda: served(config, waiting), lambda: None, lambda: check_registry(config, waiting))
     decode, encode = formats(config, model, max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
-    dispatch = DispatchOptions(config.request_timeout_s, retry, config.on_unavailable, config.max_in_flight)
+    dispatch = DispatchOptions(
+        config.request_timeout_s,
+        retry,
+        config.on_unavailable,
+        config.max_in_flight,
+        limits=RateLimits(config.rate_limit, config.token_limit),
+    )
     memory = Memory.of_process(config.memory_mb)
     predict = PredictConfig(config.model, model, client_options(config), dispatch, config.batch_max_size, memory)
     return Scoring(decode, predict, encode, DrainGuard(config.retry_deadline_s))

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
+from transforms.retry import Deadline
+
 LAST_LINES_S = 2.0
 """Seconds for the last lines of processes that have ended. A child of theirs that lives on may hold the pipe for longer."""
 
@@ -38,8 +40,9 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        deadline = Deadline(LAST_LINES_S)
         for reader in self._readers:
-            reader.join(LAST_LINES_S)
+            reader.join(deadline.left_s)
 
 
 def _read(stream: IO[bytes], say: Callable[[str], None]) -> None:

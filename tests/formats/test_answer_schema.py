@@ -120,6 +120,9 @@ def test_an_answer_that_is_nested_as_deeply_as_json_goes() -> None:
         ({"x": {"$ref": "#/$defs/N"}}, "is no JSON Schema: Unresolvable ref"),
         ({"x": {"$ref": "https://h/s.json"}}, "$.properties.x: $ref leads out of the file; put the schema under $defs"),
         ({"x": {"$ref": "#", "minLength": 1}}, "$.properties.x: minLength beside $ref is passed over"),
+        ({"x": {"multipleOf": 0}}, "$.properties.x: multipleOf must be more than 0"),
+        ({"x": {"examples": [{"$ref": "http://127.0.0.1:1/s.json"}]}}, "nothing outside the file is read"),
+        ({"x": {"const": {"$ref": "file:///etc/hostname"}}}, "nothing outside the file is read"),
         ({"x": {"anyOf": [{}, {"prefixItems": []}]}}, "$.properties.x.anyOf[1]: prefixItems is none of draft 7"),
     ],
 )

@@ -18,7 +18,6 @@ from confluent_kafka.admin import (
 )
 
 from tests.integration.process import Job, Scoring, job_factory
-from tests.integration.refused_here import JAVA, refusal
 from tests.integration.secured import Secured
 from tests.kafka_broker import KafkaBroker
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -117,9 +116,11 @@ def test_a_missing_right_is_named_before_java_starts(guarded: KafkaBroker, job: 
     """Beam's Java pair needs the same rights, but for the one to a transactional id: it writes without transactions."""
     grant(guarded, job, set(GRANTS) - {missing})
     with_java = dataclasses.replace(job, flags=tuple(flag for flag in job.flags if not flag.startswith("--instance_id")))
-    told = refusal(with_java, *JAVA, environ={"TEST_PASSWORD": guarded.password})
-    assert said in told
-    assert f"--add --allow-principal User:{guarded.user}" in told
+    process = with_java.start("--runner=PrismRunner", "--kafka_io=beam", environ={"TEST_PASSWORD": guarded.password})
+    assert process.wait() == 2, process
+    assert said in process.stderr
+    assert f"--add --allow-principal User:{guarded.user}" in process.stderr
+    assert "Java" not in process.stdout + process.stderr
 
 
 def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> None:

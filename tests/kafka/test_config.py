@@ -99,7 +99,7 @@ def test_a_config_from_beam_style_properties() -> None:
 # ---------------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize("total_mb", [LEAST_MB, DEFAULT_MB, 4_096])
+@pytest.mark.parametrize("total_mb", [LEAST_MB, DEFAULT_MB, 4_096, 16_384, 10**9])
 def test_librdkafka_takes_the_shares_of_the_memory(total_mb: int) -> None:
     """It refuses some values together, for example a ``fetch.max.bytes`` below ``message.max.bytes``."""
     memory = Memory.of_process(total_mb)
@@ -109,6 +109,14 @@ def test_librdkafka_takes_the_shares_of_the_memory(total_mb: int) -> None:
     assert consumer["fetch.max.bytes"] == memory.fetch
     ck.Consumer({**consumer, "log_level": 0}).close()
     ck.Producer({**producer, "log_level": 0})
+
+
+def test_a_smaller_largest_answer_of_the_users_bounds_a_fetch() -> None:
+    """librdkafka raises its own default of ``receive.message.max.bytes``, but refuses the user's."""
+    config = dataclasses.replace(
+        CONFIG, memory=Memory.of_process(4_096), properties=(("receive.message.max.bytes", "50000000"),)
+    )
+    ck.Consumer({**config.consumer_properties(), "log_level": 0}).close()
 
 
 def test_a_larger_record_than_a_fetch_may_have_is_taken_where_the_user_says_so() -> None:

@@ -99,6 +99,14 @@ def test_it_does_not_grow_while_it_holds_nothing_back() -> None:
     assert limit.limit == START
 
 
+def test_single_records_of_an_idle_topic_are_no_measure_for_full_batches() -> None:
+    """It stayed at its start for the life of the process: every batch was slower than they, as if it had queued."""
+    limit, clock = an_adaptive_limit()
+    drive(limit, clock, 0.002, 20, among=1)
+    drive(limit, clock, 0.04, 20_000)
+    assert limit.limit > MOST / 2
+
+
 def test_it_grows_to_the_most_while_more_bring_more() -> None:
     limit, clock = an_adaptive_limit()
     drive(limit, clock, 0.2, 20_000)

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 
+import numpy as np
 import pytest
 
 from tests.dispatching import Highest, Time, by_row, dispatcher, failing, recording, run, x_of
@@ -188,6 +189,20 @@ def test_a_request_to_mend_an_answer_waits_for_the_limit_too() -> None:
     [result] = run(limited(FakeModel(first), time, RateLimits(requests_per_s=0.1)).answer(x_of(1), 1))
     assert sent == [1000, 1010]
     assert (result.attempts, result.latency_ms) == (2, 0.0), "a wait is no latency of the server"
+
+
+@pytest.mark.parametrize("value", [3.5, None, True, {"a": "text"}, ["text", 1]])
+def test_json_of_any_kind_is_paced(value: object) -> None:
+    """Where no signature says more, rows are JSON as it came: a number had no length, and the record was a dead letter."""
+    model, time = FakeModel(answer_of), Time()
+    column = np.empty(1, object)
+    column[0] = value
+    [result] = run(limited(model, time, RateLimits(tokens_per_s=1.0)).answer({"x": column}, 1))
+    assert not result.failures
+
+
+async def answer_of(call: Call) -> Answer:
+    return Answer({"y": [0.0] * call.rows}, "7")
 
 
 def test_without_a_limit_nothing_changes() -> None:

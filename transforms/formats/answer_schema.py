@@ -47,6 +47,7 @@ _NOTES = {"$ref", "title", "description", "$comment", "default", "examples", "de
 
 _DTYPES = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _MOST_CHARACTERS = 500
+_REMOTE = ("http", "https", "ftp", "file", "data")
 
 
 class AnswerSchemaError(ValueError):
@@ -122,6 +123,8 @@ class AnswerSchema:
             place = self._place(error.name or "data")
             reason = f"the answer does not fit --answer_schema: {place} breaks {rule}"
             raise OffSchemaError(reason, shortened(error.message, _MOST_CHARACTERS)) from None
+        except ArithmeticError:
+            raise OffSchemaError("a number of the answer is out of range", "a number is out of range") from None
         except RecursionError:
             raise OffSchemaError("the answer is nested too deeply", "it is nested too deeply") from None
         return {name: found.get(name) for name in self.fields}
@@ -159,6 +162,8 @@ def _check(path: str, node: Any) -> None:
     for keyword in _LATER:
         if keyword in node:
             raise AnswerSchemaError(f"{path}: {keyword} is none of draft 7, by which answers are checked; say it without")
+    if node.get("multipleOf") == 0:
+        raise AnswerSchemaError(f"{path}: multipleOf must be more than 0")
     if (ref := node.get("$ref")) is None:
         return
     if not isinstance(ref, str) or not ref.startswith("#"):
@@ -185,6 +190,10 @@ def _kind(schema: Any) -> str:
     return kinds[0] if len(kinds) == 1 and isinstance(kinds[0], str) else ""
 
 
+def _refuse(uri: str) -> Any:
+    raise AnswerSchemaError(f"$ref leads to {uri}, and nothing outside the file is read; put the schema under $defs")
+
+
 def _compiled(document: Mapping[str, Any]) -> Callable[[Any], Any]:
     try:
         import fastjsonschema
@@ -192,8 +201,12 @@ def _compiled(document: Mapping[str, Any]) -> Callable[[Any], Any]:
         raise ConfigError([f"--answer_schema: needs a package that is not here (fastjsonschema): {INSTALL}"]) from error
     try:
         # A copy, because the compiler writes into it. Without defaults, which would be written into answers.
-        validate: Callable[[Any], Any] = fastjsonschema.compile(copy.deepcopy(dict(document)), use_default=False)
+        validate: Callable[[Any], Any] = fastjsonschema.compile(
+            copy.deepcopy(dict(document)), dict.fromkeys(_REMOTE, _refuse), use_default=False
+        )
         return validate
+    except AnswerSchemaError:
+        raise
     except (fastjsonschema.JsonSchemaDefinitionException, re.error) as error:
         raise AnswerSchemaError(f"is no JSON Schema: {error}") from error
     except RecursionError as error:

@@ -124,7 +124,11 @@ class KafkaConfig:
             "reconnect.backoff.max.ms": 1_000,
         }
         given = _without(self.client_properties(), PRODUCER_ONLY)
-        defaults["fetch.max.bytes"] = max(self._message_max_bytes(LEAST_FETCH_BYTES), self.memory.fetch)
+        fetch_max_bytes = max(self._message_max_bytes(LEAST_FETCH_BYTES), self.memory.fetch)
+        received = str(given.get("receive.message.max.bytes", "")).strip()
+        if received.isdecimal():  # librdkafka wants it to be so much larger, and raises its own default
+            fetch_max_bytes = min(fetch_max_bytes, int(received) - 512)
+        defaults["fetch.max.bytes"] = fetch_max_bytes
         if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
             defaults |= {"session.timeout.ms": int(CLASSIC_SESSION_S * 1000), "heartbeat.interval.ms": 1_000}
             given.pop(GROUP_PROTOCOL, None)

@@ -107,7 +107,8 @@ class AdaptiveLimit:
         """Learns from a request that was answered just now."""
         now = self._clock()
         latency_s = now - slot.given_at
-        self._shortest_s = min(self._shortest_s, latency_s)
+        if slot.among > 1:  # alone are the single records of an idle topic, which are quicker than any full batch
+            self._shortest_s = min(self._shortest_s, latency_s)
         # In slow start those count that the growth let through: to wait until they are back would be one round trip more.
         full = self.limit / 2 if self._slow_start else 0.9 * self.limit
         if slot.number <= self._first or slot.among < full:

@@ -126,6 +126,8 @@ class PredictChunks(beam.DoFn):
         self._settle(self._requests.take(0))
         yield from self._complete()
         while self._is_full():
+            if self._holds_too_much():  # what waits for a full batch, of a rare shape or window, keeps all chunks behind it
+                self._requests.send(self._batcher.flush())
             if not self._wait():
                 return
             yield from self._complete()
@@ -175,9 +177,11 @@ class PredictChunks(beam.DoFn):
         assert self._requests is not None
         if not self._requests.in_flight:
             return False
-        held_bytes = sum(pending.held_bytes for pending in self._order)
         ahead = max(AHEAD, 2 * self._requests.limit)  # which changes while reading waits
-        return self._requests.in_flight > ahead or held_bytes > self._config.memory.in_flight
+        return self._requests.in_flight > ahead or self._holds_too_much()
+
+    def _holds_too_much(self) -> bool:
+        return sum(pending.held_bytes for pending in self._order) > self._config.memory.in_flight
 
     def _settle(self, batches: Sequence[Batch]) -> None:
         for batch in batches:

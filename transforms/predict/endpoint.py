@@ -165,7 +165,7 @@ class Endpoint:
         """Sends one request when it may be sent."""
         if self._pace is None:
             return await work(self._timeout_s)
-        size = float(row_bytes(inputs, rows).sum())
+        size = float(row_bytes(inputs, rows).sum()) if self._pace.counts_tokens else 0.0
         waited_s, estimate = await self._pace.turn(size)
         pauses.add(waited_s)
         answer = await work(self._timeout_s)
@@ -177,7 +177,7 @@ class Endpoint:
         predict = functools.partial(client.predict, sent, sent_rows)
         answer = await self._paced(predict, sent, sent_rows, pauses)
         if answer.again is not None:
-            answer = await self._paced(answer.again, sent, sent_rows, pauses)
+            answer = await self._mended(answer, answer.again, sent, sent_rows, pauses)
         if not self._proven.issuperset(answer.unproven_outputs):
             answer = await self._prove(client, answer, sent, sent_rows)
         if sent_rows != rows:
@@ -185,6 +185,18 @@ class Endpoint:
             answer.row_headers = answer.row_headers[:rows]
             answer.failures = {row: failure for row, failure in answer.failures.items() if row < rows}
         return answer
+
+    async def _mended(
+        self, answer: Answer, again: Callable[[float], Awaitable[Answer]], inputs: Inputs, rows: int, pauses: _Pauses
+    ) -> Answer:
+        """Asks once more; the first answer stays if the server does not take that: it is what the record is answered by."""
+        try:
+            return await self._paced(again, inputs, rows, pauses)
+        except (RejectedError, MalformedAnswerError) as error:
+            if isinstance(error, InternalError):
+                raise
+            answer.asked = 2
+            return answer
 
     async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:
         """Asks with one row, once, so that the client sees the outputs at a second request size; or again at the fixed one.

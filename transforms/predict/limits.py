@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from transforms.errors import AnswerTooLargeError, BatchTooLargeError, ModelError, RequestTooLargeError
+from transforms.memory import values_bytes
 from transforms.predict.spans import Inputs, Span
 
 
@@ -56,6 +58,11 @@ class Limits:
         yield span.rows
 
 
+def _size(value: Any) -> int:
+    """The bytes of a string; of JSON, which no signature says more of, about its bytes."""
+    return len(value) if isinstance(value, bytes | str) else values_bytes((value,))
+
+
 def row_bytes(inputs: Inputs, rows: int) -> np.ndarray:
     """The bytes of each row, over all inputs.
 
@@ -70,7 +77,7 @@ def row_bytes(inputs: Inputs, rows: int) -> np.ndarray:
     for values in inputs.values():
         if values.dtype == object:
             flat = values.reshape(rows, -1)
-            sizes += np.fromiter((sum(map(len, row)) for row in flat.tolist()), np.int64, rows)
+            sizes += np.fromiter((sum(map(_size, row)) for row in flat.tolist()), np.int64, rows)
         else:
             sizes += values.nbytes // rows
     return sizes

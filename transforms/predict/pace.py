@@ -90,6 +90,11 @@ class Pace:
         """Whether there is no limit."""
         return self._limits.requests_per_s is None and self._limits.tokens_per_s is None
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters how large a request is."""
+        return self._limits.tokens_per_s is not None
+
     async def turn(self, request_bytes: float) -> tuple[float, float]:
         """Waits until a request of that many bytes may be sent.
 

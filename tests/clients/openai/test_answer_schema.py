@@ -156,6 +156,20 @@ def test_what_is_cut_off_or_refused_is_not_asked_for_again(stub: OpenAiStub, fin
     assert len(model.prompts) == 1
 
 
+@pytest.mark.parametrize("records", [1, 20])
+def test_a_second_request_that_is_refused_leaves_the_first_answer(stub: OpenAiStub, records: int) -> None:
+    """It is longer, and may be too long. The record was refused, and after 16 such records the job waited for ever."""
+    model = serve(stub, b"{}")
+
+    def refuse() -> None:
+        stub.faults.fail_next(1, "INVALID_ARGUMENT", "maximum context length", http_status=400)
+
+    for _ in range(records):
+        model.then = refuse
+        result = score(stub)
+        assert (result.failures[0].error_class, result.attempts) == ("AnswerSchemaError", 2)
+
+
 def test_a_second_request_that_fails_begins_anew(stub: OpenAiStub) -> None:
     """What the server does not answer says nothing of the record."""
     model = serve(stub, b"{}", GOOD)

@@ -33,17 +33,26 @@ class World:
         kafka: The broker; the sources of its outputs are keys of ``written``.
         written: Topic, partition and a running number to key and value.
         now_s: The time.
+        back_at: When the source topic is made again.
     """
 
     kafka: MemoryKafka = dataclasses.field(default_factory=lambda: MemoryKafka({}))
     written: dict[tuple[str, int, int], tuple[bytes | None, bytes | None]] = dataclasses.field(default_factory=dict)
     now_s: float = 0.0
+    back_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.kafka.clock, self.kafka.wait = lambda: self.now_s, self.wait
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
+        if self.now_s >= self.back_at:
+            self.kafka.gone.discard("in")
+
+    def deleted_for(self, seconds: float) -> None:
+        """The source topic is deleted, and made again after so many seconds."""
+        self.kafka.gone.add("in")
+        self.back_at = self.now_s + seconds
 
     def committed(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
         """Partition, key and value of what a read_committed reader sees."""
@@ -138,6 +147,7 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "committed, and not heard of": lambda world: setattr(world.kafka, "hung_commits", 1),
     "took too long": lambda world: world.kafka.commit_failures.append(refused(E._FENCED, fatal=True)),
     "an output failed": lambda world: world.kafka.delivery_failures.append(E._MSG_TIMED_OUT),
+    "the target is away for a while": lambda world: world.deleted_for(30.0),
     "a coordinator moved": lambda world: world.kafka.commit_failures.append(refused(E.NOT_COORDINATOR, retriable=True)),
 }
 

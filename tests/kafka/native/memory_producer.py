@@ -54,12 +54,12 @@ class MemoryProducer:
         self.refuses: ck.KafkaException | None = None
         self._epoch = -1
         self._queue: list[Output] = []
-        self._gap = self._stuck = False
+        self._gap = self._stuck = self._committing = False
 
     def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
         """What ``Writer`` calls in place of ``ck.Producer``: a new producer, which knows nothing of one before."""
         self.properties, self.state, self._epoch, self._gap = properties, _S.INIT, -1, False
-        self._stuck = False
+        self._stuck = self._committing = False
         self._queue.clear()
         return self
 
@@ -107,7 +107,9 @@ class MemoryProducer:
         self._may_stick(timeout)
         self._check_epoch()
         if self.flush(timeout):
+            self._committing = True
             self._raise(refused(ck.KafkaError._TIMED_OUT, "Failed to flush all outstanding messages", retriable=True))
+        self._committing = False
         if self.state is _S.ABORTABLE_ERROR:  # an output was refused
             self._raise(refused(ck.KafkaError._STATE, "an output was refused", abort=True))
         if self._kafka.commit_failures:
@@ -126,6 +128,9 @@ class MemoryProducer:
     def abort_transaction(self, timeout: float) -> None:
         self._require(_S.IN_TRANSACTION, _S.ABORTABLE_ERROR)
         self._may_stick(timeout)
+        if self._committing:
+            self._kafka.wait(timeout)
+            raise refused(ck.KafkaError._CONFLICT, "commit_transaction is in progress", retriable=True)
         self._check_epoch()
         transaction = self._kafka.transactions.pop(self._name)
         if not transaction.outputs and not transaction.offsets and any(it.topic in self._kafka.gone for it in self._queue):

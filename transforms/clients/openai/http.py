@@ -10,6 +10,7 @@ An answer names the model that gave it, such as ``gpt-4o-2024-08-06``: that is t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -106,7 +107,9 @@ class OpenAiClient(ModelClient):
         document = await self._ask(self._body(inputs, rows), timeout_s)
         answer = self._read(document, rows)
         if answer.failures and (mending := self._task.mending(inputs, document)) is not None:
-            answer.again = lambda timeout_s: self._again(dumps(mending), rows, answer.tokens, timeout_s)
+            with contextlib.suppress(TypeError):  # the answer has half of a surrogate pair, which can't be sent back
+                body = dumps(mending)
+                answer.again = lambda timeout_s: self._again(body, rows, answer.tokens, timeout_s)
         return answer
 
     async def _again(self, body: bytes, rows: int, before: Tokens | None, timeout_s: float) -> Answer:

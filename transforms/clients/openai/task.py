@@ -94,8 +94,12 @@ def tokens_of(document: Mapping[str, Any]) -> Tokens | None:
     return found if found != Tokens() else None
 
 
+MOST_TOKENS = 100_000_000
+"""More are no count of one request's: ``--token_limit`` would wait for it."""
+
+
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 63 else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def served_model(document: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Refusal
 from transforms.kafka.native.mending import Mended, Mender, ReadLimits
 from transforms.kafka.native.outputs import Outputs
-from transforms.kafka.native.producer import NotCommittedError
+from transforms.kafka.native.producer import NotCommittedError, ObstructedError
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import draining
 from transforms.kafka.vendor import describe
@@ -185,6 +185,10 @@ class ReplayTransactions:
     def _is_committed(self, bundle: Bundle) -> bool:
         try:
             self._outputs.commit(bundle, [], None)  # type: ignore[arg-type]  # without offsets no reader is needed
+        except ObstructedError as error:  # librdkafka refuses to abort while a commit is under way
+            self._writer.renew() if error.outcome_unknown else self._writer.abort()
+            self._writer.take_deliveries()
+            return False
         except NotCommittedError:
             self._writer.abort()
             self._writer.take_deliveries()
