@@ -121,7 +121,7 @@ KNOWN = (
         "tests/predict/test_dofn.py::test_reading_waits_while_many_batches_are_in_flight",
     ),
     Mutation(
-        "large records in flight are not bounded", _DOFN, " or held_bytes > self._config.memory.in_flight", "",
+        "large records in flight are not bounded", _DOFN, " or self._holds_too_much()", "",
         "tests/predict/test_dofn.py::test_reading_waits_while_the_records_in_flight_are_large",
     ),
     Mutation(
