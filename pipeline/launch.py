@@ -145,13 +145,19 @@ def _job(
     from pipeline.job import Job
     from transforms.predict.dofn import PredictConfig
     from transforms.predict.options import DispatchOptions
+    from transforms.predict.pace import records_a_bundle
     from transforms.retry import RetryPolicy
 
     decode, encode = formats(config, model, topics.max_value_bytes)
     retry = RetryPolicy(config.retry_deadline_s)
+    limits, kafka = _rate_limits(config), kafka_config(config, instance_id)
+    rows = min(model.max_rows or config.batch_max_size, config.batch_max_size)
     return Job(
         kafka=dataclasses.replace(
-            kafka_config(config, instance_id), max_batch_bytes=topics.max_batch_bytes, started_from=started_from
+            kafka,
+            max_batch_bytes=topics.max_batch_bytes,
+            started_from=started_from,
+            max_bundle_records=records_a_bundle(limits, rows, kafka.max_bundle_records),
         ),
         stop=stop,
         decode=decode,
@@ -165,7 +171,7 @@ def _job(
                 config.on_unavailable,
                 config.max_in_flight,
                 config.idle_look_s,
-                _rate_limits(config),
+                limits,
             ),
             config.batch_max_size,
             Memory.of_process(config.memory_mb),

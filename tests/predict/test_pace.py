@@ -14,7 +14,7 @@ from tests.fake_model import Call, FakeModel, doubled
 from transforms.errors import OverloadedError
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
-from transforms.predict.pace import Pace, RateLimits, pace_of
+from transforms.predict.pace import Pace, RateLimits, pace_of, records_a_bundle
 from transforms.retry import RetryPolicy
 from transforms.types import Answer, Tokens
 
@@ -135,6 +135,16 @@ def test_parts_of_a_limit() -> None:
     assert RateLimits(10, None).share(4) == RateLimits(2.5, None)
     assert RateLimits(None, 10).share(4) == RateLimits(None, 2.5)
     assert RateLimits().share(4) == RateLimits()
+
+
+@pytest.mark.parametrize(
+    ("requests_per_s", "rows", "expected"),
+    [(None, 64, 32_768), (10.0, 1, 25), (10.0, 64, 1_600), (1 / 60, 64, 1), (1e9, 64, 32_768)],
+)
+def test_a_bundle_reads_what_can_be_sent_while_its_transaction_is_open(
+    requests_per_s: float | None, rows: int, expected: int
+) -> None:
+    assert records_a_bundle(RateLimits(requests_per_s, 1.0), rows, 32_768) == expected
 
 
 def test_who_keeps_a_pace_together() -> None:

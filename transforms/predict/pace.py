@@ -41,6 +41,23 @@ class RateLimits:
         return dataclasses.replace(self, requests_per_s=requests, tokens_per_s=tokens)
 
 
+BUNDLE_S = 2.5
+"""How long the requests of a bundle may be spaced over: a quarter of the default ``transaction.timeout.ms``."""
+
+
+def records_a_bundle(limits: RateLimits, rows: int, most: int) -> int:
+    """Returns how many records a bundle may read: a transaction can't wait for what would be sent minutes later.
+
+    Args:
+        limits: Those of the process. Of tokens nothing follows: how many a record takes is not known.
+        rows: The most rows of a request.
+        most: What it may read without limits.
+    """
+    if limits.requests_per_s is None:
+        return most
+    return max(1, min(most, int(limits.requests_per_s * BUNDLE_S) * rows))
+
+
 class _Meter:
     """The times that are reserved at one rate.
 
