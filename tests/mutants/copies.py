@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-COPIED = ("transforms", "pipeline", "tests", "pyproject.toml")
+COPIED = ("transforms", "pipeline", "tests", "bench", "pyproject.toml")
 
 
 @contextlib.contextmanager
