@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NoReturn
 
-from tests.mutants.copies import copied_tree, run_tests
+from tests.mutants.copies import copied_tree, end_all, run_tests
 from tests.mutants.known import KNOWN, Mutation
 
 FAILED_TESTS = 1
@@ -79,19 +81,30 @@ def parse(arguments: Sequence[str] | None) -> tuple[Mutation, ...]:
     return tuple(mutation for mutation in KNOWN if not words or any(word in mutation.name for word in words))
 
 
+def ended(number: int, _: object) -> NoReturn:
+    """Handles a signal: ends the process as Ctrl-C does."""
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the mutations whose names have one of the words; all of them without words. Returns the exit status."""
     chosen = parse(arguments)
+    signal.signal(signal.SIGTERM, ended)  # of ``timeout``, for example
     survivors = 0
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
         running = {threads.submit(run, mutation): mutation for mutation in chosen}
-        for number, done in enumerate(as_completed(running), 1):
-            mutation, killed = running[done], done.result()
-            survivors += not killed
-            print(
-                f"{number}/{len(chosen)} {'killed' if killed else 'SURVIVED'}  {mutation.name}  ({mutation.test})",
-                flush=True,
-            )
+        try:
+            for number, done in enumerate(as_completed(running), 1):
+                mutation, killed = running[done], done.result()
+                survivors += not killed
+                print(
+                    f"{number}/{len(chosen)} {'killed' if killed else 'SURVIVED'}  {mutation.name}  ({mutation.test})",
+                    flush=True,
+                )
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            end_all()  # the threads remove their copies
+            raise
     print(f"{len(chosen) - survivors} of {len(chosen)} mutations killed")
     return 1 if survivors else 0
 

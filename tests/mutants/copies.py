@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+MOST_BYTES = 8 << 30
+"""Memory of a test run: mutated code may collect without end, and starve the machine before its time is over."""
 COPIED = ("transforms", "pipeline", "tests", "bench", "pyproject.toml")
+
+_running: set[subprocess.Popen[str]] = set()
+_ending = threading.Event()
 
 
 @contextlib.contextmanager
@@ -34,6 +41,7 @@ def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, 
 
     Raises:
         TimeoutError: It took longer than ``timeout_s``.
+        InterruptedError: ``end_all`` was called.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
@@ -44,12 +52,27 @@ def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, 
         text=True,
         start_new_session=True,  # a group of its own, which is ended with all its children
     )
+    _running.add(process)
     try:
-        output, _ = process.communicate(timeout=timeout_s)
+        if sys.platform == "linux":
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+        if not _ending.is_set():
+            output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"pytest ran longer than {timeout_s:.0f} s") from None
     finally:
+        _running.discard(process)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+    if _ending.is_set():
+        raise InterruptedError
     return process.returncode, output
+
+
+def end_all() -> None:
+    """Ends the test runs of all threads, with all that they have started, and lets none begin."""
+    _ending.set()
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
