@@ -74,10 +74,10 @@ class Stats(WorkerStats):
         self.error = error
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_s: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
-        super().committed(predictions, dead_letters, latencies_ms)
+        super().committed(predictions, dead_letters, latencies_s)
         if time.monotonic() - self._collected_at > COLLECT_S:
             self._collected_at = time.monotonic()
             gc.collect(1)

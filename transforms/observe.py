@@ -56,14 +56,14 @@ class Observer:
     """
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_s: Sequence[tuple[float, int]]
     ) -> None:
         """A bundle was committed: its predictions and dead letters are in Kafka.
 
         Args:
             predictions: Number of predictions.
             dead_letters: Stage and class of a failure to number of dead letters.
-            latencies_ms: ``(milliseconds from read to committed, number of records)``, one pair for each poll.
+            latencies_s: ``(seconds from read to committed, number of records)``, one pair for each poll.
         """
 
     def polled(self) -> None:

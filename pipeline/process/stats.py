@@ -24,8 +24,9 @@ from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, fa
 from transforms.types import OutputRecord
 
 _BUCKETS = 400
+_SHORTEST_S = 0.00001
 _BASE = 1.05
-"""Each latency bucket is 5% wider than the one before, from 0.01 ms on. So a quantile has an error of at most 5%."""
+"""Each latency bucket is 5% wider than the one before, from ``_SHORTEST_S`` on. So a quantile has an error of at most 5%."""
 
 _REASONS = 64
 
@@ -88,24 +89,24 @@ class WorkerStats(Observer):
         self._without_message: set[str] = set()  # kinds of dead letters that were counted, until ``written`` has the outputs
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_s: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
         row, now = self._row, time.monotonic()
         row["bundles"] += 1
-        if not latencies_ms:
+        if not latencies_s:
             return
         if not row["first_at"]:
-            row["first_at"] = now - latencies_ms[0][0] / 1000
+            row["first_at"] = now - latencies_s[0][0]
         row["last_at"] = now
         row["predictions"] += predictions
         for (stage, name), count in dead_letters.items():
             row["dead_letters"] += count
             row["reasons"][self._reason(f"{stage}/{name}")]["count"] += count
             self._without_message.add(f"{stage}/{name}")
-        for latency_ms, count in latencies_ms:
-            row["latency"][_bucket(latency_ms)] += count
-            LATENCY.observe(row, latency_ms / 1000, count)
+        for latency_s, count in latencies_s:
+            row["latency"][_bucket(latency_s)] += count
+            LATENCY.observe(row, latency_s, count)
 
     def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
         """As ``Observer.committed_after``."""
@@ -209,8 +210,8 @@ def open_rows(path: Path | None, workers: int) -> Any:
         return np.frombuffer(mmap.mmap(file.fileno(), size), ROW)
 
 
-def _bucket(latency_ms: float) -> int:
-    return max(0, min(_BUCKETS - 1, int(math.log(max(latency_ms, 0.01) / 0.01, _BASE))))
+def _bucket(latency_s: float) -> int:
+    return max(0, min(_BUCKETS - 1, int(math.log(max(latency_s, _SHORTEST_S) / _SHORTEST_S, _BASE))))
 
 
 class Totals:
@@ -278,7 +279,7 @@ class Totals:
         if not total:
             return 0.0
         index = int(np.searchsorted(np.cumsum(latency), max(1, quantile * total)))
-        return round(float(0.01 * _BASE ** (index + 0.5)), 3)
+        return round(float(_SHORTEST_S * _BASE ** (index + 0.5)) * 1000, 3)
 
     def summary(self) -> dict[str, Any]:
         """Returns the content of ``--summary_json``."""

@@ -62,7 +62,7 @@ class Follower:
 
     def poll(self) -> int:
         """Reads new outputs; returns how many of them belong to this job."""
-        latencies: collections.Counter[int] = collections.Counter()
+        latencies_s: collections.Counter[float] = collections.Counter()
         ages_s: list[float] = []
         dead: collections.Counter[DeadLetterKind] = collections.Counter()
         for message in self._consumer.consume(MOST, POLL_S):
@@ -74,16 +74,16 @@ class Follower:
                 continue
             latency_s = self._gate.written(source[0], int(source[1]), int(source[2]))
             if latency_s is not None:
-                latencies[round(latency_s * 1000)] += 1
+                latencies_s[round(latency_s, 3)] += 1
                 stamp_ms = timestamp_of(*message.timestamp())
                 if stamp_ms is not None:
                     ages_s.append(max(0.0, time.time() - stamp_ms / 1000))
                 if ERROR_CLASS in headers:
                     stage, name = ((headers.get(it) or b"").decode(errors="replace") for it in (ERROR_STAGE, ERROR_CLASS))
                     dead[stage, name] += 1
-        count = latencies.total()
+        count = latencies_s.total()
         if count:
-            observer().committed(count - dead.total(), dict(dead), [(float(ms), n) for ms, n in latencies.items()])
+            observer().committed(count - dead.total(), dict(dead), list(latencies_s.items()))
             observer().committed_after(ages_s, None)
         return count
 

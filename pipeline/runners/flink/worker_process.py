@@ -40,7 +40,7 @@ class BeamMetrics(Observer):
     """
 
     def committed(
-        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_ms: Sequence[tuple[float, int]]
+        self, predictions: int, dead_letters: Mapping[DeadLetterKind, int], latencies_s: Sequence[tuple[float, int]]
     ) -> None:
         """As ``Observer.committed``."""
         _count("bundles", 1)
@@ -49,8 +49,8 @@ class BeamMetrics(Observer):
         for (_, name), count in dead_letters.items():
             _count("dead_letters", count)
             _count(f"dead_letters_{name}", count)
-        for latency_ms, _ in latencies_ms:
-            _distribute("latency_milli_secs", latency_ms)
+        for latency_s, _ in latencies_s:
+            _distribute("latency_milli_secs", latency_s * 1000)
 
     def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
         """As ``Observer.committed_after``. Of the ages it reports the oldest: one call a record would be slow."""

@@ -29,8 +29,8 @@ class Recorder(Observer):
         self.owned: list[list[str]] = []
         self.unanswered: list[int] = []
 
-    def committed(self, predictions: int, dead_letters: object, latencies_ms: object) -> None:
-        self.commits.append((predictions, dict(dead_letters), list(latencies_ms)))  # type: ignore[call-overload]
+    def committed(self, predictions: int, dead_letters: object, latencies_s: object) -> None:
+        self.commits.append((predictions, dict(dead_letters), list(latencies_s)))  # type: ignore[call-overload]
 
     def committed_after(self, ages_s: Ages, transaction_s: float | None) -> None:
         self.after.append((list(ages_s), transaction_s))

@@ -22,7 +22,7 @@ def worker(records: int = 10, holding: str | None = None, kinds: Mapping[tuple[s
     if records:
         stats.polled()
         stats.assigned(["in/0", "in/1"])
-        stats.committed(records - sum(kinds.values()), kinds, [(4.0, records)])
+        stats.committed(records - sum(kinds.values()), kinds, [(0.004, records)])
         stats.answered(records, 0.02, "3")
         stats.requesting(2, 16)
     stats.holding(holding)
@@ -32,7 +32,7 @@ def worker(records: int = 10, holding: str | None = None, kinds: Mapping[tuple[s
 def wrote_dead_letter(stats: WorkerStats, stage: str, name: str, message: str) -> None:
     """A bundle with one dead letter was committed."""
     record = KafkaRecord("in", 0, 5, 5, None, b"secret", [])
-    stats.committed(0, {(stage, name): 1}, [(4.0, 1)])
+    stats.committed(0, {(stage, name): 1}, [(0.004, 1)])
     stats.written([dead_letter(record, Failure(stage, name, message), "out.dead-letter")])
 
 

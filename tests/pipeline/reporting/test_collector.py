@@ -55,7 +55,7 @@ def parse(text: str) -> dict[tuple[str, ...], float]:
 
 def stats() -> WorkerStats:
     worker = WorkerStats()
-    worker.committed(7, {("decode", "Tombstone"): 2, ("predict", 'odd "\\\n'): 1}, [(5.0, 10)])
+    worker.committed(7, {("decode", "Tombstone"): 2, ("predict", 'odd "\\\n'): 1}, [(0.005, 10)])
     worker.committed_after([0.02, 0.02, 7000.0], 0.5)
     worker.answered(6, 0.02, "3")
     worker.request_failed(OverloadedError("x"))
@@ -146,8 +146,8 @@ def test_it_says_when_it_holds_and_since_when() -> None:
 
 def test_workers_are_summed(tmp_path: Path) -> None:
     first, second = (WorkerStats(tmp_path / "stats", worker, 2) for worker in (0, 1))
-    first.committed(3, {("decode", "Tombstone"): 1}, [(1.0, 4)])
-    second.committed(4, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 1}, [(1.0, 7)])
+    first.committed(3, {("decode", "Tombstone"): 1}, [(0.001, 4)])
+    second.committed(4, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 1}, [(0.001, 7)])
     second.assigned(["a/0"])
     first.answered(1, 0.1, "1")
     second.answered(1, 0.1, "2")

@@ -37,7 +37,7 @@ def test_served_over_http_and_always_as_of_now() -> None:
         status, content_type, text = get(port, "/metrics")
         assert (status, content_type) == (200, CONTENT_TYPE)
         assert parse(text)["scoring_predictions_total",] == 7
-        worker.committed(1, {}, [(1.0, 1)])
+        worker.committed(1, {}, [(0.001, 1)])
         assert parse(get(port, "/metrics")[2])["scoring_predictions_total",] == 8
         assert get(port, "/healthz")[0] == 200
         assert get(port, "/")[0] == 404
@@ -59,7 +59,7 @@ def test_the_time_of_day_does_not_matter() -> None:
     """Times are on the monotonic clock: setting the clock neither stops a healthy job nor hides a stuck one."""
     worker = stats()
     worker.polled()
-    worker.committed(1, {}, [(1.0, 1)])
+    worker.committed(1, {}, [(0.001, 1)])
     now = time.monotonic()
     for name in ("first_at", "last_at", "polled_at"):
         assert now - 60 < worker.rows[name][0] <= now

@@ -23,7 +23,7 @@ def test_from_the_start_to_the_first_record(tmp_path: Path) -> None:
     assert now() == "joining the consumer group"
     first.assigned(["in/0"])
     assert now() == "reading 1 partition; no record has been answered yet"
-    first.committed(1, {}, [(1.0, 1)])
+    first.committed(1, {}, [(0.001, 1)])
     assert now() == "scoring 1 partition"
     first.holding("the model server: connection refused")
     assert now() == "waiting for the model server: connection refused"
@@ -35,7 +35,7 @@ def test_from_the_start_to_the_first_record(tmp_path: Path) -> None:
 def test_what_reads_by_java_is_scoring_once_it_has_answered() -> None:
     """Its workers know neither partitions nor polls."""
     worker = WorkerStats()
-    worker.committed(1, {}, [(1.0, 1)])
+    worker.committed(1, {}, [(0.001, 1)])
     assert phase(worker.rows, Totals(worker.rows)) == "scoring"
 
 

@@ -16,7 +16,7 @@ def test_the_speed_is_an_average_of_seconds() -> None:
     worker, recent = WorkerStats(), Recent()
     for quarter in range(40):
         if quarter % 10 == 0:
-            worker.committed(1000, {}, [(1.0, 1000)])
+            worker.committed(1000, {}, [(0.001, 1000)])
         recent.add(quarter / 4, Totals(worker.rows))
     assert 300 <= recent.rate <= 500
 
@@ -24,10 +24,10 @@ def test_the_speed_is_an_average_of_seconds() -> None:
 def test_a_latency_of_long_ago_is_forgotten() -> None:
     worker, recent = WorkerStats(), Recent()
     recent.add(0.0, Totals(worker.rows))
-    worker.committed(100, {}, [(5000.0, 100)])
+    worker.committed(100, {}, [(5.0, 100)])
     recent.add(1.0, Totals(worker.rows))
     assert recent.latency_ms(0.5) > 4000
-    worker.committed(10, {}, [(2.0, 10)])
+    worker.committed(10, {}, [(0.002, 10)])
     recent.add(1.5 + LATENCY_S, Totals(worker.rows))
     assert 1.8 < recent.latency_ms(0.5) < 2.2
     recent.add(3.0 + 2 * LATENCY_S, Totals(worker.rows))

@@ -69,7 +69,7 @@ def test_plain_lines_say_what_is_awaited_before_the_first_record(capsys: pytest.
     first.assigned(["in/0", "in/1"])
     show()
     status.show(moment(rows=rows, lag=Lag({("in", 0): 7})))
-    first.committed(1, {}, [(4.0, 1)])
+    first.committed(1, {}, [(0.004, 1)])
     show()
     *phases, counted = capsys.readouterr().out.splitlines()
     assert phases == [
@@ -105,7 +105,7 @@ def test_watching_shows_again_and_again_and_ends() -> None:
 
         def show(self, moment: Moment) -> None:
             seen.append(moment)
-            counted.committed(10, {}, [(4.0, 10)])
+            counted.committed(10, {}, [(0.004, 10)])
             if len(seen) == 3:
                 shown.set()
 

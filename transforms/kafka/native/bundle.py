@@ -105,7 +105,7 @@ class Bundle:
 
     def report(self, done_at: float) -> None:
         """Tells the observer that the bundle is committed, since ``done_at`` (seconds of the session's clock)."""
-        reads = [((done_at - read_at) * 1000, count) for read_at, count in self.reads]
+        reads = [(done_at - read_at, count) for read_at, count in self.reads]
         observer().committed(self.written - self.dead.total(), dict(self.dead), reads)
         stamps = np.array(list(map(_TIMESTAMP_OF, self.outputs)), np.float64)  # None becomes NaN
         ages_s = time.time() - stamps[~np.isnan(stamps)] / 1000

@@ -63,7 +63,7 @@ class Served:
             if output.failed_stage is not None:
                 kind = output.failed_stage, (dict(output.headers)["inference.error.class"] or b"").decode()
                 kinds[kind] = kinds.get(kind, 0) + 1
-        self.worker.committed(len(outputs) - sum(kinds.values()), kinds, [(5.0, len(outputs))])
+        self.worker.committed(len(outputs) - sum(kinds.values()), kinds, [(0.005, len(outputs))])
         self.worker.written(outputs)
 
 

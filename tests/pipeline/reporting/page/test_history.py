@@ -13,7 +13,7 @@ def test_a_point_is_of_the_last_seconds() -> None:
     worker, now = WorkerStats(), 100.0
     lag: Lag | None = None
     history = History(lambda: Totals(worker.rows), lambda: lag, lambda: now, lambda: 1000 + now)
-    worker.committed(50, {}, [(10.0, 50)])
+    worker.committed(50, {}, [(0.01, 50)])
     worker.requesting(3, 8)
     lag, now = Lag({("in", 0): 7}), 102.0
     history.add()

@@ -24,7 +24,7 @@ from transforms.observe import Observer, RollbackCause
 from transforms.types import OutputRecord
 
 EVENTS: dict[str, tuple[Any, ...]] = {
-    "committed": (7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 3}, [(5.0, 12)]),
+    "committed": (7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 3}, [(0.005, 12)]),
     "polled": (),
     "committed_after": ([0.5, 2.0], 0.25),
     "written": ([OutputRecord("out", None, b"{}", [], None, ("in", 0, 1), None)],),
