@@ -14,7 +14,7 @@ import importlib.metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -70,14 +70,19 @@ def licence_of(package: str) -> str:
     return found.get("License-Expression") or "; ".join(classifiers) or (found.get("License") or "").partition("\n")[0][:80]
 
 
-def licence_mistakes(lock: str) -> tuple[int, list[str]]:
-    """Returns how many of a lock's packages are installed, and which have no licence or one that may not be linked with."""
+def licence_mistakes(lock: str, stated: Callable[[str], str] = licence_of) -> tuple[int, list[str]]:
+    """Returns how many of a lock's packages are installed, and which have no licence or one that may not be linked with.
+
+    Args:
+        lock: The text of a lock file.
+        stated: Returns the licence that an installed package states.
+    """
     looked, mistakes = 0, []
     for pin, _ in pins(lock):
         if pin is None or pin.name in _ALLOWED:
             continue
         try:
-            licence = licence_of(pin.name)
+            licence = stated(pin.name)
         except importlib.metadata.PackageNotFoundError:
             continue  # of another Python or system, or of an environment of its own
         looked += 1

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeline.cli import options
+from pipeline.cli.config import Config
 from pipeline.cli.entry import EXIT_WRONG, flags_or_told
 
 
-def main() -> int:
-    """Runs the command line; returns the exit status."""
+def main(launch: Callable[[Config], int] | None = None) -> int:
+    """Runs the command line; returns the exit status.
+
+    Args:
+        launch: Runs the job that the flags describe. ``None``: ``pipeline.launch``, imported once the flags are right.
+    """
     config = flags_or_told(options.parse)
     if config is None:
         return EXIT_WRONG
-    from pipeline.launch import launch
-
+    if launch is None:
+        from pipeline.launch import launch
     return launch(config)

@@ -42,7 +42,10 @@ BUILD_S = 900
 
 @contextlib.contextmanager
 def with_prism(
-    beam_args: Sequence[str], say: Callable[[str], None], allow_open_ports: bool = False
+    beam_args: Sequence[str],
+    say: Callable[[str], None],
+    allow_open_ports: bool = False,
+    has_others: Callable[[], bool] = has_other_addresses,
 ) -> Iterator[tuple[str, ...]]:
     """Runs Prism while the block runs. Yields Beam's arguments with Prism's address and the options for streaming jobs.
 
@@ -50,6 +53,7 @@ def with_prism(
         beam_args: The user's arguments for Beam. With ``--job_endpoint``, the Prism at that address is used.
         say: Called with messages for the user.
         allow_open_ports: Whether a Prism is run that other machines can reach.
+        has_others: Whether this machine has addresses by which other machines could reach it.
 
     Raises:
         ContractError: No binary is found or built, it does not start, or other machines can reach it.
@@ -72,7 +76,7 @@ def with_prism(
         "--log_kind=text",
     ]
     with child_server(command, port, "--runner=PrismRunner: Prism"):
-        if others_reach(port) and has_other_addresses():
+        if others_reach(port) and has_others():
             if not allow_open_ports:
                 raise ContractError(
                     f"--runner=PrismRunner: {binary} listens on all addresses of this machine, and runs what anybody sends "

@@ -333,12 +333,10 @@ def test_an_error_of_the_job_is_left_as_the_client_raises_it(kms_toy: Path) -> N
         assert caught.value.mistakes == ("--model: a port is needed",)
 
 
-def test_a_fault_of_this_package_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_this_package_keeps_its_traceback() -> None:
     """It is ours to mend, not the user's."""
-    broken = registry.Entry(types.SimpleNamespace(parse=lambda uri: 1 / 0, open=Toy.open), "grpc://…")
-    monkeypatch.setitem(registry._entries, "grpc", broken)
-    with pytest.raises(ZeroDivisionError):
-        check_uri("grpc://h:1/m")
+    with pytest.raises(ZeroDivisionError), registry.mistakes_named("grpc://h:1/m", "parse"):
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize(

@@ -50,16 +50,24 @@ def test_a_record_that_it_fails_on_touches_no_other() -> None:
     assert headers(found[1])["inference.error.attempts"] == "1"
 
 
-@pytest.mark.parametrize("where", ["transforms.own_code.OwnCode.__call__", "transforms.encode.postprocess._text"])
-def test_a_sick_process_is_no_records_fault(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """Neither where it is called, nor where what it returns is written."""
-
-    def sick(*_: object) -> Any:
+class Sick(np.ndarray):
+    def tolist(self) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(where, sick)
+
+def calls_for_too_much(prediction: dict[str, Any]) -> dict[str, Any]:
+    raise MemoryError
+
+
+def returns_too_much(prediction: dict[str, Any]) -> dict[str, Any]:
+    return {"y": np.array([b"y"]).view(Sick)}
+
+
+@pytest.mark.parametrize("function", [calls_for_too_much, returns_too_much])
+def test_a_sick_process_is_no_records_fault(function: Any) -> None:
+    """Neither where it is called, nor where what it returns is written."""
     with pytest.raises(MemoryError):
-        encode(encoder(postprocess=lambda prediction: prediction), {"y": np.arange(2)})
+        encode(encoder(postprocess=function), {"y": np.arange(2)})
 
 
 def test_it_may_return_numpy_values() -> None:

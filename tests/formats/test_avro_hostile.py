@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import io
 import json
 import lzma
@@ -19,8 +20,8 @@ from hypothesis import strategies as st
 
 from tests.formats.decoding import UNKNOWN, X, classes, decode, rows_of, takes
 from tests.formats.test_avro import DECIMAL_2, X_SCHEMA, bare, container, schema_of
-from transforms.formats import avro_choices
 from transforms.formats.avro import AvroError, AvroReader
+from transforms.formats.avro_choices import with_checked_choices
 from transforms.formats.avro_cost import MAX_DEPTH
 from transforms.formats.avro_schema import MAX_DECIMAL_BYTES, SchemaError, parse_avro_schema
 from transforms.formats.limits import NUMBER_BYTES
@@ -260,10 +261,20 @@ def test_a_branch_or_symbol_of_a_number_below_0(
         reader.read(value % below)
 
 
-def test_a_fastavro_that_does_not_look_indexes_up_in_dicts(monkeypatch: pytest.MonkeyPatch) -> None:
+def reads_lists_only(value: io.BytesIO, schema: Any, reader: Any) -> Any:
+    raise TypeError("list indices must be integers")
+
+
+def takes_the_last_branch(value: io.BytesIO, schema: Any, reader: Any) -> Any:
+    return [None, "a", "b"]
+
+
+@pytest.mark.parametrize("read", [reads_lists_only, takes_the_last_branch])
+def test_a_fastavro_that_does_not_look_indexes_up_in_dicts(read: Callable[..., Any]) -> None:
     """It is not promised: without it every value is walked over first."""
-    monkeypatch.setattr("transforms.formats.avro_choices._is_read_by_fastavro", lambda: False)
-    reader = AvroReader(parse_avro_schema(json.dumps(["null", "string"])))
+    parsed = parse_avro_schema(json.dumps(["null", "string"]))
+    assert with_checked_choices(parsed.schema, {}, read) is None
+    reader = AvroReader(dataclasses.replace(parsed, checked=None))
     assert reader.read(b"\x02\x02a") == "a"
     with pytest.raises(AvroError, match="no branch of its number"):
         reader.read(b"\x01\x02a")
@@ -271,7 +282,7 @@ def test_a_fastavro_that_does_not_look_indexes_up_in_dicts(monkeypatch: pytest.M
 
 def test_this_fastavro_does() -> None:
     """Else Avro with unions costs twice as much: see ``avro_choices.py``."""
-    assert avro_choices._is_read_by_fastavro()
+    assert with_checked_choices(["null", "string"], {}) is not None
 
 
 @pytest.mark.parametrize("symbols", [["A B"], [1]])

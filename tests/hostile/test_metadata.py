@@ -11,9 +11,12 @@ import copy
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
+import aiohttp
+import grpc
 import pytest
 import yarl
 
@@ -22,8 +25,6 @@ from transforms.clients.base import ClientOptions
 from transforms.clients.checked import MAX_RANK, MAX_ROW_VALUES, MAX_TENSORS, ask_metadata
 from transforms.clients.open_inference import messages as oip
 from transforms.clients.tfserving import messages as tfs
-from transforms.clients.wire.grpc import GrpcChannel
-from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import MAX_METADATA_BYTES
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap
 from transforms.decode.decoder import Decoder
@@ -74,23 +75,54 @@ VALUES: list[Any] = [
 """What comes in the place of each part of those answers."""
 
 
+class Response:
+    """What is used of aiohttp's: the answer to a request that was never sent."""
+
+    headers: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"})
+    reason = ""
+
+    def __init__(self, body: bytes | None):
+        self.status, self._body, self.content = (404 if body is None else 200), body or b"", self
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def __aenter__(self) -> Response:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 def answers(monkeypatch: pytest.MonkeyPatch, bodies: Mapping[str, bytes]) -> None:
-    """Has all HTTP connections answer from memory: a body by the end of the URL's path, else 404."""
+    """Has aiohttp answer from memory: a body by the end of the URL's path, else 404."""
 
-    async def send(connection: HttpConnection, method: str, url: yarl.URL, *rest: object, **more: object) -> HttpResponse:
-        body = next((bodies[end] for end in sorted(bodies, key=len, reverse=True) if url.path.endswith(end)), None)
-        return HttpResponse(200 if body is not None else 404, body or b"", None, "", "application/json", {})
+    async def request(session: aiohttp.ClientSession, method: str, url: yarl.URL, **more: object) -> Response:
+        ends = sorted(bodies, key=len, reverse=True)
+        return Response(next((bodies[end] for end in ends if url.path.endswith(end)), None))
 
-    monkeypatch.setattr(HttpConnection, "send", send)
+    monkeypatch.setattr(aiohttp.ClientSession, "request", request)
+
+
+class Channel:
+    """What is used of gRPC's: the answers to calls that are never sent."""
+
+    def __init__(self, bodies: Mapping[str, bytes]):
+        self._bodies = bodies
+
+    def unary_unary(self, method: str) -> Callable[..., Awaitable[bytes]]:
+        async def call(request: bytes, **more: object) -> bytes:
+            return self._bodies[method]
+
+        return call
+
+    async def close(self) -> None:
+        pass
 
 
 def calls(monkeypatch: pytest.MonkeyPatch, bodies: Mapping[str, bytes]) -> None:
-    """Has all gRPC channels answer from memory: a message by the method."""
-
-    async def call(channel: GrpcChannel, method: str, *rest: object) -> bytes:
-        return bodies[method]
-
-    monkeypatch.setattr(GrpcChannel, "call", call)
+    """Has gRPC answer from memory: a message by the method."""
+    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda target, options: Channel(bodies))
 
 
 def ask(uri: str) -> ModelMetadata | ModelError:

@@ -86,9 +86,8 @@ def test_a_wrong_command_line(
 ) -> None:
     """Exit status 2; nothing was asked: the launch of a job would fail this test."""
     monkeypatch.setattr(sys, "argv", ["pipeline", *argv(mistake, places)])
-    monkeypatch.setattr("pipeline.launch.launch", lambda config: pytest.fail("the job was launched"))
     began = time.process_time()
-    assert score.main() == 2
+    assert score.main(lambda config: pytest.fail("the job was launched")) == 2
     check(mistake, told(capsys), time.process_time() - began, places)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import fastavro
@@ -18,17 +18,20 @@ import fastavro
 _PARSED, _NAMED = "__fastavro_parsed", "__named_schemas"  # how fastavro knows a schema that it has parsed
 
 
-def with_checked_choices(schema: Any, named: Mapping[str, Any]) -> Any | None:
+def with_checked_choices(
+    schema: Any, named: Mapping[str, Any], read: Callable[..., Any] = fastavro.schemaless_reader
+) -> Any | None:
     """Returns a parsed schema in which no index below 0 is a branch or a symbol.
 
     Args:
         schema: The schema, as ``fastavro.parse_schema`` returns it.
         named: Its named types, from the same call.
+        read: fastavro's function that reads a value.
 
     Returns:
-        The schema, for ``fastavro.schemaless_reader`` without a reader's schema; ``None`` if this fastavro can't read it.
+        The schema, for ``read`` without a reader's schema; ``None`` if this fastavro can't read it.
     """
-    return _checked(schema, named) if _is_read_by_fastavro() else None
+    return _checked(schema, named) if _looks_up_in_dicts(read) else None
 
 
 def _checked(schema: Any, named: Mapping[str, Any]) -> Any:
@@ -65,14 +68,14 @@ def _named(node: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _is_read_by_fastavro() -> bool:
+def _looks_up_in_dicts(schemaless_reader: Callable[..., Any]) -> bool:
     named: dict[str, Any] = {}
     union = ["null", {"type": "enum", "name": "e", "symbols": ["a", "b"]}]
     schema = _checked(fastavro.parse_schema({"type": "array", "items": union}, named), named)
 
     def read(value: bytes) -> Any:
         try:
-            return fastavro.schemaless_reader(io.BytesIO(value), schema, None)
+            return schemaless_reader(io.BytesIO(value), schema, None)
         except Exception:  # noqa: BLE001  # whatever a fastavro raises that can't read it
             return None
 

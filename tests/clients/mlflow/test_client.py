@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import http.server
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
+from tests.http_server import answering
 from transforms.clients import check_uri, open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.mlflow.answers import read_outputs
@@ -254,19 +256,20 @@ def test_an_answer_for_the_rows(stub: MlflowStub) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"prediction": [1]}', b"{", b'{"predictions": 7}'])
-def test_an_answer_of_another_form(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        async with open_client("mlflow+http://h:1?form=instances") as client:
+def test_an_answer_of_another_form(body: bytes) -> None:
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-            async def send(*_: object) -> HttpResponse:
-                return HttpResponse(200, body, None, "", "application/json", {})
+    async def work(client: ModelClient) -> None:
+        with pytest.raises(MalformedAnswerError, match=r"model 127\.0\.0\.1 at 127\.0\.0\.1:"):
+            await client.predict(as_instances([[1], [2]]), 2, TIMEOUT_S)
 
-            monkeypatch.setattr(client._http, "send", send)  # type: ignore[attr-defined]
-            await client.metadata(TIMEOUT_S)
-            with pytest.raises(MalformedAnswerError, match="model h at h:1"):
-                await client.predict(as_instances([[1], [2]]), 2, TIMEOUT_S)
-
-    asyncio.run(run())
+    with answering(answer) as url:
+        use(f"mlflow+{url}?form=instances", work)
 
 
 # ---- errors

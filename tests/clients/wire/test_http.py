@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import time
 import zlib
 from collections.abc import Awaitable, Callable
 
@@ -26,12 +27,18 @@ def use(
     handle: Handle,
     work: Callable[[HttpConnection, yarl.URL], Awaitable[None]],
     options: ClientOptions = ClientOptions(),  # noqa: B008  # frozen
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Runs ``work`` with a connection to a server that answers every request by ``handle``."""
-    asyncio.run(using(handle, work, options))
+    asyncio.run(using(handle, work, options, clock))
 
 
-async def using(handle: Handle, work: Callable[[HttpConnection, yarl.URL], Awaitable[None]], options: ClientOptions) -> None:
+async def using(
+    handle: Handle,
+    work: Callable[[HttpConnection, yarl.URL], Awaitable[None]],
+    options: ClientOptions,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """As ``use``, inside a loop."""
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", handle)
@@ -39,7 +46,7 @@ async def using(handle: Handle, work: Callable[[HttpConnection, yarl.URL], Await
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0]
-    http = HttpConnection("here", False, options)
+    http = HttpConnection("here", False, options, clock=clock)
     try:
         await work(http, yarl.URL(f"http://{host}:{port}/"))
     finally:
@@ -120,16 +127,9 @@ def test_a_request_that_is_cut_is_not_sent_again_without_a_5xx_before_it() -> No
 
 def test_a_request_that_is_sent_again_has_what_is_left_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the whole of it once more: a deadline above it would pass unseen."""
-    left, totals = iter((9.0, 8.0, 3.0)), []
+    # The first request's time begins at 0 and it is sent at 1; the second's begins at 2, it is sent at 4 and again at 9.
+    times, totals = iter((0.0, 1.0, 2.0, 4.0, 9.0)), []
     server, real = Answering(500, closes=True), aiohttp.ClientTimeout
-
-    class Clock:
-        def __init__(self, seconds: float):
-            assert seconds == TIMEOUT_S
-
-        @property
-        def left_s(self) -> float:
-            return next(left)
 
     def timeout(total: float, sock_connect: float) -> aiohttp.ClientTimeout:
         totals.append(total)
@@ -139,10 +139,9 @@ def test_a_request_that_is_sent_again_has_what_is_left_of_its_time(monkeypatch: 
         for _ in range(2):
             await http.send("POST", url, TIMEOUT_S, b"[]")
 
-    monkeypatch.setattr("transforms.clients.wire.http.Deadline", Clock)
-    monkeypatch.setattr("transforms.clients.wire.http.aiohttp.ClientTimeout", timeout)
-    use(server, work)
-    assert totals == [9.0, 8.0, 3.0]
+    monkeypatch.setattr(aiohttp, "ClientTimeout", timeout)
+    use(server, work, clock=lambda: next(times))
+    assert totals == [TIMEOUT_S - 1, TIMEOUT_S - 2, TIMEOUT_S - 7]
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import confluent_kafka as ck
 
-from transforms.kafka.admin.checks import Checker
+from transforms.kafka.admin.checks import first_offsets
 
 
 def test_in_place_of_a_former_topics_offset_they_do_not_name_that_topic() -> None:
-    made: list[Any] = []
-    checker: Any = object.__new__(Checker)
     former = ck.TopicPartition("in", 0, ck.OFFSET_INVALID, "read by g-1 | of a@c | started from latest")
-    checker.committed = lambda _: [former, ck.TopicPartition("in", 1, 5, "of b@c")]
-    checker.watermarks = lambda _: (3, 9)
-    checker.commit = made.extend
-    checker.commit_first([("in", 0), ("in", 1)])
+    made = first_offsets([former, ck.TopicPartition("in", 1, 5, "of b@c")], lambda _: 3)
     assert [(tp.partition, tp.offset, tp.metadata) for tp in made] == [(0, 3, "read by g-1 | started from latest")]

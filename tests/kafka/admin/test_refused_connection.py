@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.kafka.admin import refused_connection
-from transforms.kafka.admin.refused_connection import why_refused
+from transforms.kafka.admin.refused_connection import TIMEOUT_S, why_refused
 from transforms.kafka.config import KafkaConfig
 from transforms.testing.contract.certificates import write_certificates
 from transforms.testing.stub_server import StubServer
@@ -66,9 +65,9 @@ def listening(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator
         thread.join()
 
 
-def why(address: str, text: str = "", **properties: str) -> str | None:
+def why(address: str, text: str = "", timeout_s: float = TIMEOUT_S, **properties: str) -> str | None:
     given = tuple((name.replace("_", "."), value) for name, value in properties.items())
-    return why_refused(KafkaConfig(address, ("t",), "g", properties=given), text)
+    return why_refused(KafkaConfig(address, ("t",), "g", properties=given), text, timeout_s)
 
 
 def context(folder: Path, identity: str, *, wants_client: bool = False) -> ssl.SSLContext:
@@ -179,14 +178,14 @@ def test_an_answer_that_is_none_says_nothing(answer: Answer) -> None:
         assert why(address, security_protocol="PLAINTEXT") is None
 
 
-def test_nobody_there_or_nobody_who_answers(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(refused_connection, "TIMEOUT_S", 0.1)
+def test_nobody_there_or_nobody_who_answers(folder: Path) -> None:
     for protocol in ("PLAINTEXT", "SSL", "SASL_SSL"):
         ca = {"ssl_ca_location": str(folder / "ca.pem")}
         assert why("127.0.0.1:1", security_protocol=protocol, **ca) is None
         assert why("no address", security_protocol=protocol, **ca) is None
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            assert why(f"127.0.0.1:{silent.getsockname()[1]}", security_protocol=protocol, **ca) is None
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            assert why(address, timeout_s=0.1, security_protocol=protocol, **ca) is None
 
 
 @pytest.mark.parametrize("stub_class", [TfServingRestStub, TfServingGrpcStub])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.runners import prism
 from pipeline.runners.prism import LISTENS, LOCAL, VERSION, find_prism, listen_locally, with_prism
 from transforms.cache import CACHE_VARIABLE
 from transforms.errors import ContractError
@@ -71,42 +71,36 @@ def listener(folder: Path, host: str) -> Path:
     return made
 
 
-@pytest.fixture
-def networked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the tests run in a network namespace of their own, there is nobody to be reached by."""
-    monkeypatch.setattr(prism, "has_other_addresses", lambda: True)
+networked = functools.partial(with_prism, has_others=lambda: True)
+"""As on a machine in a network. The tests may run in a network namespace of their own, where nobody is to be reached by."""
 
 
-@pytest.mark.usefixtures("networked")
 def test_a_prism_that_others_can_reach_is_ended(tmp_path: Path) -> None:
     given = [f"--prism_location={listener(tmp_path, '0.0.0.0')}"]
     with (
         pytest.raises(ContractError, match=r"listener listens on all addresses of this machine.* --allow_open_ports"),
-        with_prism(given, print),
+        networked(given, print),
     ):
         raise AssertionError("it must not be used")
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-@pytest.mark.usefixtures("networked")
 def test_it_is_run_where_that_is_allowed_and_said(tmp_path: Path) -> None:
     said: list[str] = []
-    with with_prism([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], said.append, allow_open_ports=True) as arguments:
+    with networked([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], said.append, allow_open_ports=True) as arguments:
         assert arguments[-1].startswith("--job_endpoint=127.0.0.1:")
     assert "for anybody" in said[0]
 
 
-@pytest.mark.usefixtures("networked")
 def test_one_that_listens_on_this_machine_only_needs_no_flag(tmp_path: Path) -> None:
     said: list[str] = []
-    with with_prism([f"--prism_location={listener(tmp_path, '127.0.0.1')}"], said.append):
+    with networked([f"--prism_location={listener(tmp_path, '127.0.0.1')}"], said.append):
         assert said == []
 
 
-def test_where_there_are_no_other_addresses_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prism, "has_other_addresses", lambda: False)
-    with with_prism([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], print):
+def test_where_there_are_no_other_addresses_nobody_is_kept_out(tmp_path: Path) -> None:
+    with with_prism([f"--prism_location={listener(tmp_path, '0.0.0.0')}"], print, has_others=lambda: False):
         pass
 
 

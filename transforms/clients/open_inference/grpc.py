@@ -9,7 +9,8 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
-from transforms.clients.wire.served_version import ServedVersion
+from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.errors import (
     MalformedAnswerError,
     ModelError,
@@ -69,9 +70,17 @@ class OipGrpcClient(ModelClient):
     Args:
         address: The model and the server's address.
         options: See ``GrpcChannel``.
+        version_refresh_s: Seconds after which the served version is looked up again.
+        clock: Returns the seconds of a monotonic clock.
     """
 
-    def __init__(self, address: OipAddress, options: ClientOptions):
+    def __init__(
+        self,
+        address: OipAddress,
+        options: ClientOptions,
+        version_refresh_s: float = VERSION_REFRESH_S,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._address = address
         self._where = str(address)
         translate = functools.partial(from_grpc, http_uri=address.http_uri)
@@ -87,7 +96,7 @@ class OipGrpcClient(ModelClient):
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
         self._declared = options.signature
-        self._version = ServedVersion(self._look_for_version, None)
+        self._version = ServedVersion(self._look_for_version, None, version_refresh_s, clock)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""

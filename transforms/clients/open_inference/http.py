@@ -8,7 +8,8 @@ Source: https://github.com/kserve/open-inference-protocol, specification/protoco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
-from transforms.clients.wire.served_version import ServedVersion
+from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
     MalformedAnswerError,
@@ -75,9 +76,17 @@ class OipHttpClient(ModelClient):
     Args:
         address: The model and the server's address.
         options: TLS files, headers and the number of connections.
+        version_refresh_s: Seconds after which the served version is looked up again.
+        clock: Returns the seconds of a monotonic clock.
     """
 
-    def __init__(self, address: OipAddress, options: ClientOptions):
+    def __init__(
+        self,
+        address: OipAddress,
+        options: ClientOptions,
+        version_refresh_s: float = VERSION_REFRESH_S,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._address = address
         self._where = str(address)
         self._connection = HttpConnection(self._where, address.secure, options)
@@ -87,7 +96,7 @@ class OipHttpClient(ModelClient):
         self._bfloat16: frozenset[str] = frozenset()
         self._binary = False
         self._outputs, self._declared = options.outputs, options.signature
-        self._version = ServedVersion(self._look_for_version, None)
+        self._version = ServedVersion(self._look_for_version, None, version_refresh_s, clock)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. A model without declared inputs has the signature of ``--signature``, or no known one."""

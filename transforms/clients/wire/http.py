@@ -130,10 +130,18 @@ class HttpConnection:
         secure: Whether to use TLS.
         options: TLS files, headers, the largest answer, and the number of connections.
         now: Returns the seconds since the epoch, for a Retry-After that is a date.
+        clock: Returns seconds, monotonic, for the time-outs.
     """
 
-    def __init__(self, where: str, secure: bool, options: ClientOptions, now: Callable[[], float] = time.time):
-        self._where, self._secure, self._options, self._now = where, secure, options, now
+    def __init__(
+        self,
+        where: str,
+        secure: bool,
+        options: ClientOptions,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._where, self._secure, self._options, self._now, self._clock = where, secure, options, now, clock
         self._inflates = asks_for_compression(options.headers)
         self._session: aiohttp.ClientSession | None = None
         self._kept = _Kept()
@@ -170,7 +178,7 @@ class HttpConnection:
             ConfigError: A TLS file can't be read.
         """
         session = self._session or self._open()
-        deadline = Deadline(timeout_s)
+        deadline = Deadline(timeout_s, self._clock)
         headers = {"Content-Type": content_type, **(headers or {})}
 
         def request() -> Any:

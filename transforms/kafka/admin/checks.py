@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import confluent_kafka as ck
@@ -213,12 +213,7 @@ class Checker:
         Raises:
             ContractError: Kafka refuses it.
         """
-        first = []
-        for tp in self.committed(partitions):
-            if tp.offset < 0:
-                metadata = commit_metadata(claim_in(tp.metadata), started_from_in(tp.metadata))  # not of a former topic
-                first.append(ck.TopicPartition(tp.topic, tp.partition, self.watermarks(tp)[0], metadata))
-        if first:
+        if first := first_offsets(self.committed(partitions), lambda tp: self.watermarks(tp)[0]):
             self._call(self.commit, first)
 
     def commit(self, offsets: list[ck.TopicPartition]) -> None:
@@ -342,6 +337,23 @@ class Checker:
         """Returns the earliest and the end offset of a partition."""
         low, high = self._call(self._consumer.get_watermark_offsets, tp, timeout=TIMEOUT_S, cached=False)
         return low, high
+
+
+def first_offsets(
+    committed: Sequence[ck.TopicPartition], earliest: Callable[[ck.TopicPartition], int]
+) -> list[ck.TopicPartition]:
+    """Returns where a group starts the partitions of which it has committed nothing.
+
+    Args:
+        committed: What the group has committed; an offset below 0 for nothing.
+        earliest: Returns a partition's earliest offset.
+    """
+    first = []
+    for tp in committed:
+        if tp.offset < 0:
+            metadata = commit_metadata(claim_in(tp.metadata), started_from_in(tp.metadata))  # not of a former topic
+            first.append(ck.TopicPartition(tp.topic, tp.partition, earliest(tp), metadata))
+    return first
 
 
 def _check_limits(dead_letter_topic: str, limits: Mapping[str, TopicLimits]) -> None:

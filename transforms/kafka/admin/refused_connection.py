@@ -33,12 +33,13 @@ _IN_ERROR = re.compile(r"^(?:\w+://)?(?P<host>\[[^\]]+\]|[^\s/:]+):(?P<port>\d+)
 _SHOWN_MECHANISM = re.compile(r"[A-Z0-9_-]{1,40}")
 
 
-def why_refused(config: KafkaConfig, text: str = "") -> str | None:
+def why_refused(config: KafkaConfig, text: str = "", timeout_s: float = TIMEOUT_S) -> str | None:
     """Asks the broker, and returns what is wrong with its cure; ``None`` if it shows nothing.
 
     Args:
         config: The job's Kafka configuration.
         text: librdkafka's error text. It begins with the address of the broker, which may not be the first one's.
+        timeout_s: Seconds for each step of a connection.
 
     Raises:
         SecretError: A secret can't be read.
@@ -53,15 +54,15 @@ def why_refused(config: KafkaConfig, text: str = "") -> str | None:
     if told is not None:
         return f"{where}: {told}"
     try:
-        found = _Probe(address, properties, protocol).result()
+        found = _Probe(address, properties, protocol, timeout_s).result()
     except OSError:  # it is away, or its files can't be read: librdkafka's own text says so
         return None
     return None if found is None else f"{where}: {found}"
 
 
 class _Probe:
-    def __init__(self, address: tuple[str, int], properties: Mapping[str, Value], protocol: str):
-        self._address, self._properties, self._protocol = address, properties, protocol
+    def __init__(self, address: tuple[str, int], properties: Mapping[str, Value], protocol: str, timeout_s: float):
+        self._address, self._properties, self._protocol, self._timeout_s = address, properties, protocol, timeout_s
         self._tls = "SSL" in protocol
 
     def result(self) -> str | None:
@@ -112,7 +113,7 @@ class _Probe:
 
     def _logins(self, context: ssl.SSLContext | None) -> tuple[str, ...] | None:
         """Returns the mechanisms that are taken here, none if nobody logs in; ``None`` if nobody speaks so here."""
-        with socket.create_connection(self._address, TIMEOUT_S) as plain:
+        with socket.create_connection(self._address, self._timeout_s) as plain:
             try:
                 if context is None:
                     return _ask_for_logins(plain)
@@ -125,7 +126,7 @@ class _Probe:
 
     def _other_protocol(self) -> str | None:
         """Returns what is spoken here, if it is what model servers speak."""
-        with socket.create_connection(self._address, TIMEOUT_S) as plain:
+        with socket.create_connection(self._address, self._timeout_s) as plain:
             try:
                 plain.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
                 begins = _exactly(plain, len(_HTTP2_SETTINGS) + 3)
@@ -138,7 +139,7 @@ class _Probe:
     def _speaks_tls(self) -> bool:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection(self._address, TIMEOUT_S) as plain:
+        with socket.create_connection(self._address, self._timeout_s) as plain:
             try:
                 with context.wrap_socket(plain, server_hostname=self._address[0]):
                     return True

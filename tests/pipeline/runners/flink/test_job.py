@@ -6,7 +6,6 @@ import http.server
 import json
 import threading
 import time
-import unittest.mock
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
@@ -85,9 +84,15 @@ class Time:
         self.now += max(seconds, remote.SAY_S)
 
 
-def watched(job: FakeJob, stop: StopConditions | None = None, drain: bool = False, still_s: float = 0.0) -> tuple[str, Said]:
+def watched(
+    job: FakeJob,
+    stop: StopConditions | None = None,
+    drain: bool = False,
+    still_s: float = 0.0,
+    identities: Mapping[str, str] | None = None,
+) -> tuple[str, Said]:
     progress, said, times = FakeProgress(), Said(), Time()
-    progress.still_s = still_s
+    progress.still_s, progress.identities = still_s, identities or {}
     watched_job, watched_progress = cast(RemoteJob, job), cast(Progress, progress)
     state = watch(watched_job, watched_progress, stop or StopConditions(), said, lambda: drain, times.clock, times.sleep)
     return state, said
@@ -116,8 +121,7 @@ def test_until_end_cancels_it_once_the_group_has_committed_the_end_offsets() -> 
 def test_a_topic_that_is_made_again_is_read_to_its_own_ends() -> None:
     job = FakeJob(RUNNING)
     stop = StopConditions(end_offsets=((A, 5),), identities=(("in", "a@c"),), pending=(A,))
-    with unittest.mock.patch.object(FakeProgress, "identities", {"in": "b@c"}):
-        _, said = watched(job, stop)
+    _, said = watched(job, stop, identities={"in": "b@c"})
     assert job.cancelled
     assert [line for line in said.lines if line.startswith("400 records")]
 

@@ -1,0 +1,87 @@
+"""Tests replace nothing in our own code: what a test needs is an argument, a subclass or a server, which a reader sees.
+
+Python's own modules and other packages may be patched (``sys.argv``, ``os.getuid``, aiohttp), and so may the environment.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+OURS = frozenset({"bench", "docs", "pipeline", "transforms"})
+PYTEST = frozenset({f"monkeypatch.{name}" for name in ("setattr", "delattr", "setitem", "delitem")})
+MOCK = frozenset({"patch", "patch.object", "patch.dict", "patch.multiple"})
+
+
+def imported(tree: ast.AST) -> dict[str, str]:
+    """The names that a file imports, and the top-level package that each comes from."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {(name.asname or name.name).partition(".")[0]: name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {name.asname or name.name: (node.module or "").partition(".")[0] for name in node.names}
+    return found
+
+
+def root(node: ast.expr) -> str:
+    """What a target begins with: ``os`` of ``os.path.join``, ``pipeline`` of the text ``"pipeline.launch.launch"``."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        return node.id
+    return str(node.value).partition(".")[0] if isinstance(node, ast.Constant) else ""
+
+
+def replaced(source: str) -> list[int]:
+    """The lines in which a test replaces a part of our own code, or of an object whose package can't be told."""
+    tree = ast.parse(source)
+    packages, lines = imported(tree), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            function, target = ast.unparse(node.func), node.args[0]
+            package = root(target) if isinstance(target, ast.Constant) else packages.get(root(target), "")
+            patches = function in PYTEST or function.partition("mock.")[2] in MOCK or function in MOCK
+            if (patches and not package) or ((patches or function == "setattr") and package in OURS):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.Delete):
+            changed = node.targets if not isinstance(node, ast.AugAssign) else [node.target]
+            if any(isinstance(it, ast.Attribute) and packages.get(root(it)) in OURS for it in changed):
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("line", "is_ours"),
+    [
+        ('monkeypatch.setattr(prism, "VERSION", "1")', True),
+        ('monkeypatch.setattr(prism.build, "VERSION", "1")', True),
+        ('monkeypatch.setattr("pipeline.runners.prism.VERSION", "1")', True),
+        ('monkeypatch.setitem(prism.known, "a", 1)', True),
+        ('monkeypatch.setattr(client, "send", send)', True),
+        ('mock.patch("transforms.retry.Deadline")', True),
+        ('mock.patch.object(Prism, "start")', True),
+        ('setattr(Prism, "start", None)', True),
+        ("Prism.start = None", True),
+        ("prism.VERSION = '1'", True),
+        ("del prism.VERSION", True),
+        ('monkeypatch.setattr(os, "getuid", lambda: 7)', False),
+        ('monkeypatch.setattr("os.getuid", lambda: 7)', False),
+        ('monkeypatch.setenv("A", "1")', False),
+        ("local.VERSION = '1'", False),
+    ],
+)
+def test_what_counts_as_ours(line: str, is_ours: bool) -> None:
+    head = (
+        "import os\nfrom unittest import mock\nfrom pipeline.runners import prism\nfrom pipeline.runners.prism import Prism"
+    )
+    assert bool(replaced(f"{head}\n{line}")) is is_ours
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_replaces_our_own_code(path: Path) -> None:
+    lines = replaced(path.read_text(encoding="utf-8"))
+    assert not lines, f"{path}:{lines[0]}: give the code an argument for it"
