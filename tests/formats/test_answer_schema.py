@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.formats.without_package import said_without
 from transforms.formats.answer_schema import AnswerSchema, AnswerSchemaError, OffSchemaError
 
 pytest.importorskip("fastjsonschema", reason="requirements.txt has it: make .venv/.installed")
 
-ROOT = Path(__file__).parents[2]
 
 ORDER: dict[str, Any] = {
     "type": "object",
@@ -135,16 +132,7 @@ def test_a_schema_that_is_refused(document: Any, says: str) -> None:
 
 
 def test_the_missing_package_is_named_with_what_to_install() -> None:
-    script = """
-import sys
-sys.modules["fastjsonschema"] = None
-from transforms.errors import ConfigError
-from transforms.formats.answer_schema import AnswerSchema
-try:
-    AnswerSchema('{"type": "object", "properties": {"x": {}}}')
-except ConfigError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
+    made = """AnswerSchema('{"type": "object", "properties": {"x": {}}}')"""
+    said = said_without("fastjsonschema", "transforms.formats.answer_schema", made)
     needs = "--answer_schema: needs a package that is not here (fastjsonschema)"
-    assert done.stdout == f"{needs}: pip install 'kafka-model-scoring[json-schema]'\n"
+    assert said == f"{needs}: pip install 'kafka-model-scoring[json-schema]'\n"

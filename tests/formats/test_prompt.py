@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.formats.without_package import said_without
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.prompt import Prompt, PromptError
 from transforms.formats.template_sandbox import MOST_CHARACTERS, MOST_CPU_S, Budget
 
-ROOT = Path(__file__).parents[2]
 SECRET = "SECRET-0123456789"
 RECORD: dict[str, Any] = {
     "text": "a <b> & 'c'",
@@ -248,16 +245,7 @@ def test_a_prompt_travels_to_workers() -> None:
 
 
 def test_the_missing_package_is_named_with_what_to_install() -> None:
-    script = """
-import sys
-sys.modules["jinja2"] = None
-from transforms.errors import ConfigError
-from transforms.formats.prompt import Prompt
-try:
-    Prompt("{{ x }}")
-except ConfigError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
-    wanted = "--prompt: needs a package that is not here (jinja2): pip install 'kafka-model-scoring[prompt]'\n"
-    assert done.stdout == wanted
+    made = 'Prompt("{{ x }}")'
+    said = said_without("jinja2", "transforms.formats.prompt", made)
+    needs = "--prompt: needs a package that is not here (jinja2)"
+    assert said == f"{needs}: pip install 'kafka-model-scoring[prompt]'\n"

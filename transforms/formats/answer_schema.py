@@ -14,11 +14,9 @@ from typing import Any
 
 import orjson
 
-from transforms.errors import ConfigError
+from transforms.formats.extras import missing
 from transforms.printable import shortened
 from transforms.types import TensorSpec
-
-INSTALL = "pip install 'kafka-model-scoring[json-schema]'"
 
 FORM = '{"type": "object", "properties": {"NAME": …}}'
 
@@ -198,7 +196,7 @@ def _compiled(document: Mapping[str, Any]) -> Callable[[Any], Any]:
     try:
         import fastjsonschema
     except ImportError as error:
-        raise ConfigError([f"--answer_schema: needs a package that is not here (fastjsonschema): {INSTALL}"]) from error
+        raise missing("answer_schema", "fastjsonschema", "json-schema") from error
     try:
         # A copy, because the compiler writes into it. Without defaults, which would be written into answers.
         validate: Callable[[Any], Any] = fastjsonschema.compile(

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transforms.errors import ConfigError, is_sick
+from transforms.errors import is_sick
 from transforms.formats.casting import FieldMismatch
+from transforms.formats.extras import missing
 
 if TYPE_CHECKING:
     from jinja2 import Template
-
-INSTALL = "pip install 'kafka-model-scoring[prompt]'"
 
 HOW = "write {{ field }} where a field of the record goes"
 
@@ -96,7 +95,7 @@ def _compiled(text: str) -> Template:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("jinja2", "markupsafe"):
             raise
-        raise ConfigError([f"--prompt: needs a package that is not here ({error.name}): {INSTALL}"]) from error
+        raise missing("prompt", str(error.name), "prompt") from error
     if not text.strip():
         raise PromptError(f"is empty; {HOW}")
     environment = Environment()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.cli.kinds.base import One
@@ -13,6 +12,9 @@ from transforms.errors import ConfigError
 from transforms.types import Signature
 
 FILE = "FILE"
+
+Reader = tuple[Callable[[str], object], type[Exception]]
+"""What reads the text of a file, and what it raises of one with a mistake."""
 
 
 def file() -> One[str]:
@@ -60,15 +62,12 @@ def labels_file() -> One[tuple[str, ...]]:
 def avro_schema_file() -> One[str]:
     """A file with an Avro schema; the value is the schema's JSON text."""
 
-    def check(name: str, value: str) -> str:
+    def reader() -> Reader:
         from transforms.formats.avro_schema import SchemaError, parse_avro_schema
 
-        text = _text(name, value)
-        with _named(name, value, SchemaError):
-            parse_avro_schema(text)
-        return text
+        return parse_avro_schema, SchemaError
 
-    return One(check=check, metavar=FILE, content=True)
+    return _text_for(reader)
 
 
 def signature_file() -> One[Signature]:
@@ -85,42 +84,29 @@ def signature_file() -> One[Signature]:
 
 def request_file() -> One[str]:
     """A file with the template of a request; the value is its text."""
-
-    def check(name: str, value: str) -> str:
-        text = _text(name, value)
-        with _named(name, value, ValueError):
-            Template(text)
-        return text
-
-    return One(check=check, metavar=FILE, content=True)
+    return _text_for(lambda: (Template, ValueError))
 
 
 def prompt_file() -> One[str]:
     """A file with a template of prompts; the value is its text."""
 
-    def check(name: str, value: str) -> str:
+    def reader() -> Reader:
         from transforms.formats.prompt import Prompt, PromptError
 
-        text = _text(name, value)
-        with _named(name, value, PromptError):
-            Prompt(text)
-        return text
+        return Prompt, PromptError
 
-    return One(check=check, metavar=FILE, content=True)
+    return _text_for(reader)
 
 
 def answer_schema_file() -> One[str]:
     """A file with a JSON Schema of answers; the value is its text."""
 
-    def check(name: str, value: str) -> str:
+    def reader() -> Reader:
         from transforms.formats.answer_schema import AnswerSchema, AnswerSchemaError
 
-        text = _text(name, value)
-        with _named(name, value, AnswerSchemaError):
-            AnswerSchema(text)
-        return text
+        return AnswerSchema, AnswerSchemaError
 
-    return One(check=check, metavar=FILE, content=True)
+    return _text_for(reader)
 
 
 def text_file() -> One[str]:
@@ -135,13 +121,23 @@ def text_file() -> One[str]:
     return One(check=check, metavar=FILE, content=True)
 
 
-@contextlib.contextmanager
-def _named(name: str, value: str, mistake: type[Exception]) -> Iterator[None]:
-    """Makes what the block raises of a file's content an error that names the flag."""
-    try:
-        yield
-    except mistake as error:
-        raise ConfigError([f"--{name}={value}: {error}"]) from error
+def _text_for(reader: Callable[[], Reader]) -> One[str]:
+    """A file whose value is its text, once it was read without a mistake.
+
+    Args:
+        reader: Imports what reads the text: only for a flag that is given, because of the packages behind it.
+    """
+
+    def check(name: str, value: str) -> str:
+        read, mistake = reader()
+        text = _text(name, value)
+        try:
+            read(text)
+        except mistake as error:
+            raise ConfigError([f"--{name}={value}: {error}"]) from error
+        return text
+
+    return One(check=check, metavar=FILE, content=True)
 
 
 def _text(name: str, value: str) -> str:

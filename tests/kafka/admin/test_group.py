@@ -11,7 +11,7 @@ import confluent_kafka as ck
 import pytest
 
 from transforms.errors import ContractError
-from transforms.kafka.admin.group import check_members, check_protocol
+from transforms.kafka.admin.group import Members
 from transforms.kafka.config import KafkaConfig
 
 CONFIG = KafkaConfig("h:1", ("orders", "returns"), "scoring")
@@ -52,10 +52,10 @@ class Group:
         self.now += seconds
 
     def check(self) -> None:
-        check_members(self, CONFIG, lambda: self.now, self.sleep)
+        Members(self, CONFIG, lambda: self.now, self.sleep).check_topics()
 
     def check_protocol(self, config: KafkaConfig) -> None:
-        check_protocol(self, config, lambda: self.now, self.sleep)
+        Members(self, config, lambda: self.now, self.sleep).check_protocol()
 
 
 def _member(name: str, topics: tuple[str, ...], _: float) -> Any:

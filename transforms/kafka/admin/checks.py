@@ -12,7 +12,7 @@ from typing import Any
 import confluent_kafka as ck
 
 from transforms.errors import ContractError, NotReadyError
-from transforms.kafka.admin.group import check_members, check_protocol, check_read
+from transforms.kafka.admin.group import Members, check_read
 from transforms.kafka.admin.new_topics import make_topic, room_for_headers
 from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.admin_client import open_admin
@@ -176,11 +176,11 @@ class Checker:
         Raises:
             ContractError: It is, or the protocol does not.
         """
-        admin = open_admin(self.config)
-        check_protocol(admin, self.config)
+        members = Members(open_admin(self.config), self.config)
+        members.check_protocol()
         if shared:
             return
-        check_members(admin, self.config)
+        members.check_topics()
         if self.config.group_id == default_group:
             check_read(self._consumer, self.config)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -22,114 +21,98 @@ MARGIN_S = 2.0
 """Seconds to wait in addition to the session time-out, until Kafka no longer counts a member that has gone."""
 
 
-def check_members(
-    admin: Any,
-    config: KafkaConfig,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Checks that no member of the group reads other topics than this job; waits for those that may have ended.
+class Members:
+    """The members of the job's group. Who may have ended is waited for: Kafka counts a member until its session is over.
 
     Args:
         admin: An admin client with the job's credentials.
         config: The job's.
         clock: Returns seconds, monotonic.
         sleep: Waits for a number of seconds.
-
-    Raises:
-        ContractError: There is one, with its name, its host and its topics.
     """
-    wait = _Wait(config.group_id, "is used by another job", config.session_timeout_s + MARGIN_S, clock, sleep)
-    if strangers := wait.still_there(lambda: _strangers(admin, config)):
-        raise ContractError(
-            f"--group_id={config.group_id}: is used by a job with other topics: {'; '.join(strangers)}. Give each job a "
-            "--group_id of its own; or, if it is meant, --allow_shared_group"
-        )
 
+    def __init__(
+        self,
+        admin: Any,
+        config: KafkaConfig,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._admin, self._config, self._clock, self._sleep = admin, config, clock, sleep
 
-def check_protocol(
-    admin: Any,
-    config: KafkaConfig,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Checks that a job with ``group.protocol=consumer`` does not meet members of the classic protocol; waits for their end.
+    def check_topics(self) -> None:
+        """Checks that no member reads other topics than this job.
 
-    Kafka turns a classic group into the newer kind when the first such member joins, but not if its members have told it
-    more than their topics (``userData``). Ours have, after their first rebalance, as the assignor cooperative-sticky does in
-    librdkafka. Then the new member gets the fatal error GROUP_ID_NOT_FOUND, in the middle of a rolling update.
+        Raises:
+            ContractError: There is one, with its name, its host and its topics.
+        """
+        group = self._config.group_id
+        wait_s = self._config.session_timeout_s + MARGIN_S
+        if strangers := self._still_there(self._strangers, "is used by another job", wait_s):
+            raise ContractError(
+                f"--group_id={group}: is used by a job with other topics: {'; '.join(strangers)}. Give each job a "
+                "--group_id of its own; or, if it is meant, --allow_shared_group"
+            )
 
-    Args:
-        admin: An admin client with the job's credentials.
-        config: The job's.
-        clock: Returns seconds, monotonic.
-        sleep: Waits for a number of seconds.
+    def check_protocol(self) -> None:
+        """Checks that a job with ``group.protocol=consumer`` does not meet members of the classic protocol.
 
-    Raises:
-        ContractError: There are some, with their names and hosts.
-    """
-    if not config.broker_assigns:
-        return
-    group = config.group_id
-    wait = _Wait(group, "is used by members of the classic protocol", CLASSIC_SESSION_S + MARGIN_S, clock, sleep)
-    if classic := wait.still_there(lambda: _classic(admin, config)):
-        raise ContractError(
-            f"--kafka_config {GROUP_PROTOCOL}: {CONSUMER_PROTOCOL} does not meet members of the classic protocol, which "
-            f"group {group} has: {'; '.join(classic)}. Stop them all first, then start with it; or leave it out"
-        )
+        Kafka turns a classic group into the newer kind when the first such member joins, but not if its members have told it
+        more than their topics (``userData``). Ours have, after their first rebalance, by the assignor cooperative-sticky of
+        librdkafka. Then the new member gets the fatal error GROUP_ID_NOT_FOUND, in the middle of a rolling update.
 
+        Raises:
+            ContractError: There are some, with their names and hosts.
+        """
+        if not self._config.broker_assigns:
+            return
+        group = self._config.group_id
+        told = "is used by members of the classic protocol"
+        if classic := self._still_there(self._classic, told, CLASSIC_SESSION_S + MARGIN_S):
+            raise ContractError(
+                f"--kafka_config {GROUP_PROTOCOL}: {CONSUMER_PROTOCOL} does not meet members of the classic protocol, which "
+                f"group {group} has: {'; '.join(classic)}. Stop them all first, then start with it; or leave it out"
+            )
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Wait:
-    """Waits for members who may have ended: Kafka counts them until their session times out."""
-
-    group: str
-    told: str
-    wait_s: float
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-
-    def still_there(self, find: Callable[[], list[str]]) -> list[str]:
+    def _still_there(self, find: Callable[[], list[str]], told: str, wait_s: float) -> list[str]:
         """Returns who is found at last, after the wait if need be."""
         deadline: Deadline | None = None
         while found := find():
             if deadline is None:
-                deadline = Deadline(self.wait_s, self.clock)
-                log.warning(
-                    "group %s %s; waiting up to %.0f s, in case that they have ended", self.group, self.told, self.wait_s
-                )
+                deadline = Deadline(wait_s, self._clock)
+                group = self._config.group_id
+                log.warning("group %s %s; waiting up to %.0f s, in case that they have ended", group, told, wait_s)
             if deadline.passed:
                 return found
-            self.sleep(0.5)
+            self._sleep(0.5)
         return []
 
+    def _strangers(self) -> list[str]:
+        """Each member that reads other topics. Of a member without partitions Kafka does not say what it would read."""
+        group = self._described()
+        found = []
+        for member in group.members if group is not None else ():
+            others = _topics(member) - set(self._config.topics)
+            if others:
+                found.append(f"{_named(member)} reads {', '.join(sorted(others))}")
+        return found
 
-def _strangers(admin: Any, config: KafkaConfig) -> list[str]:
-    """Each member that reads other topics. Of a member without partitions Kafka does not say what it would read."""
-    group = _described(admin, config)
-    found = []
-    for member in group.members if group is not None else ():
-        others = _topics(member) - set(config.topics)
-        if others:
-            found.append(f"{_named(member)} reads {', '.join(sorted(others))}")
-    return found
+    def _classic(self) -> list[str]:
+        """The members of a classic group. One that has them of both kinds is of the newer type, and takes more."""
+        group = self._described()
+        if group is None or group.type != ck.ConsumerGroupType.CLASSIC:
+            return []
+        return [_named(member) for member in group.members]
 
-
-def _classic(admin: Any, config: KafkaConfig) -> list[str]:
-    """The members of a classic group. One that has them of both kinds is of the newer type, and takes more."""
-    group = _described(admin, config)
-    return [_named(it) for it in group.members] if group is not None and group.type == ck.ConsumerGroupType.CLASSIC else []
-
-
-def _described(admin: Any, config: KafkaConfig) -> Any | None:
-    try:
-        if is_mock(admin):
+    def _described(self) -> Any | None:
+        group: Any = self._config.group_id
+        try:
+            if is_mock(self._admin):
+                return None
+            return self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group].result(TIMEOUT_S)
+        except (ck.KafkaException, TimeoutError) as error:
+            log.debug("the members of group %s can't be read: %s", group, error)  # rights, or a broker that is too old
             return None
-        group: Any = config.group_id
-        return admin.describe_consumer_groups([group], request_timeout=TIMEOUT_S)[group].result(TIMEOUT_S)
-    except (ck.KafkaException, TimeoutError) as error:
-        log.debug("the members of group %s can't be read: %s", config.group_id, error)  # rights, or a broker that is too old
-        return None
 
 
 def _named(member: Any) -> str:

@@ -185,15 +185,14 @@ class ReplayTransactions:
     def _is_committed(self, bundle: Bundle) -> bool:
         try:
             self._outputs.commit(bundle, [], None)  # type: ignore[arg-type]  # without offsets no reader is needed
-        except ObstructedError as error:  # librdkafka refuses to abort while a commit is under way
-            self._writer.renew() if error.outcome_unknown else self._writer.abort()
-            self._writer.take_deliveries()
-            return False
-        except NotCommittedError:
-            self._writer.abort()
-            self._writer.take_deliveries()
-            return False
-        return True
+            return True
+        except NotCommittedError as error:
+            if isinstance(error, ObstructedError) and error.outcome_unknown:
+                self._writer.renew()  # librdkafka refuses to abort while a commit is under way
+            else:
+                self._writer.abort()
+        self._writer.take_deliveries()
+        return False
 
     def _drop_replayed(self, bundle: Bundle) -> None:
         """Of a commit that was lost on its way all is in the ledger, or nothing; of another replay's, anything."""
