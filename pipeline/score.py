@@ -18,6 +18,8 @@ def main(launch: Callable[[Config], int] | None = None) -> int:
     config = flags_or_told(options.parse)
     if config is None:
         return EXIT_WRONG
-    if launch is None:
-        from pipeline.launch import launch
-    return launch(config)
+    if launch is not None:
+        return launch(config)
+    from pipeline.launch import launch as run
+
+    return run(config)

@@ -18,7 +18,7 @@ MOCK = frozenset({"patch", "patch.object", "patch.dict", "patch.multiple"})
 
 def imported(tree: ast.AST) -> dict[str, str]:
     """The names that a file imports, and the top-level package that each comes from."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {(name.asname or name.name).partition(".")[0]: name.name.partition(".")[0] for name in node.names}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from transforms.kafka.admin.refused_connection import TIMEOUT_S, why_refused
+from transforms.kafka.admin.refused_connection import why_refused
 from transforms.kafka.config import KafkaConfig
 from transforms.testing.contract.certificates import write_certificates
 from transforms.testing.stub_server import StubServer
@@ -65,9 +65,13 @@ def listening(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator
         thread.join()
 
 
-def why(address: str, text: str = "", timeout_s: float = TIMEOUT_S, **properties: str) -> str | None:
+def config(address: str, **properties: str) -> KafkaConfig:
     given = tuple((name.replace("_", "."), value) for name, value in properties.items())
-    return why_refused(KafkaConfig(address, ("t",), "g", properties=given), text, timeout_s)
+    return KafkaConfig(address, ("t",), "g", properties=given)
+
+
+def why(address: str, text: str = "", **properties: str) -> str | None:
+    return why_refused(config(address, **properties), text)
 
 
 def context(folder: Path, identity: str, *, wants_client: bool = False) -> ssl.SSLContext:
@@ -185,7 +189,7 @@ def test_nobody_there_or_nobody_who_answers(folder: Path) -> None:
         assert why("no address", security_protocol=protocol, **ca) is None
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"127.0.0.1:{silent.getsockname()[1]}"
-            assert why(address, timeout_s=0.1, security_protocol=protocol, **ca) is None
+            assert why_refused(config(address, security_protocol=protocol, **ca), timeout_s=0.1) is None
 
 
 @pytest.mark.parametrize("stub_class", [TfServingRestStub, TfServingGrpcStub])

@@ -68,7 +68,7 @@ def test_what_is_told_of_a_commit(heard: Recorder) -> None:
     job.write([*first, *job.records])
     job.now += 0.25
     job.session.commit()
-    assert heard.commits == [(4, {("decode", "E"): 2}, [(750.0, 4), (250.0, 2)])]
+    assert heard.commits == [(4, {("decode", "E"): 2}, [(0.75, 4), (0.25, 2)])]
     [(ages_s, transaction_s)] = heard.after
     assert (len(ages_s), transaction_s) == (6, 0.25), "each record's age; the transaction began with the first output"
     assert heard.owned == [["in/0"]]
