@@ -39,6 +39,7 @@ LAYERS = (
     ("transforms.clients.wire",),
     ("transforms.clients.tf_runtime",),
     ("transforms.formats",),
+    ("transforms.clients.json_bodies",),
     (
         "transforms.clients.tfserving",
         "transforms.clients.open_inference",

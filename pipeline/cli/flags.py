@@ -160,10 +160,10 @@ class Flags:
         "python -m pipeline.check --guess_signature writes one from records")
     request: str | None = flag(
         MODEL, request_file(),
-        "for json+http://: a JSON file, the request with places for its records: $rows, $row, $row.name")
+        "for json+http:// and vertex://…?raw=json: a JSON file, the request with places for records: $rows, $row, $row.name")
     response: Paths = flag(
         MODEL, answer_paths(),
-        "PATH or NAME=PATH,… for json+http://: where the rows' answers are in the answer, such as $.predictions[*]")
+        "PATH or NAME=PATH,… for the same: where the rows' answers are in the answer, such as $.predictions[*]")
     input_format: str = flag(
         MODEL, choice(AUTO, "json", "bytes", "tf_example", "avro", "protobuf", "npy"),
         "how values are read; auto asks the model's signature", default=AUTO)

@@ -126,6 +126,7 @@ def test_openai() -> None:
 def test_vertex(kind: type[VertexStub], protocol: str, method: str) -> None:
     with kind() as stub:
         client = vertex.open(stub.uri(), ClientOptions())
+        assert isinstance(client, vertex.VertexClient)
         rows: Inputs = {"instances": np.array([{"x": [1.5]}, {"x": [2.5]}], object)}
         preview, (body, _) = compare(client, client._transport, "send", rows, 2)
         assert (preview.protocol, preview.method, preview.body_bytes) == (protocol, method, len(body))

@@ -37,8 +37,8 @@ KNOWN = (
         "    if False:", "tests/clients/test_declared.py",
     ),
     Mutation(
-        "a JSON answer of another length than the request is taken", "transforms/clients/json_http/answers.py",
-        "if len(found) != rows:", "if False:", "tests/clients/json_http/test_answers.py",
+        "a JSON answer of another length than the request is taken", "transforms/clients/json_bodies/answers.py",
+        "if len(found) != rows:", "if False:", "tests/clients/json_bodies/test_answers.py",
     ),
     Mutation(
         "a message of MLflow's has the rows of the request", "transforms/clients/mlflow/errors.py",

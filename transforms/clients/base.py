@@ -45,8 +45,8 @@ class ClientOptions:
         model_files: For a model in the worker: the file system of paths with a scheme (``gs://``).
         outputs: Names of the outputs to return; none: all. See ``selection.py``.
         signature: What the model takes and gives, for servers that do not say it. See ``declared.py``.
-        request: For a JSON endpoint: the template of a request. See ``json_http/template.py``.
-        response: For a JSON endpoint: names of outputs and their paths in an answer. See ``json_http/answers.py``.
+        request: For a JSON endpoint: the template of a request. See ``json_bodies/template.py``.
+        response: For a JSON endpoint: names of outputs and their paths in an answer. See ``json_bodies/answers.py``.
         system_prompt: For a chat model: the system message of every request.
         answer_schema: For a chat model: the JSON Schema of its answers. See ``formats/answer_schema.py``.
     """

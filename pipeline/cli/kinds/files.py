@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.cli.kinds.base import One
 from transforms.clients.declared import parse_signature
-from transforms.clients.json_http.template import Template
+from transforms.clients.json_bodies.template import Template
 from transforms.errors import ConfigError
 from transforms.types import Signature
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pipeline.cli.kinds.base import Many, Named, One, Pairs
 from pipeline.cli.names import EMBEDDED
 from transforms.clients import check_uri
-from transforms.clients.json_http.answers import parse_response
+from transforms.clients.json_bodies.answers import parse_response
 from transforms.clients.registry import uri_pattern
 from transforms.errors import ConfigError
 from transforms.formats.field_paths import PathError, parse_named_paths
@@ -57,7 +57,7 @@ def sources() -> Many[Paths]:
 
 
 def answer_paths() -> Many[Paths]:
-    """``PATH`` or ``NAME=PATH,…`` into an answer (``transforms/clients/json_http/answers.py``)."""
+    """``PATH`` or ``NAME=PATH,…`` into an answer (``transforms/clients/json_bodies/answers.py``)."""
     return _many_paths("[NAME=]PATH,…", parse_response, ".+")
 
 

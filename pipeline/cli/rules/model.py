@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
+
+if TYPE_CHECKING:
+    from transforms.clients.json_bodies.form import Form
 
 
 def class_names(config: Config, values: Values) -> Iterator[str]:
@@ -16,15 +20,28 @@ def class_names(config: Config, values: Values) -> Iterator[str]:
 
 def json_endpoint(config: Config, values: Values) -> Iterator[str]:
     """Only a JSON endpoint has a request of the user's own, unless it takes bytes."""
-    if not config.model.startswith(("json+http://", "json+https://")):
-        for name in ("request", "response"):
-            if name in values.given:
-                yield f"--{name}: is for --model=json+http://…, whose requests and answers have any form"
+    given = [name for name in ("request", "response") if name in values.given]
+    if not given:
         return
-    from transforms.clients.json_http.uri import parse  # here: it loads aiohttp, which no other model needs yet
+    form = _form(config.model)
+    if form is None:
+        for name in given:
+            yield f"--{name}: is for --model=json+http://… and vertex://…?raw=json, whose requests and answers have any form"
+    elif config.request is not None and form.body is not None:
+        yield "--request: is a JSON document, and --model says that records are sent as bytes; leave one out"
 
-    if config.request is not None and parse(config.model).body is not None:
-        yield "--request: is a JSON document, and body= in --model says that records are sent as bytes; leave one out"
+
+def _form(model: str) -> Form | None:
+    """The form of the requests of a model that takes any; ``None`` if its protocol has one of its own."""
+    if model.startswith(("json+http://", "json+https://")):
+        from transforms.clients.json_http.uri import parse  # here: it loads aiohttp, which no other model needs yet
+
+        return parse(model).form
+    if model.startswith("vertex://"):
+        from transforms.clients.vertex.uri import parse as parse_vertex
+
+        return parse_vertex(model).raw
+    return None
 
 
 def chat_model(config: Config, values: Values) -> Iterator[str]:

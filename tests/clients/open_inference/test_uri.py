@@ -17,6 +17,7 @@ from transforms.errors import ConfigError
         ("oip+grpc://[::1]:8001/m/v1.2/", OipAddress(False, "::1", 8001, "m", "v1.2")),
         ("oip+grpc://h:1/v2", OipAddress(False, "h", 1, "v2")),
         ("oip+grpc://h:1/a%2Fb", OipAddress(False, "h", 1, "a/b")),
+        ("oip+grpc://h:1/m/2?batch=none", OipAddress(False, "h", 1, "m", "2", unbatched=True)),
     ],
 )
 def test_grpc(uri: str, address: OipAddress) -> None:
@@ -52,6 +53,7 @@ def test_http(uri: str, address: OipAddress, url: str) -> None:
         ("oip+grpc://h:1/m/1/2", "must be a model's name"),
         ("oip+grpc://h:1/m@2", "follows a slash"),
         ("oip+grpc://h:1/m?signature=x", "no signatures"),
+        ("oip+grpc://h:1/m?batch=8", "only batch=none may follow"),
         ("oip+grpc://h:1/m#x", "nothing may follow a #"),
         ("oip+grpc://h:1/v2/models/m", "is for oip"),
         ("oip+http://h:1/", "must be a model's name"),

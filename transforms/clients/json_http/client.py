@@ -1,7 +1,7 @@
 """Any JSON endpoint: ``json+http://HOST[:PORT]/PATH``, for FastAPI, BentoML, LitServe, Ray Serve and whatever answers JSON.
 
-``--request`` says how the records are written into a request (``template.py``), ``--response`` where the rows' answers stand
-in the answer (``answers.py``). With neither, a record is a request and the answer its prediction.
+``--request`` says how the records are written into a request (``json_bodies/template.py``), ``--response`` where the rows'
+answers stand in the answer (``json_bodies/answers.py``). With neither, a record is a request and the answer its prediction.
 
 The endpoint describes nothing, so the signature is not known unless ``--signature`` says it. An answer names no version.
 """
@@ -9,26 +9,18 @@ The endpoint describes nothing, so the signature is not known unless ``--signatu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
-from transforms.clients.json_http.answers import Answers
-from transforms.clients.json_http.template import THE_ROW, Template
+from transforms.clients.json_bodies.bodies import Bodies
 from transforms.clients.json_http.uri import JsonAddress, parse
 from transforms.clients.wire.error_texts import error_text, readable
 from transforms.clients.wire.http import HttpConnection, HttpResponse
-from transforms.clients.wire.json import dumps, read_answer
-from transforms.clients.wire.json_rows import row_values
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.outputs import OutputMatcher
-from transforms.clients.wire.row_body import BYTES, RAW_INPUT, Body, request_body
 from transforms.clients.wire.status_codes import DENIED, from_http_status
-from transforms.errors import ConfigError, MalformedAnswerError, ModelError, NotServedError, RejectedError
-from transforms.formats.casting import FieldMismatch
-from transforms.formats.field_paths import NotFoundError
-from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
+from transforms.errors import ModelError, NotServedError
+from transforms.types import Answer, ModelMetadata
 
 __all__ = ["JsonHttpClient", "open", "parse"]
 
@@ -56,13 +48,7 @@ class JsonHttpClient(ModelClient):
     def __init__(self, address: JsonAddress, options: ClientOptions):
         self._address, self._where = address, str(address)
         self._http = HttpConnection(self._where, address.secure, options)
-        try:
-            self._template = Template(options.request or THE_ROW)
-        except ValueError as error:
-            raise ConfigError([f"--request: {error}"]) from error
-        self._takes_rows = self._template.takes_rows and address.body is None
-        self._answers = Answers(options.response, self._takes_rows)
-        self._matcher = OutputMatcher(self._where)
+        self._bodies = Bodies(self._where, options, address.form)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. Without ``health`` it asks for the methods of the endpoint (OPTIONS), which runs no model."""
@@ -77,41 +63,20 @@ class JsonHttpClient(ModelClient):
                     raise NotServedError(f"{self._where}: HTTP 404: it has no path {self._address.url.path}")
                 if answer.status in (*DENIED, *_GATEWAY):
                     raise from_answer(self._where, answer)
-        signature = Signature.unknown()
-        if self._address.body == BYTES:
-            signature = Signature("", METHOD_PREDICT, {RAW_INPUT: TensorSpec("string", (-1,))}, {})
-        return ModelMetadata(self._address.name, "", signature, None if self._takes_rows else 1)
+        return self._bodies.metadata(self._address.name)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Raises ``RejectedError`` for more than one row if the template takes one."""
-        body = self._body(inputs, rows)
+        body = self._bodies.request(inputs, rows)
         answer = await self._http.send(self._address.method, self._address.url, timeout_s, body.content, body.content_type)
         if not _is_good(answer):
             raise from_answer(self._where, answer)
-        document = read_answer(answer.body, self._where)
-        try:
-            per_row, whole = self._answers.outputs(document, rows)
-        except MalformedAnswerError as error:
-            raise MalformedAnswerError(f"{self._where}: {error}") from error
-        matched = self._matcher.match(whole, rows).answer("") if whole else Answer({}, "")
-        matched.outputs = {**per_row, **matched.outputs}
-        return matched
+        return self._bodies.answer(answer.body, rows)
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
-        return RequestPreview("HTTP", self._address.method, str(self._address.url), len(self._body(inputs, rows).content))
-
-    def _body(self, inputs: Mapping[str, np.ndarray], rows: int) -> Body:
-        if rows > 1 and not self._takes_rows:
-            raise RejectedError(f"{self._where}: a request takes one row, not {rows} rows")
-        try:
-            if self._address.body is not None:
-                body = request_body(inputs, self._address.body, self._address.part)
-                return body._replace(content_type=self._address.content_type) if self._address.body == BYTES else body
-            document: Any = self._template.fill(row_values(inputs))
-            return Body(dumps(document), self._address.content_type)
-        except (TypeError, ValueError, NotFoundError, FieldMismatch) as error:
-            raise RejectedError(f"{self._where}: the request can't be written: {error}") from error
+        size = len(self._bodies.request(inputs, rows).content)
+        return RequestPreview("HTTP", self._address.method, str(self._address.url), size)
 
     async def close(self) -> None:
         """Closes the connections; requests in flight end with ``UnavailableError``."""

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import yarl
 
+from transforms.clients.json_bodies.form import JSON_FORM, Form, form_of
 from transforms.clients.uri import mistake, split
-from transforms.clients.wire.http import JSON_TYPE
-from transforms.clients.wire.row_body import BYTES, BYTES_TYPE, DATA_PART, MULTIPART
+from transforms.clients.wire.row_body import BYTES, MULTIPART
 
 FORM = "json+http://HOST[:PORT]/PATH[?health=/PATH][&method=POST|PUT|PATCH][&body=bytes|multipart][&part=NAME][&content_type=TYPE]"
 METHODS = ("POST", "PUT", "PATCH")
@@ -31,17 +31,13 @@ class JsonAddress:
         url: Where requests go.
         health_url: What says whether the server is ready; ``None`` if the URI does not name it.
         method: The HTTP method of requests.
-        body: ``bytes`` or ``multipart``; ``None`` for JSON.
-        part: The name of the part in a multipart form.
-        content_type: The content type of requests that are no form.
+        form: What the body of a request is.
     """
 
     url: yarl.URL
     health_url: yarl.URL | None = None
     method: str = "POST"
-    body: str | None = None
-    part: str = DATA_PART
-    content_type: str = JSON_TYPE
+    form: Form = JSON_FORM
 
     @property
     def secure(self) -> bool:
@@ -80,18 +76,13 @@ def parse(uri: str) -> JsonAddress:
         raise mistake(uri, f"method={method}: must be one of {', '.join(METHODS)}", FORM)
     if body not in (None, BYTES, MULTIPART):
         raise mistake(uri, f"body={body}: must be {BYTES} or {MULTIPART}; leave it out for JSON", FORM)
-    if "part" in ours and body != MULTIPART:
-        raise mistake(uri, "part names the part of a form: it needs body=multipart", FORM)
-    if "content_type" in ours and body == MULTIPART:
-        raise mistake(uri, "a multipart form has a content type of its own: leave content_type out", FORM)
-    content_type = ours.get("content_type", BYTES_TYPE if body == BYTES else JSON_TYPE)
-    if not content_type.isprintable() or not content_type.isascii():
-        raise mistake(uri, "content_type has characters that no header has", FORM)
+    try:
+        form = form_of(body, ours.get("part"), ours.get("content_type"))
+    except ValueError as error:
+        raise mistake(uri, str(error), FORM) from error
     return JsonAddress(
         yarl.URL(f"{origin}{parts.path or '/'}{f'?{theirs}' if theirs else ''}", encoded=True),
         None if health is None else yarl.URL(f"{origin}{health}"),
         method,
-        body,
-        ours.get("part", DATA_PART),
-        content_type,
+        form,
     )

@@ -31,6 +31,7 @@ from transforms.clients.open_inference.model import (
     unknown_columns,
 )
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
+from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
@@ -95,6 +96,7 @@ class OipGrpcClient(ModelClient):
         self._signature: Signature | None = None
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
+        self._one_row: OneRow | None = None
         self._declared = options.signature
         self._version = ServedVersion(self._look_for_version, None, version_refresh_s, clock)
 
@@ -110,10 +112,14 @@ class OipGrpcClient(ModelClient):
             else:
                 inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
                 metadata = describe(self._address, model.versions, inputs, outputs, config, self._declared)
+            one_row = None
+            if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
+                one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)
         specs = metadata.signature.inputs
         self._signature = self._matcher.signature = metadata.signature
         if self._address.version is None:  # one that the URI names may be ignored by the server: only its own word counts
             self._version.read(metadata.version or None)
+        self._one_row = one_row
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
@@ -187,14 +193,17 @@ class OipGrpcClient(ModelClient):
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""
-        inputs, request = self._request(inputs)
+        inputs, request = self._request(inputs, rows)
         body = await self._channel.call(messages.MODEL_INFER, request, timeout_s)
         try:
             response = messages.ModelInferResponse.FromString(body)
         except DecodeError as error:
             raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
+        outputs = self._outputs(response)
         scalar_inputs = not any(array.ndim for array in inputs.values())
-        matched = self._matcher.match(self._outputs(response), rows, scalar_inputs=scalar_inputs)
+        if self._one_row is not None:
+            outputs, scalar_inputs = self._one_row.of_outputs(outputs), False
+        matched = self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs)
         return matched.answer(self._version.of_answer(response.model_version, timeout_s))
 
     async def _look_for_version(self, timeout_s: float) -> str | None:
@@ -204,14 +213,16 @@ class OipGrpcClient(ModelClient):
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
-        return RequestPreview("gRPC", messages.MODEL_INFER, self._address.target, len(self._request(inputs)[1]))
+        return RequestPreview("gRPC", messages.MODEL_INFER, self._address.target, len(self._request(inputs, rows)[1]))
 
-    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes]:
+    def _request(self, inputs: Mapping[str, np.ndarray], rows: int) -> tuple[Mapping[str, np.ndarray], bytes]:
         """Returns the arrays that are sent, by input name, and the serialized message."""
         request = messages.ModelInferRequest()
         try:
             if self._signature is not None and not self._signature.known:
                 inputs = unknown_columns(inputs)
+            if self._one_row is not None:
+                inputs = self._one_row.of_inputs(inputs, rows)
             for name, array in inputs.items():
                 datatype = datatype_of_array(array, name in self._bfloat16)
                 request.inputs.add(name=name, datatype=datatype, shape=array.shape)

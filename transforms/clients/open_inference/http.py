@@ -31,6 +31,7 @@ from transforms.clients.open_inference.model import (
     newest,
     unknown_columns,
 )
+from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
 from transforms.clients.open_inference.uri import OipAddress, parse_http
 from transforms.clients.wire.error_texts import error_text
 from transforms.clients.wire.http import HttpConnection, HttpResponse
@@ -94,6 +95,7 @@ class OipHttpClient(ModelClient):
         self._signature: Signature | None = None
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._bfloat16: frozenset[str] = frozenset()
+        self._one_row: OneRow | None = None
         self._binary = False
         self._outputs, self._declared = options.outputs, options.signature
         self._version = ServedVersion(self._look_for_version, None, version_refresh_s, clock)
@@ -112,6 +114,9 @@ class OipHttpClient(ModelClient):
                 inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
                 versions = [str(version) for version in model.get("versions") or ()]
                 metadata = describe(self._address, versions, inputs, outputs, config, self._declared)
+            one_row = None
+            if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
+                one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)
         specs, binary = metadata.signature.inputs, BINARY_TENSOR_DATA in extensions
         for name, spec in specs.items():
             if spec.dtype in _BINARY_ONLY and not binary and not spec.has_default:
@@ -123,6 +128,7 @@ class OipHttpClient(ModelClient):
         if self._address.version is None:  # one that the URI names may be ignored by the server: only its own word counts
             self._version.read(metadata.version or None)
         self._binary = binary
+        self._one_row = one_row
         self._bfloat16 = frozenset(name for name, spec in specs.items() if spec.dtype == "bfloat16")
         return metadata
 
@@ -201,7 +207,7 @@ class OipHttpClient(ModelClient):
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""
-        inputs, body, header_length = self._request(inputs)
+        inputs, body, header_length = self._request(inputs, rows)
         if header_length is None:
             answer = await self._connection.send("POST", self._infer_url, timeout_s, body)
         else:
@@ -214,6 +220,8 @@ class OipHttpClient(ModelClient):
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         scalar_inputs = not any(array.ndim for array in inputs.values())
+        if self._one_row is not None:
+            outputs, scalar_inputs = self._one_row.of_outputs(outputs), False
         matched = self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs)
         return matched.answer(self._version.of_answer(version, timeout_s))
 
@@ -225,13 +233,15 @@ class OipHttpClient(ModelClient):
 
     def preview(self, inputs: Mapping[str, np.ndarray], rows: int) -> RequestPreview:
         """See ``ModelClient``."""
-        return RequestPreview("HTTP", "POST", str(self._infer_url), len(self._request(inputs)[1]))
+        return RequestPreview("HTTP", "POST", str(self._infer_url), len(self._request(inputs, rows)[1]))
 
-    def _request(self, inputs: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], bytes, int | None]:
+    def _request(self, inputs: Mapping[str, np.ndarray], rows: int) -> tuple[Mapping[str, np.ndarray], bytes, int | None]:
         """Returns the arrays that are sent, and the body and header length as ``infer_body`` does."""
         try:
             if self._signature is not None and not self._signature.known:
                 inputs = unknown_columns(inputs)
+            if self._one_row is not None:
+                inputs = self._one_row.of_inputs(inputs, rows)
             return inputs, *infer_body(inputs, self._bfloat16, self._binary, self._outputs)
         except (TypeError, ValueError) as error:
             raise RejectedError(f"{self._where}: the request can't be written: {error}") from error

@@ -64,11 +64,12 @@ class Config:
     """What Triton's model configuration adds to the metadata.
 
     Attributes:
-        max_batch_size: The highest number of rows in a request; 0 if Triton adds no batch dimension to the model's shapes.
+        max_batch_size: The highest number of rows in a request; 0 if Triton adds no batch dimension to the model's shapes;
+            ``None`` if the server does not say.
         optional: Names of the inputs that may be left out.
     """
 
-    max_batch_size: int = 0
+    max_batch_size: int | None = None
     optional: frozenset[str] = frozenset()
 
 
@@ -83,8 +84,9 @@ def describe(
     """Returns a model's metadata.
 
     The first dimension of every shape is the batch dimension. Triton adds it to the shapes of the model configuration if
-    ``max_batch_size`` is not 0. Otherwise, and on other servers, the model's author must declare it. A model without
-    declared inputs, which MLServer and KServe allow, has the signature of ``--signature``, or no known one.
+    ``max_batch_size`` is not 0. Otherwise, and on other servers, the model's author must declare it; for models that have
+    none, see ``unbatched.py``. A model without declared inputs, which MLServer and KServe allow, has the signature of
+    ``--signature``, or no known one.
 
     Args:
         address: The address of the model, with the version asked for.

@@ -1,10 +1,11 @@
 """The model URIs of the Open Inference Protocol.
 
-    oip+grpc://HOST:PORT/MODEL[/VERSION]                                                  oip+grpcs:// for TLS
-    oip+http://HOST[:PORT]/MODEL[/VERSION]                                                oip+https:// for TLS
-    oip+http://HOST[:PORT][/PREFIX]/v2/models/MODEL[/versions/VERSION]                    the URL as servers document it
+    oip+grpc://HOST:PORT/MODEL[/VERSION][?batch=none]                                     oip+grpcs:// for TLS
+    oip+http://HOST[:PORT]/MODEL[/VERSION][?batch=none]                                   oip+https:// for TLS
+    oip+http://HOST[:PORT][/PREFIX]/v2/models/MODEL[/versions/VERSION][?batch=none]       the URL as servers document it
 
-A version is any text: Triton's are numbers, MLServer's may be ``v1.2``.
+A version is any text: Triton's are numbers, MLServer's may be ``v1.2``. ``batch=none`` says that the model's shapes have no
+batch dimension (``unbatched.py``).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from transforms.clients.uri import mistake, split
 
-GRPC_FORM = "oip+grpc://HOST:PORT/MODEL[/VERSION]"
-HTTP_FORM = "oip+http://HOST:PORT/MODEL[/VERSION]"
+GRPC_FORM = "oip+grpc://HOST:PORT/MODEL[/VERSION][?batch=none]"
+HTTP_FORM = "oip+http://HOST:PORT/MODEL[/VERSION][?batch=none]"
+
+_NO_BATCH = "batch=none"
 
 _SHORT = re.compile(r"/(?P<model>[^/]+)(/(?P<version>[^/]+))?/?")
 _LONG = re.compile(r"(?P<prefix>/.*)?/v2/models/(?P<model>[^/]+)(/versions/(?P<version>[^/]+))?/?")
@@ -33,6 +36,7 @@ class OipAddress:
         model: The model's name.
         version: The version, if one is asked for.
         prefix: The path before ``/v2`` (REST behind a gateway), or empty.
+        unbatched: Whether the URI says that the model's shapes have no batch dimension.
     """
 
     secure: bool
@@ -41,6 +45,7 @@ class OipAddress:
     model: str
     version: str | None = None
     prefix: str = ""
+    unbatched: bool = False
 
     @property
     def target(self) -> str:
@@ -71,7 +76,7 @@ class OipAddress:
     @property
     def _path(self) -> str:
         version = "" if self.version is None else f"/{quote(self.version, safe='')}"
-        return f"/{quote(self.model, safe='')}{version}"
+        return f"/{quote(self.model, safe='')}{version}{f'?{_NO_BATCH}' if self.unbatched else ''}"
 
     def __str__(self) -> str:
         return f"model {self.model}{'' if self.version is None else f'/{self.version}'} at {self.target}"
@@ -100,8 +105,8 @@ def parse_http(uri: str) -> OipAddress:
 
 def _parse(uri: str, form: str, default_port: int | None) -> OipAddress:
     parts, port = split(uri, form)
-    if parts.query:
-        raise mistake(uri, "nothing may follow a ?: this protocol has no signatures to choose from", form)
+    if parts.query not in ("", _NO_BATCH):
+        raise mistake(uri, f"only {_NO_BATCH} may follow a ?: this protocol has no signatures to choose from", form)
     port = default_port if port is None else port
     if port is None:
         raise mistake(uri, "the port is missing (8001 for Triton, 8081 for MLServer and KServe)", form)
@@ -119,4 +124,5 @@ def _parse(uri: str, form: str, default_port: int | None) -> OipAddress:
         unquote(fields["model"]),
         None if version is None else unquote(version),
         fields.get("prefix") or "",
+        parts.query == _NO_BATCH,
     )

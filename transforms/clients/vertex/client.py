@@ -4,6 +4,7 @@ Source: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locat
 google/cloud/aiplatform/v1/prediction_service.proto.
 
 An endpoint publishes no signature. Instances are sent as the records have them, and predictions are returned as JSON values.
+Containers whose requests have another form are asked by ``?raw=…`` (``raw.py``).
 
 This package is written from Google's documents and API definitions. It was not run against the service, for lack of an
 account.
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
-from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.errors import Refusal, Reply, check_size
 from transforms.clients.vertex.instances import check, instances_of
 from transforms.clients.vertex.transport import PREDICT, Transport
 from transforms.clients.vertex.uri import REST, VertexAddress
@@ -24,12 +25,7 @@ from transforms.clients.vertex.uri import parse as parse_uri
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import Matched, OutputMatcher
-from transforms.errors import (
-    MalformedAnswerError,
-    NotServedError,
-    RejectedError,
-    RequestTooLargeError,
-)
+from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
 from transforms.printable import MOST_SAID, shortened
 from transforms.types import Answer, Header, ModelMetadata, Signature
@@ -44,7 +40,7 @@ def parse(uri: str) -> VertexAddress:
     return parse_uri(uri)
 
 
-def open(uri: str, options: ClientOptions) -> VertexClient:  # every protocol's module has a function of this name
+def open(uri: str, options: ClientOptions) -> ModelClient:  # every protocol's module has a function of this name
     """Makes the client of a URI. Does no I/O.
 
     Requests carry the application-default credentials, unless ``options.headers`` has an ``authorization`` of its own.
@@ -58,6 +54,10 @@ def open(uri: str, options: ClientOptions) -> VertexClient:  # every protocol's 
     from transforms.clients.vertex.credentials import tokens_for
 
     tokens = tokens_for(address.anonymous, options.headers)
+    if address.raw is not None:
+        from transforms.clients.vertex.raw import RawClient
+
+        return RawClient(address, address.raw, options, tokens)
     if address.transport == REST:
         from transforms.clients.vertex.rest import RestTransport
 
@@ -122,13 +122,7 @@ class VertexClient(ModelClient):
         except (TypeError, ValueError, RecursionError) as error:
             why = "too deeply nested" if isinstance(error, RecursionError) else str(error)
             raise RejectedError(f"{self._where}: the request can't be written: {why}") from error
-        limit = self._address.max_request_bytes
-        if len(body) > limit:
-            what = f"{rows} records make" if rows > 1 else "this record alone makes"
-            raise RequestTooLargeError(
-                f"{self._where}: {what} a request of {len(body)} bytes, and the endpoint takes {limit} at most",
-                limit / len(body),
-            )
+        check_size(self._where, len(body), rows, self._address.max_request_bytes)
         return body
 
     def _outputs(self, reply: Reply, rows: int) -> Matched:

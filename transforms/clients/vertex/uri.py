@@ -2,6 +2,8 @@
 
     vertex://PROJECT/REGION/ENDPOINT[?transport=grpc|rest][&dedicated=HOST][&private=URL][&api_endpoint=HOST[:PORT]]
         [&parameters=JSON]
+    vertex://PROJECT/REGION/ENDPOINT?raw=json|bytes|multipart[&part=NAME][&content_type=TYPE][&dedicated=HOST]
+        [&api_endpoint=HOST[:PORT]]
 
 | parameter | means |
 |---|---|
@@ -10,6 +12,7 @@
 | ``private`` | ``predictHttpUri`` of a private endpoint (VPC peering): plain HTTP, REST, sent without credentials |
 | ``api_endpoint`` | another host for the regional API: Private Service Connect for Google APIs, a local server |
 | ``parameters`` | the field ``parameters`` of every request; JSON, percent-encoded |
+| ``raw`` | ``:rawPredict`` over REST: JSON by ``--request``, the record's bytes, or those as a form's ``part`` |
 
 Connections use TLS. To a loopback address they use it only with ``https://HOST``, and credentials are never sent there.
 Source: https://cloud.google.com/vertex-ai/docs/predictions/choose-endpoint-type.
@@ -21,15 +24,19 @@ import dataclasses
 import ipaddress
 import json
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from transforms.clients.uri import shown
 from transforms.errors import ConfigError
 from transforms.hosts import is_authority
 
+if TYPE_CHECKING:
+    from transforms.clients.json_bodies.form import Form
+
 FORM = (
     "vertex://PROJECT/REGION/ENDPOINT[?transport=grpc|rest][&dedicated=HOST][&private=URL]"
-    "[&api_endpoint=HOST[:PORT]][&parameters=JSON]"
+    "[&api_endpoint=HOST[:PORT]][&parameters=JSON], or …?raw=json|bytes|multipart[&part=NAME][&content_type=TYPE]…"
 )
 
 GRPC = "grpc"
@@ -41,7 +48,8 @@ PUBLIC_LIMIT_BYTES = 1_572_864
 OWN_LIMIT_BYTES = 10_000_000
 """The size limit of a request to a dedicated, Private Service Connect or private endpoint: 10 MB."""
 
-_PARAMETERS = ("transport", "dedicated", "private", "api_endpoint", "parameters")
+_PARAMETERS = ("transport", "dedicated", "private", "api_endpoint", "parameters", "raw", "part", "content_type")
+_RAW = ("json", "bytes", "multipart")
 _NAME = {
     "project": re.compile(r"[a-z0-9](?:[a-z0-9.:-]*[a-z0-9])?"),  # an id, perhaps with a domain, or a number
     "region": re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?"),
@@ -64,6 +72,7 @@ class VertexAddress:
         own_host: Whether the host serves this endpoint alone, instead of the region's API.
         private_url: The whole ``:predict`` URL of a private endpoint; ``None`` for others.
         parameters: The JSON text of the requests' ``parameters``; ``None`` for none.
+        raw: The form of the bodies that the model's container itself takes, by ``:rawPredict``; ``None`` for ``:predict``.
     """
 
     project: str
@@ -76,6 +85,7 @@ class VertexAddress:
     own_host: bool = False
     private_url: str | None = None
     parameters: str | None = None
+    raw: Form | None = None
 
     @property
     def name(self) -> str:
@@ -90,7 +100,8 @@ class VertexAddress:
     @property
     def predict_url(self) -> str:
         """The URL of REST requests."""
-        return self.private_url or f"{'https' if self.secure else 'http'}://{self.target}/v1/{self.name}:predict"
+        call = "predict" if self.raw is None else "rawPredict"
+        return self.private_url or f"{'https' if self.secure else 'http'}://{self.target}/v1/{self.name}:{call}"
 
     @property
     def anonymous(self) -> bool:
@@ -129,7 +140,7 @@ def parse(uri: str) -> VertexAddress:
     for (what, pattern), part in zip(_NAME.items(), parts, strict=False):
         if not pattern.fullmatch(part):
             mistakes.append(f"{part or 'nothing'} can't be the {what}")
-    transport = given.get("transport", REST if "private" in given else GRPC)
+    transport = given.get("transport", REST if given.keys() & {"private", "raw"} else GRPC)
     if transport not in (GRPC, REST):
         mistakes.append(f"transport={transport} is neither grpc nor rest")
     hosts = [name for name in ("dedicated", "private", "api_endpoint") if name in given]
@@ -144,12 +155,13 @@ def parse(uri: str) -> VertexAddress:
     elif hosts:
         host, port, secure = _host(hosts[0], given[hosts[0]], mistakes)
     parameters = _json(given["parameters"], mistakes) if "parameters" in given else None
+    raw = _raw(given, mistakes)
     if mistakes:
         raise ConfigError([f"--model={shown(uri)}: {mistake}; the form is {FORM}" for mistake in mistakes])
     own_host = "dedicated" in given or "private" in given
     project, region, endpoint = parts
     return VertexAddress(
-        project, region, endpoint, transport, host, port, secure, own_host, given.get("private"), parameters
+        project, region, endpoint, transport, host, port, secure, own_host, given.get("private"), parameters, raw
     )
 
 
@@ -165,6 +177,30 @@ def _given(query: str, mistakes: list[str]) -> dict[str, str]:
         else:
             given[name] = value
     return given
+
+
+def _raw(given: dict[str, str], mistakes: list[str]) -> Form | None:
+    """Returns what ``raw``, ``part`` and ``content_type`` ask for; ``None`` for ``:predict``."""
+    if "raw" not in given:
+        mistakes += [
+            f"{name} is for raw=json, raw=bytes or raw=multipart" for name in ("part", "content_type") if name in given
+        ]
+        return None
+    if given["raw"] not in _RAW:
+        mistakes.append(f"raw={given['raw']} is none of {', '.join(_RAW)}")
+    if given.get("transport") == GRPC:
+        mistakes.append("raw requests are sent over REST; leave out transport=grpc")
+    if "private" in given:
+        mistakes.append("a private endpoint has no :rawPredict; call its container by json+http://HOST/PATH")
+    if "parameters" in given:
+        mistakes.append("parameters is a field of :predict; with raw, write it into the template of --request")
+    from transforms.clients.json_bodies.form import form_of  # here: it loads aiohttp, which gRPC does not need
+
+    try:
+        return form_of(None if given["raw"] == _RAW[0] else given["raw"], given.get("part"), given.get("content_type"))
+    except ValueError as error:
+        mistakes.append(str(error))
+        return None
 
 
 def _authority(text: str) -> tuple[SplitResult, str, int | None]:

@@ -7,27 +7,21 @@ prints its port as the first line and serves until SIGINT or SIGTERM.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import numpy as np
 from aiohttp import web
 
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
-from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, dump, hang_up
+from transforms.testing.http_stub import HTTP_STATUSES, HttpStub, hang_up
+from transforms.testing.json_http.app import REQUEST, RESPONSE, read_request, written
 from transforms.testing.stub_model import StubModel
-from transforms.types import Signature, TensorSpec
 
-REQUEST = '{"options": {"trace": false}, "rows": {"$rows": "$row"}}'
-RESPONSE = "$.result.rows[*]"
-"""The template and the path for its form of many rows; its form of one row needs neither."""
+__all__ = ["REQUEST", "RESPONSE", "JsonStub"]
 
 
 class JsonStub(HttpStub):
-    """``POST /MODEL`` takes ``{"rows": [ROW, …]}`` and answers ``{"result": {"rows": [OUTPUTS, …]}}``; or one bare row.
-
-    A row is an object of the inputs by name, or the value of the only one. See ``StubServer``.
+    """``POST /MODEL`` takes and answers what ``app.py`` says. See ``StubServer``.
 
     Attributes:
         seen: The latest request: its method, path with query, content type and body.
@@ -63,48 +57,9 @@ class JsonStub(HttpStub):
         body = await request.read()
         self.seen = request.method, request.path_qs, request.content_type, body
         signature, function = next(iter(self.model.signatures.values()))
-        try:
-            document = json.loads(body)
-            many = isinstance(document, dict) and "rows" in document
-            inputs, rows = _inputs(document["rows"] if many else [document], signature)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StubError("INVALID_ARGUMENT", f"not what it takes: {type(error).__name__}", http_status=422) from error
+        inputs, rows, many = read_request(body, signature)
         outputs, fault = await self._respond(function, inputs, rows, request.headers.items(), lambda: hang_up(request))
-        if fault is not None and fault.kind == "malformed":
-            return web.Response(body=b'{"result": {"rows": [', content_type="application/json")
-        if fault is None and any(spec.shape == () for spec in signature.inputs.values()):
-            outputs = {name: np.asarray(value)[np.newaxis] for name, value in outputs.items()}
-        answers = _rows(outputs)
-        answer = {"result": {"rows": answers}} if many else answers[0] if isinstance(answers, list) and answers else {}
-        return web.Response(body=dump(answer), content_type="application/json")
-
-
-def _inputs(rows: list[Any], signature: Signature) -> tuple[dict[str, np.ndarray], int]:
-    named = [row if isinstance(row, dict) else {next(iter(signature.inputs), ""): row} for row in rows]
-    columns = {name: [row[name] for row in named] for name in (named[0] if named else ())}
-    return {name: _array(values, signature.inputs.get(name)) for name, values in columns.items()}, len(rows)
-
-
-def _array(values: list[Any], spec: TensorSpec | None) -> np.ndarray:
-    if spec is None or spec.dtype == "string":
-        return np.array(values, object)
-    array = np.array(values, np.dtype(spec.dtype))
-    return array[0] if spec.shape == () else array
-
-
-def _rows(outputs: dict[str, Any]) -> Any:
-    plain = {name: np.asarray(values).tolist() for name, values in outputs.items()}
-    if not plain:
-        return []
-    if not all(isinstance(values, list) for values in plain.values()):
-        return plain
-    return [dict(zip(plain, map(_text, row), strict=True)) for row in zip(*plain.values(), strict=True)]
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_text(item) for item in value]
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+        return web.Response(body=written(outputs, fault, signature, many), content_type="application/json")
 
 
 def main() -> None:

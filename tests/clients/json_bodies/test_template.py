@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.clients.json_http.template import EXAMPLE, THE_ROW, Template
+from transforms.clients.json_bodies.template import EXAMPLE, THE_ROW, Template
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.field_paths import NotFoundError
 

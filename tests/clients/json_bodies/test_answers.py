@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms.clients.json_http.answers import Answers, parse_response
+from transforms.clients.json_bodies.answers import Answers, parse_response
 from transforms.errors import MalformedAnswerError
 from transforms.formats.field_paths import PathError
 

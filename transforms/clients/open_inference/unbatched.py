@@ -1,0 +1,81 @@
+"""``OneRow``: requests to a model whose shapes have no batch dimension, one record each, in the shape as it is declared.
+
+Triton says by ``max_batch_size: 0`` that it adds no batch dimension. Many such models declare one of their own, which is
+then the first of their shapes: a free one, one of 1, or a fixed one that inputs and outputs share. Where the shapes can't
+have one, ``has_no_batch_dimension`` says so. Where they could and do not, ``?batch=none`` in the URI does.
+
+To the rest of the project such a model has a fixed batch of one row, which is taken off inputs and put before outputs here.
+
+Source: https://github.com/triton-inference-server/server, docs/user_guide/model_configuration.md (maximum batch size).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from transforms.errors import RejectedError
+from transforms.types import ModelMetadata, Signature, TensorSpec
+
+
+def has_no_batch_dimension(signature: Signature) -> bool:
+    """Returns whether no number of rows fits the shapes of a model: it can't have a batch dimension.
+
+    Args:
+        signature: The model's, with its shapes as the server declares them.
+    """
+    inputs, outputs = (
+        {spec.shape[0] for spec in specs.values() if spec.shape} for specs in (signature.inputs, signature.outputs)
+    )
+    fixed = {size for size in inputs if size >= 0}
+    if not inputs or fixed == {1}:  # one record a request, and its shape is the rest
+        return False
+    if len(fixed) > 1:
+        return True
+    declares_all = bool(signature.outputs) and all(spec.shape is not None for spec in signature.outputs.values())
+    return declares_all and not outputs & {-1, *fixed}
+
+
+class OneRow:
+    """Turns a batch of one row into the tensors of a model without a batch dimension, and back.
+
+    Args:
+        where: The model and its address, for error messages.
+    """
+
+    def __init__(self, where: str):
+        self._where = where
+
+    @staticmethod
+    def metadata(metadata: ModelMetadata) -> ModelMetadata:
+        """Returns the metadata with a batch dimension of 1 before each shape."""
+        signature = metadata.signature
+        inputs, outputs = _with_batch(signature.inputs), _with_batch(signature.outputs)
+        return dataclasses.replace(
+            metadata, signature=dataclasses.replace(signature, inputs=inputs, outputs=outputs), max_rows=1
+        )
+
+    def of_inputs(self, inputs: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+        """Returns the arrays to send: without their first dimension, which is 1.
+
+        Raises:
+            RejectedError: There is more than one row.
+        """
+        if rows != 1:
+            raise RejectedError(f"{self._where}: the model has no batch dimension: a request takes one row, not {rows} rows")
+        # Not array[0], which of strings is no array any more.
+        return {name: array.reshape(array.shape[1:]) for name, array in inputs.items()}
+
+    def of_outputs(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the outputs of an answer with a first dimension of 1."""
+        return {name: array[np.newaxis] for name, array in outputs.items()}
+
+
+def _with_batch(specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    return {name: dataclasses.replace(spec, shape=_with_one(spec.shape)) for name, spec in specs.items()}
+
+
+def _with_one(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    return None if shape is None else (1, *shape)
