@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from aiohttp import web
 
 from transforms.clients import check_uri, open_client
 from transforms.clients.base import ClientOptions, ModelClient
@@ -36,9 +37,17 @@ MANY = ClientOptions(request=REQUEST, response=(("", RESPONSE),))
 
 
 class RawStub(VertexRestStub):
-    """An endpoint that is asked by ``:rawPredict``."""
+    """An endpoint that is asked by ``:rawPredict``.
+
+    Attributes:
+        refusal: The answer to raw requests, if set.
+    """
 
     raw = "raw=json"
+    refusal: web.Response | None = None
+
+    async def _answered_raw(self, request: web.Request, endpoint: str) -> web.StreamResponse:
+        return self.refusal or await super()._answered_raw(request, endpoint)
 
     def uri(self, *args: Any, **kwargs: Any) -> str:
         """As that of the stub, with ``raw``."""
@@ -138,19 +147,14 @@ def test_is_it_there_runs_no_model(stub: RawStub) -> None:
     ],
 )
 def test_errors_of_the_container_and_of_google(
-    stub: RawStub, status: int, body: Any, kind: type[ModelError], said: str, monkeypatch: pytest.MonkeyPatch
+    stub: RawStub, status: int, body: Any, kind: type[ModelError], said: str
 ) -> None:
     """The container's may repeat the record, so that only their texts are kept."""
-    from aiohttp import web
-
-    async def refuse(request: web.Request, endpoint: str) -> web.StreamResponse:
-        await request.read()
-        return web.json_response(body, status=status)
 
     async def run() -> None:
         async with open_client(stub.uri(), MANY) as client:
             await client.metadata(TIMEOUT_S)
-            monkeypatch.setattr(stub, "_answered_raw", refuse)
+            stub.refusal = web.json_response(body, status=status)
             await client.predict(as_instances([{"x": [1.0]}]), 1, TIMEOUT_S)
 
     with pytest.raises(kind, match=said) as caught:
