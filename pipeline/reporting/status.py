@@ -287,8 +287,8 @@ def print_summary(
         rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
     if totals.unanswered:
         text = (
-            f"{totals.unanswered:,} records that were read: the model server was down, or Kafka lacked a topic or a right; "
-            "the next run reads them again"
+            f"{totals.unanswered:,} records that were read: the model server was down, slow or kept to a limit, or Kafka "
+            "lacked a topic or a right; the next run reads them again"
         )
         rows.append(("unanswered", text))
     print()

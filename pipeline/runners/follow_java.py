@@ -136,7 +136,10 @@ def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Calla
         given_up = now - moved_at > patience_s
         if gate.is_complete() and (given_up or not gate.in_flight):
             if given_up and gate.in_flight:
-                log.warning("drained while the model server was down: %s records are read again next time", gate.in_flight)
+                log.warning(
+                    "drained before all records were answered, as nothing came for %.0f s: %s are read again next time",
+                    *(patience_s, gate.in_flight),
+                )
             result.cancel()
             follower.commit()
             return

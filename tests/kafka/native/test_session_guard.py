@@ -22,11 +22,17 @@ def no_drain() -> Iterator[None]:
     reset_drain()
 
 
-@pytest.mark.parametrize(("holding", "waits_s"), [(True, HOLDING_DRAIN_S), (False, 60.0)])
+@pytest.mark.parametrize(
+    ("holding", "waits_s", "told"),
+    [
+        (True, HOLDING_DRAIN_S, "drained while the model server was down"),
+        (False, 60.0, "drained before all records were answered"),  # a slow server, or a wait for --rate_limit
+    ],
+)
 def test_a_drain_waits_for_answers_but_hardly_for_a_server_that_is_down(
-    holding: bool, waits_s: float, heard: Recorder
+    holding: bool, waits_s: float, told: str, heard: Recorder
 ) -> None:
-    """What stays unanswered is counted once, and is read again."""
+    """What stays unanswered is counted once, and is read again. The reason is the true one."""
     job = Job([True] * 3)
     guard = SessionGuard(CONFIG, 60.0, lambda: job.now, lambda config: job.session)
     job.session.begin()
@@ -42,6 +48,7 @@ def test_a_drain_waits_for_answers_but_hardly_for_a_server_that_is_down(
     assert not guard.keep_alive(holding)
     assert heard.unanswered == [3]
     assert job.session.commit() is CommitResult.ROLLED_BACK
+    assert heard.rollbacks == [told]
     assert sum(job.kafka.committed.values()) == 0
 
 

@@ -13,6 +13,11 @@ from transforms.observe import observer
 HOLDING_DRAIN_S = 1.0
 """Seconds that a bundle may still wait after a request to drain while the model server is down."""
 
+DRAINED_DOWN = "drained while the model server was down"
+
+DRAINED_EARLY = "drained before all records were answered"
+"""The server works, but it is slow, or requests wait for ``--rate_limit`` or ``--token_limit``."""
+
 
 class SessionGuard:
     """Keeps the session of this thread's bundle in its consumer group. Implements ``BundleGuard``.
@@ -43,6 +48,6 @@ class SessionGuard:
             self._draining_since = self._draining_since or self._clock()
             deadline_s = min(HOLDING_DRAIN_S, self._drain_deadline_s) if holding else self._drain_deadline_s
             past = self._clock() - self._draining_since > deadline_s
-            if past and (unanswered := kafka.give_up("drained while the model server was down")):
+            if past and (unanswered := kafka.give_up(DRAINED_DOWN if holding else DRAINED_EARLY)):
                 observer().left_unanswered(unanswered)
         return kafka.keep_alive()
