@@ -81,6 +81,24 @@ KNOWN = (
         "except InputLostError as error:", "except ZeroDivisionError as error:", "tests/kafka/native/test_input_lost.py",
     ),
     Mutation(
+        "an abort that Kafka does not take passes for one", "transforms/kafka/native/transactional.py",
+        "                self._start_anew(error)\n                raise\n", "                self._start_anew(error)\n",
+        "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "what may be committed is read again", "transforms/kafka/native/rollbacks.py",
+        "self._reader.rewind_to_committed if unknown else", "", "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "a transaction that hangs is nobody's", "transforms/kafka/native/transactional.py",
+        "raise self._lost(\"the transaction hangs, although Kafka answers\", error)",
+        "raise OutcomeUnknownError(\"the transaction hangs, although Kafka answers\")", "tests/kafka/native/test_session.py",
+    ),
+    Mutation(
+        "a turn given back leaves a burst", "transforms/predict/turns.py", "min(turn.at, now)", "0.0",
+        "tests/predict/test_pace.py",
+    ),
+    Mutation(
         "a partition that comes back stays paused", _CONSUMER, "self._set_fetching(added)", "pass",
         "tests/kafka/native/test_session.py",
     ),

@@ -123,6 +123,8 @@ class MemoryKafka:
         lost_answers: How many of the next commits succeed, but the producer is told of a time-out.
         hung_commits: How many of the next commits succeed, but the producer learns of it only after the transaction's
             time-out, when it is fenced.
+        denied_commits: How many of the next commits succeed, but the producer is told that the transaction must be aborted;
+            then Kafka does not take the abort.
         stuck: How many of the next calls that end a transaction never come to an end: called again they time out again.
         gone: Topics that were deleted.
         late: How many of the next answers about topics are of a broker that has not heard of their being made again.
@@ -150,6 +152,7 @@ class MemoryKafka:
     refuses: Callable[[Output], int | None] = lambda _: None
     lost_answers: int = 0
     hung_commits: int = 0
+    denied_commits: int = 0
     stuck: int = 0
     gone: set[str] = dataclasses.field(default_factory=set)
     late: int = 0

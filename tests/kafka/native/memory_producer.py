@@ -7,6 +7,7 @@
   a transaction that takes longer than ``transaction.timeout.ms``.
 * Offsets sent under an older generation of the group are refused (KIP-447); those of a consumer without a group are not.
 * A batch with a record that its topic refuses is refused as a whole; then the next transaction fails once, too.
+* A commit that went through may seem to have failed: then the coordinator does not take the abort, and the producer is lost.
 * An output to a topic that is gone stays in the queue, and is waited for. A transaction with no other outputs can't be
   aborted: the broker has never heard of it.
 * Without transactions an output is on the broker only after ``flush``; ``purge`` drops what is still queued.
@@ -54,12 +55,12 @@ class MemoryProducer:
         self.refuses: ck.KafkaException | None = None
         self._epoch = -1
         self._queue: list[Output] = []
-        self._gap = self._stuck = self._committing = False
+        self._gap = self._stuck = self._committing = self._ended = False
 
     def opened(self, properties: dict[str, Any], **_: Any) -> MemoryProducer:
         """What ``Writer`` calls in place of ``ck.Producer``: a new producer, which knows nothing of one before."""
         self.properties, self.state, self._epoch, self._gap = properties, _S.INIT, -1, False
-        self._stuck = self._committing = False
+        self._stuck = self._committing = self._ended = False
         self._queue.clear()
         return self
 
@@ -120,6 +121,10 @@ class MemoryProducer:
             self._kafka.lost_answers -= 1
             self.state = _S.COMMIT_NOT_ACKED
             raise refused(ck.KafkaError._TIMED_OUT, retriable=True)
+        if self._kafka.denied_commits:
+            self._kafka.denied_commits -= 1
+            self._ended = True
+            self._raise(refused(ck.KafkaError.UNKNOWN_PRODUCER_ID, abort=True))
         if self._kafka.hung_commits:
             self._kafka.hung_commits -= 1
             self._kafka.wait(float(self.properties["transaction.timeout.ms"]) / 1000 + 1)
@@ -132,6 +137,8 @@ class MemoryProducer:
             self._kafka.wait(timeout)
             raise refused(ck.KafkaError._CONFLICT, "commit_transaction is in progress", retriable=True)
         self._check_epoch()
+        if self._ended:
+            self._raise(refused(ck.KafkaError.INVALID_TXN_STATE, fatal=True))
         transaction = self._kafka.transactions.pop(self._name)
         if not transaction.outputs and not transaction.offsets and any(it.topic in self._kafka.gone for it in self._queue):
             self._raise(refused(ck.KafkaError.INVALID_TXN_STATE, fatal=True))

@@ -138,7 +138,7 @@ class World:
     def failure(self) -> bool:
         """One more failure; not too many in a row, or the job gives up, as it should."""
         in_a_row = self.session._rollbacks.in_a_row + len(self.kafka.commit_failures) + self.kafka.hung_commits
-        in_a_row += len(self.kafka.delivery_failures) + self.kafka.stuck
+        in_a_row += len(self.kafka.delivery_failures) + self.kafka.stuck + self.kafka.denied_commits
         return in_a_row <= MAX_ROLLBACKS // 2 and self.chance(0.05)
 
     def some(self) -> set[tuple[str, int]]:
@@ -177,6 +177,8 @@ class World:
             self.kafka.lost_answers += 1
         if self.may_hang and self.failure():
             self.kafka.hung_commits += 1
+        if self.may_hang and self.failure():
+            self.kafka.denied_commits += 1
         if self.may_hang and self.failure():
             self.kafka.stuck += 1
         if self.chance(0.02):

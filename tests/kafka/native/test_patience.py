@@ -82,6 +82,9 @@ class AwayAdmin:
         if self._away:
             raise ck.KafkaException(ck.KafkaError(ck.KafkaError._TRANSPORT))
 
+    def describe_consumer_groups(self, _: list[str]) -> None:
+        raise ck.KafkaException(ck.KafkaError(ck.KafkaError.GROUP_AUTHORIZATION_FAILED))
+
 
 Kind = type[TransactionalWriter | AcknowledgedWriter]
 
@@ -144,7 +147,10 @@ def test_a_commit_waits_for_as_long_as_kafka_is_away(shown: Shown, caplog: pytes
 
 
 def test_a_call_that_never_ends_is_given_up_where_kafka_answers(shown: Shown) -> None:
-    """A broker died in mid-call and came back: librdkafka asked to be called again, for ever."""
+    """A broker died in mid-call and came back: librdkafka asked to be called again, for ever.
+
+    Kafka has not said that a newer process is there; whoever may not ask the group does not believe it then.
+    """
     clock = Clock()
     producer = AwayProducer(clock)
     writer = writer_of(TransactionalWriter, producer, away=False)

@@ -332,6 +332,26 @@ def test_fenced_where_nobody_took_over_it_goes_on_with_a_new_producer(where: str
     assert job.kafka.committed == {A: 2}
 
 
+def test_a_commit_that_seemed_to_fail_and_whose_abort_fails_is_looked_for() -> None:
+    """It may be final: what is read again begins at the committed offsets, not at the bundle's first record."""
+    job = Job([True] * 2)
+    job.kafka.denied_commits = 1
+    assert job.bundle() == [(0, 0), (0, 1)]
+    job.kafka.log[A].append(True)
+    assert job.bundle() == [(0, 2)]
+    assert job.kafka.outputs == [(*A, 0), (*A, 1), (*A, 2)]
+
+
+def test_a_transaction_that_hangs_while_a_newer_process_is_there_names_it() -> None:
+    """A new producer of ours would fence the newer process, which has done nothing wrong."""
+    job = Job([True])
+    job.kafka.members = [NAMESAKE]
+    job.kafka.stuck = 1
+    with pytest.raises(FencedError, match=r"--instance_id=0 has taken over .* give every replica an --instance_id"):
+        job.bundle()
+    assert job.kafka.outputs == []
+
+
 def test_a_new_producer_that_is_fenced_at_once_is_replaced_too() -> None:
     """Its initialization may cross with the coordinator's own abort."""
     job = Job([True])

@@ -7,6 +7,7 @@ committed will never be.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.deliveries import Refusal
 from transforms.kafka.native.mending import Mended, Mender, ReadLimits
 from transforms.kafka.native.outputs import Outputs
-from transforms.kafka.native.producer import NotCommittedError, ObstructedError
+from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError
 from transforms.kafka.native.transactional import TransactionalWriter
 from transforms.kafka.stop import draining
 from transforms.kafka.vendor import describe
@@ -190,7 +191,10 @@ class ReplayTransactions:
             if isinstance(error, ObstructedError) and error.outcome_unknown:
                 self._writer.renew()  # librdkafka refuses to abort while a commit is under way
             else:
-                self._writer.abort()
+                with contextlib.suppress(
+                    OutcomeUnknownError
+                ):  # the ledger, which is read before the next attempt, will tell
+                    self._writer.abort()
         self._writer.take_deliveries()
         return False
 

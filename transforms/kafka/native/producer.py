@@ -46,7 +46,9 @@ class ObstructedError(NotCommittedError):
 
 
 class OutcomeUnknownError(NotCommittedError):
-    """The producer was lost during a commit, which may be final or not: read again from the committed offsets."""
+    """The producer was lost as a commit or its abort was under way, which may be final or not: read again from the
+    committed offsets.
+    """
 
 
 class Writer:
@@ -165,7 +167,11 @@ class Writer:
         raise NotImplementedError
 
     def abort(self) -> None:
-        """Forgets what was written since the last commit, where that is possible."""
+        """Forgets what was written since the last commit, where that is possible.
+
+        Raises:
+            OutcomeUnknownError: Whether the commit before it has failed, as it seemed, is not known.
+        """
 
     def take_deliveries(self) -> Deliveries:
         """What was not written since the last call. Called after ``abort``: then all reports are there."""

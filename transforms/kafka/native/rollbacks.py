@@ -10,7 +10,7 @@ from transforms.kafka.native.bundle import Bundle
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.obstruction import Obstruction
-from transforms.kafka.native.producer import ObstructedError, Writer
+from transforms.kafka.native.producer import ObstructedError, OutcomeUnknownError, Writer
 from transforms.observe import RollbackCause, observer
 
 MAX_ROLLBACKS = 20
@@ -47,7 +47,8 @@ class Rollbacks:
         self._sink_reached = True
 
     def undo(self, bundle: Bundle) -> None:
-        """Aborts the transaction of a void bundle, and seeks back to its first records.
+        """Aborts the transaction of a void bundle, and seeks back to its first records; if it may be final, to the committed
+        offsets.
 
         Raises:
             FencedError: A newer process of this instance has taken over.
@@ -56,14 +57,17 @@ class Rollbacks:
         both = [bundle] if bundle.before is None else [bundle.before, bundle]
         topics = {record.topic for each in both for record in each.outputs}
         obstacle = self.obstruction.why(bundle.failed, topics)
+        unknown = bundle.outcome_unknown or isinstance(bundle.failed, OutcomeUnknownError)
         try:
             if obstacle is None:
                 self._writer.abort()
         except ObstructedError as error:
             obstacle = error
+        except OutcomeUnknownError:
+            unknown = True
         if obstacle is None:
             self.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
-            rewind = self._reader.rewind_to_committed if bundle.outcome_unknown else self._reader.rewind
+            rewind = self._reader.rewind_to_committed if unknown else self._reader.rewind
             try:
                 rewind(bundle.first)
             except InputLostError as error:

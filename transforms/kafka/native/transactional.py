@@ -182,8 +182,22 @@ class TransactionalWriter(Writer):
         except TimeoutError as error:
             raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
 
-    def _successor(self) -> str | None:
-        """The newer process that has fenced this producer; ``None`` if there is none, which Kafka says in the same words.
+    def _lost(self, what: str, error: ck.KafkaError) -> FencedError | OutcomeUnknownError:
+        """The error of a producer that can't go on: a newer process has taken over, or else ``what``.
+
+        A new producer of ours would fence the newer process, which would be told of a third one that there is not.
+        """
+        successor = self._successor(fenced=error.code() in FENCED)
+        if successor is None:
+            return OutcomeUnknownError(what)
+        return FencedError(
+            f"fenced: {successor} of group {self.config.group_id!r} with --instance_id={self.config.instance_id} has taken "
+            f"over (transactional.id {self.config.transactional_id!r}); give every replica an --instance_id of its own "
+            f"({describe(error)})"
+        )
+
+    def _successor(self, *, fenced: bool) -> str | None:
+        """The newer process that has taken over; ``None`` if there is none, which Kafka says in the same words.
 
         It fences a producer whose transaction took too long (the broker was down, this process was suspended). And after an
         abort librdkafka asks for the next epoch, which the coordinator may have moved on itself meanwhile, for instance
@@ -192,23 +206,26 @@ class TransactionalWriter(Writer):
 
         Where no group can tell (partitions are assigned by hand), only a transaction that took too long, or a producer that
         was fenced before it began one, is taken to be nobody's doing.
+
+        Args:
+            fenced: Whether Kafka has said so: whoever may not ask the group believes it then.
         """
         too_long = self.open_s > self._timeout_s
         if self._reader is None or self.config.assignment != ASSIGN_GROUP:
             return None if too_long or self._begun_at is None else "a newer process"
         deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
-        while (found := self._namesake(self._reader.consumer)) is None and not deadline.passed:
+        while (found := self._namesake(self._reader.consumer, fenced)) is None and not deadline.passed:
             self._sleep(min(deadline.left_s, TAKEOVER_S / 20))
         return found
 
-    def _namesake(self, consumer: ck.Consumer) -> str | None:
+    def _namesake(self, consumer: ck.Consumer, fenced: bool) -> str | None:
         """Another member of the group that goes by our name, which is the consumers' ``client.id``."""
         admin = self._open_admin(self.config)
         group: Any = self.config.group_id
         try:
             members = admin.describe_consumer_groups([group])[group].result(CALL_TIMEOUT_S).members
         except ck.KafkaException as error:
-            if is_transient(error.args[0]) or error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
+            if not fenced or is_transient(error.args[0]) or error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
                 return None  # Kafka is away again, and that is why we were fenced; or it knows no members at all
             return f"a newer process (the group can't be asked for it: {describe(error.args[0])})"
         self._ours.add(consumer.memberid())
@@ -220,12 +237,18 @@ class TransactionalWriter(Writer):
         return None
 
     def abort(self) -> None:
-        """Aborts the open transaction, if there is one."""
+        """Aborts the open transaction, if there is one.
+
+        Raises:
+            OutcomeUnknownError: Kafka did not take the abort, and a new producer was started. What looked like a commit that
+                had failed may be final.
+        """
         if self._begun_at is not None:
             try:
                 self._call(self.producer.abort_transaction)
             except OutcomeUnknownError as error:
                 self._start_anew(error)
+                raise
             self._begun_at = None
             self.deliveries.failure = None
             self.deliveries.given_up()
@@ -263,15 +286,8 @@ class TransactionalWriter(Writer):
                     self.producer.poll(0)  # failed deliveries say more than the transaction's error
                 self._raise_permanent_failure()
                 if error.code() in FENCED:
-                    successor = self._successor()
-                    if successor is None:
-                        what = "took too long" if self.open_s > self._timeout_s else "was lost"
-                        raise OutcomeUnknownError(f"the transaction {what}, and Kafka gave up its producer") from raised
-                    raise FencedError(
-                        f"fenced: {successor} of group {self.config.group_id!r} with --instance_id="
-                        f"{self.config.instance_id} has taken over (transactional.id {self.config.transactional_id!r}); "
-                        f"give every replica an --instance_id of its own ({describe(error)})"
-                    ) from raised
+                    what = "took too long" if self.open_s > self._timeout_s else "was lost"
+                    raise self._lost(f"the transaction {what}, and Kafka gave up its producer", error) from raised
                 if error.code() in CURABLE:
                     raise ObstructedError(describe(error)) from raised
                 if error.code() == ck.KafkaError.INVALID_TXN_STATE:  # librdkafka ends one that the broker never saw begin
@@ -287,7 +303,7 @@ class TransactionalWriter(Writer):
                 if error.code() == ck.KafkaError._TIMED_OUT:
                     self._raise_obstacle()
                     if self.open_s > self._timeout_s + HANG_S and self.obstacles.kafka_answers():
-                        raise OutcomeUnknownError("the transaction hangs, although Kafka answers") from raised
+                        raise self._lost("the transaction hangs, although Kafka answers", error) from raised
                 if not is_transient(error) or not patience.lasts(error):
                     raise KafkaError(f"transaction: {describe(error)}") from raised
                 with contextlib.suppress(ck.KafkaException):  # the next call raises it
