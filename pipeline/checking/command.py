@@ -156,7 +156,7 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
     output.request(one_request(config, model, decoded), _address(config))
     if asked.try_request:
         try:
-            output.lines("answer", try_request(config, model, decoded, encode))
+            output.lines("answer", try_request(config, model, decoded, encode, waiting.rest()))
         except ContractError as error:
             _refuse((*topics.problems, str(error)))
     _refuse(topics.problems)

@@ -9,10 +9,18 @@ import numpy as np
 
 from pipeline.checking.contract import ask_timeout_s, client_options
 from pipeline.checking.one_request import first_request
+from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
 from transforms.clients import open_client
 from transforms.clients.registry import mistakes_named, read_metadata
-from transforms.errors import ContractError, ModelError
+from transforms.errors import (
+    CertificateError,
+    ContractError,
+    ModelError,
+    ModelFailedError,
+    NotReadyError,
+    TransientError,
+)
 from transforms.headers import ERROR_MESSAGE
 from transforms.predict.cures import cure_of
 from transforms.predict.echoes import hide_echo
@@ -27,16 +35,23 @@ MOST_CHARACTERS = 500
 """Of an answer that is shown."""
 
 
-def try_request(config: Config, model: ModelMetadata, decoded: DecodedChunk, encode: EncodeConfig) -> str:
-    """Sends the first request made of the records read, once.
+def try_request(
+    config: Config, model: ModelMetadata, decoded: DecodedChunk, encode: EncodeConfig, waiting: StartWait
+) -> str:
+    """Sends the first request made of the records read, until the server answers it or the wait is over.
+
+    A server that has just started may describe its model before it can run it. Once it says anything of the request, or that
+    its model failed, that is the answer.
 
     Returns:
         The value of the first record's prediction, or why it is none.
 
     Raises:
+        NotReadyError: The server did not answer in time.
         ContractError: The model does not answer it; the message has its reason.
     """
     inputs, rows = first_request(config, model, decoded)
+    what = f"a request of {rows} of the records read" if rows > 1 else "a request of the first record that fits"
 
     async def ask() -> Answer:
         async with open_client(config.model, client_options(config)) as client:
@@ -44,12 +59,16 @@ def try_request(config: Config, model: ModelMetadata, decoded: DecodedChunk, enc
             with mistakes_named(config.model, "predict"):
                 return await client.predict(inputs, rows, config.request_timeout_s)
 
-    try:
-        answer = run_here(ask())
-    except ModelError as error:
-        hide_echo(error, [inputs])
-        what = f"a request of {rows} of the records read" if rows > 1 else "a request of the first record that fits"
-        raise ContractError(f"--try: {model.model} does not answer {what}: {error}{cure_of(_first(inputs))}") from error
+    def attempt(_: float) -> Answer:
+        try:
+            return run_here(ask())
+        except ModelError as error:
+            hide_echo(error, [inputs])
+            comes = isinstance(error, TransientError) and not isinstance(error, CertificateError | ModelFailedError)
+            kind = NotReadyError if comes else ContractError
+            raise kind(f"--try: {model.model} does not answer {what}: {error}{cure_of(_first(inputs))}") from error
+
+    answer = waiting.until_there("the model server's answer", attempt)
     return _written(answer, decoded, encode)
 
 

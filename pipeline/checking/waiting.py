@@ -50,8 +50,12 @@ class StartWait:
     ):
         self._wait_s, self._clock, self._say = wait_s, clock, say
         self._given_up = threading.Event()
-        self._pause = pause or self._given_up.wait
+        self._own_pause, self._pause = pause, pause or self._given_up.wait
         self._ends_at = clock() + wait_s
+
+    def rest(self) -> StartWait:
+        """Returns a wait for what is left of the time, also once this one was given up: for a check that comes later."""
+        return StartWait(max(0.0, self._ends_at - self._clock()), self._clock, self._own_pause, self._say)
 
     def give_up(self) -> None:
         """Ends the wait: another check has found what no waiting cures."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.checking import flags as check_flags
+from pipeline.checking import waiting
 from pipeline.checking.command import check
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
@@ -184,6 +185,37 @@ def test_one_real_request(checking: Checking, stub: TfServingGrpcStub) -> None:
     missing, refused = checking.errors.splitlines()
     assert missing.startswith("error: --output_topic=ou: the topic does not exist")
     assert refused.startswith("error: --try: model does not answer a request of the first record that fits: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "requests"),
+    [
+        ("UNAVAILABLE", (), 3),
+        ("UNAVAILABLE", ("--wait_for_start_s=0",), 1),
+        ("INTERNAL", (), 1),
+        ("INVALID_ARGUMENT", (), 1),
+    ],
+)
+def test_a_server_that_is_just_starting_is_asked_again(
+    checking: Checking,
+    stub: TfServingGrpcStub,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    flags: tuple[str, ...],
+    requests: int,
+) -> None:
+    """It describes its model before it runs it. What it says of the request, or that its model failed, is the answer."""
+    monkeypatch.setattr(waiting, "PAUSE_S", 0.0)
+    checking.produce(*GOOD)
+    before = stub.faults.requests
+    stub.faults.fail_next(2, code)
+    try:
+        assert checking.run(f"--model={stub.uri()}", "--try", *flags) == (0 if requests == 3 else 2)
+    finally:
+        stub.faults.clear()
+    assert stub.faults.requests == before + requests
+    assert ("answer     {" in checking.printed) is (requests == 3)
+    assert ("error: --try: model does not answer" in checking.errors) is (requests == 1)
 
 
 def test_the_command_of_the_run() -> None:

@@ -65,6 +65,18 @@ def test_the_first_attempt_is_short_so_that_the_line_comes_soon() -> None:
     assert waited.attempts == [waiting.FIRST_ATTEMPT_S, waiting.ATTEMPT_S, waiting.ATTEMPT_S]
 
 
+def test_a_later_check_waits_for_what_is_left_of_the_time() -> None:
+    """Also after all others are done, which gives the wait up."""
+    waited = Waited()
+    waited.there_after(100)
+    waited.waiting.give_up()
+    waited.waiting = waited.waiting.rest()
+    waited.attempts.clear()
+    waited.lines.clear()
+    assert waited.there_after(1) == "found"
+    assert " 70 s more" in waited.lines[0]
+
+
 def test_it_ends_with_the_last_error() -> None:
     waited = Waited(wait_s=10)
     with pytest.raises(NotReadyError, match="refused"):
