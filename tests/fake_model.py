@@ -55,6 +55,7 @@ class FakeModel:
         in_flight: Requests under way, and ``most_in_flight`` the highest.
         cancelled: Requests that were cancelled.
         metadata_calls: How often the metadata was asked for.
+        asked_for_metadata: How many requests to the model each of these calls says to have cost.
         metadata_errors: What the next of these calls raise.
         closed: How many clients were closed.
     """
@@ -64,6 +65,7 @@ class FakeModel:
         self.metadata = ModelMetadata("fake", "7", served or signature())
         self.calls: list[Call] = []
         self.metadata_errors: list[Exception] = []
+        self.asked_for_metadata = 0
         self.in_flight = self.most_in_flight = self.cancelled = self.metadata_calls = self.closed = 0
 
     def client(self) -> ModelClient:
@@ -74,6 +76,10 @@ class FakeModel:
 class _FakeClient(ModelClient):
     def __init__(self, model: FakeModel):
         self._model = model
+
+    @property
+    def metadata_requests(self) -> int:
+        return self._model.asked_for_metadata * self._model.metadata_calls
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         self._model.metadata_calls += 1

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
+import threading
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
 from tests.dispatching import Highest, Time, by_row, dispatcher, failing, recording, run, x_of
 from tests.fake_model import Call, FakeModel, doubled
+from transforms.clients.wire.outputs import OutputMatcher
 from transforms.errors import OverloadedError
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
@@ -131,6 +136,106 @@ def test_a_request_that_is_cancelled_gives_its_turn_back() -> None:
     assert asyncio.run(cancelled()) == pytest.approx(10)
 
 
+Action = tuple[float, int | None, int]
+"""At a time: to ask with so many bytes (``None``: to cancel one that was asked before), and the tokens that it takes."""
+
+
+def sent_although(limits: RateLimits, *actions: Action) -> dict[int, float]:
+    """Asks for turns and cancels some; returns when each that was not cancelled in time was sent, by its number."""
+    clock = Clock()
+    pace, times, tasks = Pace(limits, clock, clock.sleep), dict[int, float](), list[asyncio.Task[None]]()
+
+    async def one(number: int, size: int, tokens: int) -> None:
+        _, estimate = await pace.turn(size)
+        times[number] = clock.now - 100
+        await clock.sleep(0.5)
+        pace.took(Tokens(tokens, None), estimate, size)
+
+    async def act(at: float, size: int | None, number: int) -> None:
+        await clock.sleep(at)
+        if size is not None:
+            tasks.append(asyncio.create_task(one(len(tasks), size, number)))
+        elif tasks:
+            tasks[number % len(tasks)].cancel()
+
+    async def everything() -> None:
+        await clock.run(*[asyncio.create_task(act(*action)) for action in actions])
+        with contextlib.suppress(asyncio.CancelledError):
+            await clock.run(*[task for task in tasks if not task.cancelled()])
+
+    asyncio.run(everything())
+    return times
+
+
+def test_a_turn_that_is_given_back_moves_those_behind_it_only() -> None:
+    """Those before it would be sent early: a dispatcher that rolls back made others, of the same process, send a burst."""
+    asks = [(0.0, 1, 0)] * 6
+    assert sent_although(RateLimits(requests_per_s=1), *asks, (0.5, None, 5)) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
+    assert sent_although(RateLimits(requests_per_s=1), *asks, (0.5, None, 3)) == {0: 0, 1: 1, 2: 2, 4: 3, 5: 4}
+    two_dispatchers = [(0.5, None, number) for number in (1, 3, 5)]
+    assert sent_although(RateLimits(requests_per_s=1), *asks, *two_dispatchers) == {0: 0, 2: 1, 4: 2}
+
+
+def test_a_large_request_that_took_little_is_no_reason_for_a_burst() -> None:
+    """Those behind it have waited for long, and are due from now on: one after the other."""
+    clock, times = Clock(), list[float]()
+    pace = Pace(RateLimits(requests_per_s=1, tokens_per_s=100), clock, clock.sleep)
+
+    async def large() -> None:
+        _, estimate = await pace.turn(40_000)
+        await clock.sleep(50)
+        pace.took(Tokens(0, 0), estimate, 40_000)
+
+    async def small() -> None:
+        await pace.turn(1)
+        times.append(clock.now - 100)
+
+    async def everything() -> None:
+        await clock.run(*[asyncio.create_task(one()) for one in (large, small, small, small)])
+
+    asyncio.run(everything())
+    assert times == [50, 51, 52]
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(0, 40).map(float), st.none() | st.integers(1, 80), st.integers(0, 60)), max_size=40)
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_never_faster_than_the_limit_whatever_is_cancelled(actions: list[Action]) -> None:
+    times = sorted(sent_although(RateLimits(requests_per_s=0.5, tokens_per_s=20), *actions).values())
+    assert all(later - earlier >= 2 - 1e-6 for earlier, later in itertools.pairwise(times))
+
+
+def test_those_in_another_thread_move_up_too() -> None:
+    """They are asleep in another loop, which has to be woken."""
+    now, asleep, sent = [0.0], threading.Event(), threading.Event()
+
+    async def for_ever(_: float) -> None:
+        await asyncio.Event().wait()
+
+    pace = Pace(RateLimits(requests_per_s=1), lambda: now[0], for_ever)
+
+    async def another() -> None:
+        turn = asyncio.ensure_future(pace.turn(1))
+        await asyncio.sleep(0)
+        asleep.set()
+        await turn
+        sent.set()
+
+    async def work() -> None:
+        await pace.turn(1)
+        before = asyncio.ensure_future(pace.turn(1))
+        await asyncio.sleep(0)
+        threading.Thread(target=lambda: asyncio.run(another()), daemon=True).start()
+        await asyncio.to_thread(asleep.wait)
+        now[0] = 1.0
+        before.cancel()
+        await asyncio.gather(before, return_exceptions=True)
+        assert await asyncio.to_thread(sent.wait, 60)
+
+    asyncio.run(work())
+
+
 def test_parts_of_a_limit() -> None:
     assert RateLimits(10, None).share(4) == RateLimits(2.5, None)
     assert RateLimits(None, 10).share(4) == RateLimits(None, 2.5)
@@ -199,6 +304,33 @@ def test_a_request_to_mend_an_answer_waits_for_the_limit_too() -> None:
     [result] = run(limited(FakeModel(first), time, RateLimits(requests_per_s=0.1)).answer(x_of(1), 1))
     assert sent == [1000, 1010]
     assert (result.attempts, result.latency_ms) == (2, 0.0), "a wait is no latency of the server"
+
+
+def test_requests_that_prove_an_output_wait_for_the_limit_too() -> None:
+    """Of outputs that nobody declares: one of one row, here one of another size, and the first one again."""
+    time, sent, matcher = Time(), list[float](), OutputMatcher("model m")
+
+    async def always_two(call: Call) -> Answer:
+        sent.append(time.now)
+        return matcher.match({"y": np.array([10.0, 20.0])}, call.rows).answer("1")
+
+    [result] = run(limited(FakeModel(always_two), time, RateLimits(requests_per_s=0.1)).answer(x_of(1, 2), 2))
+    assert sent == [1000, 1010, 1020, 1030]
+    assert result.latency_ms == 0.0
+
+
+def test_requests_by_which_a_client_describes_its_model_count() -> None:
+    """They do not wait: whether the server is there has to be known in time."""
+    time, sent = Time(), list[float]()
+
+    async def answered(call: Call) -> Answer:
+        sent.append(time.now)
+        return await doubled(call)
+
+    model = FakeModel(answered)
+    model.asked_for_metadata = 3
+    run(limited(model, time, RateLimits(requests_per_s=0.1)).answer(x_of(1), 1))
+    assert sent == [1030]
 
 
 @pytest.mark.parametrize("value", [3.5, None, True, {"a": "text"}, ["text", 1]])

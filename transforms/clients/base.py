@@ -88,6 +88,14 @@ class RequestPreview:
 class ModelClient(abc.ABC):
     """A connection to one model."""
 
+    @property
+    def metadata_requests(self) -> int:
+        """How many requests to the model itself ``metadata`` has sent so far; they count into the rate limits.
+
+        Only a client whose server may leave it no other way to find out what the model is has some.
+        """
+        return 0
+
     @abc.abstractmethod
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """Returns the model's name, served version and chosen signature.

@@ -76,6 +76,10 @@ class _SelectedOutputs(ModelClient):
     def __init__(self, client: ModelClient, names: Sequence[str]):
         self._client, self._selection = client, OutputSelection(names)
 
+    @property
+    def metadata_requests(self) -> int:
+        return self._client.metadata_requests
+
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         metadata = await self._client.metadata(timeout_s)
         return dataclasses.replace(metadata, signature=self._selection.of(metadata.signature))

@@ -90,6 +90,7 @@ class Endpoint:
         """
         if self._client is None:
             self._client = self._open()
+        asked = self._client.metadata_requests
         try:
             found = await ask_metadata(self._client, self._timeout_s)
         except (ScoringError, MemoryError, ImportError):
@@ -98,6 +99,9 @@ class Endpoint:
             raise UnavailableError(f"the client's metadata raised {describe(error)}") from error
         except Exception as error:
             raise NotServedError(f"the client's metadata raised {describe(error)}") from error
+        finally:
+            if self._pace is not None:  # not waited for: whether the server is there has to be known in time
+                self._pace.spent(self._client.metadata_requests - asked)
         self._connected = True
         return found
 
@@ -179,7 +183,7 @@ class Endpoint:
         if answer.again is not None:
             answer = await self._mended(answer, answer.again, sent, sent_rows, pauses)
         if not self._proven.issuperset(answer.unproven_outputs):
-            answer = await self._prove(client, answer, sent, sent_rows)
+            answer = await self._prove(client, answer, sent, sent_rows, pauses)
         if sent_rows != rows:
             answer.outputs = {name: values[:rows] for name, values in answer.outputs.items()}
             answer.row_headers = answer.row_headers[:rows]
@@ -198,7 +202,7 @@ class Endpoint:
             answer.asked = 2
             return answer
 
-    async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int) -> Answer:
+    async def _prove(self, client: ModelClient, answer: Answer, inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
         """Asks with one row, once, so that the client sees the outputs at a second request size; or again at the fixed one.
 
         Returns:
@@ -207,28 +211,35 @@ class Endpoint:
         Raises:
             MalformedAnswerError: Its rows can't be matched to the request's.
         """
+
+        async def ask(asked: Inputs, count: int) -> Answer:
+            return await self._paced(functools.partial(client.predict, asked, count), asked, count, pauses)
+
         if self._signature.rows_per_request is not None:
-            answer = await client.predict(inputs, rows, self._timeout_s)
+            answer = await ask(inputs, rows)
             if not answer.unproven_outputs:
                 return answer
             raise MalformedAnswerError(
                 f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
                 "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"
             )
+        came = self._clock()
         async with self._proving:  # requests in flight at the same time wait for the first one's proof
+            if self._pace is not None:  # which waits for the limits
+                pauses.add(self._clock() - came)
             if self._proven.issuperset(answer.unproven_outputs):
                 return answer
             by_chance = set(answer.unproven_outputs)
             one_row = {name: values[:1] for name, values in inputs.items()}
             with contextlib.suppress(MalformedAnswerError):  # what the client learns from it shows in later answers
-                by_chance.intersection_update((await client.predict(one_row, 1, self._timeout_s)).repeated_outputs)
+                by_chance.intersection_update((await ask(one_row, 1)).repeated_outputs)
             if by_chance:  # a third size proves that they are the same for every request, if they are
                 more = {name: np.concatenate([values, values[:1]]) for name, values in inputs.items()}
                 with contextlib.suppress(MalformedAnswerError, RejectedError):
-                    await client.predict(more, rows + 1, self._timeout_s)
+                    await ask(more, rows + 1)
             self._proven.update(set(answer.unproven_outputs) - by_chance)
         if by_chance:
-            answer = await client.predict(inputs, rows, self._timeout_s)
+            answer = await ask(inputs, rows)
             if by_chance.intersection(answer.unproven_outputs):
                 raise MalformedAnswerError(f"output {min(by_chance)}: its rows follow those of some requests only")
         return answer

@@ -1,9 +1,10 @@
 """``Pace``: when the next request may be sent, by ``--rate_limit`` and ``--token_limit``. To wait for it is no failure.
 
-Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks): each reserves the next free
-time, and what it costs moves that on. A request costs 1 of ``requests_per_s``, and of ``tokens_per_s`` the tokens that it
-takes. These are known when it is answered. Until then they are estimated by its bytes and by the tokens a byte of the
-requests so far; afterwards all that wait make up for the difference. So no request is refused for being large.
+Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks): each gets the next free time,
+and what it costs moves that on. A request costs 1 of ``requests_per_s``, and of ``tokens_per_s`` the tokens that it takes.
+These are known when it is answered. Until then they are estimated by its bytes and by the tokens a byte of the requests so
+far; afterwards all that wait make up for the difference. So no request is refused for being large. One that is cancelled
+leaves its time to those behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from transforms.observe import observer
+from transforms.predict.turns import Turn, Turns
 from transforms.types import Tokens
 
 TOKENS_A_BYTE = 0.25
@@ -58,30 +60,6 @@ def records_a_bundle(limits: RateLimits, rows: int, most: int) -> int:
     return max(1, min(most, int(limits.requests_per_s * BUNDLE_S) * rows))
 
 
-class _Meter:
-    """The times that are reserved at one rate.
-
-    Attributes:
-        moved_s: By how many seconds reserved times were moved so far, because requests cost other than was reserved.
-    """
-
-    def __init__(self, per_s: float | None):
-        self._seconds = 0.0 if per_s is None else 1 / per_s
-        self._free_at = 0.0
-        self.moved_s = 0.0
-
-    def reserve(self, cost: float, now: float) -> float:
-        """Reserves the next free time for what costs that much. Returns it, to be added to what ``moved_s`` is then."""
-        at = max(self._free_at, now)
-        self._free_at = at + cost * self._seconds
-        return at - self.moved_s
-
-    def correct(self, cost: float) -> None:
-        """What was reserved costs so much more, or less if it is negative."""
-        self._free_at += cost * self._seconds
-        self.moved_s += cost * self._seconds
-
-
 class Pace:
     """The pace of one process: several dispatchers, in threads of their own, may keep it together.
 
@@ -98,7 +76,7 @@ class Pace:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ):
         self._limits, self._clock, self._sleep = limits, clock, sleep
-        self._requests, self._tokens = _Meter(limits.requests_per_s), _Meter(limits.tokens_per_s)
+        self._turns = Turns(*(0.0 if rate is None else 1 / rate for rate in (limits.requests_per_s, limits.tokens_per_s)))
         self._seen_tokens, self._seen_bytes = 0.0, 0.0
         self._lock = threading.Lock()
 
@@ -119,24 +97,40 @@ class Pace:
             The seconds that it waited, and the tokens that the request is estimated to take, for ``took``.
         """
         with self._lock:
-            estimate = request_bytes * (self._seen_tokens / self._seen_bytes if self._seen_bytes else TOKENS_A_BYTE)
-            began = self._clock()
-            turns = [
-                (self._requests, self._requests.reserve(1, began)),
-                (self._tokens, self._tokens.reserve(estimate, began)),
-            ]
+            tokens = request_bytes * (self._seen_tokens / self._seen_bytes if self._seen_bytes else TOKENS_A_BYTE)
+            turn, began = Turn(tokens), self._clock()
+            self._turns.add(turn, began)
         try:
-            while (wait_s := max(at + meter.moved_s for meter, at in turns) - self._clock()) > 0:
-                await self._sleep(wait_s)
+            await self._until(turn)
         except BaseException:  # cancelled: it is not sent
             with self._lock:
-                self._requests.correct(-1)
-                self._tokens.correct(-estimate)
+                self._turns.gone(turn, self._clock())
             raise
         finally:
             if (waited_s := self._clock() - began) > 0:
                 observer().paced(waited_s)
-        return waited_s, estimate
+        with self._lock:
+            self._turns.sent(turn)
+        return waited_s, tokens
+
+    async def _until(self, turn: Turn) -> None:
+        while True:
+            with self._lock:
+                if (wait_s := turn.at - self._clock()) <= 0:
+                    return
+                sleep = turn.sleeps(self._sleep(wait_s))
+            try:
+                await asyncio.wait((sleep,))
+            finally:
+                sleep.cancel()
+            if not sleep.cancelled():
+                sleep.result()
+
+    def spent(self, requests: int) -> None:
+        """So many requests were sent without a turn: those that wait make up for them."""
+        if requests:
+            with self._lock:
+                self._turns.spent(requests, self._clock())
 
     def took(self, tokens: Tokens | None, estimate: float, request_bytes: float) -> None:
         """A request was answered.
@@ -150,7 +144,7 @@ class Pace:
             return
         count = (tokens.prompt or 0) + (tokens.completion or 0)
         with self._lock:
-            self._tokens.correct(count - estimate)
+            self._turns.correct(count - estimate, self._clock())
             self._seen_tokens += count
             self._seen_bytes += max(1.0, request_bytes)
 

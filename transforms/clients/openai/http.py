@@ -60,8 +60,13 @@ class OpenAiClient(ModelClient):
         self._http = HttpConnection(self._where, address.secure, options)
         self._task: Task = _TASKS[address.task](address)
         self._url = address.url(self._task.path)
-        self._version = ""
+        self._version, self._metadata_requests = "", 0
         self._listed = True  # when the server was last asked; at first nothing speaks against it
+
+    @property
+    def metadata_requests(self) -> int:
+        """See ``ModelClient``."""
+        return self._metadata_requests
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. Sends a request to the model only if nothing else says that it is there and what it gives."""
@@ -87,6 +92,7 @@ class OpenAiClient(ModelClient):
 
     async def _prove(self, there: list[str], timeout_s: float) -> None:
         async def ask(body: Mapping[str, Any]) -> Mapping[str, Any]:
+            self._metadata_requests += 1
             document = await self._ask(dumps(body), timeout_s)
             self._version = served_model(document)
             return document

@@ -80,6 +80,12 @@ class VertexClient(ModelClient):
         self._address, self._transport = address, transport
         self._where = str(address)
         self._matcher = OutputMatcher(self._where, outputs)
+        self._metadata_requests = 0
+
+    @property
+    def metadata_requests(self) -> int:
+        """See ``ModelClient``."""
+        return self._metadata_requests
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. An endpoint publishes no signature, so ``known`` is False.
@@ -88,6 +94,7 @@ class VertexClient(ModelClient):
         credentials and the endpoint are then right. The call that describes an endpoint would need one more permission, and
         dedicated and private endpoints do not offer it.
         """
+        self._metadata_requests += 1
         with as_metadata_errors("is it Vertex AI's API?", refusals_too=False, where=self._where):
             answered = await self._transport.send(self._transport.body([]), timeout_s)
             if isinstance(answered, Refusal) and not answered.is_of_content:

@@ -30,6 +30,10 @@ class _Supplied(ModelClient):
         self._of_wanted = dataclasses.replace(declared, outputs=wanted)
         self._where = "the model"
 
+    @property
+    def metadata_requests(self) -> int:
+        return self._client.metadata_requests
+
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         found = await self._client.metadata(timeout_s)
         self._where = found.model

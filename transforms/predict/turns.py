@@ -1,0 +1,105 @@
+"""``Turns``: who waits for the rate limits, in order, and when each of them is due.
+
+A turn that is cancelled leaves its time to those behind it, and to no others: whoever stands before it would be sent early,
+and both together faster than the limit. What requests have taken besides their estimate moves all who wait.
+
+Each waits in the asyncio loop of its own thread, asleep until it is due. If they are due earlier, the first one of each
+loop is woken, which wakes the next one when it is sent: to wake them all would cost a thousand tasks for each answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+
+
+class Turn:
+    """The turn of one request. To be made in the loop where it waits.
+
+    Attributes:
+        tokens: How many the request is estimated to take.
+        at: When it may be sent.
+    """
+
+    def __init__(self, tokens: float):
+        self.tokens, self.at = tokens, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._sleep: asyncio.Future[None] | None = None
+        self._sleeps_until = 0.0
+
+    def sleeps(self, sleep: Awaitable[None]) -> asyncio.Future[None]:
+        """Returns the sleep until it is due, to be awaited by ``asyncio.wait``: it may be cancelled, and is then over."""
+        self._sleep, self._sleeps_until = asyncio.ensure_future(sleep), self.at
+        return self._sleep
+
+    def wake(self) -> None:
+        """Ends the sleep if the turn is due before. May be called in any thread."""
+        if self._sleep is not None and self.at < self._sleeps_until:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._sleep.cancel)
+
+    def waits_beside(self, other: Turn) -> bool:
+        """Whether both wait in the same loop."""
+        return self._loop is other._loop
+
+
+class Turns:
+    """The turns that wait. Not thread-safe: the caller has a lock.
+
+    Args:
+        request_s: Seconds from one request to the next; 0 without a limit.
+        token_s: Seconds that a token takes; 0 without a limit.
+    """
+
+    def __init__(self, request_s: float, token_s: float):
+        self._request_s, self._token_s = request_s, token_s
+        self._waiting: dict[Turn, None] = {}
+        # When the next one is due by each of the limits: after those that were sent, and after those that wait as well.
+        self._after_sent = self._after_all = (0.0, 0.0)
+
+    def add(self, turn: Turn, now: float) -> None:
+        """Places a turn behind all others."""
+        turn.at = max(*self._after_all, now)
+        self._after_all = self._after(turn)
+        self._waiting[turn] = None
+
+    def sent(self, turn: Turn) -> None:
+        """The request is sent."""
+        del self._waiting[turn]
+        by_requests, by_tokens = self._after(turn)
+        self._after_sent = max(self._after_sent[0], by_requests), max(self._after_sent[1], by_tokens)
+        following = next((other for other in self._waiting if other.waits_beside(turn)), None)
+        if following is not None:
+            following.wake()
+
+    def gone(self, turn: Turn, now: float) -> None:
+        """The request is not sent after all."""
+        del self._waiting[turn]
+        self._place(now)
+
+    def spent(self, requests: int, now: float) -> None:
+        """So many requests were sent without a turn."""
+        by_requests, by_tokens = self._after_sent
+        self._after_sent = max(by_requests, now) + requests * self._request_s, by_tokens
+        self._place(now)
+
+    def correct(self, tokens: float, now: float) -> None:
+        """What was sent has taken so many tokens more, or fewer if it is negative."""
+        by_requests, by_tokens = self._after_sent
+        self._after_sent = by_requests, by_tokens + tokens * self._token_s
+        self._place(now)
+
+    def _place(self, now: float) -> None:
+        """Places all anew. None is due before now that was not: those behind it would be, too, and go out at once."""
+        self._after_all = self._after_sent
+        woken: list[Turn] = []
+        for turn in self._waiting:
+            turn.at = max(*self._after_all, min(turn.at, now))
+            self._after_all = self._after(turn)
+            if not any(turn.waits_beside(other) for other in woken):
+                turn.wake()
+                woken.append(turn)
+
+    def _after(self, turn: Turn) -> tuple[float, float]:
+        return turn.at + self._request_s, turn.at + turn.tokens * self._token_s
