@@ -188,20 +188,20 @@ def test_one_real_request(checking: Checking, stub: TfServingGrpcStub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "flags", "requests"),
+    ("code", "wait_s", "requests"),
     [
-        ("UNAVAILABLE", (), 3),
-        ("UNAVAILABLE", ("--wait_for_start_s=0",), 1),
-        ("INTERNAL", (), 1),
-        ("INVALID_ARGUMENT", (), 1),
+        ("UNAVAILABLE", 60, 3),
+        ("UNAVAILABLE", 0, 1),
+        ("INTERNAL", 60, 1),
+        ("INVALID_ARGUMENT", 60, 1),
     ],
 )
-def test_a_server_that_is_just_starting_is_asked_again(
+def test_who_has_just_started_is_asked_again(
     checking: Checking,
     stub: TfServingGrpcStub,
     monkeypatch: pytest.MonkeyPatch,
     code: str,
-    flags: tuple[str, ...],
+    wait_s: int,
     requests: int,
 ) -> None:
     """It describes its model before it runs it. What it says of the request, or that its model failed, is the answer."""
@@ -210,9 +210,10 @@ def test_a_server_that_is_just_starting_is_asked_again(
     before = stub.faults.requests
     stub.faults.fail_next(2, code)
     try:
-        assert checking.run(f"--model={stub.uri()}", "--try", *flags) == (0 if requests == 3 else 2)
+        found = checking.run(f"--model={stub.uri()}", "--try", f"--wait_for_start_s={wait_s}")
     finally:
         stub.faults.clear()
+    assert found == (0 if requests == 3 else 2), checking.errors
     assert stub.faults.requests == before + requests
     assert ("answer     {" in checking.printed) is (requests == 3)
     assert ("error: --try: model does not answer" in checking.errors) is (requests == 1)
