@@ -191,9 +191,7 @@ class ReplayTransactions:
             if isinstance(error, ObstructedError) and error.outcome_unknown:
                 self._writer.renew()  # librdkafka refuses to abort while a commit is under way
             else:
-                with contextlib.suppress(
-                    OutcomeUnknownError
-                ):  # the ledger, which is read before the next attempt, will tell
+                with contextlib.suppress(OutcomeUnknownError):  # the ledger, which is read first, will tell
                     self._writer.abort()
         self._writer.take_deliveries()
         return False
