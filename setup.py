@@ -48,6 +48,7 @@ setup(
         "protobuf>=5.26",
     ],
     extras_require={
+        "kafka": ["confluent-kafka>=2.11"],  # names what the core is enough for: ReadFromKafka and WriteToKafka in Beam
         "cli": ["prometheus-client>=0.20", "pyyaml>=6", "rich>=13"],  # the program; the library is what is above
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry

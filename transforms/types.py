@@ -85,6 +85,18 @@ class OutputRecord(NamedTuple):
     source: tuple[str, int, int]
     failed_stage: str | None
 
+    @classmethod
+    def answering(cls, record: KafkaRecord, topic: str, value: bytes | None) -> OutputRecord:
+        """Returns what a pipeline of one's own writes for a record: with its key, headers and timestamp.
+
+        Args:
+            record: The record that was read.
+            topic: The topic to write to.
+            value: The value to write; ``None`` is a tombstone.
+        """
+        source = record.topic, record.partition, record.offset
+        return cls(topic, record.key, value, list(record.headers), record.timestamp_ms, source, None)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:

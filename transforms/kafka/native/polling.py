@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.ends import Ends
-from transforms.kafka.native.session import Session
+from transforms.kafka.native.polled import Polled
 from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
 from transforms.memory import runs, sizes_of
 from transforms.types import KafkaRecord
@@ -68,7 +68,7 @@ class Polling:
         self._last_at = clock()
         self._checked_at = 0.0
 
-    def finished(self, kafka: Session) -> bool:
+    def finished(self, kafka: Polled) -> bool:
         """Returns whether to stop reading. Called between bundles; waits for the session's commit in progress if need be.
 
         Raises:
@@ -84,7 +84,7 @@ class Polling:
             return True
         return self._ends_reached(kafka)
 
-    def chunks(self, kafka: Session) -> Iterator[RecordChunk]:
+    def chunks(self, kafka: Polled) -> Iterator[RecordChunk]:
         """Reads one bundle.
 
         Yields:
@@ -124,7 +124,7 @@ class Polling:
             if count < wanted or self._clock() - began > self.config.max_bundle_s or draining():
                 break
 
-    def _fill(self, kafka: Session, have: int, granted: int) -> list[KafkaRecord]:
+    def _fill(self, kafka: Polled, have: int, granted: int) -> list[KafkaRecord]:
         """Waits for the rest of a batch if, at the present rate, it arrives within ``batch_max_wait_ms``."""
         missing = min(self.config.batch_max_size, granted) - have
         wait_s = self.config.batch_max_wait_ms / 1000
@@ -144,7 +144,7 @@ class Polling:
             self._record_bytes = max(total / len(sizes), self._record_bytes * SHRINKS)
         return total
 
-    def _within_ends(self, kafka: Session, records: list[KafkaRecord]) -> list[KafkaRecord]:
+    def _within_ends(self, kafka: Polled, records: list[KafkaRecord]) -> list[KafkaRecord]:
         if self._ends is None:
             return records
         self._ends.follow(kafka.reader.identities)  # here, too: the topic may have been made again since ``finished``
@@ -157,7 +157,7 @@ class Polling:
             kafka.drop_beyond_end(beyond)
         return records
 
-    def _ends_reached(self, kafka: Session) -> bool:
+    def _ends_reached(self, kafka: Polled) -> bool:
         if self._ends is None:
             return False
         self._ends.follow(kafka.reader.identities)

@@ -7,6 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.graph import join
 from transforms.kafka.native.sessions import bundle_session, leave
 from transforms.kafka.native.sinks import note_sink
 from transforms.observe import reporting_failures
@@ -49,6 +50,11 @@ class WriteToKafka(beam.PTransform):
         self._config, self._chunks = config, chunks
 
     def expand(self, records: Any) -> Any:
-        """Builds the sink."""
+        """Builds the sink, and tells the source before it that it has one.
+
+        Raises:
+            ValueError: There is no ``ReadFromKafka`` of this configuration before it, or what is between ends the stage.
+        """
+        join(records, self._config)
         lists = records if self._chunks else records | "Lists" >> beam.Map(lambda record: [record])
         return lists | "Commit" >> beam.ParDo(_Write(self._config))

@@ -8,7 +8,8 @@ from transforms.kafka.config import KafkaConfig
 MISSING = (
     "ReadFromKafka without WriteToKafka: what is read would never be committed, and so be read again and again; end the "
     "pipeline in WriteToKafka(config), with the config that ReadFromKafka(config=config) has, and without GroupByKey, "
-    "Reshuffle or Flatten between the two, so that both are in one stage"
+    "Reshuffle or Flatten between the two, so that both are in one stage; or leave out chunks and shards: then "
+    "ReadFromKafka commits by itself what the runner has finalised"
 )
 
 _here: set[KafkaConfig] = set()

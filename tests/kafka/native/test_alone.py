@@ -1,0 +1,402 @@
+"""A session without a sink, on Kafka in memory: what is committed, when, and what is read again."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kafka.native.memory_consumer import MemoryConsumer
+from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka
+from transforms.errors import KafkaError
+from transforms.kafka.config import KafkaConfig
+from transforms.kafka.native.alone import FINAL_WITHIN_S, MOST_OUTSTANDING, AloneSession
+from transforms.kafka.native.consumer import GroupReader
+from transforms.kafka.native.input_watch import InputLostError
+from transforms.kafka.native.polling import Polling
+from transforms.kafka.stop import StopConditions
+
+A, B = ("in", 0), ("in", 1)
+Finalise = Callable[[], None]
+
+
+class Alone:
+    """A session, and a runner that runs its bundles by hand."""
+
+    def __init__(self, *logs: list[bool], kafka: MemoryKafka | None = None, between: Callable[[], None] = lambda: None):
+        self.now = 100.0
+        self.kafka = kafka or MemoryKafka(
+            {("in", number): log for number, log in enumerate(logs)}, clock=lambda: self.now, wait=self.wait
+        )
+        self.between = between
+        self.steps: list[Callable[[], None]] = [lambda: self.consumer.assign(set(self.kafka.log))]
+        self.number = 0
+        self.open()
+
+    def open(self) -> None:
+        """A session of a new process."""
+        self.consumer = MemoryConsumer(self.kafka, lambda _: self._step())
+        self.session = AloneSession(
+            KafkaConfig("memory:9092", ("in",), "group"),
+            clock=lambda: self.now,
+            sleep=self.wait,
+            open_reader=lambda c, *_: GroupReader(
+                c, self.consumer.opened, MemoryAdmin(self.kafka).opened, lambda: self.now, self.wait
+            ),
+        )
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    def _step(self) -> None:
+        if self.steps:
+            self.steps.pop(0)()
+        self.between()
+
+    def read(self, most: int = 100) -> list[tuple[int, int]]:
+        """Begins a bundle and reads."""
+        self.session.begin(self.number)
+        return sorted((record.partition, record.offset) for record in self.session.poll(most, 0.1))
+
+    def bundle(self, most: int = 100) -> tuple[list[tuple[int, int]], Finalise]:
+        """A whole bundle that succeeds; it is not final yet."""
+        found = self.read(most)
+        finalise = self.session.hand_over()
+        self.number += 1
+        return found, finalise or (lambda: None)
+
+    def idle(self) -> None:
+        """A bundle in which nothing is read."""
+        self.session.begin(self.number)
+        self.session.poll_nothing(0.1)
+        self.session.hand_over()
+        self.number += 1
+
+
+def test_offsets_are_committed_once_the_bundle_is_final_and_not_before() -> None:
+    alone = Alone([True] * 3)
+    found, finalise = alone.bundle()
+    assert found == [(0, 0), (0, 1), (0, 2)]
+    alone.idle()
+    assert alone.kafka.committed == {A: 0}, "where the group began"
+    finalise()
+    assert alone.kafka.committed == {A: 0}, "the callback's thread touches no consumer"
+    alone.idle()
+    assert alone.kafka.committed == {A: 3}
+
+
+def test_a_later_bundle_that_is_final_first_commits_nothing_of_an_earlier_one() -> None:
+    alone = Alone([True] * 6)
+    _, first = alone.bundle(2)
+    _, second = alone.bundle(2)
+    second()
+    alone.idle()
+    assert alone.kafka.committed == {A: 0}
+    first()
+    alone.idle()
+    assert alone.kafka.committed == {A: 4}
+    assert alone.consumer.commits == [{A: 0}, {A: 4}], "both at once, and each once"
+
+
+def test_a_bundle_that_the_runner_runs_again_reads_the_same_records() -> None:
+    alone = Alone([True] * 6)
+    _, first = alone.bundle(2)
+    alone.idle()
+    assert alone.read(2) == [(0, 2), (0, 3)]  # it fails on the way: not handed over
+    first()
+    assert alone.read() == [(0, 2), (0, 3), (0, 4), (0, 5)], "the first one had become final meanwhile"
+
+
+def test_a_bundle_that_fails_after_the_source_was_done_with_it_is_never_passed() -> None:
+    """A later stage, or its ``finish_bundle``, raised: the source has handed the bundle over, and learns of nothing."""
+    alone = Alone([True] * 6)
+    _, first = alone.bundle(2)
+    _, failed = alone.bundle(2)
+    first()
+    alone.number -= 1  # again
+    assert alone.read() == [(0, 2), (0, 3), (0, 4), (0, 5)]
+    failed()  # and late, for nothing
+    finalise = alone.session.hand_over()
+    alone.number += 1
+    alone.idle()
+    assert alone.kafka.committed == {A: 2}
+    assert finalise is not None
+    finalise()
+    alone.idle()
+    assert alone.kafka.committed == {A: 6}
+
+
+def test_a_runner_that_goes_back_to_a_checkpoint_reads_from_the_committed_offsets() -> None:
+    """Of three bundles the first was in the checkpoint; its callback had come."""
+    alone = Alone([True] * 9)
+    _, first = alone.bundle(3)
+    checkpoint = alone.number
+    alone.bundle(3)
+    alone.bundle(3)
+    first()
+    alone.number = checkpoint
+    assert alone.bundle()[0] == [(0, offset) for offset in range(3, 9)]
+
+
+def test_another_process_goes_on_from_what_was_committed() -> None:
+    alone = Alone([True] * 4)
+    _, first = alone.bundle(2)
+    alone.bundle(2)
+    first()
+    alone.idle()
+    alone.open()  # the first was killed
+    alone.steps.append(lambda: alone.consumer.assign({A}))
+    assert alone.bundle()[0] == [(0, 2), (0, 3)]
+
+
+def test_a_revoked_partition_is_not_committed_though_its_bundle_becomes_final() -> None:
+    alone = Alone([True] * 2, [True] * 2)
+    _, finalise = alone.bundle()
+    alone.steps.append(lambda: alone.consumer.revoke({A}))
+    alone.idle()
+    alone.kafka.others_work(A, 1)
+    finalise()
+    alone.idle()
+    assert alone.kafka.committed == {A: 1, B: 2}, "the other member's offset stands"
+
+
+def test_a_partition_that_comes_back_is_committed_by_what_is_read_anew() -> None:
+    alone = Alone([True] * 4)
+    _, before = alone.bundle(3)
+    alone.steps += [lambda: alone.consumer.revoke({A}), lambda: alone.consumer.assign({A})]
+    alone.idle()
+    alone.kafka.committed[A] = 1  # the other member's work meanwhile
+    before()
+    alone.idle()
+    assert alone.kafka.committed == {A: 1}
+    alone.steps += [lambda: alone.consumer.revoke({A}), lambda: alone.consumer.assign({A})]
+    found = alone.bundle()[0] or alone.bundle()[0]
+    assert found == [(0, 1), (0, 2), (0, 3)]
+
+
+def test_finalisers_that_do_not_come_in_time_mean_that_records_are_read_again() -> None:
+    alone = Alone([True] * 6)
+    _, first = alone.bundle(2)
+    first()
+    _, dropped = alone.bundle(2)
+    alone.idle()
+    alone.wait(FINAL_WITHIN_S + 1)
+    assert alone.read() == [(0, 2), (0, 3), (0, 4), (0, 5)]
+    dropped()
+    alone.session.hand_over()
+    alone.number += 1
+    alone.idle()
+    assert alone.kafka.committed == {A: 2}
+
+
+def test_a_runner_that_never_finalises_ends_the_job_with_what_to_add() -> None:
+    alone = Alone([True] * 2)
+    alone.bundle()
+    alone.wait(FINAL_WITHIN_S - 1)
+    alone.idle()
+    alone.wait(2)
+    with pytest.raises(KafkaError, match=r"does not finalise bundles.*--checkpointing_interval.*WriteToKafka\(config\)"):
+        alone.idle()
+
+
+def test_no_more_than_so_many_bundles_are_with_the_runner() -> None:
+    alone = Alone([True] * (MOST_OUTSTANDING + 5))
+    finalise = [alone.bundle(1)[1] for _ in range(MOST_OUTSTANDING)]
+    assert alone.session.is_full
+    finalise[0]()
+    alone.idle()
+    assert not alone.session.is_full
+
+
+def test_nothing_to_commit_needs_no_finaliser() -> None:
+    alone = Alone([True])
+    alone.bundle()[1]()
+    alone.idle()
+    alone.session.begin(alone.number)
+    assert alone.session.poll(1, 0.1) == []
+    assert alone.session.hand_over() is None
+
+
+def test_markers_behind_the_last_record_are_committed_with_it() -> None:
+    """Else the group would seem to lag behind for ever."""
+    alone = Alone([True, False, False])
+    alone.bundle()[1]()
+    alone.idle()
+    assert alone.kafka.committed == {A: 3}
+
+
+def test_records_are_used_up_when_they_are_read_and_given_back_when_they_are_read_again() -> None:
+    alone = Alone([True] * 4)
+    alone.bundle(3)
+    assert alone.session.take_count() == 3
+    alone.number -= 1
+    alone.read(4)
+    assert alone.session.take_count() == -3
+
+
+def test_the_end_is_reached_when_all_is_final() -> None:
+    alone = Alone([True] * 2)
+    _, finalise = alone.bundle()
+    assert not alone.session.finish_commit()
+    finalise()
+    assert alone.session.finish_commit()
+    assert alone.session.position(A) == 2
+
+
+def test_closing_commits_what_is_final_and_nothing_else() -> None:
+    alone = Alone([True] * 4)
+    _, first = alone.bundle(2)
+    alone.bundle(2)
+    first()
+    alone.session.close()
+    assert alone.kafka.committed == {A: 2}
+    assert alone.consumer.closed
+
+
+def test_a_topic_that_is_made_again_fails_the_bundle() -> None:
+    alone = Alone([True] * 2)
+    _, finalise = alone.bundle()
+    alone.wait(1)
+    alone.kafka.make_again([True] * 5, forget=True)
+    finalise()
+    with pytest.raises(InputLostError, match="deleted and made again"):
+        alone.bundle()
+
+
+def test_what_was_read_of_a_topic_that_is_gone_is_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Alone([True] * 2)
+    alone.read()
+    asked = []
+
+    def confirm() -> None:
+        asked.append(alone.now)
+        raise InputLostError("gone")
+
+    monkeypatch.setattr(alone.session.reader, "confirm", confirm)
+    with pytest.raises(InputLostError):
+        alone.session.hand_over()
+    assert asked
+
+
+def test_a_lost_commit_is_made_up_for_at_the_end() -> None:
+    """The group rebalanced before it: Kafka refuses a commit of the former generation."""
+    alone = Alone([True] * 2)
+    _, finalise = alone.bundle()
+    finalise()
+    alone.kafka.generation += 1
+    alone.idle()
+    assert alone.kafka.committed == {A: 0}
+    alone.consumer._generation = alone.kafka.generation
+    alone.session.close()
+    assert alone.kafka.committed == {A: 2}
+
+
+class Runner:
+    """Runs bundles of a source alone as a runner may: they fail, are run again, are final late, in any order, or never."""
+
+    def __init__(self, logs: list[list[bool]], seed: int, events: int):
+        self.random, self.events = random.Random(seed), events
+        self.alone = Alone(*logs, between=self.rebalance)
+        self.durable: Counter[tuple[int, int]] = Counter()
+        self.waiting: list[tuple[Finalise, list[tuple[int, int]]]] = []
+
+    def may(self, chance: float) -> bool:
+        if self.events and self.random.random() < chance:
+            self.events -= 1
+            return True
+        return False
+
+    def rebalance(self) -> None:
+        alone = self.alone
+        all_of = set(alone.kafka.log)
+        owned = set(alone.consumer.positions)
+        if owned and self.may(0.05):
+            alone.consumer.revoke({self.random.choice(sorted(owned))})
+        elif owned != all_of and (not self.events or self.may(0.3)):
+            alone.consumer.assign(all_of)
+
+    def bundle(self) -> bool:
+        """Runs one; returns whether there may be more to read."""
+        alone = self.alone
+        try:
+            alone.session.begin(alone.number)
+        except KafkaError:  # the only callback so far was dropped: the job ends, and is started again
+            alone.session.close()
+            alone.number = 0
+            alone.open()
+            return True
+        found = [(it.partition, it.offset) for it in alone.session.poll(self.random.choice((1, 3, 50)), 0.1)]
+        if self.may(0.15):
+            return True  # a stage raised: the same number again
+        finalise = alone.session.hand_over()
+        alone.wait(0.1)
+        if self.may(0.1):
+            return True  # ``finish_bundle`` of a later stage raised
+        alone.number += 1
+        if finalise is not None:
+            self.waiting.append((finalise, found))
+        self.finalise()
+        return bool(found)
+
+    def finalise(self) -> None:
+        while self.waiting and (not self.events or self.random.random() < 0.5):
+            finalise, found = self.waiting.pop(self.random.randrange(len(self.waiting)))
+            if self.may(0.1):
+                continue  # the runner has dropped the callback, after it made the results durable
+            self.durable.update(found)  # first the results, then the callback
+            finalise()
+
+    def check(self) -> None:
+        """Every record before a committed offset is durable: whatever happens now, nothing is lost."""
+        committed = self.alone.kafka.committed
+        for _, partition, offset in self.alone.kafka.records():
+            if offset < committed.get(("in", partition), 0):
+                assert self.durable[partition, offset], f"{partition}/{offset} is committed and lost"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(st.booleans(), max_size=40), min_size=1, max_size=3), st.integers(0, 2**32), st.integers(0, 40))
+def test_whatever_happens_no_record_is_committed_before_it_is_durable_and_all_are_in_the_end(
+    logs: list[list[bool]], seed: int, events: int
+) -> None:
+    runner = Runner(logs, seed, events)
+    alone = runner.alone
+    quiet = 0
+    for _ in range(1000):
+        more = runner.bundle()
+        runner.check()
+        busy = more or runner.events or runner.waiting or alone.steps or not alone.session.finish_commit()
+        quiet = 0 if busy else quiet + 1
+        if quiet == 3:  # a partition that came back in the last poll is read in the next
+            break
+        if not runner.events and runner.random.random() < 0.05:
+            alone.wait(FINAL_WITHIN_S + 1)  # for what was dropped
+    alone.session.close()
+    runner.check()
+    ends = {partition: len(log) for partition, log in alone.kafka.log.items()}
+    read_to_end = {partition: alone.kafka.committed.get(partition, 0) for partition in ends}
+    assert read_to_end == ends
+
+
+def test_polling_reads_no_more_than_the_budget_though_nothing_is_final_yet() -> None:
+    alone = Alone([True] * 10)
+    polling = Polling(KafkaConfig("memory:9092", ("in",), "group"), StopConditions(max_records=4), lambda: alone.now)
+    read, finalisers = 0, []
+    for _ in range(5):
+        alone.session.begin(alone.number)
+        if polling.finished(alone.session):
+            alone.session.poll_nothing(0.1)
+        else:
+            read += sum(map(len, polling.chunks(alone.session)))
+        finalisers.append(alone.session.hand_over())
+        alone.number += 1
+    assert read == 4
+    assert polling.finished(alone.session)
+    assert not alone.session.finish_commit()
+    for finalise in filter(None, finalisers):
+        finalise()
+    assert alone.session.finish_commit()
