@@ -19,7 +19,7 @@ BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
 LAYERS = (
     ("transforms.types", "transforms.errors", "transforms.printable", "transforms.hosts", "transforms.tls"),
     ("transforms.private_folder",),
-    ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes", "transforms.memory", "transforms.hosts"),
+    ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes", "transforms.memory"),
     ("transforms.dead_letter", "transforms.internal_errors", "transforms.own_code"),
     ("transforms.secret_manager", "transforms.retry", "transforms.guard", "transforms.cache"),
     ("transforms.answer_body", "transforms.request_headers"),
@@ -135,6 +135,12 @@ def test_the_pipeline_never_imports_the_tests_nor_the_stubs() -> None:
     for path in files("transforms"):
         if "testing" not in path.parts:
             assert not [module for module in imports(path) if under(module, "transforms.testing")], path
+
+
+def test_every_module_has_one_layer() -> None:
+    """Of two rows the lower one would not hold."""
+    names = [name for row in LAYERS for name in row]
+    assert len(names) == len(set(names))
 
 
 def layer_of(module: str) -> tuple[int, str]:

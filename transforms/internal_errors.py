@@ -37,7 +37,7 @@ def is_internal(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, SICK)
 
 
-def describe(error: Exception) -> str:
+def kind_and_place(error: Exception) -> str:
     """Returns an exception's type and where it was raised. Not its text, which may hold a part of the record."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -56,7 +56,7 @@ def internal_failure(stage: str, error: Exception, attempts: int = 0) -> Failure
         error: What was raised.
         attempts: How many requests the record was part of.
     """
-    what = describe(error)
+    what = kind_and_place(error)
     tell(stage, error)
     return DeadLetterClass.INTERNAL_ERROR.failure(f"{REPORT}: {stage} raised {what}", attempts, stage)
 
@@ -74,7 +74,7 @@ def tell(stage: str, error: Exception) -> None:
         "%s: %s raised %s for a record, which is a dead letter of class %s; the rest goes on. Said once.%s",
         REPORT,
         stage,
-        describe(error),
+        kind_and_place(error),
         DeadLetterClass.INTERNAL_ERROR.error_class,
         calls,
     )

@@ -77,7 +77,7 @@ class OwnCode:
                 raise  # Ctrl-C, of a program that does not drain on signals
             if is_sick(error):
                 raise
-            return self.failure(f"raised {describe(error, self._file)}", attempts)
+            return self.failure(f"raised {exception_text(error, self._file)}", attempts)
         if type(made) is not dict:
             forgotten = "; is its 'return' missing?" if made is None else ""
             return self.failure(f"returned {_kind_of(made)}; a dict is needed{forgotten}", attempts)
@@ -146,7 +146,7 @@ def _imported(what: str, name: str) -> Any:
                 f"{top}.py is, set PYTHONPATH to its folder, or, for workers on other machines, send it along by "
                 "--setup_file or --extra_package"
             ]) from error  # fmt: skip
-        raise ConfigError([f"{what}: the module can't be imported: {describe(error)}"]) from error
+        raise ConfigError([f"{what}: the module can't be imported: {exception_text(error)}"]) from error
     try:
         return functools.reduce(getattr, attribute.split("."), loaded)
     except AttributeError as error:
@@ -155,7 +155,7 @@ def _imported(what: str, name: str) -> Any:
         raise ConfigError([f"{what}: {module} has no {attribute}{hint}"]) from error
 
 
-def describe(error: BaseException, file: str | None = None) -> str:
+def exception_text(error: BaseException, file: str | None = None) -> str:
     """Returns an exception's type, its text (bounded, on one line) and where it was raised.
 
     Args:

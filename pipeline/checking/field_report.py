@@ -20,7 +20,7 @@ import orjson
 from pipeline.checking.candidates import are_images
 from pipeline.checking.rounding import rounding
 from transforms.decode.judging import Judged
-from transforms.formats.casting import describe, is_b64
+from transforms.formats.casting import is_b64, json_kind
 from transforms.formats.options import FormatOptions, Paths
 from transforms.formats.sources import parse_source
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
@@ -202,7 +202,7 @@ def _declared(spec: TensorSpec) -> tuple[str, str]:
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {TensorSpec(value.dtype.name, value.shape)}"
-    return value.dtype.name if isinstance(value, np.generic) else describe(value)
+    return value.dtype.name if isinstance(value, np.generic) else json_kind(value)
 
 
 def _kinds(kinds: Iterable[str]) -> str:

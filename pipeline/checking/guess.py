@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms.clients.declared import NAME
 from transforms.errors import ContractError
-from transforms.formats.casting import describe, is_b64
+from transforms.formats.casting import is_b64, json_kind
 from transforms.formats.codecs import UNKNOWN_INPUT
 from transforms.printable import shortened
 from transforms.types import METHOD_PREDICT, KafkaRecord, Signature, TensorSpec
@@ -91,7 +91,7 @@ def _shape(value: Any, kinds: set[type], name: str) -> tuple[int, ...]:
         rest = tuple(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in zip(*inner, strict=True))
         return (len(value), *rest)
     if type(value) not in _KINDS:
-        raise ContractError(f"--guess_signature: '{shortened(name)}' has {describe(value)}, which no input takes; {_CURE}")
+        raise ContractError(f"--guess_signature: '{shortened(name)}' has {json_kind(value)}, which no input takes; {_CURE}")
     kinds.add(type(value))
     return ()
 

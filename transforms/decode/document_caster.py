@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.formats.casting import MAX_RANK, Caster, FieldMismatch, describe, is_b64, observed_shape
+from transforms.formats.casting import MAX_RANK, Caster, FieldMismatch, is_b64, json_kind, observed_shape
 from transforms.types import Failure
 
 _FIELDS_SHOWN = 8
@@ -94,7 +94,7 @@ class DocumentCaster:
         if type(document) is not dict or is_b64(document):
             if self._single is None:
                 inputs = ", ".join(f"{c.name}: {c.expected}" for c in self._casters)
-                raise FieldMismatch(f"expected an object with the fields {inputs}; came {describe(document)}")
+                raise FieldMismatch(f"expected an object with the fields {inputs}; came {json_kind(document)}")
             return [(self._single, document)]
         fields = []
         for caster in self._casters:

@@ -69,14 +69,14 @@ def decode_b64(value: dict[str, Any]) -> bytes:
     """
     text = value["b64"]
     if type(text) is not str:
-        raise ValueError(f"b64 must hold a string, not {describe(text)}")
+        raise ValueError(f"b64 must hold a string, not {json_kind(text)}")
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error is one; so is the error for characters beyond ASCII
         raise ValueError("b64 does not hold valid base64") from error
 
 
-def describe(value: Any) -> str:
+def json_kind(value: Any) -> str:
     """Names the kind of a JSON value for a message, without the value itself."""
     if value is None:
         return "null"
@@ -266,7 +266,7 @@ class Caster:
             wrong = f"the number is out of range for {self.spec.dtype}"
         if not wrong:
             cure = _cure_of(value) if value is None or self._code not in ("", "?") else ""
-            wrong = f"expected {self._one()}, came {describe(value)}{cure}"
+            wrong = f"expected {self._one()}, came {json_kind(value)}{cure}"
         raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong}")
 
     def _in_range(self, value: float) -> bool:
@@ -284,7 +284,7 @@ class Caster:
         return {"?": "true or false"}.get(self._code, self.spec.dtype)
 
     def _shape_message(self, value: Any, observed: tuple[int, ...]) -> str:
-        came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else describe(value)
+        came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else json_kind(value)
         message = f"{self._label}: expected {self.expected}, came {came}{_cure_of(value) if value is None else ''}"
         if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
             message += "; a record is one row: leave the batch dimension out"
@@ -307,12 +307,12 @@ def _leaves(value: Any, shape: tuple[int, ...], path: str) -> Iterable[Any]:
     if not shape:
         return [value]
     if type(value) is not list or len(value) != shape[0]:
-        raise FieldMismatch(f"{path}: came {describe(value)} where its neighbours are lists of {shape[0]}")
+        raise FieldMismatch(f"{path}: came {json_kind(value)} where its neighbours are lists of {shape[0]}")
     if len(shape) > 1:
         return chain.from_iterable([_leaves(part, shape[1:], f"{path}[{i}]") for i, part in enumerate(value)])
     for i, element in enumerate(value):
         if type(element) is list:
-            raise FieldMismatch(f"{path}[{i}]: came {describe(element)} where its neighbours are not lists")
+            raise FieldMismatch(f"{path}[{i}]: came {json_kind(element)} where its neighbours are not lists")
     return value
 
 

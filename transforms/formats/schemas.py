@@ -13,7 +13,7 @@ from transforms.formats.codecs import AVRO, PROTOBUF, FormatError
 from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.registry import RegisteredSchema
-from transforms.internal_errors import REPORT, describe, is_internal, tell
+from transforms.internal_errors import REPORT, is_internal, kind_and_place, tell
 from transforms.types import STAGE_DECODE, KafkaRecord
 
 
@@ -76,7 +76,7 @@ class FramedReader(abc.ABC):
             if not is_internal(error):
                 raise
             tell(STAGE_DECODE, error)
-            self._unusable[number] = UnforeseenError(f"{REPORT}: the schema raised {describe(error)}")
+            self._unusable[number] = UnforeseenError(f"{REPORT}: the schema raised {kind_and_place(error)}")
 
     def miss(self, number: int, error: FormatError) -> None:
         """Records why the schema of this id is missing, until ``wanted`` is called again."""

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from transforms.formats.casting import FieldMismatch, describe
+from transforms.formats.casting import FieldMismatch, json_kind
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.field_paths import HOW, FieldPath, NotFoundError, PathError
 
@@ -260,7 +260,7 @@ class _Lookup:
             return value
         key = value if type(value) is str else json.dumps(value) if type(value) in (int, bool) else None
         if key is None:
-            raise FieldMismatch(f"lookup({self.name}): expected a string or an integer, came {describe(value)}")
+            raise FieldMismatch(f"lookup({self.name}): expected a string or an integer, came {json_kind(value)}")
         found: dict[str, Any] = self.__dict__["_found"]
         return found.get(
             key, _Absent(f"lookup({self.name}): the value is not among its {len(found)} keys; add it, or |default()")
@@ -286,13 +286,13 @@ def _number(value: Any) -> Any:
         return value
     match = _NUMBER.fullmatch(value) if type(value) is str else None
     if match is None or not any(map(str.isdecimal, value)) or not (match[1] or len(match[2] or "") > 1):
-        raise FieldMismatch(f'number: {describe(value)} is no number such as "3.5"')
+        raise FieldMismatch(f'number: {json_kind(value)} is no number such as "3.5"')
     return int(value) if match[2] is None and match[3] is None and len(value) < 4000 else float(value)
 
 
 def _base64(value: Any) -> bytes:
     if type(value) is not str:
-        raise FieldMismatch(f"base64: expected text, came {describe(value)}")
+        raise FieldMismatch(f"base64: expected text, came {json_kind(value)}")
     head, comma, data = value.partition(",")
     text = data if comma and head.startswith("data:") and head.endswith(";base64") else value
     plain = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
@@ -307,7 +307,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def _time(value: Any) -> float:
     if type(value) is not str:
-        raise FieldMismatch(f"time: expected ISO text such as 2026-01-31T12:00:00Z, came {describe(value)}")
+        raise FieldMismatch(f"time: expected ISO text such as 2026-01-31T12:00:00Z, came {json_kind(value)}")
     try:
         moment = datetime.datetime.fromisoformat(value.strip())
     except ValueError:
@@ -317,13 +317,13 @@ def _time(value: Any) -> float:
 
 def _lower(value: Any) -> str:
     if type(value) is not str:
-        raise FieldMismatch(f"lower: expected text, came {describe(value)}")
+        raise FieldMismatch(f"lower: expected text, came {json_kind(value)}")
     return value.lower()
 
 
 def _json(value: Any) -> Any:
     if type(value) not in (str, bytes):
-        raise FieldMismatch(f"json: expected JSON text, came {describe(value)}")
+        raise FieldMismatch(f"json: expected JSON text, came {json_kind(value)}")
     try:
         return parse_json(value if type(value) is bytes else value.encode())
     except (JsonError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""One batch's way to the model server: a slot, retries, the hold, bisection. Runs in the bundle's asyncio loop.
+"""One batch's way to the model server: retries, the hold, bisection. Runs in the bundle's asyncio loop.
 
 What a failed request means:
 
@@ -39,18 +39,16 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.observe import observer
-from transforms.predict.adaptive_limit import Slot
 from transforms.predict.batching import RowsResult
 from transforms.predict.bisection import Bisection
 from transforms.predict.contract import ContractChangedError, Finding, Verdict
-from transforms.predict.endpoint import LANES, TRIAL_LANES, Endpoint, Lanes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
 from transforms.predict.limiter import Limiter
 from transforms.predict.limits import Limits
 from transforms.predict.options import DEAD_LETTER, FAIL, HOLD, DispatchOptions
 from transforms.predict.pace import Pace
-from transforms.predict.probes import Probes
+from transforms.predict.sender import Sender
 from transforms.predict.spans import Inputs, Pair, Span, all_of, with_attempts
 from transforms.predict.steps import Again, Wait
 from transforms.predict.trials import Guilty, Trials
@@ -62,9 +60,6 @@ TELL_S = 2.0
 
 LOOK_AGAIN_S = 1.0
 """Seconds between two looks at a server that did not answer while there was nothing to ask. The second one is reported."""
-
-APART = 64
-"""After a cut connection, so many requests get connections of their own: the next one that cuts its own cuts no other."""
 
 OVERLOADED_PARTS = 8
 """Into how many parts rows are cut that are too much: halves would take three times as many rounds, each a time-out."""
@@ -100,22 +95,15 @@ class Dispatcher:
     ):
         self._signature, self._options, self._renews = signature, options, renews
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
-        pace, self._limiter = pace or Pace(options.limits, clock, sleep), Limiter(options.max_in_flight, clock)
-
-        def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
-            return Endpoint(open_client, signature, options.request_timeout_s, clock, pace)
-
-        self._client, self._main = client, endpoint(lambda: client)
-        others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
-        self._endpoints = dict.fromkeys([self._main, *others])
-        probing, *lanes = others
-        self._trial_lanes, self._lanes = Lanes(lanes[:TRIAL_LANES]), Lanes(lanes[TRIAL_LANES:])
-        self._probes = Probes(probing, self._limiter, signature, clock)
+        self._limiter, pace = Limiter(options.max_in_flight, clock), pace or Pace(options.limits, clock, sleep)
+        self._sender = Sender(
+            client, open_another, signature, options.request_timeout_s, self._limiter, pace, self._answered, clock
+        )
+        self._probes = probes = self._sender.probes
         self._failures, self._refusals, self._overloads = FalseAlarms(), FalseAlarms(), FalseAlarms()
-        self._trials = Trials(self._limiter, self._try_alone, lambda: self._probes.control(alone=True), self._failures)
-        self._bisection = Bisection(self._probes, self._attempt, self._resolve, self._part_deadline_s)
+        self._trials = Trials(self._limiter, self._sender.attempt_alone, lambda: probes.control(alone=True), self._failures)
+        self._bisection = Bisection(probes, self._sender.attempt, self._resolve, self._part_deadline_s)
         self._unproven, self._holds, self._limits = 0, Hold(), Limits()
-        self._apart = 0  # how many more requests get connections of their own
         self._declined: list[tuple[Signature, str]] = []
 
     @property
@@ -174,9 +162,7 @@ class Dispatcher:
     def renew(self, metadata: ModelMetadata) -> None:
         """Makes requests for another signature from now on; nothing may be in flight."""
         self._signature = metadata.signature
-        for endpoint in self._endpoints:
-            endpoint.renew(metadata.signature)
-        self._probes.renew(metadata.signature)
+        self._sender.renew(metadata.signature)
         self._declined.clear()
         self._unproven, self._limits = 0, Limits()
 
@@ -186,7 +172,11 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Closes the clients."""
-        await asyncio.gather(self._client.close(), *(e.close() for e in self._endpoints if e is not self._main))
+        await self._sender.close()
+
+    def _answered(self) -> None:
+        for alarms in (self._failures, self._refusals, self._overloads):
+            alarms.answered()
 
     async def _resolve(
         self,
@@ -208,7 +198,7 @@ class Dispatcher:
         waits = 0
         try:
             while True:
-                outcome = failed or await self._attempt(span)
+                outcome = failed or await self._sender.attempt(span)
                 failed = None
                 if pair is not None:
                     pair.tried(span.sent)
@@ -247,39 +237,6 @@ class Dispatcher:
         assert span.failing is not None
         since, failed_at = span.failing
         return not self._probes.answered_since(since) and self._clock() + delay_s - failed_at >= TELL_S
-
-    async def _attempt(self, span: Span) -> RowsResult | ModelError:
-        if self._apart and not span.apart:
-            self._apart -= 1
-            span.apart = True
-        if not span.apart:
-            async with self._limiter as slot:
-                return await self._send(span, self._main, slot)
-        async with self._lanes.take() as endpoint, self._limiter:
-            return await self._send(span, endpoint)
-
-    async def _try_alone(self, span: Span) -> RowsResult | ModelError:
-        async with self._trial_lanes.take() as endpoint:
-            return await self._send(span, endpoint if span.apart else self._main)
-
-    async def _send(self, span: Span, endpoint: Endpoint, slot: Slot | None = None) -> RowsResult | ModelError:
-        if span.began_at is None:
-            span.began_at = self._clock()  # waiting for a slot does not count into the deadline
-        span.count()
-        span.sent = self._probes.begin()
-        try:
-            answer, took_s, trace = await endpoint.ask(span)
-        except ModelError as error:
-            observer().request_failed(error)
-            return error
-        if slot is not None:  # one on a connection of its own, or alone, is another kind of request
-            self._limiter.succeeded(slot)
-        self._probes.answered(span.sent, span.inputs, answer.version)
-        for alarms in (self._failures, self._refusals, self._overloads):
-            alarms.answered()
-        observer().answered(span.rows, took_s, answer.version)
-        who = answer.version, took_s * 1000, None, answer.headers, trace, answer.row_headers, answer.failures
-        return RowsResult(span.start, span.rows, span.attempts, answer.outputs, *who)
 
     async def _after(
         self, span: Span, error: ModelError, since: int, pair: Pair | None, past: bool
@@ -336,7 +293,7 @@ class Dispatcher:
                 return self._blame_unproven(span, error)  # no row is left to probe with: one bad row would hold the job
             return wait
         if isinstance(error, UnavailableError):
-            self._apart = APART
+            self._sender.separate()
             if not span.apart:
                 span.apart = True
                 return Again()

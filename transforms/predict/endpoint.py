@@ -27,7 +27,7 @@ from transforms.errors import (
     ScoringError,
     UnavailableError,
 )
-from transforms.internal_errors import describe, is_internal
+from transforms.internal_errors import is_internal, kind_and_place
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
 from transforms.predict.limits import row_bytes
@@ -96,9 +96,9 @@ class Endpoint:
         except (ScoringError, MemoryError, ImportError):
             raise
         except OSError as error:  # a client of another package that leaves errors of the network as they are
-            raise UnavailableError(f"the client's metadata raised {describe(error)}") from error
+            raise UnavailableError(f"the client's metadata raised {kind_and_place(error)}") from error
         except Exception as error:
-            raise NotServedError(f"the client's metadata raised {describe(error)}") from error
+            raise NotServedError(f"the client's metadata raised {kind_and_place(error)}") from error
         finally:
             if self._pace is not None:  # not waited for: whether the server is there has to be known in time
                 self._pace.spent(self._client.metadata_requests - asked)
@@ -160,7 +160,7 @@ class Endpoint:
         except Exception as error:
             if not is_internal(error):
                 raise
-            raise InternalError(f"the client raised {describe(error)}") from error
+            raise InternalError(f"the client raised {kind_and_place(error)}") from error
         finally:
             self._in_flight.pop(id(inputs), None)
         return answer, self._clock() - began - pauses.total_s

@@ -15,7 +15,7 @@ import numpy as np
 from transforms.clients.wire.json_outputs import PREDICTIONS, columns_of
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
-from transforms.formats.casting import FieldMismatch, describe
+from transforms.formats.casting import FieldMismatch, json_kind
 from transforms.formats.field_paths import FieldPath, NotFoundError, PathError
 from transforms.formats.sources import parse_source, split_outside
 
@@ -81,7 +81,7 @@ class RowPath:
                 return self._source.find(document)
             found = self._rows.find(document)
             if type(found) is not list:
-                raise MalformedAnswerError(f"the answer's {self._rows.text} is {describe(found)}, not a list of {rows}")
+                raise MalformedAnswerError(f"the answer's {self._rows.text} is {json_kind(found)}, not a list of {rows}")
             if len(found) != rows:
                 raise MalformedAnswerError(f"the answer's {self._rows.text} has {len(found)} rows for a request of {rows}")
             return [self._source.find(row) for row in found]

@@ -24,9 +24,9 @@ from transforms.clients.open_inference.model import (
     MODEL_CONFIGURATION,
     Config,
     Entry,
-    describe,
-    describe_declared,
+    declared_metadata,
     explain,
+    metadata_of,
     newest,
     unknown_columns,
 )
@@ -108,10 +108,10 @@ class OipGrpcClient(ModelClient):
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
             await self._must_be_ready(timeout_s)
             if isinstance(model, Signature):
-                metadata = describe_declared(self._address, model, config)
+                metadata = declared_metadata(self._address, model, config)
             else:
                 inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
-                metadata = describe(self._address, model.versions, inputs, outputs, config, self._declared)
+                metadata = metadata_of(self._address, model.versions, inputs, outputs, config, self._declared)
             one_row = None
             if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
                 one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)

@@ -25,9 +25,9 @@ from transforms.clients.open_inference.model import (
     Config,
     Entry,
     Tensor,
-    describe,
-    describe_declared,
+    declared_metadata,
     explain,
+    metadata_of,
     newest,
     unknown_columns,
 )
@@ -109,11 +109,11 @@ class OipHttpClient(ModelClient):
             config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
             await self._must_be_ready(timeout_s)
             if isinstance(model, Signature):
-                metadata = describe_declared(self._address, model, config)
+                metadata = declared_metadata(self._address, model, config)
             else:
                 inputs, outputs = _tensors(model.get("inputs")), _tensors(model.get("outputs"))
                 versions = [str(version) for version in model.get("versions") or ()]
-                metadata = describe(self._address, versions, inputs, outputs, config, self._declared)
+                metadata = metadata_of(self._address, versions, inputs, outputs, config, self._declared)
             one_row = None
             if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
                 one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)

@@ -1,7 +1,7 @@
 """Metadata of a model on an Open Inference Protocol server.
 
-``describe`` makes ``ModelMetadata`` of a server's answer. ``columns_of`` makes tensors of JSON records for a model without
-declared inputs.
+``metadata_of`` makes ``ModelMetadata`` of a server's answer. ``columns_of`` makes tensors of JSON records for a model
+without declared inputs.
 
 Source: https://github.com/kserve/open-inference-protocol (model metadata); Triton's extensions model_configuration
 (``max_batch_size``, optional inputs) and model_repository (states of versions).
@@ -73,7 +73,7 @@ class Config:
     optional: frozenset[str] = frozenset()
 
 
-def describe(
+def metadata_of(
     address: OipAddress,
     versions: Iterable[str],
     inputs: Iterable[Tensor],
@@ -108,7 +108,7 @@ def describe(
     return ModelMetadata(address.model, version, signature, config.max_batch_size or None)
 
 
-def describe_declared(address: OipAddress, declared: Signature, config: Config) -> ModelMetadata:
+def declared_metadata(address: OipAddress, declared: Signature, config: Config) -> ModelMetadata:
     """Returns the metadata of a model whose server has no call for them.
 
     Args:

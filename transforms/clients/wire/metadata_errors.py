@@ -15,7 +15,7 @@ from transforms.errors import (
     TransientError,
     UnavailableError,
 )
-from transforms.internal_errors import describe, is_internal
+from transforms.internal_errors import is_internal, kind_and_place
 
 MAX_METADATA_BYTES = 16 << 20
 """Of one answer that describes a server or a model. A real one has some thousands; these are read in a second or two."""
@@ -83,4 +83,4 @@ def as_metadata_errors(
     except Exception as error:
         if not is_internal(error):
             raise
-        raise NotServedError(f"{where}: its metadata can't be read ({describe(error)}); {other_port}") from error
+        raise NotServedError(f"{where}: its metadata can't be read ({kind_and_place(error)}); {other_port}") from error
