@@ -1,21 +1,21 @@
-"""``Memory``: what the records in a worker process may take, and how that is shared out.
+"""``Memory``: how much memory the records in a worker process may take, and how that budget is shared out.
 
-A record is in several places on its way. What bounds each of them is a share of one budget:
+A record is in several places on its way. Each of them is bounded by a share of one budget:
 
 =============  =====  ====================================================================================================
 share          of it  what it bounds
 =============  =====  ====================================================================================================
 ``queue``      1/6    librdkafka's queue of fetched records (``queued.max.messages.kbytes``), of all partitions together
-``fetch``      1/12   one answer to a fetch, by which the queue may be too full (``fetch.max.bytes``); and one poll
-``in_flight``  1/6    the records whose predictions are not written yet: with tensors, the request's message and its encoded
-                      form each is in memory up to four times, which makes the largest part of the budget
-``request``    1/48   one request, and one chunk: a chunk is parsed as a whole, for which JSON takes five times its size
-``bundle``     1/2    the records that a bundle reads and the outputs that it keeps until their commit is final. Most of its
-                      records are let go long before; but the outputs are in librdkafka's queue as well
+``fetch``      1/12   one answer to a fetch (``fetch.max.bytes``), by which the queue may exceed its share; and one poll
+``in_flight``  1/6    the records whose predictions are not written yet. Each is in memory up to four times: the record, its
+                      tensors, the request's message and its encoded form. This is the largest part of the budget
+``request``    1/48   one request, and one chunk: a chunk is parsed as a whole, and parsed JSON takes five times its size
+``bundle``     1/2    the records that a bundle reads, and the outputs that it keeps until their commit is final. Most
+                      records are released long before, but the outputs are in librdkafka's queue as well
 =============  =====  ====================================================================================================
 
-They add up to more than the budget where all are full, which they are not at once: a bundle of large records ends by its
-bytes, and large outputs end it earlier. Each share is passed by one record at most, as a larger one has to get through.
+All shares together are more than the budget, but they are never full at once: a bundle of large records ends by its bytes,
+and large outputs end it earlier. A share is exceeded by one record at most: a record larger than the share must get through.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BASE_MB = 180
 """What a worker process takes before its first record: Python, Beam, gRPC and librdkafka (measured: 171 to 179)."""
 
 LEAST_MB = BASE_MB + 24
-"""The lowest ``--memory_mb``: below, one record of 1 MB would pass several shares."""
+"""The lowest ``--memory_mb``: with less, one record of 1 MB would exceed several shares."""
 
 MOST_QUEUE_BYTES, MOST_FETCH_BYTES, MOST_BUNDLE_BYTES = 2_097_151 << 10, 1_000_000_000, 1 << 40
 """librdkafka takes no higher ``queued.max.messages.kbytes``; of ``fetch.max.bytes`` and ``queue.buffering.max.kbytes`` it
@@ -64,7 +64,7 @@ class Memory:
 
     @classmethod
     def of_process(cls, total_mb: int) -> Memory:
-        """Returns what is left for records of ``total_mb``, which the whole process is to take."""
+        """Returns what the records may take if the whole process is to take ``total_mb``."""
         return cls(max(total_mb, LEAST_MB) * MB - BASE_MB * MB)
 
     @property

@@ -1,4 +1,4 @@
-"""``Relay``: says what worker processes write to standard error, which else would go into the drawing of the live status."""
+"""``Relay``: passes on what worker processes write to standard error, so that it does not spoil the live status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST_LINES_S = 2.0
 
 
 class Relay:
-    """Says the lines of processes. A context manager, at whose end the last lines have been said.
+    """Passes on the lines of processes. A context manager; at its end the last lines have been passed on.
 
     Args:
         say: Takes a line, without its end. ``None``: the processes write to this process's standard error themselves.
@@ -30,7 +30,7 @@ class Relay:
         return None if self._say is None else subprocess.PIPE
 
     def follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Says what the process writes from here on, and until it has ended."""
+        """Passes on what the process writes, until it ends."""
         if self._say is not None and process.stderr is not None:
             reader = threading.Thread(target=_read, args=(process.stderr, self._say), name="relay", daemon=True)
             reader.start()

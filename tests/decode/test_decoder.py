@@ -1,4 +1,4 @@
-"""Decoding by the model's signature: every rule by an example. The properties are in test_decode_properties.py."""
+"""Decoding by the model's signature: every rule by an example. The properties are in test_decoder_properties.py."""
 
 from __future__ import annotations
 

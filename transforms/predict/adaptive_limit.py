@@ -1,15 +1,17 @@
-"""``AdaptiveLimit``: how many requests in flight a server is worth, found by what more of them bring.
+"""``AdaptiveLimit``: finds how many requests to have in flight, by the rate at which the server answers them.
 
-It counts in rounds: the answers of requests that were sent while the limit was full. By Little's law, requests in flight /
-round trip is the rate that they are answered at, whatever comes before and after (the end of a bundle). It alone decides:
+It measures in rounds. A round is the answers of requests that were sent while the limit was full. By Little's law, requests
+in flight / round trip is their rate, whatever comes before and after (such as the end of a bundle). Only the rate decides:
 
-* Slow start, as in TCP but by four, while four times as many bring three times as much.
-* Then tests, now and then: half as many more, kept if they bring something; a third less, kept if it costs nothing.
-* An answer that means overload takes the last growth back, or halves the limit, once a round trip.
+* Slow start: the limit grows fourfold (TCP's doubles), as long as each step raises the rate threefold.
+* Then a test from time to time. A limit higher by half is kept if the rate rises. One lower by a third is kept if the rate
+  does not fall.
+* An answer that means overload undoes the last growth, or else halves the limit; at most once a round trip.
 
-So what only fills the server's queue, or costs this process' own time, goes again. A server that batches is slower with
-more in flight *and* gets more done: TCP Vegas and gradients of the round trip (Netflix's concurrency-limits, Envoy) would
-take it for a full one. And no shortest round trip has to be measured again for a server that has become slower.
+So requests that only fill the server's queue, or only cost time of this process, are given up again. The round trip alone
+would not do: a server that batches has a longer one with more in flight *and* a higher rate. TCP Vegas and gradients of the
+round trip (Netflix's concurrency-limits, Envoy) would take such a server for a full one. Nor does the shortest round trip
+have to be measured again when a server becomes slower.
 """
 
 from __future__ import annotations
@@ -20,48 +22,49 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 START = 16
-"""The first limit: what a client of this kind is often set to, and few enough for a server of one request at a time."""
+"""The first limit: a usual setting of such clients, and not too much for a server that works on one request at a time."""
 
 MOST = 1024
-"""The highest limit. 1,024 requests of 64 records a second are more than one process can decode, so a server of up to 1 s is
-not held back by it."""
+"""The highest limit. It holds back no server that answers within 1 s: 1,024 requests of 64 records a second are more than
+one process can decode."""
 
 SLOW_START = 4
-"""Growth a round of slow start. A server of 1 s gives three round trips in the 3 s that it may take: 64, 256, 1,024."""
+"""Growth in each round of slow start. With a round trip of 1 s, three rounds lead to the highest limit: 64, 256, 1,024."""
 
 FULL_GAIN, LITTLE_GAIN = 3.0, 1.5
-"""What a round of slow start must bring for another one; and below what its growth is taken back at once, as most of it
-waits in a queue. Between them the server's capacity lies between the last two limits, and tests find it."""
+"""By what factor a round of slow start must raise the rate. From the first on, there is another round. Below the second, the
+growth is undone at once: most of it waits in a queue. Between the two, the best limit lies between the last two, and tests
+find it."""
 
 SLOW_START_LATE = 2.5
-"""No further slow start while the average round trip is so many times the shortest: the server has a queue already."""
+"""Slow start ends when the average round trip is this many times the shortest: the server has a queue already."""
 
 UP, UP_GAIN = 1.5, 1.06
-"""A test of more, and what it must bring: an eighth of what a server brings that is not full."""
+"""The factor of a test of more, and by what factor it must raise the rate: an eighth of the rise of a server with room."""
 
 UP_LATE = 8.0
-"""No test of more while the average round trip is so many times the shortest: no server that batches is worth that wait."""
+"""No test of more while the average round trip is this many times the shortest: batching does not explain such a wait."""
 
 DOWN, DOWN_LEFT = 1 / 1.5, 0.96
-"""A test of less, and what must be left of the rate. A server that is full loses nothing, one that is not a third."""
+"""The factor of a test of less, and what must be left of the rate. A full server loses nothing, one with room a third."""
 
 LEAST = 4
-"""Tests of less end here: fewer would not hide a pause of either side, and the queue that they save is short."""
+"""Tests of less end here. Fewer requests could not bridge a pause of either side, and the queue that they save is short."""
 
 ROUND_S = 0.1
-"""A round takes so long at least: in less, one pause of the interpreter or of the machine looks like a slow server."""
+"""The shortest round: in less time, one pause of the interpreter or the machine looks like a slow server."""
 
 ROUND_LEAST, ROUND_MOST = 16, 128
-"""Answers of a round after slow start: as many as the limit, within these. Fewer say little, and more are late."""
+"""Answers in a round after slow start: as many as the limit, within these bounds. Fewer say little, more come late."""
 
 LONG_S, LONG_LEAST = 3.0, 8
-"""A round that takes longer ends with fewer answers: the server is slow, or has become so, and should not wait for 128."""
+"""After this time a round ends with so many answers: the server is slow, and the limit should not wait for 128."""
 
 REST_MOST = 32
-"""Rounds between tests. They double up to this while tests change nothing: a test of less may cost a third for a round."""
+"""Most rounds between two tests. They double while tests change nothing: a test of less may cost a third of the rate."""
 
 OUTAGE = 3
-"""After so many cuts without a whole round in between, the server was away, not full: slow start finds it again."""
+"""After so many cuts without a whole round between them, the server was away, not full: slow start begins again."""
 
 
 class Slot(NamedTuple):
@@ -99,7 +102,7 @@ class AdaptiveLimit:
         self._begin()
 
     def give(self, among: int) -> Slot:
-        """Returns a slot for a request that is in flight ``among`` so many, itself included."""
+        """Returns a slot for a request; ``among`` is how many are in flight with it, itself included."""
         self._given += 1
         return Slot(self._given, among, self._clock())
 

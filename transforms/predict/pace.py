@@ -1,10 +1,10 @@
-"""``Pace``: when the next request may be sent, by ``--rate_limit`` and ``--token_limit``. To wait for it is no failure.
+"""``Pace``: when the next request may be sent, by ``--rate_limit`` and ``--token_limit``. Waiting is not a failure.
 
-Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks): each gets the next free time,
-and what it costs moves that on. A request costs 1 of ``requests_per_s``, and of ``tokens_per_s`` the tokens that it takes.
-These are known when it is answered. Until then they are estimated by its bytes and by the tokens a byte of the requests so
-far; afterwards all that wait make up for the difference. So no request is refused for being large. One that is cancelled
-leaves its time to those behind it.
+Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks). Each request gets the next free
+time, and its cost moves the free time on. The cost is 1 for ``requests_per_s``, and its tokens for ``tokens_per_s``. The
+tokens are known only when the request is answered. Until then they are estimated: its bytes, times the tokens per byte of
+the requests so far. When they are known, the times of the waiting requests move by the difference. So a large request is
+never refused. A request that is cancelled leaves its time to those behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from transforms.predict.turns import Turn, Turns
 from transforms.types import Tokens
 
 TOKENS_A_BYTE = 0.25
-"""Before the first answer, and with servers that count no tokens: English text has about four letters a token."""
+"""The estimate before the first answer, and with servers that count no tokens: English has about four letters a token."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,16 +44,16 @@ class RateLimits:
 
 
 BUNDLE_S = 2.5
-"""How long the requests of a bundle may be spaced over: a quarter of the default ``transaction.timeout.ms``."""
+"""The requests of a bundle are spaced over at most this time: a quarter of the default ``transaction.timeout.ms``."""
 
 
 def records_a_bundle(limits: RateLimits, rows: int, most: int) -> int:
-    """Returns how many records a bundle may read: a transaction can't wait for what would be sent minutes later.
+    """Returns how many records a bundle may read. Its transaction can't stay open while requests wait for minutes.
 
     Args:
-        limits: Those of the process. Of tokens nothing follows: how many a record takes is not known.
+        limits: Those of the process. The token limit plays no part: the tokens of a record are not known yet.
         rows: The most rows of a request.
-        most: What it may read without limits.
+        most: How many it may read without limits.
     """
     if limits.requests_per_s is None:
         return most
@@ -61,7 +61,7 @@ def records_a_bundle(limits: RateLimits, rows: int, most: int) -> int:
 
 
 class Pace:
-    """The pace of one process: several dispatchers, in threads of their own, may keep it together.
+    """The pace of one process. Several dispatchers, each in its own thread, may share it.
 
     Args:
         limits: How much may be asked for.
@@ -87,14 +87,14 @@ class Pace:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether it matters how large a request is."""
+        """Whether the size of a request matters."""
         return self._limits.tokens_per_s is not None
 
     async def turn(self, request_bytes: float) -> tuple[float, float]:
         """Waits until a request of that many bytes may be sent.
 
         Returns:
-            The seconds that it waited, and the tokens that the request is estimated to take, for ``took``.
+            The seconds that it waited, and the estimated tokens of the request, for ``took``.
         """
         with self._lock:
             tokens = request_bytes * (self._seen_tokens / self._seen_bytes if self._seen_bytes else TOKENS_A_BYTE)
@@ -127,17 +127,17 @@ class Pace:
                 sleep.result()
 
     def spent(self, requests: int) -> None:
-        """So many requests were sent without a turn: those that wait make up for them."""
+        """Notes requests that were sent without a turn. The waiting ones wait longer for it."""
         if requests:
             with self._lock:
                 self._turns.spent(requests, self._clock())
 
     def took(self, tokens: Tokens | None, estimate: float, request_bytes: float) -> None:
-        """A request was answered.
+        """Notes the tokens of a request that was answered.
 
         Args:
-            tokens: What it took, if the server says so.
-            estimate: What it was estimated to take.
+            tokens: Its tokens, if the server states them.
+            estimate: Its estimated tokens.
             request_bytes: Its bytes.
         """
         if tokens is None:
@@ -154,7 +154,7 @@ _paces_lock = threading.Lock()
 
 
 def pace_of(model: str, limits: RateLimits) -> Pace:
-    """Returns the pace of a model in this process; all who ask for the same limits keep one, unless they are of a shard."""
+    """Returns the pace of a model in this process. Dispatchers with the same limits share one; each shard has its own."""
     if limits.per_shard:
         return Pace(limits)
     with _paces_lock:

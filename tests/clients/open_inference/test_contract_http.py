@@ -18,7 +18,7 @@ class TestOipHttp(TritonContract):
 
 class TestOipJson(OipContract):
     stub_class = OipJsonStub
-    # No bytes that are not UTF-8, float16 or bfloat16 in JSON: test_oip_http.py has what becomes of them.
+    # No bytes that are not UTF-8, float16 or bfloat16 in JSON: ``test_http.py`` has what becomes of them.
     asks_for_outputs = True
     dtypes = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 

@@ -1,4 +1,4 @@
-"""The gRPC API against what ``TFSERVING_FACTS.md`` says of TensorFlow Serving, fact by fact."""
+"""The gRPC API against what ``docs/tensorflow_serving.md`` says of TensorFlow Serving, fact by fact."""
 
 from __future__ import annotations
 

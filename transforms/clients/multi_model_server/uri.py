@@ -3,7 +3,7 @@
     mms+http://HOST:PORT/MODEL[/VERSION][?management=HOST:PORT][&body=json|bytes|multipart]      mms+https:// for TLS
 
 VERSION is text, such as ``1.0``. ``management`` is the address of the management API, whose default port is 8081; without
-it, the management API is expected at HOST:PORT itself. ``body`` is the form in which a row is sent (``body.py``).
+it, the management API is expected at HOST:PORT itself. ``body`` is the form in which a row is sent (``wire/row_body.py``).
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """The states of a session, which are those of its open bundle, and how a commit ends.
 
-begin ──► READING ─────────(1)────────┐
-│ ▲  │                     │
-keep_alive │ │  │ commit              │
-▼ │  │                     ▼
-WAITING│───────(1)────────► VOID ──rollback──► READING, the same records
-│  │                     ▲
-commit │  │                     │
-▼  ▼                     │
-COMMITTING ────refused──────┘
-│
-└── final, or begun in the background ──► READING, the next records
+    begin ──► READING ─────────────(1)───────────────┐
+               │ ▲ │                                 │
+    keep_alive │ │ │ commit                          │
+               │ │ └──────────┐                      │
+               ▼ │ poll       │                      ▼
+             WAITING ─────────┼──────(1)──────────► VOID ──rollback──► READING, the same records
+               │              │                      ▲
+               │ commit       ▼                      │
+               └────────► COMMITTING ───refused──────┘
+                              │
+                              └── final, or begun in the background ──► READING, the next records
 
 (1) a rebalance, ``give_up``, a failed write or background commit, a transaction that was open for too long, an input
 topic that is gone or was made again

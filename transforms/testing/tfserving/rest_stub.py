@@ -3,7 +3,7 @@
     python -m transforms.testing.tfserving.rest_stub --port 0 --latency_ms 20
 
 prints its port as the first line and serves until SIGINT or SIGTERM. With ``--fast`` it answers the sum of each row with
-little work; see ``tfserving_grpc_stub``.
+little work; see ``grpc_stub.py``.
 """
 
 from __future__ import annotations
