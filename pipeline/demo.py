@@ -73,7 +73,7 @@ class Demo:
         return self
 
     def stop(self, asked: StopConditions) -> StopConditions:
-        """Returns when a job over the demo's records ends: once all are answered, unless it is asked to end before.
+        """Returns the conditions at which the demo's job ends: all records are answered, or a flag ends it earlier.
 
         The generator publishes while the job runs. So the ends that the topics had at the start, ``--until_end``'s, are
         those of empty topics.

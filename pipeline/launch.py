@@ -183,7 +183,7 @@ def _job(
 
 
 def _rate_limits(config: Config) -> RateLimits:
-    """The part of a worker process or, on Flink, of a shard; whole where their number is not known."""
+    """The share of one worker process or, on Flink, of one shard. All of it if their number is not known."""
     from transforms.predict.pace import RateLimits  # here: with it Beam is loaded, which takes a second
 
     whole = RateLimits(config.rate_limit, config.token_limit)

@@ -207,7 +207,7 @@ class ModelMetadata:
 
 
 class Tokens(NamedTuple):
-    """The tokens of one request of a language model, as its server counts them; ``None`` where it does not say.
+    """The tokens of one request to a language model, as its server counts them; ``None`` where it states none.
 
     Attributes:
         prompt: Those of what the request asks.
@@ -218,7 +218,7 @@ class Tokens(NamedTuple):
     completion: int | None = None
 
     def plus(self, other: Tokens) -> Tokens:
-        """The tokens of both; ``None`` where neither says."""
+        """Returns the tokens of both together; ``None`` where neither states them."""
         sums = (None if a is None and b is None else (a or 0) + (b or 0) for a, b in zip(self, other, strict=True))
         return Tokens(*sums)
 

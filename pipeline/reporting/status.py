@@ -52,7 +52,7 @@ class Status:
     interval_s = PLAIN_S
 
     has_stderr = False
-    """Whether what other processes write to standard error has to go through ``say``: else it would go into a drawing."""
+    """Whether ``say`` must pass on what other processes write to standard error, so that it does not spoil the drawing."""
 
     _said: queue.SimpleQueue[str | None] | None = None
 
@@ -242,7 +242,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 @contextlib.contextmanager
 def _logged_to(stream: TextIO) -> Iterator[None]:
-    """What goes to standard error by the root logger's handlers goes to ``stream`` while the block runs."""
+    """Makes the root logger's handlers write to ``stream`` instead of standard error, while the block runs."""
     handlers = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
     before = [(handler, was) for handler in handlers if (was := handler.setStream(stream)) is not None]
     try:

@@ -21,10 +21,10 @@ DEFAULT_BATCH_BYTES = 1_000_000
 """librdkafka's default of ``batch.size``."""
 
 LARGEST_OUTPUT_BYTES = 100_000_000
-"""librdkafka refuses a larger output by itself; below, the broker's limit counts."""
+"""The largest output that librdkafka takes. For smaller ones the broker's limit counts."""
 
 LEAST_FETCH_BYTES = 1_000_000
-"""librdkafka's default of ``message.max.bytes``, below which it takes no ``fetch.max.bytes``."""
+"""librdkafka's default of ``message.max.bytes``. It refuses a ``fetch.max.bytes`` that is lower."""
 
 ASSIGN_GROUP = "group"
 ASSIGN_STATIC = "static"
@@ -34,7 +34,7 @@ CONSUMER_PROTOCOL = "consumer"
 """The value of ``group.protocol`` for Kafka's newer protocol of consumer groups (KIP-848), in which the broker assigns."""
 
 CLASSIC_SESSION_S = 10.0
-"""Our default of ``session.timeout.ms``, in seconds: when the partitions of a member that was killed move on."""
+"""Our default of ``session.timeout.ms``, in seconds. After it the partitions of a killed member go to others."""
 
 BROKER_SESSION_S = 45.0
 """Kafka's default of ``group.consumer.session.timeout.ms``, in seconds: with that protocol the broker sets it."""
@@ -116,8 +116,8 @@ class KafkaConfig:
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 5,  # the default of 1 s starves a fast reader of small records
             "queued.min.messages": 50_000,
-            # Of all partitions together, as they share one queue. A fetch begins while the queue is not full, so it may come
-            # on top; its answer stays in memory until its last record is read.
+            # Of all partitions together: they share one queue. A fetch begins while the queue is not full, so its answer
+            # may exceed the queue; it stays in memory until its last record is read.
             "queued.max.messages.kbytes": max(1, self.memory.queue // 1024),
             "max.poll.interval.ms": 300_000,
             "topic.metadata.refresh.interval.ms": 10_000,  # how often to look for new partitions
@@ -126,7 +126,7 @@ class KafkaConfig:
         given = _without(self.client_properties(), PRODUCER_ONLY)
         fetch_max_bytes = max(self._message_max_bytes(LEAST_FETCH_BYTES), self.memory.fetch)
         received = str(given.get("receive.message.max.bytes", "")).strip()
-        if received.isdecimal():  # librdkafka wants it to be so much larger, and raises its own default
+        if received.isdecimal():  # librdkafka requires this margin; it raises its own default
             fetch_max_bytes = min(fetch_max_bytes, int(received) - 512)
         defaults["fetch.max.bytes"] = fetch_max_bytes
         if not self.broker_assigns:  # there the broker has these times, and librdkafka refuses them
@@ -158,8 +158,8 @@ class KafkaConfig:
             "compression.type": "lz4",
             "partitioner": "murmur2_random",  # Java's default: keys go to the same partitions as from a Java producer
             "queue.buffering.max.messages": 1_000_000,
-            # A backstop: what is in it are outputs of one bundle, which bounds them. A record larger than the queue would
-            # never get into it, so it is no smaller than the largest that is written.
+            # A last resort: the queue has the outputs of one bundle, which bounds them. It is as large as the largest
+            # output, which would never get into a smaller queue.
             "queue.buffering.max.kbytes": self._producer_queue_kbytes,
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
@@ -189,12 +189,12 @@ class KafkaConfig:
         return max(self._message_max_bytes(LARGEST_OUTPUT_BYTES), self.memory.bundle) // 1024 + 1
 
     def _message_max_bytes(self, least: int) -> int:
-        """Returns the user's ``message.max.bytes``, which counts for reading and writing, if it is more than ``least``."""
+        """Returns the user's ``message.max.bytes`` if it is more than ``least``. It counts for reading and writing."""
         text = str(dict(self.properties).get("message.max.bytes", "")).strip()
         return max(least, int(text)) if text.isdecimal() else least  # what is no number is for librdkafka to refuse
 
     def beyond_memory(self) -> Iterator[tuple[str, int, int]]:
-        """Yields the properties of the user's by which librdkafka may take more memory than is for it.
+        """Yields the user's properties that let librdkafka take more memory than its shares.
 
         Yields:
             The property, its value, and the highest value within ``memory``.
@@ -206,7 +206,7 @@ class KafkaConfig:
             "queue.buffering.max.kbytes": self._producer_queue_kbytes,
         }
         for name, value in self.properties:
-            text = str(value).strip()  # what is no number, such as a secret, is for librdkafka to judge
+            text = str(value).strip()  # librdkafka judges what is no number, such as a secret
             if name in shares and text.isdecimal() and int(text) > shares[name]:
                 yield name, int(text), shares[name]
 

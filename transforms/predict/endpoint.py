@@ -193,7 +193,7 @@ class Endpoint:
     async def _mended(
         self, answer: Answer, again: Callable[[float], Awaitable[Answer]], inputs: Inputs, rows: int, pauses: _Pauses
     ) -> Answer:
-        """Asks once more; the first answer stays if the server does not take that: it is what the record is answered by."""
+        """Asks once more. If the server refuses that request, the first answer stays and is the record's."""
         try:
             return await self._paced(again, inputs, rows, pauses)
         except (RejectedError, MalformedAnswerError) as error:

@@ -59,7 +59,7 @@ class Limits:
 
 
 def _size(value: Any) -> int:
-    """The bytes of a string; of JSON, which no signature says more of, about its bytes."""
+    """The bytes of a string; of a JSON value about its bytes, because a signature does not say its size."""
     return len(value) if isinstance(value, bytes | str) else values_bytes((value,))
 
 

@@ -77,7 +77,7 @@ class Span:
         self.asked[self.start : self.start + self.rows] += requests
 
     def paced(self, waited_s: float) -> None:
-        """Its request waited for ``--rate_limit`` or ``--token_limit``: that counts into no deadline."""
+        """Notes a wait for ``--rate_limit`` or ``--token_limit``: it does not count into a deadline."""
         if self.began_at is not None:
             self.began_at += waited_s
         if self.failing is not None:

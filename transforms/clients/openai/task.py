@@ -62,7 +62,7 @@ class Task(abc.ABC):
         """
 
     def mending(self, inputs: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Returns the body of a request to mend an answer with failures; ``None`` if nothing is to be had by that."""
+        """Returns the body of a request that may get a better answer than one with failures; ``None`` if that is no use."""
         return None
 
 
@@ -86,7 +86,7 @@ def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def tokens_of(document: Mapping[str, Any]) -> Tokens | None:
-    """Returns the tokens that an answer says it took; ``None`` if it says nothing of them."""
+    """Returns the tokens that an answer states; ``None`` if it states none."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return None
@@ -95,7 +95,7 @@ def tokens_of(document: Mapping[str, Any]) -> Tokens | None:
 
 
 MOST_TOKENS = 100_000_000
-"""More are no count of one request's: ``--token_limit`` would wait for it."""
+"""The highest believable token count of one request. ``--token_limit`` would wait very long for a higher one."""
 
 
 def _count(value: Any) -> int | None:

@@ -100,7 +100,7 @@ class _Texts(Task):
         return Answer(outputs, served_model(document), row_headers=[headers], failures=failures, tokens=tokens)
 
     def _choice(self, document: Mapping[str, Any]) -> tuple[Any, Any, Failure | None]:
-        """Returns why an answer ended, its text, and why it is none."""
+        """Returns the reason why an answer ended, its text, and its failure if it has no usable text."""
         choices = document.get("choices")
         if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
             raise MalformedAnswerError("the answer does not have one choice")
@@ -112,7 +112,7 @@ class _Texts(Task):
         return reason, text, failure
 
     def _nothing(self) -> Outputs:
-        """The outputs of a row that has none."""
+        """The outputs of a row without an answer."""
         return {OUTPUT: np.array([b""], object)}
 
     def _outputs(self, text: str) -> Outputs:

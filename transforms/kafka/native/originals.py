@@ -67,7 +67,7 @@ class Originals:
         while last:
             if deadline.passed:
                 raise KafkaError(f"{min(last)[0]}: records were not answered in {self._timeout_s:.0f} s: is Kafka up?")
-            # No more than there may be: for more of them, consume() would wait at the end of a topic.
+            # At most as many as may be left: asked for more, consume() would wait at the end of a topic.
             left = sum(offset + 1 - next_one[partition] for partition, offset in last.items())
             for message in consumer.consume(min(AT_ONCE, left), WAIT_S):
                 error, at = message.error(), (message.topic(), message.partition())
