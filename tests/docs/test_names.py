@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 TOPS = ("bench", "docs/tools", "examples", "pipeline", "tests", "transforms")
 FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
@@ -34,7 +32,11 @@ def test_a_name_that_is_not_there_is_found() -> None:
     assert absent("see ``dispatch.py``, ``docs/tools/moved.py``") == ["moved.py"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_that_docstrings_name_are_there(path: Path) -> None:
-    found = [(line, name) for line, text in docstrings(path.read_text(encoding="utf-8")) for name in absent(text)]
-    assert not found, f"{path}:{found[0][0]}: there is no {found[0][1]}"
+def test_files_that_docstrings_name_are_there() -> None:
+    """Only files that name one anywhere are parsed: there are a thousand."""
+    found = []
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        texts = docstrings(source) if absent(source) else []
+        found += [f"{path.relative_to(ROOT)}:{line}: {name}" for line, text in texts for name in absent(text)]
+    assert found == []

@@ -107,31 +107,25 @@ class PageState:
         }
 
     def _prediction(self, sample: Sample) -> dict[str, Any]:
-        source = _name(sample)
-        seen = self._inputs.picture(sample.source)
-        return {
-            "at": sample.at,
-            "source": source,
-            "key": sample.key,
-            "value": sample.value,
-            "version": sample.version,
-            "latency_ms": sample.latency_ms,
-            "picture": None if seen is None else f"picture/{source}",
-            "input": self._inputs.text(sample.source),
-        }
+        return {**self._record(sample), "value": sample.value, "version": sample.version, "latency_ms": sample.latency_ms}
 
     def _dead_letter(self, sample: Sample, show: str) -> dict[str, Any]:
-        source = _name(sample)
-        seen = self._inputs.picture(sample.source)
         return {
-            "at": sample.at,
-            "source": source,
-            "key": sample.key,
+            **self._record(sample),
             "stage": sample.stage,
             "class": sample.error_class,
             "message": sample.message,
             "attempts": sample.attempts,
-            "command": show.replace("{}", source),
+            "command": show.replace("{}", _name(sample)),
+        }
+
+    def _record(self, sample: Sample) -> dict[str, Any]:
+        """What predictions and dead letters tell of their record."""
+        seen, source = self._inputs.picture(sample.source), _name(sample)
+        return {
+            "at": sample.at,
+            "source": source,
+            "key": sample.key,
             "picture": None if seen is None else f"picture/{source}",
             "input": self._inputs.text(sample.source),
         }
