@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 OURS = frozenset({"bench", "docs", "pipeline", "transforms"})
 PYTEST = frozenset({f"monkeypatch.{name}" for name in ("setattr", "delattr", "setitem", "delitem")})
 MOCK = frozenset({"patch", "patch.object", "patch.dict", "patch.multiple"})
+NAMES = frozenset({name.rpartition(".")[2] for name in PYTEST | MOCK} | {"setattr"})
 
 
 def imported(tree: ast.AST) -> dict[str, str]:
@@ -36,12 +37,17 @@ def root(node: ast.expr) -> str:
     return str(node.value).partition(".")[0] if isinstance(node, ast.Constant) else ""
 
 
+def called(call: ast.Call) -> str:
+    """The last part of a function's name."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else root(call.func)
+
+
 def replaced(source: str) -> list[int]:
     """The lines in which a test replaces a part of our own code, or of an object whose package can't be told."""
     tree = ast.parse(source)
     packages, lines = imported(tree), []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and node.args:
+        if isinstance(node, ast.Call) and node.args and called(node) in NAMES:
             function, target = ast.unparse(node.func), node.args[0]
             package = root(target) if isinstance(target, ast.Constant) else packages.get(root(target), "")
             patches = function in PYTEST or function.partition("mock.")[2] in MOCK or function in MOCK
