@@ -76,13 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None) -> int:
+def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None, waiting: StartWait | None = None) -> int:
     """Checks, prints what was found to ``out`` and what does not fit to standard error.
 
     Args:
         asked: The flags.
         out: Where to print.
         argv: The command line that they are from, to print that of the run.
+        waiting: Waits for what is not there yet. ``None``: for as long as the flags say.
 
     Returns:
         0 if model, topics and flags fit and, of the records read, at least one can be scored; else 2.
@@ -92,7 +93,7 @@ def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None) ->
             stack.callback(STORE.close)  # a model in the worker that was loaded for this check
             config = _with_embedded(asked, stack)
             output = Output(out)
-            _check(asked, config, output, argv)
+            _check(asked, config, output, argv, waiting or StartWait(config.wait_for_start_s))
         except ScoringError as error:
             out.flush()
             tell_error(error)
@@ -110,8 +111,7 @@ def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
     return demo.resolved
 
 
-def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[str] | None) -> None:
-    waiting = StartWait(config.wait_for_start_s)
+def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[str] | None, waiting: StartWait) -> None:
     if asked.guess_signature is not None:
         _guess_signature(asked, asked.guess_signature, config, waiting, output)
         return

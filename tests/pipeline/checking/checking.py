@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.checking import flags as check_flags
 from pipeline.checking.command import check
+from pipeline.checking.waiting import StartWait
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import topics
 
@@ -38,9 +39,9 @@ class Checking:
             *more,
         ]
 
-    def run(self, *more: str) -> int:
+    def run(self, *more: str, waiting: StartWait | None = None) -> int:
         """Checks; returns the exit status."""
         out = io.StringIO()
-        self.code = check(check_flags.parse(self.flags(*more), {}), out)
+        self.code = check(check_flags.parse(self.flags(*more), {}), out, waiting=waiting)
         self.printed, self.errors = out.getvalue(), self._capsys.readouterr().err
         return self.code

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.checking import flags as check_flags
-from pipeline.checking import waiting
 from pipeline.checking.command import check
+from pipeline.checking.waiting import StartWait
 from pipeline.embedded.digits import MODEL_DIR, load_digits
 from tests import topics
 from tests.pipeline.checking.checking import Checking
@@ -198,18 +198,16 @@ def test_one_real_request(checking: Checking, stub: TfServingGrpcStub) -> None:
 def test_who_has_just_started_is_asked_again(
     checking: Checking,
     stub: TfServingGrpcStub,
-    monkeypatch: pytest.MonkeyPatch,
     code: str,
     wait_s: int,
     requests: int,
 ) -> None:
     """It describes its model before it runs it. What it says of the request is the answer."""
-    monkeypatch.setattr(waiting, "PAUSE_S", 0.0)
     checking.produce(*GOOD)
     before = stub.faults.requests
     stub.faults.fail_next(2, code)
     try:
-        found = checking.run(f"--model={stub.uri()}", "--try", f"--wait_for_start_s={wait_s}")
+        found = checking.run(f"--model={stub.uri()}", "--try", waiting=StartWait(wait_s, pause=lambda _: None))
     finally:
         stub.faults.clear()
     assert found == (0 if requests == 3 else 2), checking.errors
