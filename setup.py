@@ -51,7 +51,7 @@ setup(
         "kafka": ["confluent-kafka>=2.11"],  # names what the core is enough for: ReadFromKafka and WriteToKafka in Beam
         "cli": ["prometheus-client>=0.20", "pyyaml>=6", "rich>=13"],  # the program; the library is what is above
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
-        "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11"],  # --schema_registry
+        "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11", "googleapis-common-protos>=1.60"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "otel": ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"],  # --otlp_endpoint

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import worker
 from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
+from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from pipeline.job import Job
+    from transforms.formats.output_schema import OutputSchema
     from transforms.kafka.config import JavaKafka
     from transforms.predict.pace import RateLimits
 
@@ -82,6 +84,7 @@ def launch(config: Config) -> int:
                 )
                 topics = looked.topics
                 formats(config, model, topics.max_value_bytes)  # before the group is touched
+                schema = output_schema(config, model, waiting)
                 stop, started_from = begin(looked, config, status)
             if demo:
                 stop = demo.stop(stop)
@@ -91,7 +94,7 @@ def launch(config: Config) -> int:
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
             instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
-            job = _job(config, instance_id, model, topics, stop, started_from, java)
+            job = _job(config, instance_id, model, topics, stop, started_from, java, schema)
         except NotReadyError as error:
             tell_error(error)
             # What waiting may cure is no mistake, so that a service manager starts again; unless no wait is wanted.
@@ -141,6 +144,7 @@ def _job(
     stop: StopConditions,
     started_from: tuple[str, ...],
     java: JavaKafka | None,
+    schema: OutputSchema | None,
 ) -> Job:
     from pipeline.job import Job
     from transforms.predict.dofn import PredictConfig
@@ -148,7 +152,7 @@ def _job(
     from transforms.predict.pace import records_a_bundle
     from transforms.retry import RetryPolicy
 
-    decode, encode = formats(config, model, topics.max_value_bytes)
+    decode, encode = formats(config, model, topics.max_value_bytes, schema)
     retry = RetryPolicy(config.retry_deadline_s)
     limits, kafka = _rate_limits(config), kafka_config(config, instance_id)
     rows = min(model.max_rows or config.batch_max_size, config.batch_max_size)

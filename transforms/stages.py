@@ -15,6 +15,7 @@ from transforms.encode.encoder import Encoder
 from transforms.formats.codecs import PROTOBUF
 from transforms.formats.lookup import SchemaLookup
 from transforms.formats.options import FormatOptions
+from transforms.formats.output_schema import OutputSchema
 from transforms.formats.registry import Registry
 from transforms.guard import BundleGuard, NoGuard
 from transforms.observe import reporting_failures
@@ -72,6 +73,7 @@ class EncodeConfig:
     pass_through: tuple[str, ...] = ()
     framed: bool = False
     postprocess: OwnFunction | None = None
+    schema: OutputSchema | None = None
 
     def encoder(self) -> Encoder:
         """Makes the encoder."""
@@ -87,6 +89,7 @@ class EncodeConfig:
             pass_through=self.pass_through,
             framed=self.framed,
             postprocess=self.postprocess,
+            schema=self.schema,
         )
 
 

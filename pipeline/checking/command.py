@@ -22,6 +22,7 @@ from pipeline.checking.flags import LEFT_OUT, CheckConfig, run_command
 from pipeline.checking.guess import UNKNOWN, guess_signature
 from pipeline.checking.one_request import one_request
 from pipeline.checking.output import Output
+from pipeline.checking.output_schema import output_schema, subject_of
 from pipeline.checking.proposal import Instead, Proposal, found_so_far, instead_of_text, propose
 from pipeline.checking.registry import check_registry
 from pipeline.checking.shell import shell_word
@@ -126,6 +127,9 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
     decode, encode = formats(config, model, topics.max_value_bytes)
     decoder = decode.decoder()
     asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
+    if (schema := output_schema(config, model, waiting, register=False)) is not None:
+        made = f"id {schema.number}" if schema.number else "not registered by a check"
+        output.lines("written", f"as {schema.format}, by a schema of subject {subject_of(config)} ({made})")
     output.lines("records", f"read as {decoder.input_format}{asked_for}")
     sample = asked.sample or int(asked.try_request)
     records = read_sample(kafka_config(config, "check"), positions, sample) if sample else []

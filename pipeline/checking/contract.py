@@ -24,6 +24,7 @@ from transforms.retry import RetryPolicy
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
+    from transforms.formats.output_schema import OutputSchema
     from transforms.stages import DecodeConfig, EncodeConfig
 
 _A = TypeVar("_A")
@@ -94,8 +95,16 @@ def ask_timeout_s(config: Config, timeout_s: float = ATTEMPT_S) -> float:
     return LOAD_TIMEOUT_S if config.model_in_worker else min(timeout_s, config.request_timeout_s)
 
 
-def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -> tuple[DecodeConfig, EncodeConfig]:
+def formats(
+    config: Config, model: ModelMetadata, max_value_bytes: int | None, schema: OutputSchema | None = None
+) -> tuple[DecodeConfig, EncodeConfig]:
     """Returns how records are decoded and encoded, checked against the model's signature.
+
+    Args:
+        config: The flags.
+        model: The model.
+        max_value_bytes: The largest record that the output topic takes.
+        schema: The schema of predictions (``output_schema.py``); ``None`` for JSON.
 
     Raises:
         ContractError: They do not fit; the message names the flag, the field and the cure.
@@ -125,6 +134,7 @@ def formats(config: Config, model: ModelMetadata, max_value_bytes: int | None) -
         tuple(name for name, _ in config.formats.pass_through),
         config.formats.registry is not None,
         config.postprocess,
+        schema,
     )
     encode.encoder()
     return decode, encode

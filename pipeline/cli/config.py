@@ -8,6 +8,7 @@ from pipeline.cli.beam_values import beam_value
 from pipeline.cli.flag import by_name, flags_of
 from pipeline.cli.flags import Flags
 from pipeline.cli.names import BEAM, DIRECT, EMBEDDED, FLINK, PORTABLE, PRISM
+from transforms.formats.codecs import JSON
 from transforms.formats.options import FormatOptions, RegistryConfig
 
 
@@ -35,6 +36,7 @@ class Config(Flags):
             self.max_record_bytes,
             self.preprocess,
             self.prompt,
+            self.output_format != JSON,
         )
 
     @property

@@ -24,7 +24,7 @@ from pipeline.cli.kinds.files import (
 )
 from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
-from pipeline.cli.kinds.model import answer_paths, headers, model_uri, paths, registry_urls, sources
+from pipeline.cli.kinds.model import answer_paths, headers, model_uri, output_types, paths, registry_urls, sources
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
@@ -38,10 +38,28 @@ from pipeline.cli.kinds.plain import (
     whole,
     whole_or_auto,
 )
-from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DEFAULT_GROUP, DIRECT, EMBEDDED, EXACTLY_ONCE, NATIVE
+from pipeline.cli.names import (
+    AT_LEAST_ONCE,
+    AUTO,
+    BEAM,
+    DEFAULT_GROUP,
+    DIRECT,
+    EMBEDDED,
+    EXACTLY_ONCE,
+    NATIVE,
+    RECORD,
+    RECORD_NAME,
+    REGISTER,
+    REQUIRE,
+    TOPIC,
+    TOPIC_RECORD,
+)
 from transforms.answer_body import MAX_ANSWER_BYTES
+from transforms.formats.codecs import JSON
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.options import Paths
+from transforms.formats.output_fields import TYPES, Field
+from transforms.formats.output_schema import OUTPUT_FORMATS
 from transforms.kafka.start_from import COMMITTED
 from transforms.memory import BASE_MB, DEFAULT_MB, LEAST_MB
 from transforms.predict.options import LOOK_S
@@ -215,6 +233,24 @@ class Flags:
     output_mode: str = flag(
         MODEL, choice("prediction", "merge"), "merge puts the prediction inside the original JSON record",
         default="prediction")
+    output_format: str = flag(
+        MODEL, choice(*OUTPUT_FORMATS),
+        "how predictions are written; avro and protobuf: framed by --schema_registry's schema", default=JSON)
+    output_schema: str = flag(
+        MODEL, choice(REGISTER, REQUIRE),
+        "register: make the schema of the model's outputs and register it at the start; require: take the latest that the "
+        "subject has, into which predictions must fit", default=REGISTER)
+    output_subject: str = flag(
+        MODEL, choice(TOPIC, RECORD, TOPIC_RECORD),
+        "the subject's name: <output_topic>-value, the record's name, or <output_topic>-<record's name> (Confluent's "
+        "TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy)", default=TOPIC)
+    output_record_name: str | None = flag(
+        MODEL, text("NAMESPACE.NAME", r"([A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*"),
+        f"the name of the record, or Protobuf message, in that schema; {RECORD_NAME} unless given")
+    output_types: tuple[Field, ...] = flag(
+        MODEL, output_types(),
+        "NAME=TYPE,…: types of fields in that schema: of --pass_through (string unless given), of what --postprocess "
+        f"returns, of outputs whose shape is not known. TYPE is {', '.join(TYPES)}; a list is TYPE[]")
     labels: tuple[str, ...] | None = flag(
         MODEL, labels_file(), "a file of class names, one a line: write label, score and the best")
     top_k: int | None = flag(MODEL, whole(), "how many classes to write with --labels")

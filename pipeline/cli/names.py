@@ -19,3 +19,13 @@ DEFAULT_GROUP = "kafka-model-scoring"
 
 EXACTLY_ONCE = "exactly_once"
 AT_LEAST_ONCE = "at_least_once"
+
+REGISTER = "register"
+REQUIRE = "require"
+
+TOPIC = "topic"
+RECORD = "record"
+TOPIC_RECORD = "topic_record"
+
+RECORD_NAME = "inference.Prediction"
+"""The name of the record in the schema of predictions."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from pipeline.checking.contract import check_all, client_options, formats, served
+from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.dead_letter_tools.flags import ReplayConfig
@@ -103,7 +104,8 @@ def open_scoring(config: ReplayConfig, max_value_bytes: int | None, waiting: Sta
         ContractError: Model, formats and flags do not fit.
     """
     model, _ = check_all(waiting, lambda: served(config, waiting), lambda: None, lambda: check_registry(config, waiting))
-    decode, encode = formats(config, model, max_value_bytes)
+    formats(config, model, max_value_bytes)  # what does not fit is told before anything is registered
+    decode, encode = formats(config, model, max_value_bytes, output_schema(config, model, waiting))
     retry = RetryPolicy(config.retry_deadline_s)
     dispatch = DispatchOptions(
         config.request_timeout_s,

@@ -15,6 +15,7 @@ import pytest
 from transforms.encode.encoder import Encoder
 from transforms.encode.labels import parse_labels
 from transforms.errors import ConfigError, ContractError
+from transforms.formats.output_schema import OutputSchema
 from transforms.types import (
     METHOD_CLASSIFY,
     METHOD_PREDICT,
@@ -427,3 +428,19 @@ def test_names_and_texts_that_utf_8_can_not_hold_harm_nobody() -> None:
     for found in (named, text):
         assert isinstance(found, bytes)
         json.loads(found)
+
+
+def test_a_schema_takes_what_json_would_say() -> None:
+    """Behind the registry's frame; what does not fit is a dead letter with the input's value, and concerns no other row."""
+    fields = [{"name": "y", "type": ["null", "int"], "default": None}]
+    text = json.dumps({"type": "record", "name": "P", "fields": fields})
+    enc = pickle.loads(pickle.dumps(encoder(schema=OutputSchema("avro", 7, text))))
+    assert values(enc, {"y": [1, 2**40, None]}) == [
+        b"\0\0\0\0\7\2\2",
+        ("EncodeError", "the prediction does not fit its schema (id 7): field y: beyond -2147483648 to 2147483647"),
+        b"\0\0\0\0\7\0",
+    ]
+    assert encode(enc, {"y": [2**40]}, [b"original"])[0].value == b"original"
+    own = encoder(schema=OutputSchema("avro", 7, text, closed=True), postprocess=lambda fields: {"z": fields["y"]})
+    [(kind, message)] = [found for found in values(own, {"y": [1]}) if isinstance(found, tuple)]
+    assert (kind, message[-47:]) == ("EncodeError", "(id 7): it has a field that the schema has not")

@@ -35,12 +35,17 @@ class Framed:
         self.lookup = SchemaLookup(registry, NoGuard(), RetryPolicy(60))
         self._client = SchemaRegistryClient({"url": url})
         self._serializer = serializer(self._client)
-        self._context = SerializationContext("topic", MessageField.VALUE)
+        self._context: Callable[[], Any] = lambda: SerializationContext("topic", MessageField.VALUE, [])
 
     def serialize(self, row: Any) -> bytes:
         """As confluent-kafka frames it."""
-        value: bytes = self._serializer(row, self._context)
+        value: bytes = self._serializer(row, self._context())
         return value
+
+    def record(self, row: Any) -> KafkaRecord:
+        """As ``serialize``, with the headers that the serializer adds."""
+        context = self._context()
+        return KafkaRecord("t", 0, 0, 0, None, self._serializer(row, context), context.headers)
 
     def decode(self, chunk: list[KafkaRecord]) -> DecodedChunk:
         """As the pipeline does: the schemas first."""

@@ -23,7 +23,8 @@ from tests.formats.test_avro import DECIMAL_2, X_SCHEMA, bare, container, schema
 from transforms.formats.avro import AvroError, AvroReader
 from transforms.formats.avro_choices import with_checked_choices
 from transforms.formats.avro_cost import MAX_DEPTH
-from transforms.formats.avro_schema import MAX_DECIMAL_BYTES, SchemaError, parse_avro_schema
+from transforms.formats.avro_schema import SchemaError, parse_avro_schema
+from transforms.formats.decimals import MAX_DECIMAL_BYTES
 from transforms.formats.limits import NUMBER_BYTES
 from transforms.formats.varint import MalformedError
 from transforms.types import TensorSpec

@@ -30,10 +30,10 @@ X_SCHEMA = json.dumps(
 )
 
 
-def avro(url: str) -> Framed:
+def avro(url: str, **serializer: Any) -> Framed:
     from confluent_kafka.schema_registry.avro import AvroSerializer
 
-    return Framed(url, X, "avro", lambda client: AvroSerializer(client, X_SCHEMA))
+    return Framed(url, X, "avro", lambda client: AvroSerializer(client, X_SCHEMA, conf=serializer))
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +86,49 @@ def test_broken_frames_and_unknown_schemas(framed: Framed, shared_registry: Sche
     chunk = framed.decode(records(*values))
     assert classes(chunk) == {
         1: "UnknownSchema", 2: "UnknownSchema", 3: "FrameError", 4: "AvroError", 5: "AvroError", 6: "AvroError",
-        7: "FrameError", 8: "FrameError", 9: "Tombstone", 10: "EmptyValue", 11: "SchemaError", 12: "SchemaError",
+        7: "FrameError", 8: "UnknownSchema", 9: "Tombstone", 10: "EmptyValue", 11: "SchemaError", 12: "SchemaError",
     }  # fmt: skip
     assert rows_of(chunk) == {0: [1, 2], 13: [1, 2]}
     assert "has no schema 9999" in chunk.failures[1].message
-    assert "GUID" in chunk.failures[8].message
     assert "is JSON, not AVRO" in chunk.failures[11].message
+
+
+def test_a_frame_in_a_header_is_read_as_one_before_the_value(shared_registry: SchemaRegistryStub) -> None:
+    """As confluent-kafka's ``header_schema_id_serializer`` writes it, a GUID. A header counts more than the value."""
+    from confluent_kafka.schema_registry import header_schema_id_serializer
+
+    framed = avro(shared_registry.url, **{"schema.id.serializer": header_schema_id_serializer})
+    good = framed.record({"x": [1.0, 2.0], "note": None})
+    [(name, frame)] = good.headers
+    assert (name, frame is not None and len(frame), good.value) == (
+        "__value_schema_id",
+        17,
+        framed.serialize({"x": [1.0, 2.0], "note": None}),
+    )
+    assert frame is not None
+    assert good.value is not None
+    number = b"\0" + shared_registry.add(X_SCHEMA, subject="topic-value").to_bytes(4, "big")
+    chunk = framed.decode(
+        [
+            good,
+            good._replace(value=frame + good.value, headers=[]),
+            good._replace(headers=[("__key_schema_id", b"?"), (name, number), (name, b"only the first counts")]),
+            good._replace(headers=[(name, frame[:9])]),
+            good._replace(headers=[(name, frame[:1] + bytes(16))]),
+            good._replace(headers=[(name, b"?")]),
+            good._replace(headers=[(name, b"")]),
+            good._replace(headers=[(name, frame + b"more")]),
+            good._replace(headers=[(name, None)], value=number + good.value),
+            good._replace(value=None),
+            good._replace(value=b""),
+        ]
+    )
+    framed.close()
+    assert rows_of(chunk) == {row: [1, 2] for row in (0, 1, 2, 7, 8)}
+    assert classes(chunk) == {
+        3: "FrameError", 4: "UnknownSchema", 5: "FrameError", 6: "FrameError", 9: "Tombstone", 10: "AvroError",
+    }  # fmt: skip
+    assert "00000000-0000-0000-0000-000000000000" in chunk.failures[4].message
 
 
 def test_the_readers_schema(framed: Framed, shared_registry: SchemaRegistryStub) -> None:
@@ -114,6 +151,13 @@ FRAME = b"\0\0\0\0\x01"
 URL = RegistryConfig("http://127.0.0.1:1")
 
 
+def test_json_with_its_frame_in_a_header() -> None:
+    [record] = records(b'{"x": [1, 2.00], "id": 12345678901234567890123}')
+    decoder = Decoder(X, "json", formats=FormatOptions(registry=URL, pass_through=(("id", "$.id"),)))
+    chunk = decoder.decode([record._replace(headers=[("__value_schema_id", b"\1" + bytes(16))])])
+    assert (rows_of(chunk), chunk.carried) == ({0: [1, 2]}, [b'"id":12345678901234567890123'])
+
+
 def test_json_loses_its_frame_and_nobody_is_asked() -> None:
     values = [FRAME + b'{"x": [1, 2]}', b'{"x": [1, 2]}', FRAME[:4], FRAME, FRAME + b"{", None, FRAME + b" [3, 4]"]
     chunk = decode(X, "json", *values, registry=URL)
@@ -129,7 +173,11 @@ def test_merging_leaves_the_frame_out() -> None:
         records(FRAME + b' {"x": [1.50, 2]} ', FRAME + b"[1, 2]")
     )
     answered = AnsweredSegment([0, 1], {"y": np.array([1.0, 2.0], np.float32)}, "1", 1.0, 1)
+    chunk.records[0] = chunk.records[0]._replace(
+        value=b' {"x": [1.50, 2]} ', headers=[("__value_schema_id", FRAME), ("a", b"b")]
+    )
     found = encoder.encode(PredictedChunk(chunk.records, [answered], chunk.failures, chunk.documents))
+    assert [name for name, _ in found[0].headers if not name.startswith("inference.")] == ["a"], "nor does the header stay"
     assert [record.value for record in found] == [
         b'{"x": [1.50, 2],"prediction":{"y":1.0}}',
         b'{"input":[1, 2],"prediction":{"y":2.0}}',

@@ -24,9 +24,10 @@ class Source:
     """Fails as scripted, then answers."""
 
     def __init__(self, *errors: Exception, known: tuple[int, ...] = (7, 8)):
-        self.errors, self.known, self.asked = list(errors), known, [0][:0]
+        self.errors, self.known = list(errors), known
+        self.asked: list[int | str] = []
 
-    def schema(self, schema_id: int) -> RegisteredSchema:
+    def schema(self, schema_id: int | str) -> RegisteredSchema:
         self.asked.append(schema_id)
         if self.errors:
             raise self.errors.pop(0)
@@ -138,7 +139,7 @@ def test_a_registry_that_hangs_does_not_keep_the_group_waiting(make: Make) -> No
     answering, avro = threading.Event(), FramedAvro()
 
     class Hanging(Source):
-        def schema(self, schema_id: int) -> RegisteredSchema:
+        def schema(self, schema_id: int | str) -> RegisteredSchema:
             assert answering.wait(20)
             return STRING
 
@@ -158,7 +159,7 @@ def test_a_bundle_is_let_go_while_the_registry_hangs(make: Make) -> None:
     answering = threading.Event()
 
     class Hanging(Source):
-        def schema(self, schema_id: int) -> RegisteredSchema:
+        def schema(self, schema_id: int | str) -> RegisteredSchema:
             answering.wait(20)
             return STRING
 

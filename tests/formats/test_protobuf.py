@@ -89,6 +89,39 @@ def test_wrappers_are_their_values() -> None:
     assert reader.read(value) == {"a": 0.0, "b": 2.5, "many": [0.0]}
 
 
+def test_imports_that_no_registry_has_to_have() -> None:
+    """Google's common types and Confluent's; a decimal is a number, and what costs too much is refused."""
+    file = descriptor_pb2.FileDescriptorProto(name="money.proto", package="m", syntax="proto3")
+    file.dependency.extend(
+        [
+            "confluent/meta.proto",
+            "confluent/type/decimal.proto",
+            "confluent/types/decimal.proto",
+            "google/type/datetime.proto",
+        ]
+    )
+    message = file.message_type.add(name="Payment")
+    kinds = {"amount": ".confluent.type.Decimal", "at": ".google.type.DateTime"}
+    for number, (name, kind) in enumerate(kinds.items(), 1):
+        message.field.add(name=name, number=number, type=F.TYPE_MESSAGE, type_name=kind, label=F.LABEL_OPTIONAL)
+    reader = ProtobufReader(text_of(file), {})
+    amount = b"\x0a\x02\x30\x39\x18"  # 0x3039 is 12345; field 3 is the scale
+    assert reader.read(b"\0\x0a\x06" + amount + b"\x02") == {"amount": 123.45}
+    assert reader.read(b"\0\x0a\x06" + amount + b"\0\x12\x03\x08\xea\x0f") == {
+        "amount": 12345,
+        "at": {"year": 2026, "month": 0, "day": 0, "hours": 0, "minutes": 0, "seconds": 0, "nanos": 0},
+    }
+    with pytest.raises(ProtobufError, match="a decimal's scale is not from 0 to 1000"):
+        reader.read(b"\0\x0a\x07" + amount + b"\x80\x10")
+
+
+@pytest.mark.parametrize("name", ["google/type/none.proto", "confluent/../os.proto", "google/type/date", "confluent/.proto"])
+def test_imports_that_are_none_of_these(name: str) -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", dependency=[name])
+    with pytest.raises(SchemaError, match="not a whole Protobuf file"):
+        ProtobufReader(text_of(file), {})
+
+
 def test_the_message_is_chosen_by_its_indexes() -> None:
     assert READER.read(b"\x00\x08\x05") == {"n": 5}, "0 alone is the first message"
     assert READER.read(b"\x02\x00\x08\x05") == {"n": 5}
@@ -163,6 +196,20 @@ def test_bytes_and_paths(shared_registry: SchemaRegistryStub) -> None:
     assert (rows_of(chunk, "image"), rows_of(chunk, "t")) == ({0: b"\x89PNG"}, {0: 5})
     assert classes(chunk) == {1: "FieldError", 2: "ProtobufError", 3: "Tombstone"}
     assert chunk.failures[1].message == "t: missing in the record; $.at: nothing at $.at"
+
+
+def test_a_frame_in_a_header(shared_registry: SchemaRegistryStub) -> None:
+    """It has the indexes of the message, too; an empty message has an empty value."""
+    from confluent_kafka.schema_registry import header_schema_id_serializer
+    from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+
+    conf = {"schema.id.serializer": header_schema_id_serializer}
+    framed = Framed(shared_registry.url, X, "protobuf", lambda client: ProtobufSerializer(Row, client, conf))
+    good, empty = framed.record(Row(x=[1, 2])), framed.record(Row())
+    chunk = framed.decode([good, empty])
+    framed.close()
+    assert (good.value, empty.value) == (Row(x=[1, 2]).SerializeToString(), b"")
+    assert (rows_of(chunk), classes(chunk)) == ({0: [1, 2]}, {1: "FieldError"})
 
 
 def test_a_schema_of_another_kind(framed: Framed, shared_registry: SchemaRegistryStub) -> None:

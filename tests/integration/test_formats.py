@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,18 @@ def read(bootstrap: str, topic: str, count: int) -> list[confluent_kafka.Message
     return found
 
 
-def by_key(messages: Sequence[confluent_kafka.Message]) -> dict[str, Any]:
-    return {message.key().decode(): json.loads(message.value()) for message in messages}
+def by_key(messages: Sequence[confluent_kafka.Message], read: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:
+    return {message.key().decode(): read(message.value()) for message in messages}
+
+
+def avro_of(registry: SchemaRegistryStub, topic: str) -> Callable[[bytes], Any]:
+    """confluent-kafka's deserializer, as a consumer would use it."""
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.avro import AvroDeserializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    deserializer: Any = AvroDeserializer(SchemaRegistryClient({"url": registry.url}))
+    return lambda value: deserializer(value, SerializationContext(topic, MessageField.VALUE))
 
 
 def framed(number: int, schema: str, datum: Any) -> bytes:
@@ -119,7 +129,8 @@ def test_avro_images_by_a_registry(job: Job, registry: SchemaRegistryStub, serve
 
 
 def test_protobuf_by_a_registry(job: Job, registry: SchemaRegistryStub) -> None:
-    """A message with an import, its number passed through exactly; one that is cut short is set aside."""
+    """A message with an import, its number passed through exactly; one that is cut short is set aside. Predictions are Avro,
+    read by confluent-kafka's deserializer."""
     registry.add(text_of(UNIT), "PROTOBUF", subject="unit.proto")
     references = [Reference("unit.proto", "unit.proto", 1)]
     number = registry.add(text_of(FILE), "PROTOBUF", references=references)
@@ -129,13 +140,16 @@ def test_protobuf_by_a_registry(job: Job, registry: SchemaRegistryStub) -> None:
     with TfServingGrpcStub() as stub:
         process = job.run(
             f"--model={stub.uri()}", "--input_format=protobuf", f"--schema_registry={registry.url}",
-            "--features=x=$.x", "--pass_through=big_id,unit", "--max_records=101",
+            "--features=x=$.x", "--pass_through=big_id,unit", "--max_records=101", "--output_format=avro",
+            "--output_types=big_id=ulong",
         )  # fmt: skip
     assert process.summary["dead_letters_by_class"] == {"ProtobufError": 1}
-    assert by_key(read(job.bootstrap, "out", 100)) == {
+    assert by_key(read(job.bootstrap, "out", 100), avro_of(registry, "out")) == {
         str(n): {"y": [0.5 * n + 2, 0.5 * n + 2.5], "big_id": 2**63 + n, "unit": ("METRE", "FOOT")[n % 2]}
         for n in range(100)
     }
+    [dead] = read(job.bootstrap, "out.dead-letter", 1)
+    assert dead.value() == values[0][:-1], "untouched"
 
 
 def test_a_registry_that_goes_down_holds_the_job(job: Job, registry: SchemaRegistryStub) -> None:

@@ -30,6 +30,7 @@ from transforms.formats.codecs import (
     DOCUMENTS,
     JSON,
     NPY,
+    PROTOBUF,
     TF_EXAMPLE,
     UNKNOWN_INPUT,
     FormatError,
@@ -39,7 +40,7 @@ from transforms.formats.codecs import (
     resolve_preprocessed,
     row_shape,
 )
-from transforms.formats.frame import FRAME_BYTES
+from transforms.formats.frame import framed_value, unframed_value
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED, open_reader
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
@@ -112,6 +113,7 @@ class Decoder:
             self._caster = DocumentCaster([Caster(name, spec, labels.get(name)) for name, spec in signature.inputs.items()])
         self._bytes_name = next(iter(signature.inputs)) if len(signature.inputs) == 1 else "inputs"
         self._reader = open_reader(self.input_format, signature, formats)
+        self._framed = formats.registry is not None and self.input_format in DOCUMENTS
         self.schemas: FramedReader | None = None
         if self.input_format in FRAMED and formats.registry is not None:
             self.schemas = cast("FramedReader", self._reader)
@@ -188,6 +190,8 @@ class Decoder:
     def _documents(self, chunk: DecodedChunk) -> tuple[Sequence[int], list[Any]]:
         """Parses the values; returns the rows that are readable with their documents."""
         values = [record.value for record in chunk.records]
+        if self._framed:
+            values = [framed_value(record, self.input_format == PROTOBUF) for record in chunk.records]
         if self._reader is not None:
             return self._read_each(chunk, values, self._reader.read)
         if self.input_format != JSON:
@@ -222,7 +226,7 @@ class Decoder:
         kept, found = [], []
         for row, document in zip(rows, documents, strict=True):
             try:
-                carried[row] = pass_through.members(document, self._json_text(chunk.records[row].value))
+                carried[row] = pass_through.members(document, self._json_text(chunk.records[row]))
             except FieldMismatch as error:
                 chunk.failures[row] = field_error(error)
             else:
@@ -230,10 +234,10 @@ class Decoder:
                 found.append(document)
         return kept, found
 
-    def _json_text(self, value: bytes | None) -> bytes | None:
-        if value is None or self.input_format != JSON:
+    def _json_text(self, record: KafkaRecord) -> bytes | None:
+        if self.input_format != JSON:
             return None
-        return value if self._reader is None else value[FRAME_BYTES:]
+        return unframed_value(record) if self._framed else record.value
 
     def _pass(self, chunk: DecodedChunk, rows: Sequence[int], documents: list[Any]) -> None:
         """Passes JSON on unchanged, for a server that publishes no signature."""

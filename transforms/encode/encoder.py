@@ -20,8 +20,10 @@ from transforms.encode.labels import RANKED, Ranking
 from transforms.encode.postprocess import Postprocess
 from transforms.errors import ContractError
 from transforms.formats.codecs import JsonError, parse_json
-from transforms.formats.frame import FRAME_BYTES
+from transforms.formats.frame import VALUE_HEADER, unframed_value
 from transforms.formats.json_columns import Texts, column_texts, value_text
+from transforms.formats.output_schema import OutputSchema, writer_of
+from transforms.formats.output_values import OutputMismatchError
 from transforms.headers import ATTEMPTS, LATENCY, MODEL, ON_PREDICTIONS, SOURCE, VERSION
 from transforms.internal_errors import internal_failure, one_by_one
 from transforms.own_code import OwnFunction
@@ -42,6 +44,10 @@ OUTPUT_MODES = (PREDICTION, MERGE)
 
 _BLANKS = b" \t\r\n"
 
+_REPLACED = ON_PREDICTIONS | {VALUE_HEADER}
+"""Headers of the input that its prediction has not: those of a pipeline before, so that there is one of each name, and the
+one that says which schema the *input's* value is of."""
+
 
 class Encoder:
     """Encodes predicted chunks. It does no I/O and can be pickled.
@@ -49,7 +55,7 @@ class Encoder:
     A prediction's value is ``{"output": …, …}`` (see ``json_columns.py``), outputs sorted by name; with labels or
     ``top_k`` it is ``{"label", "score", "top"}`` (see ``labels.py``). With ``merge`` the original object is kept
     byte for byte and gets one more field, ``prediction``; an original that is not an object becomes
-    ``{"input": original, "prediction": …}``.
+    ``{"input": original, "prediction": …}``. With a schema, these fields are written by it.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Encoder:
         pass_through: Sequence[str] = (),
         framed: bool = False,
         postprocess: OwnFunction | None = None,
+        schema: OutputSchema | None = None,
     ):
         """Checks the flags against the signature.
 
@@ -79,8 +86,9 @@ class Encoder:
             max_value_bytes: The size limit of a prediction's value in bytes; a larger one is a dead letter. ``None`` for no
                 limit.
             pass_through: The names of the values that chunks carry from the input to the output.
-            framed: Whether the records' JSON follows a schema registry's frame, which ``merge`` leaves out.
+            framed: Whether the records have a schema registry's frame, which ``merge`` leaves out.
             postprocess: The user's function of a prediction's fields, or its ``MODULE:FUNCTION``.
+            schema: The schema that predictions are written by, behind a schema registry's frame; ``None`` for JSON.
 
         Raises:
             ContractError: Flags and signature do not fit together; the message names the flag and the cure.
@@ -94,8 +102,9 @@ class Encoder:
         self._merge = output_mode == MERGE
         self._max_value_bytes = max_value_bytes
         self._pass_through = frozenset(pass_through)
-        self._frame_bytes = FRAME_BYTES if framed else 0
+        self._framed = framed
         self._postprocess = None if postprocess is None else Postprocess(postprocess)
+        self._schema = schema
         self._dtypes = {name: spec.dtype for name, spec in signature.outputs.items()} if signature is not None else {}
         self._ranking = Ranking(labels, top_k, signature) if labels is not None or top_k is not None else None
         written = RANKED if self._ranking is not None else self._dtypes
@@ -114,7 +123,8 @@ class Encoder:
     def encode(self, chunk: PredictedChunk) -> list[OutputRecord]:
         """Returns one output record for each record of the chunk, in its order.
 
-        Dead-letter classes: ``EncodeError`` (an output has no JSON form), ``LabelError`` (scores can't be ranked),
+        Dead-letter classes: ``EncodeError`` (an output has no JSON form, or does not fit the schema), ``LabelError`` (scores
+        can't be ranked),
         ``FieldCollision``, ``PostprocessError``, ``MergeError`` (the original is not JSON), ``RecordTooLarge``, and
         ``InternalError`` (our code raises on a row).
 
@@ -155,6 +165,8 @@ class Encoder:
             texts = self._postprocess.apply(texts, failures, answer.attempts)
         if self._merge:
             texts = self._merged(chunk, answer, texts, failures)
+        if self._schema is not None:
+            texts = _by_schema(self._schema, texts, failures, answer.attempts)
         limit = self._max_value_bytes
         if limit is not None and max(map(len, texts), default=0) > limit:
             for i, text in enumerate(texts):
@@ -171,8 +183,8 @@ class Encoder:
             source_topic, partition, offset, timestamp_ms, key, _, headers = records[row]
             source = (SOURCE, f"{source_topic}/{partition}/{offset}".encode())
             added = [model, version, source, latency, attempts, *answer.headers, *of_row]
-            if headers:  # in a chain of pipelines, replace the headers of the pipeline before: one header of each name
-                added = [header for header in headers if header[0] not in ON_PREDICTIONS] + added
+            if headers:
+                added = [header for header in headers if header[0] not in _REPLACED] + added
             written[row] = new((topic, key, text, added, timestamp_ms, (source_topic, partition, offset), None))
         for i, failure in failures.items():
             written[rows[i]] = dead_letter(records[rows[i]], failure, self._dead_letter_topic)
@@ -200,7 +212,8 @@ class Encoder:
         """Returns the originals with their predictions. The original's text is kept, so its numbers keep all digits."""
         merged = []
         for i, (row, text) in enumerate(zip(answer.rows, texts, strict=True)):
-            value = (chunk.records[row].value or b"")[self._frame_bytes :].strip(_BLANKS)
+            record = chunk.records[row]
+            value = (unframed_value(record) if self._framed else record.value or b"").strip(_BLANKS)
             try:
                 document = parse_json(value) if chunk.documents is None else chunk.documents[row]
             except JsonError as error:
@@ -223,6 +236,20 @@ def _row_of(answer: AnsweredSegment, at: int) -> AnsweredSegment:
     outputs = {name: values[at : at + 1] for name, values in answer.outputs.items()}
     row_headers = answer.row_headers[at : at + 1]
     return dataclasses.replace(answer, rows=answer.rows[at : at + 1], outputs=outputs, row_headers=row_headers)
+
+
+def _by_schema(schema: OutputSchema, texts: Sequence[bytes], failures: dict[int, Failure], attempts: int) -> list[bytes]:
+    """Returns the predictions in the schema's form; those of rows with a failure are left as they are."""
+    writer, written = writer_of(schema), []
+    for row, text in enumerate(texts):
+        if row not in failures:
+            try:
+                text = writer.write(text)
+            except OutputMismatchError as error:
+                message = f"the prediction does not fit its schema (id {schema.number}): {error}"
+                failures[row] = DeadLetterClass.ENCODE_ERROR.failure(message, attempts)
+        written.append(text)
+    return written
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,8 +15,9 @@ import fastavro
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_container import CONTAINER, read_container
-from transforms.formats.avro_schema import DecimalError, ParsedSchema, parse_avro_schema
+from transforms.formats.avro_schema import ParsedSchema, parse_avro_schema
 from transforms.formats.codecs import FormatError
+from transforms.formats.decimals import DecimalError
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.varint import MalformedError
 from transforms.internal_errors import SICK

@@ -7,7 +7,6 @@ epoch, as the type's name says), UUIDs as their text. Only decimals are converte
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -18,15 +17,12 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_choices import with_checked_choices
 from transforms.formats.avro_cost import SchemaCost, UnboundedError
 from transforms.formats.codecs import FormatError
+from transforms.formats.decimals import MAX_DECIMAL_BYTES, MAX_SCALE, decimal_number
 from transforms.internal_errors import SICK
 
 MAX_SCHEMA_BYTES = 1 << 20
 """The most characters of a schema's text: containers bring schemas of their own, and parsing takes time."""
 
-MAX_DECIMAL_BYTES = 512
-"""The most bytes of a decimal: 1,233 digits, where float64 ends at 308. Arithmetic takes more than linear time."""
-
-MAX_SCALE = 1000
 _DECIMAL = "decimal"
 _OWN_DECIMAL = "kafka-model-scoring-decimal"  # read by a function of ours; fastavro's own takes quadratic time
 
@@ -110,10 +106,6 @@ def _prepared(node: Any) -> Any:
 # ---------------------------------------------------------------------- decimals
 
 
-class DecimalError(ValueError):
-    """A decimal can't be read as a number."""
-
-
 def _check_decimal(node: dict[str, Any]) -> None:
     precision, scale, size = node.get("precision"), node.get("scale", 0), node.get("size", 0)
     if type(precision) is not int or precision < 1:
@@ -125,18 +117,7 @@ def _check_decimal(node: dict[str, Any]) -> None:
 
 
 def _read_decimal(data: bytes, writer_schema: Any = None, reader_schema: Any = None) -> float:
-    if len(data) > MAX_DECIMAL_BYTES:
-        raise DecimalError(f"a decimal has {len(data)} bytes; {MAX_DECIMAL_BYTES} are allowed")
-    number, scale = int.from_bytes(data, "big", signed=True), writer_schema.get("scale", 0)
-    try:
-        return number / _power(scale) if scale else number  # of integers the nearest float64, as Python divides
-    except OverflowError:
-        raise DecimalError("a decimal is beyond float64") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _power(scale: int) -> int:
-    return int(10**scale)
+    return decimal_number(data, writer_schema.get("scale", 0))
 
 
 fastavro.read.LOGICAL_READERS[f"bytes-{_OWN_DECIMAL}"] = _read_decimal

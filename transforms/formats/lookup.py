@@ -16,6 +16,7 @@ from typing import Protocol
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ModelError, TransientError, UnavailableError
 from transforms.formats.codecs import FormatError
+from transforms.formats.frame import SchemaKey
 from transforms.formats.registry import RegisteredSchema
 from transforms.formats.schemas import FramedReader
 from transforms.guard import CHECK_S, BundleGuard
@@ -36,8 +37,8 @@ class RegistryUnavailableError(FormatError):
 class SchemaSource(Protocol):
     """Where schemas come from; see ``Registry``."""
 
-    def schema(self, schema_id: int) -> RegisteredSchema:
-        """Returns the schema of an id."""
+    def schema(self, key: SchemaKey, /) -> RegisteredSchema:
+        """Returns the schema of an id or a GUID."""
 
     def close(self) -> None:
         """Closes the connections."""
@@ -79,30 +80,30 @@ class SchemaLookup:
         Raises:
             UnavailableError: The registry is down, and ``on_unavailable`` is ``fail``.
         """
-        return all(self._learn(framed, number) for number in framed.wanted(records))
+        return all(self._learn(framed, key) for key in framed.wanted(records))
 
     def close(self) -> None:
         """Closes the connections."""
         self._source.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _learn(self, framed: FramedReader, number: int) -> bool:
+    def _learn(self, framed: FramedReader, key: SchemaKey) -> bool:
         retries, told = Retries(self._retry, self._clock, self._rng), False
         try:
             while True:
                 try:
-                    schema = self._ask(number, told)
+                    schema = self._ask(key, told)
                     if schema is None:
                         return False
-                    framed.learn(number, schema)
+                    framed.learn(key, schema)
                     return True
                 except FormatError as error:
-                    framed.miss(number, error)
+                    framed.miss(key, error)
                     return True
                 except ModelError as error:
                     retries.failed += 1
                     if retries.exhausted and self._on_unavailable == "dead_letter":
-                        framed.miss(number, RegistryUnavailableError(f"schema {number} could not be looked up: {error}"))
+                        framed.miss(key, RegistryUnavailableError(f"schema {key} could not be looked up: {error}"))
                         return True
                     if retries.exhausted and self._on_unavailable == "fail":
                         raise UnavailableError(f"the schema registry is down: {error}") from error
@@ -115,9 +116,9 @@ class SchemaLookup:
         finally:
             waits_no_more(self)
 
-    def _ask(self, number: int, holding: bool) -> RegisteredSchema | None:
+    def _ask(self, key: SchemaKey, holding: bool) -> RegisteredSchema | None:
         """Asks once; ``None`` if the bundle can no longer be committed."""
-        answer = self._thread.submit(self._source.schema, number)
+        answer = self._thread.submit(self._source.schema, key)
         while not concurrent.futures.wait([answer], CHECK_S).done:
             if not self._guard.keep_alive(holding):
                 return None

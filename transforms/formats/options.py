@@ -41,6 +41,7 @@ class FormatOptions:
         max_record_bytes: The most memory in bytes that a record may take once it is decompressed and decoded.
         preprocess: The user's function of a record's fields, or its ``MODULE:FUNCTION``; before ``features`` are picked.
         prompt: The Jinja2 template of the model's one text, in place of ``features`` (``prompt.py``).
+        frame_optional: Whether JSON may come without a frame: the registry is there for the output, too.
     """
 
     avro_schema: str | None = None
@@ -50,3 +51,4 @@ class FormatOptions:
     max_record_bytes: int = MAX_RECORD_BYTES
     preprocess: OwnFunction | None = None
     prompt: str | None = None
+    frame_optional: bool = False

@@ -7,15 +7,13 @@ schema is requested as a serialized ``FileDescriptorProto`` (``format=serialized
 
 Fields keep the names of the ``.proto`` file, enums become their names, maps become objects. A field that has presence and is
 not set is left out. Any other field that is not set has its default. A wrapper (``google.protobuf.DoubleValue``, …) is its
-value, and a ``Timestamp`` the seconds since 1970.
+value, a ``Timestamp`` the seconds since 1970, and Confluent's ``Decimal`` a number, as Avro's are.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import importlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,11 +24,14 @@ from google.protobuf.message import DecodeError, Message
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro_schema import SchemaError
 from transforms.formats.codecs import FormatError
+from transforms.formats.decimals import DecimalError, decimal_number
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.protobuf_cost import MessageCost, is_map, is_repeated
+from transforms.formats.protobuf_imports import built_in
 from transforms.formats.varint import MalformedError
 
 _TIMESTAMP = "google.protobuf.Timestamp"
+_DECIMAL = "confluent.type.Decimal"
 _WRAPPERS = {
     f"google.protobuf.{name}Value"
     for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
@@ -66,16 +67,7 @@ class ProtobufReader:
     """
 
     def __init__(self, text: str, imports: Mapping[str, str], max_bytes: int = MAX_RECORD_BYTES):
-        pool = descriptor_pool.DescriptorPool()
-        try:
-            for name, source in imports.items():
-                _add(pool, _file(source, name))
-            self._file: FileDescriptor = _add(pool, _file(text, None))
-        except SchemaError:
-            raise
-        except (TypeError, KeyError, ValueError) as error:
-            what = str(error).partition("\n")[0][:200]
-            raise SchemaError(f"the schema is not a whole Protobuf file: {what}") from error
+        self._file = open_file(text, imports)
         self._max_bytes = max_bytes
         self._types: dict[tuple[int, ...], _Type] = {}
 
@@ -92,7 +84,7 @@ class ProtobufReader:
             if len(value) - start > found.proven_bytes:
                 found.cost.count(value, start, self._max_bytes)
             return _document(found.message.FromString(value[start:]))
-        except MalformedError as error:
+        except (MalformedError, DecimalError) as error:
             raise ProtobufError(f"{where}: {error}") from error
         except (DecodeError, RecursionError) as error:
             raise ProtobufError(where) from error
@@ -110,7 +102,39 @@ class ProtobufReader:
         return _Type(message_factory.GetMessageClass(found), cost, cost.proven_bytes(self._max_bytes))
 
 
-def _file(text: str, name: str | None) -> descriptor_pb2.FileDescriptorProto:
+def open_file(text: str, imports: Mapping[str, str]) -> FileDescriptor:
+    """Opens a file, in a pool of its own.
+
+    Args:
+        text: The file, as a base64 ``FileDescriptorProto``.
+        imports: Import name to file, for all files that it imports directly or indirectly.
+
+    Raises:
+        SchemaError: The text is not such a file, or an import is missing.
+    """
+    pool = descriptor_pool.DescriptorPool()
+    try:
+        for name, source in imports.items():
+            _add(pool, read_file(source, name))
+        return _add(pool, read_file(text, None))
+    except SchemaError:
+        raise
+    except (TypeError, KeyError, ValueError) as error:
+        what = str(error).partition("\n")[0][:200]
+        raise SchemaError(f"the schema is not a whole Protobuf file: {what}") from error
+
+
+def is_wrapper(descriptor: Descriptor) -> bool:
+    """Whether a message is one of Protobuf's wrappers of a single value."""
+    return descriptor.full_name in _WRAPPERS
+
+
+def read_file(text: str, name: str | None = None) -> descriptor_pb2.FileDescriptorProto:
+    """Reads a base64 ``FileDescriptorProto``, and gives it another name.
+
+    Raises:
+        SchemaError: The text is none.
+    """
     try:
         found = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, DecodeError) as error:
@@ -127,22 +151,12 @@ def _add(pool: descriptor_pool.DescriptorPool, file: descriptor_pb2.FileDescript
         try:
             pool.FindFileByName(name)
         except KeyError:
-            if not name.startswith("google/protobuf/"):
+            known = built_in(name)
+            if known is None:
                 raise
-            _add(pool, _well_known(name))  # registries have no references to the files that Protobuf ships itself
+            _add(pool, known)
     pool.Add(file)
     return pool.FindFileByName(file.name)
-
-
-def _well_known(name: str) -> descriptor_pb2.FileDescriptorProto:
-    stem = name.removeprefix("google/protobuf/").removesuffix(".proto")
-    if not re.fullmatch(r"[a-z_]+", stem):  # a file of the folder: never a module of whatever name a stranger chose
-        raise KeyError(name)
-    try:
-        module = importlib.import_module(f"google.protobuf.{stem}_pb2")
-    except ImportError as error:
-        raise KeyError(name) from error
-    return descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
 
 
 def _indexes(value: bytes, start: int) -> tuple[tuple[int, ...], int]:
@@ -193,6 +207,8 @@ def _value(field: Any, value: Any) -> Any:
         known = field.message_type.full_name
         if known in _WRAPPERS:
             return value.value
+        if known == _DECIMAL:
+            return decimal_number(value.value, value.scale)
         return value.seconds + value.nanos / 1e9 if known == _TIMESTAMP else _document(value)
     if field.enum_type is not None:
         named = field.enum_type.values_by_number.get(value)

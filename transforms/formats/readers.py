@@ -33,7 +33,7 @@ def open_reader(input_format: str, signature: Signature, options: FormatOptions)
         ContractError: ``--avro_schema`` is not a usable schema, or Protobuf lacks a registry.
     """
     if input_format == JSON and options.registry is not None:
-        return FramedJson()
+        return FramedJson(options.frame_optional)
     if input_format == NPY:
         from transforms.formats.npy import NpyReader
 

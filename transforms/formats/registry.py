@@ -7,8 +7,8 @@ Apicurio, Karapace and Redpanda also serve.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import (
@@ -21,8 +21,9 @@ from transforms.errors import (
 )
 from transforms.formats.bounded_answers import bound_answers
 from transforms.formats.codecs import FormatError
-from transforms.formats.frame import MAX_ID
+from transforms.formats.frame import MAX_ID, SchemaKey
 from transforms.formats.options import RegistryConfig
+from transforms.printable import one_line
 from transforms.request_headers import value_problem
 from transforms.secret_manager import resolve_all
 from transforms.tls import OF_REGISTRY, with_tls_cure
@@ -35,13 +36,19 @@ MAX_REFERENCES = 200
 
 _UNKNOWN = (40401, 40402, 40403)  # subject, version, schema: not found
 _NUMBERS = ("timeout", "cache.capacity", "cache.latest.ttl.sec", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
+_MOST_REASON = 1500  # characters of the registry's own words
+_T = TypeVar("_T")
 INSTALL = "install it by: pip install 'confluent-kafka[schemaregistry]'"
 
 
 class UnknownSchemaError(FormatError):
-    """The registry has no schema of this id."""
+    """The registry has no schema of this id or GUID."""
 
     dead_letter_class = DeadLetterClass.UNKNOWN_SCHEMA
+
+
+class IncompatibleSchemaError(Exception):
+    """The registry does not take a schema. The message has its reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,27 +104,83 @@ class Registry:
             raise ConfigError([f"--schema_registry_config: not accepted by the client: {_words(error)}"]) from error
         bound_answers(self._client, f"the schema registry at {self._url}", config.max_answer_bytes, properties["timeout"])
 
-    def schema(self, schema_id: int) -> RegisteredSchema:
-        """Returns the schema of an id, with the schemas that it refers to.
+    def schema(self, key: SchemaKey) -> RegisteredSchema:
+        """Returns the schema of an id or a GUID, with the schemas that it refers to.
 
         Raises:
-            UnknownSchemaError: The registry has no schema of this id.
+            UnknownSchemaError: The registry has no such schema.
             NotServedError: The registry denies access (401, 403).
             TransientError: The registry fails, or the address belongs to another kind of server.
             UnavailableError: No server answers at the address.
             CertificateError: TLS failed.
         """
-        if schema_id > MAX_ID:
-            raise UnknownSchemaError(f"schema {schema_id} can't be in the registry: ids end at {MAX_ID}")
+        if isinstance(key, int) and key > MAX_ID:
+            raise UnknownSchemaError(f"schema {key} can't be in the registry: ids end at {MAX_ID}")
         try:
-            schema = self._client.get_schema(schema_id, fmt=self._format)
+            if isinstance(key, int):
+                schema = self._client.get_schema(key, fmt=self._format)
+            else:
+                schema = self._client.get_schema_by_guid(key, self._format)
             references: dict[str, str] = {}
             self._add_references(schema, references, [0])
         except Exception as error:  # noqa: BLE001  # httpx's or httpx2's, by the client's choice; no common base
-            self._translate(error, schema_id)
+            self._translate(error, key)
         if not isinstance(schema.schema_str, str):
             raise TransientError(f"the schema registry at {self._url} answered without a schema")
         return RegisteredSchema(schema.schema_type or "AVRO", schema.schema_str, references)
+
+    def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
+        """Returns the id and the schema of a subject's latest version; ``None`` if the subject has none.
+
+        Raises:
+            ModelError: As ``schema``.
+        """
+        try:
+            found = self._client.get_latest_version(subject, self._format)
+            references: dict[str, str] = {}
+            self._add_references(found.schema, references, [0])
+        except Exception as error:  # noqa: BLE001  # as in ``schema``
+            if isinstance(error, self._refusal) and error.error_code in _UNKNOWN:
+                return None
+            self._translate(error, subject)
+        if not isinstance(found.schema.schema_str, str) or not isinstance(found.schema_id, int):
+            raise TransientError(f"the schema registry at {self._url} answered without a schema")
+        return found.schema_id, RegisteredSchema(found.schema.schema_type or "AVRO", found.schema.schema_str, references)
+
+    def register(self, subject: str, kind: str, text: str) -> int:
+        """Registers a schema as the next version of a subject, unless it has it already; returns its id.
+
+        Raises:
+            IncompatibleSchemaError: The registry does not take it.
+            ModelError: As ``schema``.
+        """
+        return self._offer(subject, lambda schema: int(self._client.register_schema(subject, schema)), kind, text)
+
+    def takes(self, subject: str, kind: str, text: str) -> bool:
+        """Asks whether a schema is compatible with the latest version of a subject. Registers nothing.
+
+        Raises:
+            IncompatibleSchemaError: The registry can't read it.
+            ModelError: As ``schema``.
+        """
+        return self._offer(subject, lambda schema: bool(self._client.test_compatibility(subject, schema)), kind, text)
+
+    def _offer(self, subject: str, offer: Callable[[Any], _T], kind: str, text: str) -> _T:
+        from confluent_kafka.schema_registry import Schema
+
+        try:
+            return offer(Schema(text, kind))
+        except Exception as error:  # as in ``schema``
+            if isinstance(error, self._refusal):
+                if error.http_status_code in (409, 422):
+                    raise IncompatibleSchemaError(one_line(str(error.error_message))[:_MOST_REASON]) from error
+                if error.http_status_code in (401, 403):
+                    raise NotServedError(
+                        f"the schema registry at {self._url} answered HTTP {error.http_status_code}: it does not let us "
+                        f"write subject {subject}; give other credentials by --schema_registry_config, or let who may "
+                        "register the schema, and take it by --output_schema=require"
+                    ) from error
+            self._translate(error, subject)
 
     def check(self) -> None:
         """Checks that a schema registry answers, by a request for a schema that need not exist.
@@ -147,7 +210,7 @@ class Registry:
             self._add_references(found, references, asked)
             references[reference.name] = found.schema_str
 
-    def _translate(self, error: Exception, schema_id: int) -> NoReturn:
+    def _translate(self, error: Exception, key: SchemaKey) -> NoReturn:
         if isinstance(error, FormatError | UnavailableError):
             raise error
         if isinstance(error, MalformedAnswerError):  # too large, or compressed: perhaps it is not a registry at all
@@ -159,7 +222,7 @@ class Registry:
                 raise TransientError(f"{where} gave an answer that can't be read: {type(error).__name__}") from error
             raise self._no_answer(where, _words(error)) from error
         if error.error_code in _UNKNOWN:
-            raise UnknownSchemaError(f"{where} has no schema {schema_id}, or lacks one that it refers to") from error
+            raise UnknownSchemaError(f"{where} has no schema {key}, or lacks one that it refers to") from error
         status = f"{where} answered HTTP {error.http_status_code}"
         if error.http_status_code in (401, 403):
             raise NotServedError(f"{status}: give credentials by --schema_registry_config, as its operator says") from error

@@ -10,7 +10,7 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.avro import AvroReader
 from transforms.formats.avro_schema import ParsedSchema, SchemaError, parse_avro_schema
 from transforms.formats.codecs import AVRO, PROTOBUF, FormatError
-from transforms.formats.frame import FRAME_BYTES, FrameError, schema_id
+from transforms.formats.frame import FrameError, SchemaKey, framed_value, read_frame
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.registry import RegisteredSchema
 from transforms.internal_errors import REPORT, is_internal, kind_and_place, tell
@@ -44,55 +44,55 @@ class FramedReader(abc.ABC):
     """The format. In upper case it is the registry's name for this kind of schema."""
 
     def __init__(self) -> None:
-        self._known: dict[int, SchemaReader] = {}
-        self._unusable: dict[int, FormatError] = {}
-        self._missing: dict[int, FormatError] = {}
+        self._known: dict[SchemaKey, SchemaReader] = {}
+        self._unusable: dict[SchemaKey, FormatError] = {}
+        self._missing: dict[SchemaKey, FormatError] = {}
 
     @abc.abstractmethod
     def _open(self, schema: RegisteredSchema) -> SchemaReader:
         """Makes the reader of one schema; raises ``SchemaError``."""
 
-    def wanted(self, records: Sequence[KafkaRecord]) -> list[int]:
-        """Returns the schema ids of ``records`` that are not known yet, each once. Forgets all former ``miss`` calls."""
+    def wanted(self, records: Sequence[KafkaRecord]) -> list[SchemaKey]:
+        """Returns the schemas of ``records`` that are not known yet, each once. Forgets all former ``miss`` calls."""
         self._missing = {}
-        found: dict[int, None] = {}
+        found: dict[SchemaKey, None] = {}
         for record in records:
-            if record.value:
+            if value := framed_value(record, self.kind == PROTOBUF):
                 try:
-                    found[schema_id(record.value)] = None
+                    found[read_frame(value).schema] = None
                 except FrameError:
                     continue  # ``read`` raises it again for this record
-        return [number for number in found if number not in self._known and number not in self._unusable]
+        return [key for key in found if key not in self._known and key not in self._unusable]
 
-    def learn(self, number: int, schema: RegisteredSchema) -> None:
+    def learn(self, key: SchemaKey, schema: RegisteredSchema) -> None:
         """Adds a schema."""
         try:
             if schema.kind != self.kind.upper():
-                raise SchemaError(f"schema {number} is {schema.kind}, not {self.kind.upper()}")
-            self._known[number] = self._open(schema)
+                raise SchemaError(f"schema {key} is {schema.kind}, not {self.kind.upper()}")
+            self._known[key] = self._open(schema)
         except SchemaError as error:
-            self._unusable[number] = error
+            self._unusable[key] = error
         except Exception as error:
             if not is_internal(error):
                 raise
             tell(STAGE_DECODE, error)
-            self._unusable[number] = UnforeseenError(f"{REPORT}: the schema raised {kind_and_place(error)}")
+            self._unusable[key] = UnforeseenError(f"{REPORT}: the schema raised {kind_and_place(error)}")
 
-    def miss(self, number: int, error: FormatError) -> None:
-        """Records why the schema of this id is missing, until ``wanted`` is called again."""
-        self._missing[number] = error
+    def miss(self, key: SchemaKey, error: FormatError) -> None:
+        """Records why the schema of this id or GUID is missing, until ``wanted`` is called again."""
+        self._missing[key] = error
 
     def read(self, value: bytes) -> Any:
-        """Reads one value.
+        """Reads one value that begins with its frame (``framed_value``).
 
         Raises:
             FormatError: The value has no frame, its schema is missing or unusable, or the value does not fit its schema.
         """
-        number = schema_id(value)
-        reader = self._known.get(number)
+        key, start = read_frame(value)
+        reader = self._known.get(key)
         if reader is None:
-            raise self._missing.get(number) or self._unusable[number]
-        return reader.read(value, FRAME_BYTES)
+            raise self._missing.get(key) or self._unusable[key]
+        return reader.read(value, start)
 
 
 class FramedAvro(FramedReader):

@@ -4,10 +4,11 @@
         number = registry.add('"string"')
         registry.url
 
-It has ``GET /schemas/ids/{id}``, ``GET /subjects/{subject}/versions/{version}``, ``POST /subjects/{subject}`` (find the
-version of a schema) and ``POST /subjects/{subject}/versions`` (register a schema). Errors have the registry's codes: 40401
-for an unknown subject, 40402 for a version, 40403 for a schema. Schemas are returned unchanged; the parameter ``format`` is
-ignored. The attributes of the stub make it fail.
+It has ``GET /schemas/ids/{id}`` and ``/schemas/guids/{guid}``, ``GET /subjects/{subject}/versions/{version}``,
+``POST /subjects/{subject}`` (find the version of a schema), ``POST /subjects/{subject}/versions`` (register a schema) and
+``POST /compatibility/subjects/{subject}/versions/latest``. Errors have the registry's codes: 40401 for an unknown subject,
+40402 for a version, 40403 for a schema, 409 for an incompatible one. Schemas are returned unchanged; the parameter
+``format`` is ignored. The attributes of the stub make it fail.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import ssl
 import sys
 import threading
 import urllib.parse
+import uuid
 from collections.abc import Sequence
 from typing import Any, Self
 
 _BY_ID = re.compile(r"/schemas/ids/(\d+)")
+_BY_GUID = re.compile(r"/schemas/guids/([0-9a-f-]+)")
+_COMPATIBILITY = re.compile(r"/compatibility/subjects/([^/]+)/versions/latest")
 _SUBJECT = re.compile(r"/subjects/([^/]+)")
 _VERSION = re.compile(r"/subjects/([^/]+)/versions(?:/(\d+|latest))?")
 
@@ -58,6 +62,8 @@ class SchemaRegistryStub:
     Attributes:
         status: If set, the HTTP status that answers every request.
         user_info: If set, the ``name:password`` that every request must have.
+        read_only: Whether it lets nobody register a schema.
+        incompatible: If set, why no schema is compatible with the one before it in its subject.
         answering: An event. While it is cleared, requests wait.
         requests: The paths of the requests, in order of arrival.
     """
@@ -66,6 +72,8 @@ class SchemaRegistryStub:
         self.tls = tls
         self.status: int | None = None
         self.user_info: str | None = None
+        self.read_only = False
+        self.incompatible: str | None = None
         self.answering = threading.Event()
         self.answering.set()
         self.requests: list[str] = []
@@ -160,6 +168,11 @@ class SchemaRegistryStub:
                 return 401, {"error_code": 401, "message": "Unauthorized"}
         if method == "GET" and (by_id := _BY_ID.fullmatch(path)):
             return self._schema(int(by_id.group(1)))
+        if method == "GET" and (by_guid := _BY_GUID.fullmatch(path)):
+            number = next((number for number, schema in self._schemas.items() if _guid(schema) == by_guid.group(1)), 0)
+            return self._schema(number)
+        if method == "POST" and (tried := _COMPATIBILITY.fullmatch(path)):
+            return self._compatible(urllib.parse.unquote(tried.group(1)))
         if method == "POST" and (only := _SUBJECT.fullmatch(path)):
             return self._find(urllib.parse.unquote(only.group(1)), json.loads(body))
         if version := _VERSION.fullmatch(path):
@@ -183,7 +196,14 @@ class SchemaRegistryStub:
         if not 0 < index <= len(versions):
             return 404, {"error_code": 40402, "message": f"Version {version} not found."}
         number = versions[index - 1]
-        return 200, {"subject": subject, "version": index, "id": number, **self._schemas[number]}
+        schema = self._schemas[number]
+        return 200, {"subject": subject, "version": index, "id": number, "guid": _guid(schema), **schema}
+
+    def _compatible(self, subject: str) -> tuple[int, dict[str, Any]]:
+        if subject not in self._subjects:
+            return 404, {"error_code": 40401, "message": f"Subject '{subject}' not found."}
+        reasons = [] if self.incompatible is None else [self.incompatible]
+        return 200, {"is_compatible": not reasons, "messages": reasons}
 
     def _find(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         for version, number in enumerate(self._subjects.get(subject, []), 1):
@@ -192,9 +212,18 @@ class SchemaRegistryStub:
         return 404, {"error_code": 40403, "message": "Schema not found"}
 
     def _register(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.read_only:
+            return 403, {"error_code": 40301, "message": "User is denied operation Write"}
+        if self.incompatible is not None and subject in self._subjects:
+            return 409, {"error_code": 409, "message": self.incompatible}
         references = [Reference(r["name"], r["subject"], r["version"]) for r in asked.get("references") or ()]
         number = self.add(asked["schema"], asked.get("schemaType") or "AVRO", references, subject)
-        return 200, {"id": number, "version": self._subjects[subject].index(number) + 1, **self._schemas[number]}
+        schema, version = self._schemas[number], self._subjects[subject].index(number) + 1
+        return 200, {"id": number, "guid": _guid(schema), "version": version, **schema}
+
+
+def _guid(schema: dict[str, Any]) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(schema, sort_keys=True)))
 
 
 class _Server(http.server.ThreadingHTTPServer):

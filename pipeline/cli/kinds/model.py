@@ -13,6 +13,7 @@ from transforms.clients.registry import uri_pattern
 from transforms.errors import ConfigError
 from transforms.formats.field_paths import PathError, parse_named_paths
 from transforms.formats.options import Paths
+from transforms.formats.output_fields import Field, parse_types
 from transforms.formats.sources import parse_features
 from transforms.hosts import is_authority
 from transforms.printable import one_line
@@ -59,6 +60,18 @@ def sources() -> Many[Paths]:
 def answer_paths() -> Many[Paths]:
     """``PATH`` or ``NAME=PATH,…`` into an answer (``transforms/clients/json_bodies/answers.py``)."""
     return _many_paths("[NAME=]PATH,…", parse_response, ".+")
+
+
+def output_types() -> Many[tuple[Field, ...]]:
+    """``NAME=TYPE,…``: fields of predictions with their types in a schema."""
+
+    def check(name: str, values: Sequence[str]) -> tuple[Field, ...]:
+        try:
+            return parse_types(values)
+        except ValueError as error:
+            raise ConfigError([f"--{name}={error}"]) from error
+
+    return Many(check=check, metavar="NAME=TYPE,…", pattern=r"[^=]+=\w+(\[\])*(,[^=]+=\w+(\[\])*)*")
 
 
 def _many_paths(

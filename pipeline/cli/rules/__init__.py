@@ -31,6 +31,7 @@ MODEL_AND_RECORDS: tuple[Rule, ...] = (
     formats.pass_through_or_merge,
     formats.avro_schema,
     formats.schema_registry,
+    formats.written_by_schema,
     formats.schema_registry_properties,
 )
 

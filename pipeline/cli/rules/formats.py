@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
-from pipeline.cli.names import AUTO
+from pipeline.cli.names import AUTO, RECORD
 from pipeline.cli.rules.demo import is_demo
 from transforms.decode.prompting import BOTH
 from transforms.errors import ConfigError, SecretError
@@ -22,6 +22,8 @@ def embedded_records(config: Config, values: Values) -> Iterator[str]:
             yield f"--input_format={config.input_format}: {problem}, or use --input_format=bytes"
         elif config.output_mode == "merge":
             yield f"--output_mode=merge: {problem}, or use --output_mode=prediction"
+        elif config.output_format != JSON:
+            yield f"--output_format={config.output_format}: the demo reads its predictions; use json"
         for name in ("features", "prompt", "pass_through"):
             if getattr(config, name) and config.input_format == AUTO:
                 yield f"--{name}: {problem}"
@@ -74,17 +76,33 @@ def schema_registry(config: Config, values: Values) -> Iterator[str]:
             yield "--input_format=protobuf: needs --schema_registry, by whose schemas the records are read"
         if config.schema_registry_config:
             yield "--schema_registry_config: needs --schema_registry"
-    elif config.input_format not in DOCUMENTS:
+    elif config.input_format not in DOCUMENTS and config.output_format == JSON:
         yield (
             "--schema_registry: say by --input_format=avro, protobuf or json what is framed; it is "
             f"{config.input_format} now"
         )
 
 
+def written_by_schema(config: Config, values: Values) -> Iterator[str]:
+    """What a schema of the output needs, and what is of no use without one."""
+    flag = f"--output_format={config.output_format}"
+    if config.output_format == JSON:
+        for name in ("output_schema", "output_subject", "output_record_name", "output_types"):
+            if name in values.given:
+                yield f"--{name}: is for --output_format=avro or protobuf; predictions are JSON now"
+        return
+    if "schema_registry" not in values.given:
+        yield f"{flag}: needs --schema_registry, which has the schema of the predictions"
+    if config.output_mode == "merge":
+        yield f"{flag}: --output_mode=merge writes the JSON of the record; use --pass_through for its fields"
+    if config.output_subject == RECORD and config.output_record_name is None:
+        yield "--output_subject=record: needs --output_record_name, or every job would have the same subject"
+
+
 def schema_registry_properties(config: Config, values: Values) -> Iterator[str]:
     """The registry's client takes its properties. Nothing is asked yet; of JSON the frame is taken off without a schema."""
     registry = config.formats.registry
-    if registry is None or config.input_format not in FRAMED:
+    if registry is None or not {config.input_format, config.output_format}.intersection(FRAMED):
         return
     from transforms.formats.registry import Registry
 

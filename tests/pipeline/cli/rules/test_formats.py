@@ -172,3 +172,20 @@ def test_secrets_are_never_in_a_message(tmp_path: Path) -> None:
         [f"--schema_registry_config=basic.auth.user.info={SECRET}"],
     ):
         assert SECRET not in mistake(*flags)
+
+
+@needs_client
+def test_predictions_by_a_schema() -> None:
+    config = parse(*OWN, REGISTRY, "--output_format=avro", "--input_format=bytes", "--output_types=a=int,b=float[]")
+    assert [(field.name, field.type, field.lists) for field in config.output_types] == [("a", "int", 0), ("b", "float", 1)]
+    assert config.formats.frame_optional
+    assert mistake("--output_format=avro").startswith("--output_format=avro: needs --schema_registry")
+    assert mistake("--output_schema=require").startswith("--output_schema: is for --output_format=avro or protobuf")
+    assert "--output_mode=merge" in mistake(
+        REGISTRY, "--output_format=protobuf", "--output_mode=merge", "--input_format=json"
+    )
+    assert "needs --output_record_name" in mistake(REGISTRY, "--output_format=avro", "--output_subject=record")
+    assert mistake(REGISTRY, "--output_format=avro", "--output_types=a=number").startswith(
+        "--output_types=a=number: give NAME="
+    )
+    assert "say by --input_format" in mistake(REGISTRY, "--input_format=bytes")
