@@ -443,4 +443,5 @@ def test_a_schema_takes_what_json_would_say() -> None:
     assert encode(enc, {"y": [2**40]}, [b"original"])[0].value == b"original"
     own = encoder(schema=OutputSchema("avro", 7, text, closed=True), postprocess=lambda fields: {"z": fields["y"]})
     [(kind, message)] = [found for found in values(own, {"y": [1]}) if isinstance(found, tuple)]
-    assert (kind, message[-47:]) == ("EncodeError", "(id 7): it has a field that the schema has not")
+    assert kind == "EncodeError"
+    assert message.endswith("(id 7): it has a field that the schema has not")
