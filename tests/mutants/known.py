@@ -33,6 +33,18 @@ _REPLAY = "transforms/kafka/dead_letters/writing.py"
 
 KNOWN = (
     Mutation(
+        "a Protobuf field of predictions gets another number in the next version", "transforms/formats/protobuf_file.py",
+        "numbers.get(field.identifier) or next(fresh)", "next(fresh)", "tests/formats/test_output_schema.py",
+    ),
+    Mutation(
+        "a prediction has the header of its input's schema", "transforms/encode/encoder.py",
+        "ON_PREDICTIONS | {VALUE_HEADER}", "ON_PREDICTIONS", "tests/formats/test_framed.py",
+    ),
+    Mutation(
+        "a frame that is cut short in a header takes its rest from the value", "transforms/formats/frame.py",
+        "    if len(frame) < end:", "    if False:", "tests/formats/test_framed.py",
+    ),
+    Mutation(
         "a --signature that contradicts the server's is taken", "transforms/clients/declared.py", "    if differences:",
         "    if False:", "tests/clients/test_declared.py",
     ),
