@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transforms.clients.base import ClientOptions
     from transforms.encode.transform import DeadLetters, Encode
     from transforms.kafka.config import KafkaConfig
+    from transforms.kafka.native.rows import KafkaRow, ToRows
     from transforms.kafka.native.session_guard import SessionGuard
     from transforms.kafka.native.sink import WriteToKafka
     from transforms.kafka.native.source import ReadFromKafka
@@ -37,12 +38,14 @@ _HOMES = {
     "Failure": "transforms.types",
     "KafkaConfig": "transforms.kafka.config",
     "KafkaRecord": "transforms.types",
+    "KafkaRow": "transforms.kafka.native.rows",
     "OutputRecord": "transforms.types",
     "Predict": "transforms.predict.transform",
     "Prediction": "transforms.outcomes",
     "ReadFromKafka": "transforms.kafka.native.source",
     "RetryPolicy": "transforms.retry",
     "SessionGuard": "transforms.kafka.native.session_guard",
+    "ToRows": "transforms.kafka.native.rows",
     "WriteToKafka": "transforms.kafka.native.sink",
 }
 
@@ -55,12 +58,14 @@ __all__ = [
     "Failure",
     "KafkaConfig",
     "KafkaRecord",
+    "KafkaRow",
     "OutputRecord",
     "Predict",
     "Prediction",
     "ReadFromKafka",
     "RetryPolicy",
     "SessionGuard",
+    "ToRows",
     "WriteToKafka",
 ]
 
