@@ -205,6 +205,19 @@ KNOWN = (
         "tests/predict/test_innocent_rows.py",
     ),
     Mutation(
+        "a later bundle that is final commits an earlier one that is not", "transforms/kafka/native/finalised.py",
+        "while self._bundles and self._bundles[0].final:", "while any(bundle.final for bundle in self._bundles):",
+        "tests/kafka/native/test_finalised.py",
+    ),
+    Mutation(
+        "a bundle that the runner runs again goes on behind its records", "transforms/kafka/native/alone.py",
+        "if self._next is not None and number != self._next:", "if False:", "tests/kafka/native/test_alone.py",
+    ),
+    Mutation(
+        "a revoked partition is committed with its outstanding bundle", "transforms/kafka/native/alone.py",
+        "            self._outstanding.forget(change.removed)\n", "", "tests/kafka/native/test_alone.py",
+    ),
+    Mutation(
         "a replay goes on with a ledger that another one has written to", _REPLAY,
         "        super()._initialize()\n        self.ledger_is_old = True", "        super()._initialize()",
         "tests/kafka/dead_letters/test_writing.py",

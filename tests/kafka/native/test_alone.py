@@ -170,6 +170,20 @@ def test_a_revoked_partition_is_not_committed_though_its_bundle_becomes_final() 
     assert alone.kafka.committed == {A: 1, B: 2}, "the other member's offset stands"
 
 
+def test_a_partition_that_is_revoked_while_its_bundle_is_read_is_not_committed() -> None:
+    alone = Alone([True] * 2, [True] * 2)
+    assert alone.read() == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    alone.steps.append(lambda: alone.consumer.revoke({A}))
+    alone.session.poll(1, 0.1)
+    alone.kafka.others_work(A, 1)
+    finalise = alone.session.hand_over()
+    alone.number += 1
+    assert finalise is not None
+    finalise()
+    alone.idle()
+    assert alone.kafka.committed == {A: 1, B: 2}, "the other member's offset stands"
+
+
 def test_a_partition_that_comes_back_is_committed_by_what_is_read_anew() -> None:
     alone = Alone([True] * 4)
     _, before = alone.bundle(3)

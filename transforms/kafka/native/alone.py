@@ -165,12 +165,11 @@ class AloneSession:
         before = len(self._outstanding)
         final = self._outstanding.take_final()
         self._any_final |= len(self._outstanding) < before
-        new = {partition: offset for partition, offset in final.items() if offset > self._committed.get(partition, -1)}
-        self._committed |= new
+        self._committed |= final
         if wait:
             self._commit_now()
-        elif new:
-            self.reader.commits.commit(self.reader.consumer, self._with_metadata(new))
+        elif final:
+            self.reader.commits.commit(self.reader.consumer, self._with_metadata(final))
 
     def _commit_now(self) -> None:
         """Commits all that is final, once more where that is on its way, and waits for it."""
