@@ -55,9 +55,11 @@ class Asked:
         while True:
             try:
                 return await self._client.predict(inputs, rows, timeout_s)
-            except UnavailableError:
-                if self.reached.is_set():
+            except UnavailableError as error:
+                # gRPC connects by itself when the server is there, and still tells why it could not before.
+                if self.reached.is_set() and "Connection refused" not in str(error):
                     raise
+                await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

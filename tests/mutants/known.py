@@ -45,6 +45,19 @@ KNOWN = (
         "    if len(frame) < end:", "    if False:", "tests/formats/test_framed.py",
     ),
     Mutation(
+        "one replica of a name gets everything over gRPC", "transforms/clients/wire/grpc.py",
+        '("grpc.lb_policy_name", "round_robin")', '("grpc.lb_policy_name", "pick_first")',
+        "tests/clients/wire/test_replicas.py",
+    ),
+    Mutation(
+        "a request fails at the end of a gRPC connection", "transforms/clients/wire/grpc.py",
+        '("grpc.enable_retries", 1)', '("grpc.enable_retries", 0)', "tests/clients/wire/test_replicas.py",
+    ),
+    Mutation(
+        "this machine is asked through a proxy", "transforms/clients/wire/proxies.py",
+        "    if _is_here(host):", "    if False:", "tests/clients/wire/test_proxies.py",
+    ),
+    Mutation(
         "a --signature that contradicts the server's is taken", "transforms/clients/declared.py", "    if differences:",
         "    if False:", "tests/clients/test_declared.py",
     ),

@@ -34,6 +34,8 @@ _ENDPOINT, _INSTANCE, _PARAMETERS = b"\x0a", b"\x12", b"\x1a"  # the fields 1, 2
 # A refusal has the container's text twice, in its message and in its details. Above gRPC's default limit of 8 kB of headers,
 # some refusals would become RESOURCE_EXHAUSTED.
 _LONG_REFUSALS = (("grpc.max_metadata_size", 128 * 1024), ("grpc.absolute_max_metadata_size", 256 * 1024))
+# Google balances the load behind each of its addresses.
+_ONE_ADDRESS = (("grpc.lb_policy_name", "pick_first"),)
 
 
 class GrpcTransport(Transport):
@@ -106,7 +108,7 @@ class GrpcTransport(Transport):
 
     def _open_client(self) -> PredictionServiceAsyncClient:
         address = self._address
-        channel = open_channel(address.target, address.secure, self._options, _LONG_REFUSALS)
+        channel = open_channel(address.target, address.secure, self._options, (*_LONG_REFUSALS, *_ONE_ADDRESS))
         self._client = PredictionServiceAsyncClient(transport=PredictionServiceGrpcAsyncIOTransport(channel=channel))
         return self._client
 

@@ -1,4 +1,8 @@
-"""``HttpConnection``: HTTP requests for all REST clients. It translates aiohttp's errors into those of this project."""
+"""``HttpConnection``: HTTP requests for all REST clients. It translates aiohttp's errors into those of this project.
+
+A name of several addresses is a server of several replicas: new connections take turns over them, and none lives longer than
+``MOST_AGE_S``, so that replicas that come, or come back, get their share.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,18 @@ from transforms.answer_body import (
     asks_for_compression,
 )
 from transforms.clients.base import ClientOptions
+from transforms.clients.wire.addresses import is_address
+from transforms.clients.wire.proxies import Proxy, proxy_of
 from transforms.clients.wire.status_codes import SpeaksHttp2Error, clean
-from transforms.errors import CertificateError, ConfigError, MalformedAnswerError, OverloadedError, UnavailableError
+from transforms.errors import (
+    CertificateError,
+    ConfigError,
+    MalformedAnswerError,
+    ModelError,
+    NotServedError,
+    OverloadedError,
+    UnavailableError,
+)
 from transforms.retry import Deadline, read_retry_after
 from transforms.tls import OF_MODEL_SERVER, with_tls_cure
 
@@ -38,6 +52,9 @@ MOST_CONNECTIONS = 1024
 FILES_SHARE = 4
 """Connections take this part of the files that the process may have open. The rest is for Kafka's connections, the model's
 other clients (a thread of Beam has clients of its own), and files."""
+
+MOST_AGE_S = 60.0
+"""Seconds after which a connection to a name is not used again: by then the name may mean other replicas."""
 
 _CONNECT_S = 10.0
 _LARGE_BYTES = 1 << 20  # aiohttp writes larger bytes at once, which blocks the loop's other requests, and warns of it
@@ -75,30 +92,47 @@ class HttpResponse(NamedTuple):
 
 
 class _Kept:
-    """The connections that are used again after a 5xx, and whether this server takes requests on them.
+    """The connections that are used again: not those that are too old, and those after a 5xx if this server takes them.
 
     Servers on uvicorn (MLServer, KServe) close the connection after a 5xx answer without announcing it: the next request on
     it is cut. Other servers keep it, and a new one for each row that a model fails on costs more than the request does. So
     it is kept until a request is cut behind a 5xx. That request is sent once more, as nothing of it was answered; and from
     then on each connection is closed after a 5xx.
+
+    Args:
+        clock: Returns the seconds of a monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.keeps = True
+        self._clock = clock
+        self._since: weakref.WeakKeyDictionary[ResponseHandler, float] = weakref.WeakKeyDictionary()
         self._failed: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()  # those whose last answer was a 5xx
 
-    def answered(self, status: int, protocol: ResponseHandler | None, released: bool) -> None:
-        """A status came on a connection, which is back in the pool already if it is ``released``."""
+    def answered(self, status: int, protocol: ResponseHandler | None, released: bool, named: bool = False) -> None:
+        """A status came on a connection.
+
+        Args:
+            status: The status.
+            protocol: The connection.
+            released: Whether it is back in the pool already.
+            named: Whether the server is called by a name, which may have several addresses.
+        """
         if protocol is None:
             return
+        too_old = named and self._age_s(protocol) >= MOST_AGE_S
         if status < 500:
             self._failed.discard(protocol)
         elif self.keeps:
             self._failed.add(protocol)
-        else:
+        if too_old or (status >= 500 and not self.keeps):
             protocol.force_close()  # takes effect when the whole body is read
             if released:
                 protocol.close()
+
+    def _age_s(self, protocol: ResponseHandler) -> float:
+        now = self._clock()
+        return now - self._since.setdefault(protocol, now)
 
     def cut(self) -> bool:
         """A request was cut before its answer began; returns whether to send it once more."""
@@ -111,12 +145,17 @@ class _Kept:
         return True
 
 
+def _through(proxy: Proxy | None) -> str:
+    return "" if proxy is None else f", through {proxy}"
+
+
 def _response_class(kept: _Kept) -> type[aiohttp.ClientResponse]:
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Connection) -> aiohttp.ClientResponse:
             protocol = connection.protocol
             await super().start(connection)
-            kept.answered(self.status, protocol, released=connection.protocol is None)
+            named = not is_address(self.url.host or "")
+            kept.answered(self.status, protocol, released=connection.protocol is None, named=named)
             return self
 
     return Response
@@ -130,7 +169,7 @@ class HttpConnection:
         secure: Whether to use TLS.
         options: TLS files, headers, the largest answer, and the number of connections.
         now: Returns the seconds since the epoch, for a Retry-After that is a date.
-        clock: Returns seconds, monotonic, for the time-outs.
+        clock: Returns seconds, monotonic, for the time-outs and the age of connections.
     """
 
     def __init__(
@@ -144,7 +183,8 @@ class HttpConnection:
         self._where, self._secure, self._options, self._now, self._clock = where, secure, options, now, clock
         self._inflates = asks_for_compression(options.headers)
         self._session: aiohttp.ClientSession | None = None
-        self._kept = _Kept()
+        self._kept = _Kept(clock)
+        self._proxies: dict[str, Proxy | None] = {}
         self._closed = False
 
     async def send(
@@ -175,8 +215,10 @@ class HttpConnection:
             MalformedAnswerError: The answer is not HTTP, or compressed without being asked for; a ``SpeaksHttp2Error``
                 if it is that of a gRPC server.
             AnswerTooLargeError: The body has more than ``max_answer_bytes``.
-            ConfigError: A TLS file can't be read.
+            NotServedError: A proxy refuses to connect to the server.
+            ConfigError: A TLS file can't be read, or the environment names a proxy that can't be used.
         """
+        proxy = self._proxy_of(url)
         session = self._session or self._open()
         deadline = Deadline(timeout_s, self._clock)
         headers = {"Content-Type": content_type, **(headers or {})}
@@ -185,7 +227,10 @@ class HttpConnection:
             data = io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
             left_s = max(deadline.left_s, _NO_TIME_S)
             timeout = aiohttp.ClientTimeout(total=left_s, sock_connect=min(left_s, _CONNECT_S))
-            return session.request(method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False)
+            through = None if proxy is None else proxy.url
+            return session.request(
+                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, proxy=through
+            )
 
         try:
             try:
@@ -200,7 +245,7 @@ class HttpConnection:
                 answer = await self._body(response)
                 return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
-            raise UnavailableError(f"{self._where}: no connection in time") from error
+            raise UnavailableError(f"{self._where}: no connection in time{_through(proxy)}") from error
         except TimeoutError as error:
             raise OverloadedError(f"{self._where}: no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
@@ -209,13 +254,22 @@ class HttpConnection:
             told = OF_MODEL_SERVER.of(str(error)) is not None and self._secure
             shows_identity = self._options.tls_cert_file is not None
             why = with_tls_cure(str(error), shows_identity=shows_identity) if self._secure else str(error)
-            refused = CertificateError if told else UnavailableError
-            raise refused(f"{self._where}: {clean(why) or type(error).__name__}") from error
+            refused: type[ModelError] = CertificateError if told else UnavailableError
+            raise refused(f"{self._where}: {clean(why) or type(error).__name__}{_through(proxy)}") from error
+        except aiohttp.ClientHttpProxyError as error:
+            refused = UnavailableError if error.status >= 500 else NotServedError
+            raise refused(f"{self._where}: HTTP {error.status} of {proxy}, which should connect to it") from None
         except aiohttp.ClientError as error:
             # Not "from error": aiohttp's text quotes the answer.
             if isinstance(error, aiohttp.ClientResponseError) and _SETTINGS.search(error.message):
                 raise SpeaksHttp2Error(f"{self._where}: it speaks HTTP/2, as a gRPC port does, not HTTP/1") from None
             raise MalformedAnswerError(f"{self._where}: the answer is no HTTP: {type(error).__name__}") from None
+
+    def _proxy_of(self, url: yarl.URL) -> Proxy | None:
+        host = url.host or ""
+        if host not in self._proxies:
+            self._proxies[host] = proxy_of(host, self._secure)
+        return self._proxies[host]
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         """Reads a body up to the limit. What is not read to its end costs the connection."""
