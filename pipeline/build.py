@@ -16,7 +16,7 @@ import apache_beam as beam
 from pipeline.job import Job
 from transforms.coders import OutputChunk
 from transforms.kafka.native.session_guard import SessionGuard
-from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.shards import MovingShards, Shards
 from transforms.kafka.native.sink import WriteToKafka
 from transforms.kafka.native.source import ReadFromKafka
 from transforms.predict.dofn import PredictChunks
@@ -25,14 +25,17 @@ from transforms.types import DecodedChunk, PredictedChunk
 
 
 def build(
-    pipeline: beam.Pipeline, job: Job, shards: Shards | None = None, prepare: Callable[[], None] | None = None
+    pipeline: beam.Pipeline,
+    job: Job,
+    shards: Shards | MovingShards | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> None:
     """Adds the graph to ``pipeline``.
 
     Args:
         pipeline: The Beam pipeline.
         job: The job to run.
-        shards: The shards, for a runner that places them (Flink).
+        shards: The shards, for a runner that places them (Flink) or moves them (Dataflow).
         prepare: With ``shards``: called once in every worker process.
     """
     if job.java is not None:

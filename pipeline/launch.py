@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from transforms.clients.uri import shown
 from transforms.errors import NotReadyError, ScoringError
 from transforms.kafka.admin.checks import Topics
 from transforms.kafka.admin.lag import GroupLag
+from transforms.kafka.config import Partition
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.memory import Memory
 from transforms.types import ModelMetadata
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from transforms.predict.pace import RateLimits
 
 SHARD = "shard"
-"""Instance id of a job with shards (Flink); the shard's number is appended. It does not name the host, so that the same job
-fences the old one when it is submitted again from another host."""
+"""Instance id of a job with shards; the shard's number is appended. It does not name the host, so that the same job fences
+the old one when it is submitted again from another host."""
 
 
 def launch(config: Config) -> int:
@@ -93,7 +94,7 @@ def launch(config: Config) -> int:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
-            instance_id = (config.instance_id or SHARD) if config.flink else ids.ids[0]
+            instance_id = (config.instance_id or SHARD) if config.flink or config.shards_move else ids.ids[0]
             job = _job(config, instance_id, model, topics, stop, started_from, java, schema)
         except NotReadyError as error:
             tell_error(error)
@@ -120,7 +121,7 @@ def launch(config: Config) -> int:
 
             return remote.run(config, job, topics.partitions, status)
         if config.runner == DATAFLOW:
-            return _submit(config, job, status)
+            return _submit(config, job, topics, status)
         try:
             code, totals, lag = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
@@ -154,7 +155,7 @@ def _job(
 
     decode, encode = formats(config, model, topics.max_value_bytes, schema)
     retry = RetryPolicy(config.retry_deadline_s)
-    limits, kafka = _rate_limits(config), kafka_config(config, instance_id)
+    limits, kafka = _rate_limits(config, topics.partitions), kafka_config(config, instance_id)
     rows = min(model.max_rows or config.batch_max_size, config.batch_max_size)
     return Job(
         kafka=dataclasses.replace(
@@ -186,11 +187,15 @@ def _job(
     )
 
 
-def _rate_limits(config: Config) -> RateLimits:
-    """The share of one worker process or, on Flink, of one shard. All of it if their number is not known."""
+def _rate_limits(config: Config, partitions: Sequence[Partition] = ()) -> RateLimits:
+    """The share of one worker process or, where there are shards, of one shard. All of it if their number is not known."""
     from transforms.predict.pace import RateLimits  # here: with it Beam is loaded, which takes a second
 
     whole = RateLimits(config.rate_limit, config.token_limit)
+    if config.shards_move:
+        from pipeline.runners.dataflow.shards import shards
+
+        return dataclasses.replace(whole.share(shards(partitions, config.beam_args).count), per_shard=True)
     if config.runner != FLINK:
         return whole.share(config.workers)
     from pipeline.runners.flink.options import parallelism
@@ -205,11 +210,15 @@ def _telemetry(config: Config, instance_id: str) -> Telemetry:
     return dataclasses.replace(wanted, instance=instance_id, group=config.group_id, links=config.batch_max_size)
 
 
-def _submit(config: Config, job: Job, status: Status) -> int:
+def _submit(config: Config, job: Job, topics: Topics, status: Status) -> int:
+    from pipeline.runners.dataflow.shards import shards
     from pipeline.runners.dataflow.submit import submit
 
+    divided = shards(topics.partitions, config.beam_args) if config.shards_move else None
+    if divided is not None:
+        status.say(f"{divided.count} shards for {len(topics.partitions)} partitions")
     try:
-        submitted = submit(job, config.beam_args)
+        submitted = submit(job, config.beam_args, divided)
     except Exception as error:  # noqa: BLE001  # of Beam, Google's clients and the expansion service: any kind
         print(f"error: the job was not submitted: {type(error).__name__}: {error}", file=sys.stderr)
         return worker.EXIT_FAILED

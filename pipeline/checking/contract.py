@@ -156,6 +156,7 @@ def kafka_config(config: Config, instance_id: str) -> KafkaConfig:
         one_outcome_each=True,
         dead_letter_topic=config.dead_letter_topic,
         memory=Memory.of_process(config.memory_mb),
+        shards_move=config.shards_move,
     )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from pipeline.cli.beam_values import beam_value
 from pipeline.cli.flag import by_name, flags_of
 from pipeline.cli.flags import Flags
-from pipeline.cli.names import BEAM, DIRECT, EMBEDDED, FLINK, PORTABLE, PRISM
+from pipeline.cli.names import BEAM, DATAFLOW, DIRECT, EMBEDDED, FLINK, PORTABLE, PRISM
 from transforms.formats.codecs import JSON
 from transforms.formats.options import FormatOptions, RegistryConfig
 
@@ -69,6 +69,11 @@ class Config(Flags):
     def with_java(self) -> bool:
         """Whether Beam's Java transforms read and write."""
         return self.kafka_io == BEAM
+
+    @property
+    def shards_move(self) -> bool:
+        """Whether the runner moves shards between its workers while the job runs."""
+        return self.runner == DATAFLOW and not self.with_java
 
     @property
     def flink(self) -> bool:

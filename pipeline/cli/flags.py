@@ -139,14 +139,16 @@ class Flags:
         refused=(Refusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
     memory_mb: int = flag(
         KAFKA, whole(least=LEAST_MB),
-        f"MB that each worker process is to take (on Flink: each shard): {BASE_MB} for the program, the rest for records "
-        "that are queued, in a bundle or in flight; a model in the worker comes on top", default=str(DEFAULT_MB))
+        f"MB that each worker process is to take (on Flink and Dataflow: each shard): {BASE_MB} for the program, the rest "
+        "for records that are queued, in a bundle or in flight; a model in the worker comes on top", default=str(DEFAULT_MB))
     assignment: str = flag(
         KAFKA, choice(AUTO, "group", "static"),
-        "group: Kafka shares the partitions; static: this process reads all (on Flink: each shard its share)", default=AUTO,
+        "group: Kafka shares the partitions; static: this process reads all (on Flink and Dataflow: each shard its share)",
+        default=AUTO,
         settle=settle.assignment, no_parameter=_PLACED, refused=(
             _JAVA_PLACES,
-            Refusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group")))
+            Refusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group"),
+            Refusal(Where.DATAFLOW, "{runner} places the shards itself; leave it out", value="group")))
     instance_id: str | None = flag(
         KAFKA, text("NAME"),
         "names this replica's transactions; keep it stable per replica (host name and a number)", no_parameter=_PLACED,
@@ -263,8 +265,8 @@ class Flags:
         REQUESTS, whole_or_auto(), "requests at a time; auto: as many as bring more answers, up to 1024", default=AUTO)
     rate_limit: float | None = flag(
         REQUESTS, rate(),
-        "N/s or N/min: requests to the model server at most, each of --workers or of Flink's shards its part; on other "
-        "runners, of each worker process. What is above that waits")
+        "N/s or N/min: requests to the model server at most, each of --workers or of the shards of Flink and Dataflow its "
+        "part; on other runners, of each worker process. What is above that waits")
     token_limit: float | None = flag(
         REQUESTS, rate(),
         "N/min or N/s: the same for the tokens of prompts and answers, for --model=openai+http://…")

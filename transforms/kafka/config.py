@@ -66,7 +66,9 @@ class KafkaConfig:
         max_batch_bytes: Most bytes of a batch of several outputs, because a topic takes no larger one; ``None`` for
             librdkafka's default.
         started_from: The values of ``--start_from`` that the group has had; every commit keeps them.
-        memory: What the records in the process may take. On Flink each shard has that much.
+        memory: What the records in the process may take. On Flink and Dataflow each shard has that much.
+        shards_move: Whether the runner moves shards between workers while the job runs (Dataflow). Then a session that is
+            fenced ends its bundle and not the job: another worker has the shard, or had it for a moment.
     """
 
     bootstrap_servers: str
@@ -86,6 +88,7 @@ class KafkaConfig:
     max_batch_bytes: int | None = None
     started_from: tuple[str, ...] = ()
     memory: Memory = dataclasses.field(default_factory=Memory)
+    shards_move: bool = False
 
     def client_properties(self) -> dict[str, Value]:
         """Returns the properties of every client: the address and the user's properties, with all secrets resolved.
@@ -211,7 +214,7 @@ class KafkaConfig:
                 yield name, int(text), shares[name]
 
     def of_shard(self, shard: int) -> KafkaConfig:
-        """Returns the configuration of one shard (Flink): its instance id, and so its transactional producer, is its own."""
+        """Returns the configuration of one shard: its instance id, and so its transactional producer, is its own."""
         return dataclasses.replace(self, instance_id=f"{self.instance_id}-{shard}")
 
     @property

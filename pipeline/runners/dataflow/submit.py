@@ -17,6 +17,8 @@ from pipeline.build import build
 from pipeline.cli.names import DATAFLOW
 from pipeline.cli.program import program
 from pipeline.job import Job
+from pipeline.runners.worker_process import prepare
+from transforms.kafka.native.shards import MovingShards
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,15 +58,20 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
     return PipelineOptions([*beam_args, "--streaming", "--no_save_main_session", f"--runner={DATAFLOW}"])
 
 
-def submit(job: Job, beam_args: Sequence[str]) -> Submitted:
+def submit(job: Job, beam_args: Sequence[str], shards: MovingShards | None = None) -> Submitted:
     """Stages the job's files and creates the job. Does not wait until the job runs.
+
+    Args:
+        job: The job.
+        beam_args: Beam's own options.
+        shards: The shards of ``--kafka_io=native``.
 
     Raises:
         Exception: Staging or creating the job failed; Beam's runner raised the exception.
     """
     options = pipeline_options(beam_args)
     pipeline = beam.Pipeline(options=options)
-    build(pipeline, job)
+    build(pipeline, job, shards, None if shards is None else prepare)
     result = pipeline.run()
     cloud = options.view_as(GoogleCloudOptions)
     return Submitted(cloud.job_name, result.job_id() if result.has_job else None, cloud.project, cloud.region)

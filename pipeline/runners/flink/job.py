@@ -173,7 +173,7 @@ def submit(job: Job, config: Config) -> RemoteJob:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from pipeline.build import build
-    from pipeline.runners.flink.worker_process import prepare
+    from pipeline.runners.worker_process import prepare
 
     rest = FlinkRest(beam_value(config.beam_args, "flink_master") or "")
     name = f"{config.group_id}-{uuid.uuid4().hex[:8]}"

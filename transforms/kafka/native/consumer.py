@@ -281,9 +281,9 @@ class Reader:
         """Leaves the group at once, so that the other members do not wait for the session time-out."""
         self.consumer.close()
 
-    def starts(self, partitions: Iterable[Partition]) -> Starts:
+    def starts(self, partitions: Iterable[Partition], *, commit_first: bool = True) -> Starts:
         """Returns where each partition starts. See ``StartOffsets.of``."""
-        return self._starts.of(partitions)
+        return self._starts.of(partitions, commit_first=commit_first)
 
     def committed_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Returns the committed offsets of the group, by partition; a partition without one is left out."""

@@ -59,6 +59,10 @@ class Writer:
         open_producer: Makes the producer.
         clock: Seconds, monotonic.
         obstacles: What is asked when outputs are not taken for long; by default Kafka.
+
+    Attributes:
+        replaces: Called where a producer that others may have fenced is to be replaced: calls ``reopen``, or raises
+            ``FencedError``. Told whether the bundle goes on: its outputs are written again, and its records not read again.
     """
 
     aborts = False
@@ -73,6 +77,7 @@ class Writer:
     ):
         self.config, self._clock = config, clock
         self.obstacles = obstacles or Obstacles(config)
+        self.replaces: Callable[[bool], None] = lambda _: self.reopen()
         self.deliveries = Deliveries()
         self._batch_bytes: int | None = None
         self._counts: dict[str, int] = {}
@@ -107,6 +112,10 @@ class Writer:
         self.deliveries.clear()
         self._counts.clear()  # a topic that is made again may have other partitions
         self.producer = self._open()
+
+    def reopen(self) -> None:
+        """As ``renew``, whoever may have fenced the producer meanwhile."""
+        self.renew()
 
     @property
     def open_s(self) -> float:

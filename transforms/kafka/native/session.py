@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import confluent_kafka as ck
 
@@ -89,6 +89,9 @@ class Session:
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
         self._claims = claim
+        self._claimed: dict[Partition, int] = {}
+        if claim:
+            self.writer.replaces = self._claim_again
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
         self._outputs = Outputs(self.writer, open_mender(config))
@@ -188,10 +191,22 @@ class Session:
         self._poll_paused()
         self._sleep(wait_s)
 
-    def _claim(self, starts: Starts) -> Starts:
-        if self.commits.underway is not None or self.writer.open_s:
-            return starts  # a bundle is in progress, so these partitions are new to the topic, and no other shard had them
-        return claim(self.config, self.reader, self.writer, starts, self._open_writer)
+    def _claim(self, new: Collection[Partition]) -> Starts | None:
+        """Claims partitions before they are read; ``None`` while a bundle is open, whose transaction that would end."""
+        if self._bundle.first or self.writer.open_s or not self.finish_commit():
+            return None
+        starts = claim(self.config, self.reader, self.writer, new, self._held(), self._open_writer, self._sleep)
+        self._claimed |= {(tp.topic, tp.partition): tp.offset for tp in starts.offsets}
+        return starts
+
+    def _claim_again(self, goes_on: bool) -> None:
+        held = self._held() if goes_on else dict.fromkeys(self.reader.owned)
+        claim(self.config, self.reader, self.writer, (), held, self._open_writer, self._sleep)
+
+    def _held(self) -> dict[Partition, int | None]:
+        """The partitions that are claimed, and their committed offsets as far as this session knows."""
+        known = self._claimed | self.commits.offsets
+        return {partition: known.get(partition) for partition in self.reader.owned}
 
     def _follow_rebalances(self) -> None:
         change = self.reader.take_change()
@@ -354,9 +369,9 @@ class Session:
             self._states.enter(State.READING)
         done.report(done_at)
         self._rollbacks.committed()
+        self.commits.final(commit)
         self._outputs.committed()
         self._cautious = max(0, self._cautious - 1)
-        self.commits.final(commit)
         return True
 
     def _rollback(self) -> CommitResult:

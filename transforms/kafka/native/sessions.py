@@ -7,6 +7,9 @@ Consumers and producers can't be pickled into DoFns, and source and sink must sh
   thread from its start to its end, so the thread identifies the sessions of the bundle.
 * A task that Flink cancelled may still run here when Flink starts its shard again. The newer bundle gets a new session,
   whose producer fences the older one. The older bundle then fails at its commit.
+* Where shards move (Dataflow), a shard's next bundle may come to another worker at any time, and nobody says so. The session
+  that stays behind is closed when it was idle for long (``close_idle``). One that finds itself fenced gives its bundle up,
+  and the shard waits before it opens another (``takeovers.py``).
 """
 
 from __future__ import annotations
@@ -14,14 +17,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from transforms.errors import FencedError, KafkaError
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.session import Session
 from transforms.kafka.native.states import CommitResult
+from transforms.kafka.native.takeovers import MANY, Takeovers
+from transforms.observe import RollbackCause, observer
 from transforms.types import OutputRecord
 
 log = logging.getLogger(__name__)
@@ -93,6 +100,54 @@ class _Several:
         return sum([session.give_up(reason) for session in self._sessions.values()])
 
 
+class _Nothing:
+    """Of a bundle that has read nothing, where shards move: it brought a shard's element, or a timer that was early."""
+
+    def write(self, records: list[OutputRecord]) -> None:
+        if records:
+            raise KafkaError(
+                "outputs came in another bundle than the records that they answer: there must be no GroupByKey, Reshuffle "
+                "or Flatten between ReadFromKafka and WriteToKafka"
+            )
+
+    def commit(self) -> CommitResult:
+        return CommitResult.FINAL
+
+    def keep_alive(self) -> bool:
+        return True
+
+    def give_up(self, reason: str) -> int:
+        return 0
+
+
+class _Moving:
+    """The session of a bundle whose shard another worker may take over at any time, which fences it."""
+
+    def __init__(self, sessions: Sessions, config: KafkaConfig, bundle: BundleSession):
+        self._sessions, self._config, self._bundle = sessions, config, bundle
+
+    def write(self, records: list[OutputRecord]) -> None:
+        with self._sessions.noting_fences(self._config):
+            self._bundle.write(records)
+
+    def commit(self) -> CommitResult:
+        """See ``Session.commit``. A fenced session rolls its bundle back by ending: the records belong to another worker."""
+        try:
+            with self._sessions.noting_fences(self._config):
+                return self._bundle.commit()
+        except FencedError:
+            self._sessions.abandon(self._config)
+            observer().rolled_back("another worker has taken the shard over", RollbackCause.REBALANCE)
+            return CommitResult.ROLLED_BACK
+
+    def keep_alive(self) -> bool:
+        with self._sessions.noting_fences(self._config):
+            return self._bundle.keep_alive()
+
+    def give_up(self, reason: str) -> int:
+        return self._bundle.give_up(reason)
+
+
 class _Here(threading.local):
     """The sessions that this thread's bundle has entered."""
 
@@ -106,13 +161,20 @@ class Sessions:
     Args:
         open_session: Makes a session.
         clock: Returns the seconds of a monotonic clock.
+        jitter: As for ``Takeovers``.
     """
 
-    def __init__(self, open_session: Callable[..., Session] = Session, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        open_session: Callable[..., Session] = Session,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ):
         self._open, self._clock = open_session, clock
         self._entries: dict[SessionKey, _Entry] = {}
         self._lock = threading.Lock()
         self._here = _Here()
+        self._takeovers = Takeovers(clock, jitter)
 
     def session(self, config: KafkaConfig) -> Session:
         """See the module's ``session``."""
@@ -126,11 +188,14 @@ class Sessions:
         """See the module's ``bundle_session``."""
         entered = {key: kafka for key, kafka in self._here.entered.items() if key.config == config}
         if not entered:
-            return self.session(config)
+            return _Nothing() if config.shards_move else self.session(config)
+        found: BundleSession
         if len(entered) == 1:
-            return next(iter(entered.values()))
-        [shards] = {key.shards for key in entered}
-        return _Several({key.shard: kafka for key, kafka in entered.items()}, shards)
+            found = next(iter(entered.values()))
+        else:
+            [shards] = {key.shards for key in entered}
+            found = _Several({key.shard: kafka for key, kafka in entered.items()}, shards)
+        return _Moving(self, config, found) if config.shards_move else found
 
     def enter(self, key: SessionKey) -> Session:
         """See the module's ``enter``."""
@@ -142,10 +207,7 @@ class Sessions:
                 entry = None
             if entry is not None:
                 entry.thread, entry.used_at = me, now
-            idle = [it for it in self._entries if it.shards > 1 and it != key and _is_idle(self._entries[it], now)]
-            gone = [self._entries.pop(it) for it in idle]
-        for old in gone:
-            _discard(old.session)
+        self.close_idle(key)
         if entry is None:  # outside the lock, so that other shards do not wait for Kafka's answers
             exactly_once = key.config.delivery == EXACTLY_ONCE  # only a transactional producer can be fenced
             kafka = self._open(key.config.of_shard(key.shard), key.shard, key.shards, claim=exactly_once)
@@ -154,6 +216,35 @@ class Sessions:
                 self._entries[key] = entry
         self._here.entered[key] = entry.session
         return entry.session
+
+    def close_idle(self, but: SessionKey | None = None) -> None:
+        """Closes the sessions of shards that no bundle has used for ``IDLE_S``, except that of ``but``."""
+        with self._lock:
+            now = self._clock()
+            idle = [it for it in self._entries if _is_of_shard(it) and it != but and _is_idle(self._entries[it], now)]
+            gone = [self._entries.pop(it) for it in idle]
+        for old in gone:
+            _discard(old.session)
+
+    def wait_s(self, key: SessionKey) -> float:
+        """See the module's ``wait_s``."""
+        return self._takeovers.wait_s(key)
+
+    def fenced(self, key: SessionKey) -> None:
+        """Notes that a shard was fenced, and says so."""
+        times = self._takeovers.fenced(key)
+        more = f", {times} times in a row: is there another job of this group?" if times >= MANY else ""
+        log.warning("shard %d of %d was taken over by another worker%s", key.shard, key.shards, more)
+
+    @contextlib.contextmanager
+    def noting_fences(self, config: KafkaConfig) -> Iterator[None]:
+        """Notes a ``FencedError`` that leaves the block for the shards of this thread's bundle."""
+        try:
+            yield
+        except FencedError:
+            for key in [key for key in self._here.entered if key.config == config]:
+                self.fenced(key)
+            raise
 
     def leave(self, config: KafkaConfig) -> None:
         """See the module's ``leave``."""
@@ -180,6 +271,10 @@ class Sessions:
                 self._entries.popitem()[1].session.close()
 
 
+def _is_of_shard(key: SessionKey) -> bool:
+    return key.shards > 1 or key.config.shards_move  # else it is the job's only reader, which nobody would replace
+
+
 def _is_idle(entry: _Entry, now: float) -> bool:
     return entry.thread is None and now - entry.used_at > IDLE_S
 
@@ -190,6 +285,8 @@ def _discard(kafka: Session) -> None:
 
 
 _sessions = Sessions()
+_closing_idle = threading.Lock()
+_closer: threading.Thread | None = None
 
 
 # Functions, not bound methods of _sessions: DoFns hold some of them and are pickled.
@@ -223,7 +320,34 @@ def enter(key: SessionKey) -> Session:
         FencedError: A newer process has taken over this shard.
         KafkaError: Kafka does not answer, or refuses access.
     """
+    if key.config.shards_move:
+        _close_idle_from_now_on()
     return _sessions.enter(key)
+
+
+def wait_s(key: SessionKey) -> float:
+    """Returns how many seconds a shard that was fenced still has to wait before ``enter``; 0 if it need not."""
+    return _sessions.wait_s(key)
+
+
+def fenced(key: SessionKey) -> None:
+    """Notes that a shard was fenced while its session was opened or read from: it has to wait."""
+    _sessions.fenced(key)
+
+
+def _close_idle_from_now_on() -> None:
+    """Closes idle sessions by a thread: when all shards of this process have moved on, no bundle comes that would do it."""
+    global _closer
+    with _closing_idle:
+        if _closer is None:
+            _closer = threading.Thread(target=_close_idle_forever, name="idle-sessions", daemon=True)
+            _closer.start()
+
+
+def _close_idle_forever() -> None:
+    while True:
+        time.sleep(IDLE_S / 2)
+        _sessions.close_idle()
 
 
 def leave(config: KafkaConfig) -> None:

@@ -1,4 +1,5 @@
-"""``Shards``: the shards of a static assignment on Flink, and a key for each that places it on a subtask of its own.
+"""``Shards``: the shards of a static assignment on Flink, and a key for each that places it on a subtask of its own;
+``MovingShards``: those of a runner that moves keys between its workers as it likes (Dataflow).
 
 Flink sends an element with the key *k* to the subtask ``group(k) * parallelism // max_parallelism``. ``group(k)`` is
 ``murmur(hash(k)) % max_parallelism``, which Flink calls the key group (``KeyGroupRangeAssignment``). Beam's Flink runner
@@ -35,6 +36,17 @@ class Shards:
             found.setdefault(key_group(key, self.max_parallelism) * self.count // self.max_parallelism, key)
             key += 1
         return [found[subtask] for subtask in range(self.count)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MovingShards:
+    """The division of a job into shards that the runner moves between workers; their keys are 0, 1, 2 …
+
+    Attributes:
+        count: The number of shards. Shard *i* reads the partitions whose number modulo ``count`` is *i*.
+    """
+
+    count: int
 
 
 def default_max_parallelism(parallelism: int) -> int:

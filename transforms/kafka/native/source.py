@@ -1,7 +1,7 @@
 """``ReadFromKafka``: the native source, a splittable DoFn on librdkafka. One bundle is one Kafka transaction.
 
-``polling.py`` decides how much a bundle reads. On Flink the source is a loop of timers instead: ``loop.py``. Without a
-``WriteToKafka`` it commits what the runner has finalised: ``alone.py``.
+``polling.py`` decides how much a bundle reads. On Flink and Dataflow the source is a loop of timers instead: ``loop.py`` and
+``moving_loop.py``. Without a ``WriteToKafka`` it commits what the runner has finalised: ``alone.py``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.graph import Source, refuse_twice
 from transforms.kafka.native.loop import EmitShardKeys, PollShards
+from transforms.kafka.native.moving_loop import EmitMovingShards, PollMovingShards
 from transforms.kafka.native.poll_records import PollRecords, poll_bundle
 from transforms.kafka.native.polls import Polls
-from transforms.kafka.native.shards import Shards
+from transforms.kafka.native.shards import MovingShards, Shards
 from transforms.kafka.native.watermark import Timestamped
 from transforms.kafka.stop import StopConditions
 
@@ -53,11 +54,13 @@ class ReadFromKafka(Source):
         stop: All stop conditions; replaces ``max_num_records``.
         chunks: Emit lists of records instead of single records, which costs Beam far less per record. Their elements have no
             event time, and the pipeline must have a ``WriteToKafka``.
-        shards: The division of the topics among the subtasks of a runner that places shards itself (Flink).
+        shards: The division of the topics among the subtasks of a runner that places shards itself (Flink), or among keys
+            that a runner moves between its workers (Dataflow); then ``config`` says so, too.
         prepare: With ``shards``: called once in every worker process, before anything is read.
 
     Raises:
-        ValueError: ``consumer_config`` lacks ``bootstrap.servers`` or ``group.id``.
+        ValueError: ``consumer_config`` lacks ``bootstrap.servers`` or ``group.id``; or ``shards`` move and ``config`` has
+            them stay, or the other way round.
     """
 
     def __init__(
@@ -69,10 +72,14 @@ class ReadFromKafka(Source):
         config: KafkaConfig | None = None,
         stop: StopConditions | None = None,
         chunks: bool = False,
-        shards: Shards | None = None,
+        shards: Shards | MovingShards | None = None,
         prepare: Callable[[], None] | None = None,
     ):
         super().__init__(config or config_from_properties(consumer_config or {}, topics))
+        if self.config.shards_move is not isinstance(shards, MovingShards):
+            raise ValueError(
+                "MovingShards go with KafkaConfig(shards_move=True), for source and sink, and with nothing else"
+            )
         self._stop = stop or StopConditions(max_records=max_num_records)
         self._chunks, self._shards, self._prepare = chunks, shards, prepare
 
@@ -91,11 +98,18 @@ class ReadFromKafka(Source):
                 | "Poll" >> beam.ParDo(poll).with_output_types(RecordChunk)
             )
         else:
-            loop = PollShards(self.config, self._stop, self._shards, self._prepare)
+            emit: beam.DoFn
+            loop: beam.DoFn
+            if isinstance(self._shards, MovingShards):
+                emit = EmitMovingShards(self._shards.count)
+                loop = PollMovingShards(self.config, self._stop, self._shards.count, self._prepare)
+            else:
+                emit = EmitShardKeys(self._shards.keys())
+                loop = PollShards(self.config, self._stop, self._shards, self._prepare)
             chunks = (
                 pbegin
                 | "One" >> beam.Create([0], reshuffle=False)
-                | "Shards" >> beam.ParDo(EmitShardKeys(self._shards.keys())).with_output_types(tuple[int, int])
+                | "Shards" >> beam.ParDo(emit).with_output_types(tuple[int, int])
                 | "Poll" >> beam.ParDo(loop).with_output_types(RecordChunk)
             )
         return chunks if self._chunks else chunks | "Records" >> beam.ParDo(Timestamped())

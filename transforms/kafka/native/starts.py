@@ -75,12 +75,17 @@ class StartOffsets:
         self._clock, self._sleep = clock, sleep
         self._without_ids = False
 
-    def of(self, partitions: Iterable[Partition]) -> Starts:
+    def of(self, partitions: Iterable[Partition], *, commit_first: bool = True) -> Starts:
         """Returns the start offset of each partition: the committed offset, or the earliest one, which is then committed.
 
         It is committed before anything is read, so that records which retention deletes before the first bundle is answered
         are known to be missing; and so that of several processes which find a topic made again one begins with it, and the
         others go on from there. An offset of a former topic of the name is none.
+
+        Args:
+            partitions: The partitions.
+            commit_first: Whether to commit them here. A shard commits them with its claim: no generation of a group would
+                keep a late one of these commits from undoing what another shard has committed.
 
         Raises:
             InputLostError: A topic or a right is missing.
@@ -102,7 +107,7 @@ class StartOffsets:
             raise KafkaError(message(deleted, self._config.group_id))
         identities = {(tp.topic, tp.partition): found.identities.get(tp.topic) or identity_in(tp.metadata) for tp in starts}
         first = [self._first(tp, lows, identities) for tp in starts if tp.offset < 0]
-        if first:
+        if first and commit_first:
             self._commit_first(first)
         self._say(found.former)
         return Starts([*first, *(tp for tp in starts if tp.offset >= 0)], identities)
@@ -135,7 +140,7 @@ class StartOffsets:
                     raise ck.KafkaException(tp.error)
             return found
 
-        return _ask_until_answered(ask, f"committed offsets of group {self._config.group_id!r}")
+        return _ask_until_answered(ask, f"committed offsets of group {self._config.group_id!r}", self._sleep)
 
     def _judged(self, offsets: list[ck.TopicPartition]) -> Committed:
         identities = self._identities()
@@ -161,7 +166,7 @@ class StartOffsets:
                 log.warning("Kafka gives no ids of topics: one that is made again is not noticed (%s)", describe(error))
                 return {}
 
-        return _ask_until_answered(ask, "the ids of the input topics")
+        return _ask_until_answered(ask, "the ids of the input topics", self._sleep)
 
     def _say(self, former: Mapping[Partition, int]) -> None:
         """Says what a group had read of former topics: at most so many records, as offsets may be without one."""
@@ -190,7 +195,7 @@ class StartOffsets:
                 if error.args[0].code() not in MOVED_ON:
                     raise
 
-        _ask_until_answered(ask, f"committing the first offsets of group {self._config.group_id!r}")
+        _ask_until_answered(ask, f"committing the first offsets of group {self._config.group_id!r}", self._sleep)
 
     def _ranges(self, offsets: Iterable[ck.TopicPartition]) -> dict[Partition, tuple[int, int]]:
         """The earliest offset and the end of each partition."""
@@ -202,7 +207,7 @@ class StartOffsets:
                 low, high = self._consumer.get_watermark_offsets(asked, timeout=10, cached=False)
                 return int(low), int(high)
 
-            found[tp.topic, tp.partition] = _ask_until_answered(ask, f"{tp.topic}/{tp.partition}")
+            found[tp.topic, tp.partition] = _ask_until_answered(ask, f"{tp.topic}/{tp.partition}", self._sleep)
         return found
 
     def _check_ends(self, offsets: Iterable[ck.TopicPartition], ranges: Mapping[Partition, tuple[int, int]]) -> None:
@@ -222,7 +227,7 @@ def _beyond_end(
     return [tp for tp in offsets if tp.offset > ranges[tp.topic, tp.partition][1]]
 
 
-def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
+def _ask_until_answered(ask: Callable[[], _Answer], what: str, sleep: Callable[[float], None]) -> _Answer:
     """Calls ``ask`` until it succeeds, while its errors are transient.
 
     Raises:
@@ -238,4 +243,4 @@ def _ask_until_answered(ask: Callable[[], _Answer], what: str) -> _Answer:
                     raise InputLostError(f"{what}: {describe(error.args[0])}") from error
                 if not is_transient(error.args[0]) or not patience.lasts(error.args[0]):
                     raise KafkaError(f"{what}: {describe(error.args[0])}") from error
-            time.sleep(0.05)
+            sleep(0.05)

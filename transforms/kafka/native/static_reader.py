@@ -1,24 +1,24 @@
-"""``StaticReader``: reads a fixed share of every topic, for runners that place shards themselves (Flink)."""
+"""``StaticReader``: reads a fixed share of every topic, for runners that place shards themselves (Flink, Dataflow)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.admin_client import open_admin
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.starts import Starts
 from transforms.kafka.obstacles import CURABLE
 from transforms.kafka.vendor import describe, is_transient
 
-Claim = Callable[[Starts], Starts]
-"""Called with the starts of new partitions before they are read; returns the starts to use."""
+Claim = Callable[[Collection[Partition]], Starts | None]
+"""Called with new partitions before they are read; returns where they start, or ``None`` if they can't be claimed yet."""
 
 
 class StaticReader(Reader):
@@ -58,8 +58,8 @@ class StaticReader(Reader):
     def _before_reading(self) -> None:
         """At intervals, it looks for new partitions, too."""
         super()._before_reading()
-        if time.monotonic() >= self._discover_at:
-            self._discover_at = time.monotonic() + self._discovery_s
+        if self._clock() >= self._discover_at:
+            self._discover_at = self._clock() + self._discovery_s
             self._discover()
 
     def _discover(self) -> None:
@@ -74,6 +74,8 @@ class StaticReader(Reader):
                 raise kind(f"{topic}: {describe(error.args[0])}") from error
             found |= {(topic, number) for number in partitions if number % self._shards == self._shard}
         if new := found - self.owned:
-            starts = self.starts(sorted(new))
-            starts = self._claim(starts) if self._claim is not None else starts
+            starts = self._claim(new) if self._claim is not None else self.starts(sorted(new))
+            if starts is None:
+                self._discover_at = self._clock()
+                return
             self._assign(starts.offsets, starts.identities)

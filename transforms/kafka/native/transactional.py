@@ -118,6 +118,10 @@ class TransactionalWriter(Writer):
 
     def renew(self) -> None:
         """As ``Writer.renew``; the new producer fences the one before, and ends the transaction that it has left open."""
+        self.replaces(False)
+
+    def reopen(self) -> None:
+        """As ``Writer.reopen``; the new producer fences the one before, and ends the transaction that it has left open."""
         self._replace()
         self._initialize()
 
@@ -152,8 +156,8 @@ class TransactionalWriter(Writer):
 
     def resize_batches(self, batch_bytes: int | None) -> None:
         """As ``Writer.resize_batches``; the new producer fences the one before."""
-        super().resize_batches(batch_bytes)
-        self._initialize()
+        self._batch_bytes = batch_bytes
+        self.replaces(True)
 
     def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
         """As ``Writer.to_write_again``: all of them, as the transaction was aborted."""
@@ -205,14 +209,16 @@ class TransactionalWriter(Writer):
         process fences first and joins then: unless the transaction took too long, it is given time for that.
 
         Where no group can tell (partitions are assigned by hand), only a transaction that took too long, or a producer that
-        was fenced before it began one, is taken to be nobody's doing.
+        was fenced before it began one, is taken to be nobody's doing. Where shards move, somebody may well have done it in
+        so long a time, and a session costs little to open anew.
 
         Args:
             fenced: Whether Kafka has said so: whoever may not ask the group believes it then.
         """
         too_long = self.open_s > self._timeout_s
         if self._reader is None or self.config.assignment != ASSIGN_GROUP:
-            return None if too_long or self._begun_at is None else "a newer process"
+            nobody = self._begun_at is None or (too_long and not self.config.shards_move)
+            return None if nobody else "a newer process"
         deadline = Deadline(0.0 if too_long else TAKEOVER_S, self._clock)
         while (found := self._namesake(self._reader.consumer, fenced)) is None and not deadline.passed:
             self._sleep(min(deadline.left_s, TAKEOVER_S / 20))

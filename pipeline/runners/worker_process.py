@@ -1,4 +1,4 @@
-"""Prepares a worker process on Flink before it reads, and reports its events as Beam metrics."""
+"""Prepares a worker process on Flink or Dataflow before it reads, and reports its events as Beam metrics."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from apache_beam.metrics import MetricsFilter
 
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
-from pipeline.runners.flink.worker_process import NAMESPACE, NOT_REPORTED, BeamMetrics, prepare
+from pipeline.runners.worker_process import NAMESPACE, NOT_REPORTED, BeamMetrics, prepare
 from pipeline.telemetry.settings import Telemetry
 from tests.beam_run import run
 from tests.otlp_receiver import receiving
