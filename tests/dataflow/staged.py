@@ -50,20 +50,20 @@ def images(pipeline: proto.Pipeline) -> dict[str, str]:
     }
 
 
-def localized(pipeline: proto.Pipeline, python_image: str, python: str, java: str) -> proto.Pipeline:
+def localized(pipeline: proto.Pipeline, python_image: str, python: str, java: str | None) -> proto.Pipeline:
     """Returns a copy whose environments are local workers.
 
     Args:
         pipeline: As staged.
         python_image: The image of our package.
         python: ``host:port`` of the Python worker pool.
-        java: ``host:port`` of the Java worker.
+        java: ``host:port`` of the Java worker; ``None`` for a pipeline without one.
     """
     local = proto.Pipeline()
     local.CopyFrom(pipeline)
     for name, image in images(pipeline).items():
         environment = local.components.environments[name]
-        url = python if image == python_image else java
+        url = python if image == python_image or java is None else java
         payload = proto.ExternalPayload(endpoint=endpoints_pb2.ApiServiceDescriptor(url=url))
         environment.urn, environment.payload = common_urns.environments.EXTERNAL.urn, payload.SerializeToString()
         del environment.dependencies[:]  # what is staged in the (stub of a) bucket, the local workers have already
@@ -113,14 +113,14 @@ class StagedJob:
 
 
 @contextlib.contextmanager
-def running_on_prism(pipeline: proto.Pipeline, python_image: str) -> Iterator[StagedJob]:
+def running_on_prism(pipeline: proto.Pipeline, python_image: str, *, with_java: bool = True) -> Iterator[StagedJob]:
     """Runs a staged pipeline while the block runs."""
     port = free_port()
     path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"  # the pool starts workers by the name "python"
     pool = ["env", path, sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
     with (
         child_server(pool, port, "Beam's Python worker pool"),
-        expansion_service(True, print) as java,
+        expansion_service(True, print) if with_java else contextlib.nullcontext() as java,
         with_prism((), print) as prism,
     ):
         [endpoint] = [flag.partition("=")[2] for flag in prism if flag.startswith("--job_endpoint=")]

@@ -216,6 +216,37 @@ def test_the_staged_pipeline_scores(place: Place, submitted: dict[str, Any], mon
     assert last_headers["authorization"] == TOKEN
 
 
+def test_the_native_pipeline_scores(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--kafka_io=native``: shards that move, without Java; the staged graph on Prism, each record once."""
+    topic, count = f"native-{uuid4().hex[:8]}", 400
+    for name in (topic, f"{topic}.out", f"{topic}.out.dead-letter"):
+        topics.create_topic(place.broker.bootstrap, name, 4)
+    native = ("--kafka_io=native", "--delivery=exactly_once", "--max_num_workers=1")
+    done = place.run(*(flag.replace(place.topic, topic) for flag in place.flags("native", *native)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 shards for 4 partitions" in done.stdout
+    job = place.job("native")
+    assert {image["containerImage"] for image in job["environment"]["workerPools"][0]["sdkHarnessContainerImages"]} == {
+        IMAGE
+    }
+    pipeline = staged(place, job)
+    for name, code in functions(pipeline):
+        assert place.broker.password.encode() not in code, name
+    topics.produce(
+        place.broker.bootstrap, topic, [b'{"x": [%d]}' % n for n in range(count)], partitions=(n % 4 for n in range(count))
+    )
+    for variable, text in place.cloud.environ.items():
+        monkeypatch.setenv(variable, text)
+    with running_on_prism(pipeline, IMAGE, with_java=False) as running:
+        stop_at = time.monotonic() + SUBMIT_S
+        while len(found := topics.read_all(place.broker.bootstrap, f"{topic}.out")) < count:
+            assert running.state == "RUNNING", running.messages()
+            assert time.monotonic() < stop_at, running.messages()
+            time.sleep(0.2)
+    sources = sorted(topics.source_of(record) or () for record in found)
+    assert sources == sorted((topic, number, offset) for number in range(4) for offset in range(count // 4))
+
+
 def _dead(place: Place) -> list[Any]:
     return topics.read_all(place.broker.bootstrap, f"{place.topic}.out.dead-letter")
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
 
+from transforms.errors import FencedError, KafkaError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.sessions import IDLE_S, SessionKey, Sessions
 from transforms.kafka.native.states import CommitResult
 from transforms.types import OutputRecord
 
 CONFIG = KafkaConfig("memory:9092", ("in",), "group", "shard", assignment="static")
+MOVING = dataclasses.replace(CONFIG, shards_move=True)
 _T = TypeVar("_T")
 
 
@@ -27,12 +30,17 @@ class FakeSession:
         self.result = CommitResult.FINAL
         self.discarded = False
         self.lives = True
+        self.fenced = False
 
     def write(self, records: list[OutputRecord]) -> None:
+        if self.fenced:
+            raise FencedError("fenced")
         self.written += [record.source[1] for record in records]
 
     def commit(self) -> CommitResult:
         self.commits += 1
+        if self.fenced:
+            raise FencedError("fenced")
         return self.result
 
     def keep_alive(self) -> bool:
@@ -51,7 +59,7 @@ class Process:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.sessions = Sessions(FakeSession, lambda: self.now)  # type: ignore[arg-type]  # as much of one as is called
+        self.sessions = Sessions(FakeSession, lambda: self.now, lambda: 1.0)  # type: ignore[arg-type]  # as much as is called
 
     def at(self, shard: int, shards: int = 2) -> Any:
         return self.sessions.enter(SessionKey(CONFIG, shard, shards))
@@ -172,3 +180,58 @@ def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Pro
     assert both.give_up("no") == 6
     assert not both.keep_alive()
     assert (one.lives, two.lives) == (False, False)
+
+
+def test_where_shards_move_a_fence_ends_the_bundle_and_not_the_job(process: Process) -> None:
+    """The commit is a rollback: the runner keeps nothing of the bundle but its timer. The next one opens another session."""
+    sessions, key = process.sessions, SessionKey(MOVING, 0, 2)
+    session: Any = sessions.enter(key)
+    bundle = sessions.of_bundle(MOVING)
+    bundle.write([output(0)])
+    session.fenced = True
+    assert bundle.commit() is CommitResult.ROLLED_BACK
+    sessions.leave(MOVING)
+    assert session.discarded
+    assert sessions.wait_s(key) > 0
+    assert sessions.enter(key) is not session
+
+
+def test_where_shards_move_a_fence_while_writing_fails_the_bundle_and_is_noted(process: Process) -> None:
+    sessions, key = process.sessions, SessionKey(MOVING, 0, 2)
+    session: Any = sessions.enter(key)
+    session.fenced = True
+    with pytest.raises(FencedError):
+        sessions.of_bundle(MOVING).write([output(0)])
+    assert sessions.wait_s(key) > 0
+
+
+def test_where_shards_stay_a_fence_is_an_error(process: Process) -> None:
+    """Flink starts the job again."""
+    session = process.at(0)
+    session.fenced = True
+    with pytest.raises(FencedError):
+        process.of_bundle().commit()
+
+
+def test_where_shards_move_a_bundle_that_read_nothing_opens_nothing(process: Process) -> None:
+    """It brought the element of a shard. Outputs in it would be of another bundle's records: the stage was split."""
+    bundle = process.sessions.of_bundle(MOVING)
+    bundle.write([])
+    assert bundle.commit() is CommitResult.FINAL
+    assert bundle.keep_alive()
+    assert bundle.give_up("no") == 0
+    assert not process.sessions._entries
+    with pytest.raises(KafkaError, match="GroupByKey"):
+        bundle.write([output(0)])
+
+
+def test_where_shards_move_the_last_session_is_closed_too(process: Process) -> None:
+    """Nothing enters here any more when all shards have moved on; also the only shard of a job may."""
+    sessions = process.sessions
+    gone: Any = sessions.enter(SessionKey(MOVING, 0, 1))
+    sessions.leave(MOVING)
+    sessions.close_idle()
+    assert not gone.discarded
+    process.now += IDLE_S + 0.01
+    sessions.close_idle()
+    assert gone.discarded
