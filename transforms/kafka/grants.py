@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka.admin import AclOperation
 
-from transforms.kafka.config import KafkaConfig
+from transforms.kafka.config import ASSIGN_STATIC, KafkaConfig
 
 
 def name_of(right: AclOperation) -> str:
@@ -24,7 +24,11 @@ def grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
 def on_transactional_id(config: KafkaConfig) -> str:
     """What to say where Kafka refuses the transactional id. It answers no question about it that fences nobody."""
     name = config.transactional_id
-    command = grant(config, AclOperation.WRITE, f"--transactional-id {name}")
+    if config.assignment == ASSIGN_STATIC:  # each shard has one, and each claim lock
+        resource = f"--transactional-id {config.group_id}- --resource-pattern-type prefixed"
+    else:
+        resource = f"--transactional-id {name}"
+    command = grant(config, AclOperation.WRITE, resource)
     return f"this user has no right to Write with the transactional id {name}; {command}"
 
 

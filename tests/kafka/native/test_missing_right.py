@@ -42,3 +42,10 @@ def test_the_command_that_grants_it_is_named(open_writer: Any, other_cure: bool)
     with pytest.raises(MissingRightError, match=r"no right to Write with the transactional id .*kafka-acls\.sh") as raised:
         open_writer(open_producer=Refused)
     assert ("--delivery=" in str(raised.value)) is other_cure, "a replay has no other delivery"
+
+
+def test_shards_are_granted_all_their_names_at_once() -> None:
+    """Each shard has a transactional id, and each claim lock; to be told them one after the other would take many starts."""
+    config = KafkaConfig("h:1", ("in",), "group", "shard-0", assignment="static")
+    with pytest.raises(MissingRightError, match=r"--transactional-id group- --resource-pattern-type prefixed"):
+        TransactionalWriter(config, open_producer=Refused)
