@@ -253,4 +253,18 @@ KNOWN = (
         "a record whose headers were left out circles", "transforms/kafka/dead_letters/letter.py",
         "max(letter.replays, replays_of(record.headers))", "letter.replays", "tests/kafka/dead_letters/test_letter.py",
     ),
+    Mutation(
+        "a shard that was fenced before its claim commits an old offset with it", "transforms/kafka/native/claims.py",
+        "        writer.reopen()\n", "",
+        "tests/kafka/native/test_two_owners.py::test_each_record_once_whoever_believes_to_own_it",
+    ),
+    Mutation(
+        "a producer that is replaced takes back the fence that another shard has set", _SESSION,
+        "            self.writer.replaces = self._claim_again\n", "            pass\n",
+        "tests/kafka/native/test_two_owners.py::test_each_record_once_whoever_believes_to_own_it",
+    ),
+    Mutation(
+        "a drained shard whose timer fires with the drain goes on for ever", "transforms/kafka/native/moving_loop.py",
+        "if drained.read() or key >= self._shards:", "if key >= self._shards:", "tests/kafka/native/test_moving_loop.py",
+    ),
 )  # fmt: skip
