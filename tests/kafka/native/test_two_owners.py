@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka as ck
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +26,6 @@ from tests.kafka.native.memory_producer import MemoryProducer
 from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native import claims
 from transforms.kafka.native.moving_loop import PollMovingShards, ProcessSessions
 from transforms.kafka.native.session import Session
 from transforms.kafka.native.sessions import SessionKey, Sessions
@@ -160,7 +158,11 @@ class NotDrained:
 
 
 class World:
-    """Kafka, and the workers that read it."""
+    """Kafka, and the workers that read it. A subclass takes a part of the guarantee away."""
+
+    session = Session
+    producer = TurningProducer
+    claims = True
 
     def __init__(self, records: list[int], seed: int, *, moves: bool = True):
         self.random = random.Random(seed)
@@ -184,10 +186,10 @@ class World:
             consumer, admin = TurningConsumer(self.kafka, self.turns), MemoryAdmin(self.kafka)
             return StaticReader(config, shard, shards, consumer.opened, claim, admin.opened, lambda: self.now, self.wait)
 
-        return Session(
+        return self.session(
             config, shard, shards, lambda: self.now, lambda s: self.wait(0.1),
-            lambda it: open_memory_writer(it, TurningProducer(self.kafka, self.turns), lambda: self.now),
-            open_reader, open_mender=memory_mender(self.kafka), claim=claim,
+            lambda it: open_memory_writer(it, self.producer(self.kafka, self.turns), lambda: self.now),
+            open_reader, open_mender=memory_mender(self.kafka), claim=claim and self.claims,
         )  # fmt: skip
 
     def is_done(self) -> bool:
@@ -268,10 +270,10 @@ def test_each_record_once_whoever_believes_to_own_it(
         assert offsets == sorted(offsets), "in the order of the input"
 
 
-def breaks(seeds: int, counts: list[int], *, moves: bool = True) -> bool:
+def breaks(kind: type[World], worlds: int, counts: list[int], *, moves: bool = True) -> bool:
     """Whether a record is doubled in one of so many worlds."""
-    for seed in range(seeds):
-        world = World([12, 12, 12], seed, moves=moves)
+    for seed in range(worlds):
+        world = kind([12, 12, 12], seed, moves=moves)
         with contextlib.suppress(AssertionError, KafkaError):
             run(world, counts, 6, rounds=8)
         if doubled(world.kafka.outputs):
@@ -279,26 +281,38 @@ def breaks(seeds: int, counts: list[int], *, moves: bool = True) -> bool:
     return False
 
 
-def test_the_property_needs_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_property_needs_the_claims() -> None:
     """Without them, jobs with different numbers of shards double records."""
-    monkeypatch.setattr(claims, "fence_others", lambda config, reader, starts, open_writer: starts)
-    assert breaks(20, [2, 3])
+
+    class Unclaimed(World):
+        claims = False
+
+    assert breaks(Unclaimed, 20, [2, 3])
 
 
-def test_the_property_needs_the_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_property_needs_the_locks() -> None:
     """Without them, two that claim at the same time both read the same former claim."""
 
-    class Unlocked(TurningProducer):
+    class OfItsOwn(TurningProducer):
         def init_transactions(self, timeout: float) -> None:
             if "claim-lock" in self._name:
                 self.properties["transactional.id"] += f"-{id(self)}"
             super().init_transactions(timeout)
 
-    monkeypatch.setitem(globals(), "TurningProducer", Unlocked)
-    assert breaks(100, [1, 2, 3])
+    class Unlocked(World):
+        producer = OfItsOwn
+
+    assert breaks(Unlocked, 100, [1, 2, 3])
 
 
-def test_the_property_needs_the_look_after_a_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_property_needs_the_look_after_a_renewal() -> None:
     """A producer that was replaced has taken the fence away that another shard had set."""
-    monkeypatch.setattr(Session, "_claim_again", lambda self, goes_on: self.writer.reopen())
-    assert breaks(100, [1, 2, 3], moves=False)
+
+    class Careless(Session):
+        def _claim_again(self, goes_on: bool) -> None:
+            self.writer.reopen()
+
+    class Unlooked(World):
+        session = Careless
+
+    assert breaks(Unlooked, 100, [1, 2, 3], moves=False)
