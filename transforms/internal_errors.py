@@ -2,7 +2,7 @@
 
 Such an exception must not end the job, which would end at the same record again at every start. So the work is repeated
 for each record alone. A record for which it raises again is a dead letter of class ``InternalError``; the rest of the bundle
-goes on. Exceptions that are not about the record (``SICK``) are raised as before.
+goes on. Exceptions that are not about the record (``NO_RECORDS_FAULT``) are raised as before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-SICK = (MemoryError, OSError, ImportError, ScoringError)
+NO_RECORDS_FAULT = (MemoryError, OSError, ImportError, ScoringError)
 """Exceptions that are not about a record: of the process, its disk, network or installation; and those of this project."""
 
 REPORT = "a bug of this program, please report it"
@@ -34,7 +34,7 @@ _telling = threading.Lock()
 
 def is_internal(error: BaseException) -> bool:
     """Whether an exception is an unexpected one, which the record may have caused."""
-    return isinstance(error, Exception) and not isinstance(error, SICK)
+    return isinstance(error, Exception) and not isinstance(error, NO_RECORDS_FAULT)
 
 
 def kind_and_place(error: Exception) -> str:

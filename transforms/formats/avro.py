@@ -20,7 +20,7 @@ from transforms.formats.codecs import FormatError
 from transforms.formats.decimals import DecimalError
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.varint import MalformedError
-from transforms.internal_errors import SICK
+from transforms.internal_errors import NO_RECORDS_FAULT
 
 _WRONG = {
     EOFError: "it is cut short",
@@ -67,7 +67,7 @@ class AvroReader:
             if len(value) - start > self._proven_bytes:
                 self._cost.count(value, start, self._max_bytes)
             datum = fastavro.schemaless_reader(source, self._writer_schema, self._reader_schema)
-        except SICK:
+        except NO_RECORDS_FAULT:
             raise
         except (MalformedError, DecimalError) as error:
             raise AvroError(f"the value ({len(value)} bytes) is not Avro of its schema: {error}") from error

@@ -18,7 +18,7 @@ from transforms.formats.avro_choices import with_checked_choices
 from transforms.formats.avro_cost import SchemaCost, UnboundedError
 from transforms.formats.codecs import FormatError
 from transforms.formats.decimals import MAX_DECIMAL_BYTES, MAX_SCALE, decimal_number
-from transforms.internal_errors import SICK
+from transforms.internal_errors import NO_RECORDS_FAULT
 
 MAX_SCHEMA_BYTES = 1 << 20
 """The most characters of a schema's text: containers bring schemas of their own, and parsing takes time."""
@@ -65,7 +65,7 @@ def parse_avro_schema(text: str, references: Sequence[str] = ()) -> ParsedSchema
         schema = fastavro.parse_schema(_prepared(_loaded(text)), named)
         cost = SchemaCost(schema, named)  # first: it refuses schemas that are nested too deeply
         return ParsedSchema(schema, with_checked_choices(schema, named), cost)
-    except (SchemaError, *SICK):
+    except (SchemaError, *NO_RECORDS_FAULT):
         raise
     except UnboundedError as error:
         raise SchemaError(str(error)) from error
