@@ -8,7 +8,7 @@ import pickle
 import confluent_kafka as ck
 import pytest
 
-from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig
+from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig, Value
 from transforms.kafka.native.source import config_from_properties
 from transforms.kafka.protected import PROTECTED
 from transforms.memory import DEFAULT_MB, LEAST_MB, Memory
@@ -125,6 +125,20 @@ def test_a_larger_record_than_a_fetch_may_have_is_taken_where_the_user_says_so()
     assert int(config.producer_properties()["queue.buffering.max.kbytes"]) * 1024 > 500_000_000
     ck.Consumer({**config.consumer_properties(), "log_level": 0}).close()
     assert with_properties(message__max__bytes="-").consumer_properties()["fetch.max.bytes"] == Memory().fetch
+
+
+class Resolved(KafkaConfig):
+    """With a secret of Google's."""
+
+    def client_properties(self) -> dict[str, Value]:
+        return {**dict(self.properties), "message.max.bytes": "500000000", "bootstrap.servers": self.bootstrap_servers}
+
+
+def test_that_may_be_a_secret_too() -> None:
+    """As every property; librdkafka refuses a smaller ``fetch.max.bytes``."""
+    config = Resolved("h:1", ("in",), "g", properties=(("message.max.bytes", "${secret:projects/p/secrets/s/versions/1}"),))
+    assert config.consumer_properties()["fetch.max.bytes"] == 500_000_000
+    assert int(config.producer_properties()["queue.buffering.max.kbytes"]) * 1024 > 500_000_000
 
 
 def test_no_output_is_larger_than_the_producers_queue() -> None:

@@ -127,7 +127,7 @@ class KafkaConfig:
             "reconnect.backoff.max.ms": 1_000,
         }
         given = _without(self.client_properties(), PRODUCER_ONLY)
-        fetch_max_bytes = max(self._message_max_bytes(LEAST_FETCH_BYTES), self.memory.fetch)
+        fetch_max_bytes = max(_message_max_bytes(given, LEAST_FETCH_BYTES), self.memory.fetch)
         received = str(given.get("receive.message.max.bytes", "")).strip()
         if received.isdecimal():  # librdkafka requires this margin; it raises its own default
             fetch_max_bytes = min(fetch_max_bytes, int(received) - 512)
@@ -154,6 +154,7 @@ class KafkaConfig:
 
     def producer_properties(self) -> dict[str, Value]:
         """Properties of the producer."""
+        ours = self.client_properties()
         defaults: dict[str, Value] = {
             # Every bundle ends with a flush, which ignores linger. While the bundle is read, linger keeps the number of
             # produce requests low: at 90,000 records/s 340 instead of 3,000, a third of the broker's time (profiled).
@@ -163,7 +164,7 @@ class KafkaConfig:
             "queue.buffering.max.messages": 1_000_000,
             # A last resort: the queue has the outputs of one bundle, which bounds them. It is as large as the largest
             # output, which would never get into a smaller queue.
-            "queue.buffering.max.kbytes": self._producer_queue_kbytes,
+            "queue.buffering.max.kbytes": self._producer_queue_kbytes(ours),
             "batch.num.messages": 10_000,
             "reconnect.backoff.max.ms": 1_000,
             # A transaction that begins right after another is refused until the other's markers are written, which takes 2
@@ -179,7 +180,7 @@ class KafkaConfig:
             defaults["transaction.timeout.ms"] = 10_000
         given = {
             **defaults,
-            **_without(self.client_properties(), CONSUMER_ONLY),
+            **_without(ours, CONSUMER_ONLY),
             "enable.idempotence": True,
             "delivery.report.only.error": True,
         }
@@ -187,14 +188,8 @@ class KafkaConfig:
             given["transactional.id"] = self.transactional_id
         return given
 
-    @property
-    def _producer_queue_kbytes(self) -> int:
-        return max(self._message_max_bytes(LARGEST_OUTPUT_BYTES), self.memory.bundle) // 1024 + 1
-
-    def _message_max_bytes(self, least: int) -> int:
-        """Returns the user's ``message.max.bytes`` if it is more than ``least``. It counts for reading and writing."""
-        text = str(dict(self.properties).get("message.max.bytes", "")).strip()
-        return max(least, int(text)) if text.isdecimal() else least  # what is no number is for librdkafka to refuse
+    def _producer_queue_kbytes(self, given: Mapping[str, Value]) -> int:
+        return max(_message_max_bytes(given, LARGEST_OUTPUT_BYTES), self.memory.bundle) // 1024 + 1
 
     def beyond_memory(self) -> Iterator[tuple[str, int, int]]:
         """Yields the user's properties that let librdkafka take more memory than its shares.
@@ -202,11 +197,11 @@ class KafkaConfig:
         Yields:
             The property, its value, and the highest value within ``memory``.
         """
-        memory = self.memory
+        memory, given = self.memory, dict(self.properties)
         shares = {
             "queued.max.messages.kbytes": memory.queue // 1024,
-            "fetch.max.bytes": max(self._message_max_bytes(LEAST_FETCH_BYTES), memory.fetch),
-            "queue.buffering.max.kbytes": self._producer_queue_kbytes,
+            "fetch.max.bytes": max(_message_max_bytes(given, LEAST_FETCH_BYTES), memory.fetch),
+            "queue.buffering.max.kbytes": self._producer_queue_kbytes(given),
         }
         for name, value in self.properties:
             text = str(value).strip()  # librdkafka judges what is no number, such as a secret
@@ -251,6 +246,12 @@ PRODUCER_ONLY = (
     "request.required.acks", "request.timeout.ms", "message.timeout.ms", "delivery.", "message.send.max.retries", "retries",
     "sticky.", "enable.gapless.guarantee", "queuing.strategy",
 )  # fmt: skip
+
+
+def _message_max_bytes(given: Mapping[str, Value], least: int) -> int:
+    """Returns the user's ``message.max.bytes`` if it is more than ``least``. It counts for reading and writing."""
+    text = str(given.get("message.max.bytes", "")).strip()
+    return max(least, int(text)) if text.isdecimal() else least  # what is no number is for librdkafka to refuse
 
 
 def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple[str, ...]) -> dict[str, Value]:

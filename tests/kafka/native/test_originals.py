@@ -28,10 +28,18 @@ class Log:
     def __init__(self, offsets: dict[Partition, range], gaps: frozenset[int] = frozenset()):
         self._offsets, self._gaps = offsets, gaps
         self._queue: deque[Message] = deque()
+        self._paused: set[Partition] = set()
+        self._assigned: list[Any] = []
         self.waited_s, self.read, self.closed = 0.0, 0, False
 
     def assign(self, starts: list[Any]) -> None:
+        self._assigned = starts
+        self._fetch(starts)
+
+    def _fetch(self, starts: list[Any]) -> None:
         for start in starts:
+            if (start.topic, start.partition) in self._paused:
+                continue
             offsets = self._offsets[start.topic, start.partition]
             ahead = [at for at in offsets if at >= start.offset and at not in self._gaps]
             self._queue += [Message(KafkaRecord(start.topic, start.partition, at, 1, None, b"%d" % at, [])) for at in ahead]
@@ -43,6 +51,16 @@ class Log:
         self.waited_s += timeout_s if len(found) < count else 0.0
         self.read += len(found)
         return found
+
+    def pause(self, partitions: list[Any]) -> None:
+        """Drops what was fetched of them, as librdkafka does."""
+        self._paused |= {(it.topic, it.partition) for it in partitions}
+        self._queue = deque(it for it in self._queue if (it.topic(), it.partition()) not in self._paused)
+
+    def resume(self, partitions: list[Any]) -> None:
+        resumed = {(it.topic, it.partition) for it in partitions} & self._paused
+        self._paused -= resumed
+        self._fetch([it for it in self._assigned if (it.topic, it.partition) in resumed])
 
     def unassign(self) -> None:
         self._queue.clear()
@@ -68,6 +86,21 @@ def test_several_partitions_to_their_ends() -> None:
     wanted = [("in", 0, 97), ("in", 0, 99), ("in", 1, 55), ("in", 1, 59)]
     assert set(read(log, *wanted)) == set(wanted)
     assert log.waited_s == 0
+
+
+def test_a_partition_that_is_finished_keeps_no_other_waiting() -> None:
+    """Its records behind the last one that is wanted are not looked through."""
+    log = Log({("in", 0): range(100_000), ("in", 1): range(10)})
+    wanted = [("in", 0, 3), ("in", 1, 2)]
+    assert set(read(log, *wanted)) == set(wanted)
+    assert log.read <= 4
+
+
+def test_they_are_read_again_in_the_next_call() -> None:
+    log = Log({("in", 0): range(9), ("in", 1): range(9)})
+    originals = Originals(CONFIG, lambda _: log)
+    for wanted in ([("in", 0, 3), ("in", 1, 2)], [("in", 0, 5), ("in", 1, 7)]):
+        assert set(originals.read(wanted)) == set(wanted)
 
 
 def test_more_than_are_asked_for_at_a_time() -> None:

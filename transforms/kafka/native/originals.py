@@ -62,7 +62,9 @@ class Originals:
         consumer, found = self._consumer, dict[Source, KafkaRecord]()
         last = {partition: max(offsets) for partition, offsets in wanted.items()}
         next_one = {partition: min(offsets) for partition, offsets in wanted.items()}
-        consumer.assign([ck.TopicPartition(*partition, offset) for partition, offset in next_one.items()])
+        starts = [ck.TopicPartition(*partition, offset) for partition, offset in next_one.items()]
+        consumer.assign(starts)
+        consumer.resume(starts)  # that they were paused outlasts the end of their assignment
         deadline = Deadline(self._timeout_s)
         while last:
             if deadline.passed:
@@ -78,8 +80,9 @@ class Originals:
                 if error is None and message.offset() in wanted[at]:
                     found[*at, message.offset()] = record_of(message)
                 next_one[at] = message.offset() + 1
-                if error is not None or message.offset() >= last.get(at, 0):
-                    last.pop(at, None)
+                if at in last and (error is not None or message.offset() >= last[at]):
+                    del last[at]
+                    consumer.pause([ck.TopicPartition(*at)])  # what is behind it would come before the others' records
         consumer.unassign()
         return found
 
