@@ -74,7 +74,7 @@ def test_a_job_with_other_topics_is_refused_in_the_same_group(new_job: NewJob, s
     job.produce(range(10))
     running = job.start("--instance_id=orders-0")
     job.wait_for_commit(10, running)
-    refused, newer = other.start("--until_end"), job.start("--until_end", BROKER_ASSIGNS)
+    refused, newer = other.start("--until_end"), job.start("--until_end", BROKER_ASSIGNS, "--wait_for_start_s=0")
     assert refused.wait() == 2, refused
     said = f"--group_id={job.group}: is used by a job with other topics: member {job.group}-orders-0 at 127.0.0.1 reads "
     assert f"error: {said}{', '.join(job.inputs)}. " in refused.stderr

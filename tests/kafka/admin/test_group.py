@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import types
 from concurrent.futures import Future
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
-from transforms.errors import ContractError
+from pipeline.checking.waiting import StartWait
+from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.admin.group import Members
 from transforms.kafka.config import KafkaConfig
 
@@ -105,16 +107,29 @@ def test_what_kafka_does_not_tell_is_no_mistake() -> None:
     assert mock.asked == 0
 
 
-def test_the_newer_protocol_does_not_meet_members_of_the_classic_one() -> None:
+def test_the_newer_protocol_does_not_meet_members_of_the_classic_one(caplog: pytest.LogCaptureFixture) -> None:
     """Kafka ends the newer one's first member by the fatal error GROUP_ID_NOT_FOUND, once ours have had a rebalance."""
     group = Group(("scoring-0", ("orders",), EVER))
-    with pytest.raises(ContractError) as raised:
+    with caplog.at_level(logging.WARNING), pytest.raises(NotReadyError) as raised:
         group.check_protocol(NEWER)
     said = str(raised.value)
     assert said.startswith("--kafka_config group.protocol: consumer does not meet members of the classic protocol")
     assert "member scoring-0 at 10.0.0.7. Stop them all first" in said
     assert 10 <= group.now < 13, "their session time-out, and a little"
+    assert "classic protocol (member scoring-0 at 10.0.0.7); waiting up to 12 s" in caplog.text
     group.check_protocol(CONFIG)
+
+
+def test_the_start_waits_on_for_one_whose_session_lasts_longer() -> None:
+    """With a session.timeout.ms of its own; how long that is Kafka does not tell."""
+    group, lines = Group(("scoring-0", ("orders",), 60.0)), list[str]()
+    start = StartWait(120, lambda: group.now, group.sleep, lines.append)
+    start.until_there("Kafka", lambda _: group.check_protocol(NEWER))
+    assert 60 <= group.now < 70
+    assert lines[0].startswith(
+        "waiting for Kafka, for up to 108 s more (--wait_for_start_s): --kafka_config group.protocol: "
+    )
+    assert "member scoring-0 at 10.0.0.7" in lines[0]
 
 
 def test_it_waits_for_classic_ones_that_were_killed() -> None:

@@ -174,7 +174,8 @@ class Checker:
             shared: Whether a job with other topics is meant to be in it.
 
         Raises:
-            ContractError: It is, or the protocol does not.
+            ContractError: It is.
+            NotReadyError: The group has members of the other protocol, which may have ended.
         """
         members = Members(open_admin(self.config), self.config)
         members.check_protocol()

@@ -9,7 +9,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from transforms.errors import ContractError
+from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.config import CLASSIC_SESSION_S, CONSUMER_PROTOCOL, GROUP_PROTOCOL, KafkaConfig
 from transforms.kafka.topic_limits import is_mock
 from transforms.retry import Deadline
@@ -61,17 +61,21 @@ class Members:
         more than their topics (``userData``). Ours have, after their first rebalance, by the assignor cooperative-sticky of
         librdkafka. Then the new member gets the fatal error GROUP_ID_NOT_FOUND, in the middle of a rolling update.
 
+        One that was killed stays in the group until its own ``session.timeout.ms`` is over, which Kafka does not tell. So
+        our default of it is waited for here, and it is for the start to wait on.
+
         Raises:
-            ContractError: There are some, with their names and hosts.
+            NotReadyError: There are some, with their names and hosts.
         """
         if not self._config.broker_assigns:
             return
         group = self._config.group_id
         told = "is used by members of the classic protocol"
         if classic := self._still_there(self._classic, told, CLASSIC_SESSION_S + MARGIN_S):
-            raise ContractError(
+            raise NotReadyError(
                 f"--kafka_config {GROUP_PROTOCOL}: {CONSUMER_PROTOCOL} does not meet members of the classic protocol, which "
-                f"group {group} has: {'; '.join(classic)}. Stop them all first, then start with it; or leave it out"
+                f"group {group} has: {'; '.join(classic)}. Stop them all first, then start with it; or leave it out. Kafka "
+                "counts one that was killed until its session.timeout.ms is over"
             )
 
     def _still_there(self, find: Callable[[], list[str]], told: str, wait_s: float) -> list[str]:
@@ -81,7 +85,8 @@ class Members:
             if deadline is None:
                 deadline = Deadline(wait_s, self._clock)
                 group = self._config.group_id
-                log.warning("group %s %s; waiting up to %.0f s, in case that they have ended", group, told, wait_s)
+                who = "; ".join(found)
+                log.warning("group %s %s (%s); waiting up to %.0f s, in case that they have ended", group, told, who, wait_s)
             if deadline.passed:
                 return found
             self._sleep(0.5)
