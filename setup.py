@@ -56,7 +56,7 @@ setup(
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "otel": ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"],  # --otlp_endpoint
         "prompt": ["jinja2>=3.1.6"],  # --prompt; older ones have holes in the sandbox
-        "json-schema": ["fastjsonschema>=2.22"],  # --answer_schema
+        "json-schema": ["fastjsonschema>=2.22", "regex>=2024.4.16"],  # --answer_schema
         "gcp": ["apache-beam[gcp]>=2.73"],  # Dataflow, gs://
     },
     entry_points={"console_scripts": ["kafka-model-scoring=pipeline.console:run"]},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.formats.without_package import said_without
+from transforms.formats import bounded_patterns
 from transforms.formats.answer_schema import AnswerSchema, AnswerSchemaError, OffSchemaError
 
 pytest.importorskip("fastjsonschema", reason="requirements.txt has it: make .venv/.installed")
@@ -94,6 +97,66 @@ def test_an_answer_that_does_not_fit(answer: str, reason: str, said: str) -> Non
     assert reason in str(caught.value)
     assert "secret" not in str(caught.value)
     assert said in caught.value.said
+
+
+HOSTILE = "a" * 60 + "!"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"x": {"type": "string", "pattern": "^(a|aa)+$"}},
+        {"x": {"type": "array", "items": {"pattern": "^(a|aa)+$"}}},
+        {"x": {"type": "object", "patternProperties": {"^(a|aa)+$": {}}}},
+        {"x": {"type": "object", "propertyNames": {"pattern": "^(a|aa)+$"}}},
+    ],
+)
+def test_a_pattern_that_an_answer_could_make_last_for_ever(field: dict[str, Any]) -> None:
+    """It stood there for longer than the universe; now it is an answer that does not fit, and the cure is named."""
+    found = schema(**field)
+    kind = field["x"]["type"]
+    value: Any = HOSTILE if kind == "string" else [HOSTILE] * 3 if kind == "array" else {HOSTILE: 1}
+    for _ in range(2):  # an answer is looked at again when it is asked for once more
+        with pytest.raises(OffSchemaError, match=r"--answer_schema: to match its patterns .*such as \(a\|aa\)\+") as caught:
+            found.read(json.dumps({"x": value}))
+        assert "aaaa" not in str(caught.value) + caught.value.said
+    good: Any = "aaa" if kind == "string" else ["aaa"] if kind == "array" else {"aaa": 1}
+    assert found.read(json.dumps({"x": good})) == {"x": good}, "the next answer has its own time"
+
+
+def test_many_texts_have_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = [0.0]
+
+    def slow(text: str, timeout: float) -> None:
+        ticks.append(ticks[-1] + 0.1)
+
+    monkeypatch.setattr(bounded_patterns, "thread_time", lambda: ticks[-1])
+    patterns = bounded_patterns.BoundedPatterns()
+    patterns.begin()
+    one = patterns.of(re.compile("a"))
+    monkeypatch.setattr(one, "_compiled", SimpleNamespace(search=slow, pattern="a"))
+    for _ in range(3):
+        one.search("a")
+    with pytest.raises(bounded_patterns.PatternTimeoutError):
+        one.search("a")
+    assert len(ticks) == 4, "three took 0.3 s; the fourth was not begun"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits", "misfits"),
+    [
+        ("^{e}$", "{e}", ""),  # literal for Python; for the package "with errors", so that all would fit
+        (r"^\{i\}[{]a{2}b{,2}$", "{i}{aab", "{i}{ab"),
+        ("^[0-9]{4}-[0-9]{2}$", "2026-11", "2026-1"),
+        ("(?i)^total$", "TOTAL", "totals"),
+        ("^a$", "a", "a\n"),
+    ],
+)
+def test_patterns_mean_what_they_mean_in_python(pattern: str, fits: str, misfits: str) -> None:
+    found = schema(x={"pattern": pattern})
+    assert found.read(json.dumps({"x": fits})) == {"x": fits}
+    with pytest.raises(OffSchemaError, match="breaks pattern"):
+        found.read(json.dumps({"x": misfits}))
 
 
 def test_an_answer_that_is_nested_as_deeply_as_json_goes() -> None:

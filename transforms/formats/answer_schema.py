@@ -2,7 +2,8 @@
 
 The schema is an object, whose properties are the fields of a prediction. It is sent with each request, and the answer is
 checked all the same: not every server makes its model obey. ``fastjsonschema`` checks, by the rules of draft 7 (or of draft
-4 or 6, if ``$schema`` says so). Keywords of later drafts, which it would pass over, are refused.
+4 or 6, if ``$schema`` says so); patterns in bounded time (``bounded_patterns.py``). Keywords of later drafts, which it would
+pass over, are refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from transforms.formats.bounded_patterns import MATCH_S, BoundedPatterns, PatternTimeoutError
 from transforms.formats.extras import missing
 from transforms.printable import shortened
 from transforms.types import TensorSpec
@@ -100,7 +102,8 @@ class AnswerSchema:
         self.strict = all(map(_is_closed, objects))
         self.fields = {name: _spec(schema) for name, schema in properties.items()}
         self._names = {name for node in objects for name in node.get("properties", ())}
-        self._validate = _compiled(self.document)
+        self._patterns, self._took_too_long = BoundedPatterns(), ""
+        self._validate = _compiled(self.document, self._patterns)
 
     def read(self, text: str) -> dict[str, Any]:
         """Returns the fields of an answer; ``None`` for those that it leaves out. Others than those listed are left out.
@@ -110,6 +113,9 @@ class AnswerSchema:
         """
         from fastjsonschema import JsonSchemaValueException
 
+        if text and text == self._took_too_long:  # an answer is looked at more than once
+            raise self._too_long()
+        self._patterns.begin()
         try:
             found = orjson.loads(text)
         except ValueError:  # its text may quote the answer
@@ -121,11 +127,19 @@ class AnswerSchema:
             place = self._place(error.name or "data")
             reason = f"the answer does not fit --answer_schema: {place} breaks {rule}"
             raise OffSchemaError(reason, shortened(error.message, _MOST_CHARACTERS)) from None
+        except PatternTimeoutError:
+            self._took_too_long = text
+            raise self._too_long() from None
         except ArithmeticError:
             raise OffSchemaError("a number of the answer is out of range", "a number is out of range") from None
         except RecursionError:
             raise OffSchemaError("the answer is nested too deeply", "it is nested too deeply") from None
         return {name: found.get(name) for name in self.fields}
+
+    def _too_long(self) -> OffSchemaError:
+        cure = "write its patterns so that a text fits in one way only, without repeated choices such as (a|aa)+ and (a+)+"
+        reason = f"--answer_schema: to match its patterns with the answer takes more than {MATCH_S:g} s; {cure}"
+        return OffSchemaError(reason, "a text of it can't be matched with its pattern in time; make it shorter")
 
     def _place(self, name: str) -> str:
         """The place of ``data.lines[3].price``, with ``*`` for names that the answer may have made up."""
@@ -192,16 +206,20 @@ def _refuse(uri: str) -> Any:
     raise AnswerSchemaError(f"$ref leads to {uri}, and nothing outside the file is read; put the schema under $defs")
 
 
-def _compiled(document: Mapping[str, Any]) -> Callable[[Any], Any]:
+def _compiled(document: Mapping[str, Any], bounded: BoundedPatterns) -> Callable[[Any], Any]:
     try:
         import fastjsonschema
+        import regex  # noqa: F401  # for the patterns
     except ImportError as error:
-        raise missing("answer_schema", "fastjsonschema", "json-schema") from error
+        raise missing("answer_schema", str(error.name), "json-schema") from error
     try:
         # A copy, because the compiler writes into it. Without defaults, which would be written into answers.
         validate: Callable[[Any], Any] = fastjsonschema.compile(
             copy.deepcopy(dict(document)), dict.fromkeys(_REMOTE, _refuse), use_default=False
         )
+        # In the module that it has made of the schema. Without a pattern the dictionary is there, and empty.
+        patterns = validate.__globals__["REGEX_PATTERNS"]
+        patterns.update({name: bounded.of(pattern) for name, pattern in patterns.items()})
         return validate
     except AnswerSchemaError:
         raise
