@@ -24,10 +24,14 @@ class PatternTimeoutError(Exception):
 
 
 class BoundedPatterns:
-    """The time that patterns may take for one document."""
+    """The time that patterns may take for one document.
 
-    def __init__(self) -> None:
-        self._left_s = 0.0
+    Args:
+        clock: Returns the seconds that the processor has spent on this thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = thread_time) -> None:
+        self._clock, self._left_s = clock, 0.0
 
     def begin(self) -> None:
         """Begins with another document."""
@@ -46,7 +50,7 @@ class BoundedPatterns:
         return _Bounded(regex.compile(literal, regex.VERSION0), self._in_time)
 
     def _in_time(self, match: Callable[..., Any], pattern: str, text: str) -> Any:
-        began = thread_time()
+        began = self._clock()
         try:
             if self._left_s <= 0:
                 raise TimeoutError
@@ -54,7 +58,7 @@ class BoundedPatterns:
         except TimeoutError:
             raise PatternTimeoutError(pattern) from None  # its trace has the text
         finally:
-            self._left_s -= thread_time() - began
+            self._left_s -= self._clock() - began
 
 
 class _Bounded:
