@@ -15,6 +15,7 @@ import apache_beam as beam
 
 from pipeline.job import Job
 from transforms.coders import OutputChunk
+from transforms.kafka.native.session_carrier import SessionCarrier
 from transforms.kafka.native.session_guard import SessionGuard
 from transforms.kafka.native.shards import MovingShards, Shards
 from transforms.kafka.native.sink import WriteToKafka
@@ -46,14 +47,17 @@ def build(
         build_with_java(pipeline, job, job.java)
         return
     guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s)
+    predict = PredictChunks(
+        job.predict,
+        guard,
+        make_decoder=DecodeAgain(job.decode, guard),
+        carrier=SessionCarrier(job.kafka) if shards is None else None,
+    )
     (
         pipeline
         | "Read" >> ReadFromKafka(config=job.kafka, stop=job.stop, chunks=True, shards=shards, prepare=prepare)
         | "Decode" >> beam.ParDo(DecodeChunks(job.decode, guard)).with_output_types(DecodedChunk)
-        | "Predict"
-        >> beam.ParDo(PredictChunks(job.predict, guard, make_decoder=DecodeAgain(job.decode, guard))).with_output_types(
-            PredictedChunk
-        )
+        | "Predict" >> beam.ParDo(predict).with_output_types(PredictedChunk)
         | "Encode" >> beam.ParDo(EncodeChunks(job.encode)).with_output_types(OutputChunk)
         | "Write" >> WriteToKafka(config=job.kafka, chunks=True)
     )

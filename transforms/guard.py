@@ -1,8 +1,15 @@
-"""The bundle guard: keeps the Kafka source alive while a bundle waits for the model server or the schema registry."""
+"""What a bundle asks of its Kafka source: to be kept alive while it waits, and what may go over into the next one.
+
+A bundle waits for the model server or the schema registry (``BundleGuard``). Where there is more to read, it need not wait
+for its last answers: what has none yet is carried over into the next bundle (``Carrier``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
+
+from transforms.types import KafkaRecord
 
 CHECK_S = 0.25
 """Seconds between two checks of a waiting bundle whether it can still be committed."""
@@ -31,3 +38,36 @@ class NoGuard:
     def keep_alive(self, holding: bool = False) -> bool:
         """Returns true: the bundle goes on waiting."""
         return True
+
+
+class Carrier(Protocol):
+    """Lets records go over into the next bundle. Must be picklable. ``SessionCarrier`` is the one for ``ReadFromKafka``."""
+
+    def carry(self, records: Iterable[KafkaRecord]) -> object | None:
+        """Called when a bundle has sent all requests and some are not answered yet, again after each wait.
+
+        Args:
+            records: Those without an outcome: the last ones of the bundle, in their order. Taken only if they may go over.
+
+        Returns:
+            What ``take_over`` is to be called with in the next bundle; ``None`` if this bundle has to answer them.
+        """
+
+    def take_over(self, carried: object) -> bool:
+        """Called in the next bundle, after its source has begun and before an outcome of the records is emitted.
+
+        Returns:
+            Whether the bundle still has them. If not, they are read again: forget them and cancel their requests.
+        """
+
+
+class NoCarrier:
+    """The carrier for sources whose bundles answer all of their records."""
+
+    def carry(self, records: Iterable[KafkaRecord]) -> object | None:
+        """Returns ``None``: the bundle answers them."""
+        return None
+
+    def take_over(self, carried: object) -> bool:
+        """Returns false."""
+        return False

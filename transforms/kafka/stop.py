@@ -55,11 +55,12 @@ class Budget(Protocol):
             The number of records reserved: ``wanted``, or fewer if the budget has fewer left.
         """
 
-    def release(self, used: int) -> None:
-        """Ends all reservations of this process; called when its last bundle was committed or rolled back.
+    def release(self, used: int, kept: int = 0) -> None:
+        """Ends the reservations of this process; called when its last bundle was committed or rolled back.
 
         Args:
             used: The number of records committed since the last call. They are spent; the rest is free again.
+            kept: The number of records that stay reserved: they are carried over into the next bundle.
         """
 
     def spent(self) -> bool:
@@ -83,10 +84,10 @@ class LocalBudget:
         self._reserved += granted
         return granted
 
-    def release(self, used: int) -> None:
+    def release(self, used: int, kept: int = 0) -> None:
         """As ``Budget.release``."""
-        self._left += self._reserved - used
-        self._reserved = 0
+        self._left += self._reserved - used - kept
+        self._reserved = kept
 
     def spent(self) -> bool:
         """As ``Budget.spent``."""
@@ -140,13 +141,13 @@ class SharedBudget:
             self._set(reserved + granted, used, waits=not granted)
         return granted
 
-    def release(self, used: int) -> None:
+    def release(self, used: int, kept: int = 0) -> None:
         """As ``Budget.release``."""
         with self._locked():
             reserved, before, waits = self._counts(self._worker)
             if reserved:
-                self._yields = 0 if used else self._TURNS
-            self._set(0, before + used, waits=bool(waits))
+                self._yields = 0 if used or kept else self._TURNS
+            self._set(kept, before + used, waits=bool(waits))
 
     def spent(self) -> bool:
         """As ``Budget.spent``."""

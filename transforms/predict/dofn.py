@@ -1,8 +1,8 @@
 """``PredictChunks``: the DoFn that scores chunks, with many requests in flight and the order of the input kept.
 
-Requests start while the bundle is still read. A chunk is emitted as soon as it and all chunks before it are complete, at the
-latest in ``finish_bundle``. So the order of the input is kept, and a bundle is a barrier: it emits all of its outcomes
-itself.
+Requests start while the bundle is still read. A chunk is emitted as soon as it and all chunks before it are complete, so the
+order of the input is kept. ``finish_bundle`` waits for all answers, unless the carrier lets the chunks without one go over
+into the next bundle: their requests then stay in flight while this bundle is committed and the next one is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
-from transforms.guard import CHECK_S, BundleGuard, NoGuard
+from transforms.guard import CHECK_S, BundleGuard, Carrier, NoCarrier, NoGuard
 from transforms.memory import Memory
 from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
@@ -77,6 +77,7 @@ class PredictChunks(beam.DoFn):
         guard: Keeps the source alive while a bundle waits.
         check_s: How often it is asked to.
         make_decoder: Decodes records again if the model's signature changes while the job runs; ``None``: hold then.
+        carrier: Lets chunks without an answer go over into the next bundle.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class PredictChunks(beam.DoFn):
         guard: BundleGuard | None = None,
         check_s: float = CHECK_S,
         make_decoder: MakeDecoder | None = None,
+        carrier: Carrier | None = None,
     ):
         self._config, self._check_s, self._make_decoder = config, check_s, make_decoder
         self._look_s = config.dispatch.look_s or float("inf")
         self._model = config.model
         self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()
+        self._carrier: Carrier = carrier or NoCarrier()
         self._requests: Requests | None = None
 
     def setup(self) -> None:
@@ -99,21 +102,25 @@ class PredictChunks(beam.DoFn):
         self._requests = Requests(_open(self._config, self._make_decoder is not None), target)
         self._look_at = time.monotonic() + self._look_s
         self._ask_at = 0.0
+        self._order: collections.deque[PendingChunk] = collections.deque()
+        self._carried: object | None = None
 
     def start_bundle(self) -> None:
-        """Cancels requests of a bundle that failed, and starts empty."""
+        """Keeps what the bundle before has carried over. Else cancels requests of a bundle that failed, and starts empty."""
         assert self._requests is not None
-        self._requests.cancel()
+        self._inherited, self._carried = self._carried, None
+        if self._inherited is None:
+            self._forget()
         self._requests.turn()  # lets the loop notice connections that the server has closed
         self._batcher = self._new_batcher()
-        self._order: collections.deque[PendingChunk] = collections.deque()
-        self._void = self._any = False
+        self._void, self._any = False, self._inherited is not None
         self._check_at = time.monotonic() + self._check_s
 
     def process(self, decoded: DecodedChunk) -> Iterator[PredictedChunk]:
         """Sends the batches that are full; yields the chunks that are complete."""
         assert self._requests is not None
         self._any = True
+        self._take_over()
         if self._void:
             return
         fitting = self._fitting(decoded)
@@ -133,25 +140,23 @@ class PredictChunks(beam.DoFn):
             yield from self._complete()
 
     def finish_bundle(self) -> Iterator[Any]:
-        """Sends the rest and waits for every answer."""
+        """Sends the rest, and waits for every answer, or until what has none may go over into the next bundle."""
         assert self._requests is not None
+        self._take_over()
         if self._any:
             self._look_at = time.monotonic() + self._look_s
         elif time.monotonic() >= self._look_at:  # the source has read nothing
             self._look_at = time.monotonic() + self._look_s
             self._requests.look()
-        if self._void:
-            return
-        self._requests.send(self._batcher.flush())
-        while self._requests.in_flight:
-            if not self._wait():
-                return
-            if rest := self._batcher.flush():  # of chunks that were begun anew
+        self._settle(self._requests.take(0))
+        while not self._void:
+            if rest := self._batcher.flush():  # also of chunks that were begun anew
                 self._requests.send(rest)
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
-        for chunk in self._complete():  # chunks whose records all failed to decode
-            yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
+            if not self._requests.in_flight or self._carry():
+                return
+            self._wait()
 
     def teardown(self) -> None:
         """Closes the client."""
@@ -161,6 +166,25 @@ class PredictChunks(beam.DoFn):
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
+
+    def _carry(self) -> bool:
+        """Returns whether the chunks that are not complete go over into the next bundle."""
+        self._carried = self._carrier.carry(record for pending in self._order for record in pending.decoded.records)
+        return self._carried is not None
+
+    def _take_over(self) -> None:
+        """Goes on with the chunks that were carried over, unless they are read again. Once a bundle.
+
+        Not in ``start_bundle``: the source begins after that, and only then it is known whether they were rolled back.
+        """
+        inherited, self._inherited = self._inherited, None
+        if inherited is not None and not self._carrier.take_over(inherited):
+            self._forget()
+
+    def _forget(self) -> None:
+        assert self._requests is not None
+        self._requests.cancel()
+        self._order.clear()
 
     def _wait(self) -> bool:
         """Waits for some results; returns whether the bundle can still be committed."""

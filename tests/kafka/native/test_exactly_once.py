@@ -1,7 +1,8 @@
 """The guarantee, as a property: whatever the group, the broker and the bundles do, every record has its outcome once.
 
 The real reader, writer, session and polling run on Kafka in memory (``memory_kafka.py``); rebalances, commits that fail and
-bundles that fail happen at moments that Hypothesis chooses.
+bundles that fail happen at moments that Hypothesis chooses. Between them stands a stage that answers some records in the
+next bundle (``Stage``), where the session lets it.
 """
 
 from __future__ import annotations
@@ -86,6 +87,53 @@ class LateFuture(concurrent.futures.Future[Any]):
         return super().result(timeout)
 
 
+class Stage:
+    """The stages between source and sink: answers records in order, and carries those that it has not answered over.
+
+    Attributes:
+        waiting: Records without an answer.
+        carried: How often it has carried some over, and how often it has then lost them to a rollback.
+    """
+
+    def __init__(self, session: Session):
+        self._session = session
+        self._ticket: object | None = None
+        self._carried: object | None = None
+        self.waiting: list[KafkaRecord] = []
+        self.carried = self.lost = 0
+
+    def begin(self) -> None:
+        self._ticket, self._carried = self._carried, None
+        if self._ticket is None:
+            self.waiting = []
+
+    def take(self, records: list[KafkaRecord]) -> None:
+        self._take_over()
+        self.waiting += records
+
+    def answer(self, count: int) -> None:
+        """Answers so many; not before it is known whether the bundle still has what was carried over."""
+        if self._ticket is None:
+            self._session.write([outcome(record) for record in self.waiting[:count]])
+            del self.waiting[:count]
+
+    def end(self, answered: int) -> None:
+        """Answers so many, and the rest, too, unless it may go over."""
+        self._take_over()
+        self.answer(answered)
+        if self.waiting:
+            self._carried = self._session.carry(self.waiting)
+            self.carried += self._carried is not None
+        if self._carried is None:
+            self.answer(len(self.waiting))
+
+    def _take_over(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None and not self._session.take_over(ticket):
+            self.lost += 1
+            self.waiting = []
+
+
 class World:
     """Everything that can happen, with these chances, for so many events; then quiet, and all partitions are ours."""
 
@@ -125,6 +173,8 @@ class World:
         pending = tuple(partition for partition, end in ends if end)
         stop = StopConditions(budget, ends, pending) if until_end else StopConditions(budget)
         self.polling = Polling(config, stop, lambda: self.now, first_read=self.random.choice((1, 2, 3, 2048)))
+        self.stage = Stage(self.session)
+        self.carries = self.random.choice((0.0, 0.5, 1.0))
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -194,23 +244,24 @@ class World:
             self.session.begin()
             if self.polling.finished(self.session):
                 return
-            waiting: list[KafkaRecord] = []
+            if self.chance(0.02):
+                self.stage = Stage(self.session)  # the runner takes another copy, which carries nothing
+            self.stage.begin()
             for chunk in self.polling.chunks(self.session):
                 self.outside()
-                waiting += chunk
+                self.stage.take(chunk)
                 if self.chance(0.3):  # the model has answered some, in order
-                    count = self.random.randint(0, len(waiting))
-                    self.session.write([outcome(record) for record in waiting[:count]])
-                    del waiting[:count]
+                    self.stage.answer(self.random.randint(0, len(self.stage.waiting)))
             self.outside()
             while self.chance(0.2):
                 self.now += 0.7
                 self.consumer.stray += self.chance(0.5)
                 if not self.session.keep_alive():
-                    waiting = []
+                    self.stage.waiting = []
             if self.failure():
                 continue  # a DoFn raised: the bundle is begun again
-            self.session.write([outcome(record) for record in waiting])
+            waits = self.random.random() >= self.carries
+            self.stage.end(len(self.stage.waiting) if waits else self.random.randint(0, len(self.stage.waiting)))
             self.outside()
             self.session.commit()
             if self.polling.stop == StopConditions() and self.events <= 0 and self.is_done():
@@ -275,6 +326,17 @@ def test_a_budget_is_kept_to_the_record(log: list[list[bool]], seed: int, events
     outputs = world.kafka.outputs
     assert len(set(outputs)) == len(outputs)
     assert len(outputs) - by_others == budget
+
+
+def test_the_property_is_about_bundles_that_carry() -> None:
+    """It means something: records are carried over, and some of them are rolled back in either bundle."""
+    carried = lost = 0
+    for seed in range(60):
+        world = World([[True] * 40] * 3, seed, 60, EXACTLY_ONCE, True, None)
+        world.run()
+        carried, lost = carried + world.stage.carried, lost + world.stage.lost
+    assert carried > 50
+    assert lost > 5
 
 
 def unfenced(kafka: MemoryKafka, send: Callable[..., None], offsets: list[object], group: int, timeout: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.bundle import Bundle
+from transforms.kafka.native.bundle import NOTHING_CARRIED, Bundle, Carried
 from transforms.kafka.native.commits import Commit, Commits, at_once
 from transforms.kafka.native.polling import CHECK_COMMITTED_S, FIRST_READ, IDLE_POLL_S, SHRINKS, Polling
 from transforms.kafka.native.session import Session
@@ -51,6 +51,8 @@ class FakeSession:
         self.poll_takes_s = 0.001
         self.output_bytes = 0
         self.value_bytes = 0
+        self.inherited = NOTHING_CARRIED
+        self.left_more = 0
         self._offset = 0
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
@@ -62,6 +64,9 @@ class FakeSession:
 
     def poll_nothing(self, wait_s: float) -> None:
         self.nothing.append(wait_s)
+
+    def leave_more(self) -> None:
+        self.left_more += 1
 
     def commit(self, count: int) -> None:
         self.commits.final(Commit(Bundle(read=count), {}, at_once(lambda: 0.0)))
@@ -121,6 +126,32 @@ def test_a_backlog_is_read_on_and_on_up_to_the_limit() -> None:
 def test_the_end_of_a_backlog_ends_the_bundle() -> None:
     kafka = FakeSession(FIRST_READ, FIRST_READ, 5, FIRST_READ)
     assert sum(read(make(kafka), kafka)) == 2 * FIRST_READ + 5
+    assert kafka.left_more == 0
+
+
+@pytest.mark.parametrize("bound", [{"max_bundle_records": 5_000}, {"max_bundle_s": 0.0}, {"memory": Memory(1_000)}])
+def test_a_bundle_that_ends_at_a_bound_leaves_more_to_read(bound: dict[str, Any]) -> None:
+    """Then it need not wait for its last answers."""
+    kafka = backlog(0)
+    read(make(kafka, **bound), kafka)
+    assert kafka.left_more == 1
+
+
+def test_a_bundle_whose_last_poll_found_less_than_it_may_have_leaves_nothing() -> None:
+    for found in ([3], [], [FIRST_READ, 0]):
+        kafka = FakeSession(*found)
+        read(make(kafka), kafka)
+        assert kafka.left_more == 0
+
+
+def test_carried_records_count_in_a_bundles_bytes_and_not_in_its_number() -> None:
+    """Else those of many slots could leave no room for what is to keep the slots busy."""
+    kafka = backlog(0)
+    kafka.inherited = Carried({}, 5_000, 100)
+    assert sum(read(make(kafka, max_bundle_records=5_000), kafka)) == 5_000
+    kafka = backlog(0)
+    kafka.inherited = Carried({}, 5_000, Memory().bundle)
+    assert sum(read(make(kafka), kafka)) == FIRST_READ, "one poll all the same"
 
 
 def test_a_bundle_takes_no_longer_than_it_may() -> None:
@@ -282,6 +313,22 @@ def test_a_rollback_gives_its_share_of_the_budget_back() -> None:
     assert finished(polling, kafka)
 
 
+def test_carried_records_stay_reserved() -> None:
+    """Else they would be read by somebody else as well, and the budget passed."""
+    kafka = FakeSession(10, 10)
+    polling = make(kafka, StopConditions(max_records=10))
+    assert not finished(polling, kafka)
+    assert read(polling, kafka) == [10]
+    kafka.commit(6)
+    kafka.inherited = Carried({}, 4, 0)
+    assert not finished(polling, kafka)
+    assert read(polling, kafka) == []
+    assert kafka.left_more == 0
+    kafka.commit(4)
+    kafka.inherited = NOTHING_CARRIED
+    assert finished(polling, kafka)
+
+
 def test_while_others_use_the_budget_up_we_stay_in_the_group(tmp_path: Path) -> None:
     SharedBudget(tmp_path / "budget", 10, 0, 2).reserve(10)
     kafka = FakeSession(5, 5)
@@ -304,7 +351,10 @@ def test_the_arithmetic_of_a_budget(budget: LocalBudget | SharedBudget) -> None:
     assert not budget.spent()
     assert budget.reserve(100) == 70
     assert not budget.spent(), "reserved is not committed"
-    budget.release(70)
+    budget.release(50, kept=15)
+    assert not budget.spent()
+    assert budget.reserve(100) == 5, "what is kept is not free"
+    budget.release(20)
     assert budget.spent()
     assert budget.reserve(1) == 0
 
@@ -475,6 +525,18 @@ def test_what_is_not_known_to_be_another_topic_is_read_to_the_ends_of_the_start(
     polling = make(kafka, dataclasses.replace(to_ends(p0=3), identities=(("in", "a@c"),)))
     kafka.reader.identities = {"in": now}
     kafka.commits.offsets = {A: 3}
+    assert finished(polling, kafka)
+
+
+@pytest.mark.parametrize("stop", [StopConditions(drain_at_s=1.0), StopConditions(end_offsets=())])
+def test_what_is_carried_is_answered_by_one_more_bundle_that_reads_nothing(stop: StopConditions) -> None:
+    kafka = FakeSession(FIRST_READ, FIRST_READ)
+    polling = make(kafka, stop)
+    kafka.inherited = Carried({}, 4, 0)
+    assert not finished(polling, kafka)
+    assert read(polling, kafka) == []
+    assert (kafka.polls, kafka.left_more) == ([], 0)
+    kafka.inherited = NOTHING_CARRIED
     assert finished(polling, kafka)
 
 

@@ -6,19 +6,44 @@ import collections
 import dataclasses
 import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from transforms.kafka.config import Partition
 from transforms.kafka.native.producer import NotCommittedError
+from transforms.memory import sizes_of
 from transforms.observe import DeadLetterKind, RollbackCause, observer
 from transforms.types import KafkaRecord, OutputRecord
 
 _PARTITION_OF = operator.itemgetter(0, 1)
 _OFFSET_OF = operator.itemgetter(2)
 _TIMESTAMP_OF = operator.itemgetter(4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Carried:
+    """Records that were read at the end of one bundle and are answered in the next one.
+
+    Attributes:
+        first: Partition to the first offset of them.
+        count: How many they are.
+        size: About how many bytes they take.
+    """
+
+    first: Mapping[Partition, int]
+    count: int
+    size: int
+
+    @classmethod
+    def of(cls, records: Iterable[KafkaRecord]) -> Carried:
+        """Counts records; those of a partition are in offset order."""
+        kept = list(records)
+        return cls(_first_offsets(kept), len(kept), sum(sizes_of(kept)))
+
+
+NOTHING_CARRIED = Carried({}, 0, 0)
 
 
 @dataclasses.dataclass(slots=True)
@@ -29,8 +54,8 @@ class Bundle:
         first: Partition to the first offset read. A rollback seeks to it.
         next: Partition to the offset after the last one read. A commit commits it.
         reads: For each poll, when it returned (seconds of the session's clock) and how many records.
-        read: The number of records read.
-        group: The consumer group's metadata at the first poll; ``None`` before it.
+        read: The number of records read, and of those carried into it.
+        group: The consumer group's metadata at the first poll, also where the bundle before made it; ``None`` before it.
         rebalanced: Whether the group has rebalanced since the first poll.
         void_because: In the state ``VOID``, why the bundle can't be committed.
         cause: The same, for counting.
@@ -45,6 +70,11 @@ class Bundle:
         written: The number of outcomes written: predictions and dead letters.
         dead: Stage and class to the number of dead letters.
         transaction_s: How long its transaction was open, once it is committed; ``None`` without transactions.
+        fresh: Whether its source has not begun to read: it holds what is carried into it, and nothing else.
+        leaves_more: Whether its reading ended although there is more to read.
+        inherited: What is carried into it from the bundle before.
+        taken_over: Whether the stage that answers ``inherited`` has come back for it.
+        left_over: What is carried out of it into the next bundle.
     """
 
     first: dict[Partition, int] = dataclasses.field(default_factory=dict)
@@ -66,6 +96,11 @@ class Bundle:
     written: int = 0
     dead: collections.Counter[DeadLetterKind] = dataclasses.field(default_factory=collections.Counter)
     transaction_s: float | None = None
+    fresh: bool = False
+    leaves_more: bool = False
+    inherited: Carried = NOTHING_CARRIED
+    taken_over: bool = False
+    left_over: Carried = NOTHING_CARRIED
 
     def note(self, records: Sequence[KafkaRecord]) -> None:
         """Adds the offsets of records just read; the records of a partition must be in offset order."""
@@ -82,21 +117,51 @@ class Bundle:
         Returns:
             Partition to the first offset removed.
         """
-        dropped: dict[Partition, int] = {}
-        for record in records:
-            dropped.setdefault((record.topic, record.partition), record.offset)
-        for partition, offset in dropped.items():
+        dropped = _first_offsets(records)
+        self._cut_off(dropped, len(records))
+        return dropped
+
+    @property
+    def has_its_carrier(self) -> bool:
+        """Whether who has the requests of ``inherited`` in flight, if anybody, answers this bundle."""
+        return self.taken_over or not self.inherited.count
+
+    @property
+    def may_leave_over(self) -> bool:
+        """Whether records that are not answered may go over into the next bundle.
+
+        Not where it has read all there was: those are committed as soon as they can be. Not before its first outcome either:
+        it would commit nothing, and the next bundle would wait for the same answers. So none is carried for ever.
+        """
+        return self.leaves_more and self.written > 0 and not self.mended and self.has_its_carrier
+
+    def split(self) -> Bundle:
+        """Removes ``left_over``, which was read last; returns the bundle that begins with it: an empty one if it is nothing.
+
+        The next bundle is committed under the group's generation of this one: under it were its first records read.
+        """
+        carried = self.left_over
+        if not carried.count:
+            return Bundle()
+        after = {partition: self.next[partition] for partition in carried.first}
+        reads = self._cut_off(carried.first, carried.count)
+        return Bundle(dict(carried.first), after, reads, carried.count, self.group, fresh=True, inherited=carried)
+
+    def _cut_off(self, first: Mapping[Partition, int], records: int) -> list[tuple[float, int]]:
+        """Removes the last ``records``, which begin at ``first`` in their partitions; returns what ``reads`` has of them."""
+        for partition, offset in first.items():
             self.next[partition] = offset
             if self.first[partition] >= offset:
                 self.forget(partition)
-        self.read -= len(records)
-        left = len(records)
-        while left and self.reads:  # they came with the last polls
+        self.read -= records
+        cut: list[tuple[float, int]] = []
+        while records and self.reads:  # they came with the last polls
             polled_at, count = self.reads.pop()
-            if count > left:
-                self.reads.append((polled_at, count - left))
-            left -= min(count, left)
-        return dropped
+            if count > records:
+                self.reads.append((polled_at, count - records))
+            cut.insert(0, (polled_at, min(count, records)))
+            records -= min(count, records)
+        return cut
 
     def forget(self, partition: Partition) -> None:
         """Removes a partition that was revoked or lost: its offsets are neither committed nor used for a rollback."""
@@ -111,3 +176,8 @@ class Bundle:
         ages_s = time.time() - stamps[~np.isnan(stamps)] / 1000
         observer().committed_after(np.maximum(ages_s, 0.0), self.transaction_s)  # clocks differ: no age is negative
         observer().written(self.outputs)
+
+
+def _first_offsets(records: Iterable[KafkaRecord]) -> dict[Partition, int]:
+    backwards = list(records)[::-1]  # of each partition, the first one stays
+    return dict(zip(map(_PARTITION_OF, backwards), map(_OFFSET_OF, backwards), strict=True))

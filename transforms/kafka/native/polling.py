@@ -3,8 +3,8 @@
 The size of a bundle follows the load:
 
 * Few records: the bundle is what one poll returns, without waiting.
-* A backlog: the bundle reads on, up to ``max_bundle_records`` and ``memory.bundle`` bytes. At its end all requests must be
-  answered and one commit is made; a large bundle makes that cost small per record.
+* A backlog: the bundle reads on, up to ``max_bundle_records`` and ``memory.bundle`` bytes. At its end one commit is made; a
+  large bundle makes that cost small per record. Records that are not answered by then are carried over into the next bundle.
 * In between: if a batch would fill within ``batch_max_wait_ms`` at the present rate, the poll waits for the rest of it.
 
 Bytes end a bundle between two polls, so that its positions are those of whole polls. How many bytes a poll will give is not
@@ -65,18 +65,25 @@ class Polling:
         self._budget = self._open_budget()
         self._rate = 0.0  # records a second, smoothed
         self._record_bytes = 1.0  # of a record, as far as it is known
+        self._ending = False
         self._last_at = clock()
         self._checked_at = 0.0
 
     def finished(self, kafka: Polled) -> bool:
-        """Returns whether to stop reading. Called between bundles; waits for the session's commit in progress if need be.
+        """Returns whether to stop reading. Called when a bundle has begun; waits for the commit in progress if need be.
+
+        What the bundle before has carried over has to be answered first, by one more bundle, which reads nothing.
 
         Raises:
             KafkaError: The commit failed for good.
         """
+        self._ending = self._is_over(kafka)
+        return self._ending and not kafka.inherited.count
+
+    def _is_over(self, kafka: Session) -> bool:
         if self._budget is not None:
             kafka.finish_commit()
-            self._budget.release(kafka.commits.take_count())
+            self._budget.release(kafka.commits.take_count(), kafka.inherited.count)
             if self._budget.spent():
                 return True
         if draining() or time_is_up(self.stop):
@@ -94,8 +101,10 @@ class Polling:
         Raises:
             KafkaError: Reading failed for good.
         """
+        if self._ending:
+            return
         began, memory = self._clock(), self.config.memory
-        read = read_bytes = 0
+        read, read_bytes, there_is_more = 0, kafka.inherited.size, True
         while read < self.config.max_bundle_records:
             left = memory.bundle - read_bytes - kafka.output_bytes
             if read and left <= 0:
@@ -107,6 +116,7 @@ class Polling:
             if not granted:
                 if not read:
                     kafka.poll_nothing(IDLE_POLL_S)  # other workers have reserved the rest of the budget: stay in the group
+                there_is_more = False
                 break
             records = kafka.poll(granted, IDLE_POLL_S if not read else 0.0)
             if not read:
@@ -121,8 +131,11 @@ class Polling:
             del records, sizes  # what is answered is let go chunk by chunk, and not with the last of them
             while chunks:
                 yield chunks.popleft()
-            if count < wanted or self._clock() - began > self.config.max_bundle_s or draining():
+            there_is_more = count == wanted
+            if not there_is_more or self._clock() - began > self.config.max_bundle_s or draining():
                 break
+        if there_is_more:
+            kafka.leave_more()
 
     def _fill(self, kafka: Polled, have: int, granted: int) -> list[KafkaRecord]:
         """Waits for the rest of a batch if, at the present rate, it arrives within ``batch_max_wait_ms``."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import confluent_kafka as ck
 
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.bundle import Bundle
+from transforms.kafka.native.bundle import Bundle, Carried
 from transforms.kafka.native.claims import claim
 from transforms.kafka.native.commits import Commit, Commits, at_once
 from transforms.kafka.native.input_watch import InputLostError
@@ -49,6 +49,9 @@ class Session:
     The commit of a large bundle runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is at
     most one such commit. ``finish_commit`` waits for it. If Kafka refused it, the open bundle becomes void, and the rollback
     seeks to the first offsets of both bundles. A commit that failed for good raises its error at every later call.
+
+    In a backlog, records without an answer are carried over into the next bundle (``carry``): its commit covers them, and so
+    does its rollback.
 
     Outputs that Kafka refuses for what they are (size, key, timestamp) do not make a bundle void: ``outputs.py``.
 
@@ -100,6 +103,7 @@ class Session:
         self._polled_at = clock()
         self._rollbacks = Rollbacks(self.writer, self.reader, clock)
         self._cautious = 0
+        self._carries = config.one_outcome_each  # else the count of outcomes does not say which records have theirs
         self._known: frozenset[Partition] = frozenset()
         self.commits = Commits()
 
@@ -125,10 +129,12 @@ class Session:
     def begin(self) -> None:
         """Starts a bundle. If the bundle before was never committed, it is rolled back and its records are read again."""
         self._check_open()
-        if self._bundle.first or self.state is State.VOID:
+        if (self._bundle.first and not self._bundle.fresh) or self.state is State.VOID:
             self._make_void("the bundle failed", RollbackCause.STAGE)
             self._rollback()
-        self._bundle = Bundle()
+        if not self._bundle.fresh:
+            self._bundle = Bundle()
+        self._bundle.fresh = False
         self._states.enter(State.READING)
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
@@ -175,6 +181,15 @@ class Session:
         """About what the outputs take that are kept: those of the open bundle, and of the commit in progress."""
         underway = self.commits.underway
         return self._bundle.output_bytes + (underway.bundle.output_bytes if underway is not None else 0)
+
+    @property
+    def inherited(self) -> Carried:
+        """What the bundle before has carried into the open one."""
+        return self._bundle.inherited
+
+    def leave_more(self) -> None:
+        """Notes that the source reads no more into this bundle, although there is more to read."""
+        self._bundle.leaves_more = True
 
     def has_read_beyond(self, end_of: Callable[[Partition], float]) -> bool:
         """Returns whether this bundle has read a record at or after the end offset of its partition."""
@@ -229,7 +244,7 @@ class Session:
 
     def positions_past_markers(self) -> dict[Partition, int]:
         """Returns the end offsets after the last record with only markers, aborted or compacted records in between."""
-        owned = set() if self._rollbacks.obstruction.lasts else self.reader.owned
+        owned = set() if self._rollbacks.obstruction.lasts else self.reader.owned - set(self._bundle.left_over.first)
         return {
             partition: end
             for partition, end in self.reader.ends.items()
@@ -271,6 +286,25 @@ class Session:
         # A record that was fetched before the partitions were paused is not part of this bundle: seek back to it.
         self.reader.rewind({(record.topic, record.partition): record.offset for record in stray})
 
+    # ------------------------------------------------------------------ carrying over
+
+    def carry(self, records: Iterable[KafkaRecord]) -> Carried | None:
+        """Lets records go over into the next bundle, which answers them; see ``Carrier.carry``.
+
+        Not from a bundle that has to be written with care, after a transaction that was open for too long.
+        """
+        if self.state is State.VOID or self._cautious or not self._carries or not self._bundle.may_leave_over:
+            return None
+        self._bundle.left_over = Carried.of(records)
+        return self._bundle.left_over
+
+    def take_over(self, carried: object) -> bool:
+        """Returns whether the open bundle has what was carried over, and takes its outcomes. See ``Carrier.take_over``."""
+        if self._bundle.inherited is not carried or self.state is State.VOID:
+            return False
+        self._bundle.taken_over = True
+        return True
+
     # ------------------------------------------------------------------ writing
 
     def write(self, records: list[OutputRecord]) -> None:
@@ -308,6 +342,9 @@ class Session:
             self.reader.confirm()
         except InputLostError as error:
             self._lose_input(error)
+        if self.state is not State.VOID and not self._bundle.has_its_carrier:
+            self._carries = False  # the runner may do so again
+            self._make_void("another copy of the stage has the requests of the carried records", RollbackCause.STAGE)
         bundle, past_markers = self._bundle, self.positions_past_markers()
         if self.state is State.VOID or not self.finish_commit():
             return self._rollback()
@@ -316,13 +353,14 @@ class Session:
         # In this thread: in the background, it would compete with the next bundle for the GIL.
         if not self._write_buffered():
             return self._rollback()
-        if self.config.one_outcome_each and bundle.written != bundle.read:
-            raise KafkaError(f"{bundle.read} records were read, but {bundle.written} outcomes came to be written")
+        due = bundle.read - bundle.left_over.count
+        if self.config.one_outcome_each and bundle.written != due:
+            raise KafkaError(f"{due} records were read, but {bundle.written} outcomes came to be written")
         if bundle.group is None:  # no poll returned: the end of a partition was reached while the bundle waited
             bundle.group = self.reader.consumer.consumer_group_metadata()
+        self._bundle = bundle.split()
         offsets = {**bundle.next, **past_markers}
         self._states.enter(State.COMMITTING)
-        self._bundle = Bundle()
         final = self._with_metadata(offsets)  # now: a partition that comes back meanwhile may be another topic's
         if bundle.read >= self._overlap_from:
             self.commits.underway = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, final))
