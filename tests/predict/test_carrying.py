@@ -125,20 +125,22 @@ def test_the_slots_stay_busy_over_the_ends_of_bundles(drive: Callable[..., Drive
     """
     held, carrier = Held(), Carrier()
     driver = drive(held.model, held.answer, carrier)
-    found = driver.bundle(*pairs(0, 3 * SLOTS))
-    for number in range(3, 12):
-        found += driver.bundle(*pairs(number * SLOTS, SLOTS))
-        for _ in range(SLOTS - 1):  # meanwhile the server answers
+    read = 3 * SLOTS
+    found = driver.bundle(*pairs(0, read))
+    for _ in range(9):
+        for _ in range(SLOTS - 1):  # while the bundle is committed and the next one begins, the server answers
             held.answer()
             driver.fn._requests.turn()  # type: ignore[union-attr]
+        answered = len(held.busy) + 2 * SLOTS - read
+        found += driver.bundle(*pairs(read, answered))
+        read += answered
     assert len(carrier.carried) == 10
-    assert len(held.busy) > 10
     assert set(held.busy) == {SLOTS}
     held.answer_all()
     carrier.times = 0
     found += driver.bundle()
-    assert [offset for chunk in found for offset in chunk] == list(range(2 * 12 * SLOTS))
-    assert len(held.model.calls) == 12 * SLOTS, "each asked for once"
+    assert [offset for chunk in found for offset in chunk] == list(range(2 * read))
+    assert len(held.model.calls) == read, "each asked for once"
 
 
 def test_without_a_carrier_the_slots_run_empty_at_each_end(drive: Callable[..., Driver]) -> None:
@@ -219,12 +221,13 @@ def test_a_bundle_that_fails_leaves_nothing_of_what_it_took_over(drive: Callable
 
 
 def test_a_bundle_that_is_given_up_carries_nothing(drive: Callable[..., Driver]) -> None:
-    held, carrier, alive = Held(), Carrier(times=2), True
+    held, carrier, alive = Held(), Carrier(times=1), True
     driver = drive(held.model, lambda asked: alive and held.answer(), carrier)
-    driver.bundle(*pairs(0, 6))
+    found = driver.bundle(*pairs(0, 6))
     assert len(carrier.carried) == 1
     alive = False
-    assert driver.bundle() == []
+    found += driver.bundle()
+    assert found == pairs(0, 6)[: len(found)] != pairs(0, 6), "what was answered by then"
     assert (len(carrier.carried), held.model.in_flight) == (1, 0)
     held.open = True
     assert driver.bundle([0, 1]) == [[0, 1]]
