@@ -28,7 +28,8 @@ SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 BUSY = 0.5
 """Load average above which the machine is too busy for reliable figures."""
 
-LIKE_WITH_LIKE = ("--batch_max_size=64", "--max_in_flight=16")
+ROWS, SLOTS = 64, 16
+LIKE_WITH_LIKE = (f"--batch_max_size={ROWS}", f"--max_in_flight={SLOTS}")
 """The pipeline's flags that match the hand-written consumer's fixed settings."""
 
 
@@ -78,11 +79,14 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         return flink.measure(bootstrap, args.records, args.runs, args.seconds, flags, _say)
     figures = []
     throughput.warm_up(bootstrap, args.records, (*LIKE_WITH_LIKE, *flags))
-    for server_ms, target in SHARE_TARGETS.items():
+    for server_ms in args.server_ms or SHARE_TARGETS:
+        target = SHARE_TARGETS.get(server_ms)
         measured = throughput.measure(
             bootstrap, server_ms, args.sides, args.records, args.runs, (*LIKE_WITH_LIKE, *flags), _say
         )
         figures += list(measured.values())
+        if server_ms and not any(flag.startswith(("--max_in_flight", "--batch_max_size")) for flag in flags):
+            figures += [throughput.slots_busy(rates, server_ms, SLOTS, ROWS) for rates in measured.values()]
         for name, ours, peer, at_least in (
             ("exactly once / hand-written, same headers", setting.EXACTLY_ONCE, setting.HANDWRITTEN_HEADERS, target),
             ("exactly once / hand-written without headers", setting.EXACTLY_ONCE, setting.HANDWRITTEN, None),
@@ -100,6 +104,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sides", nargs="+", choices=ALL_SIDES, default=ALL_SIDES, metavar="SIDE", help=f"of {ALL_SIDES}")
     parser.add_argument("--records", type=int, help="throughput: records in the topic (400,000; quick: 150,000)")
     parser.add_argument("--runs", type=int, help="runs of each side, in turn (3; quick: 1)")
+    parser.add_argument(
+        "--server_ms", type=float, action="append", help="throughput: the server's latency (repeatable; by default 0 and 20)"
+    )
     parser.add_argument("--seconds", type=float, help="latency: seconds of load after the warm-up (20; quick: 8)")
     parser.add_argument("--latency_runs", type=int, default=1, help="latency: runs of each side")
     parser.add_argument("--server_runs", type=int, default=1, help="servers: runs of each side against each real server")

@@ -68,6 +68,12 @@ def rate(times_ms: np.ndarray) -> float:
     return float((last - first) / max((times_ms[last] - times_ms[first]) / 1000, 1e-3))
 
 
+def slots_busy(rates: Figure, latency_ms: float, slots: int, rows: int) -> Figure:
+    """Returns how many of the requests that may be in flight were, on average (Little's law)."""
+    shares = tuple(rate * latency_ms / 1000 / (slots * rows) for rate in rates.runs)
+    return median_of(f"slots busy, {rates.name}", shares, f"of {slots}")
+
+
 def append_times(bootstrap: str, topic: str) -> tuple[np.ndarray, int]:
     """Returns the sorted append times of a topic's committed records, and the number of distinct source records."""
     ends = {partition: end for partition, end in topics.end_offsets(bootstrap, topic).items() if end}

@@ -27,6 +27,7 @@ class Mutation:
 _CONSUMER = "transforms/kafka/native/consumer.py"
 _COMMITS = "transforms/kafka/native/commits.py"
 _SESSION = "transforms/kafka/native/session.py"
+_BUNDLE = "transforms/kafka/native/bundle.py"
 _DOFN = "transforms/predict/dofn.py"
 _DISPATCH = "transforms/predict/dispatch.py"
 _REPLAY = "transforms/kafka/dead_letters/writing.py"
@@ -191,6 +192,63 @@ KNOWN = (
     Mutation(
         "the outputs of the commit under way count for nothing", _SESSION,
         "underway.bundle.output_bytes if underway is not None else 0", "0", "tests/kafka/native/test_session.py",
+    ),
+    Mutation(
+        "a commit covers carried records", _BUNDLE, "            self.next[partition] = offset\n", "            pass\n",
+        "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "of carried records the last one of a partition counts as the first", _BUNDLE,
+        "list(records)[::-1]", "list(records)",
+        "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "a position past carried records is committed", _SESSION, "self.reader.owned - set(self._bundle.left_over.first)",
+        "self.reader.owned", "tests/kafka/native/test_carrying.py",
+    ),
+    Mutation(
+        "carried records that were rolled back are answered all the same", _SESSION,
+        "if self._bundle.inherited is not carried or self.state is State.VOID:", "if False:",
+        "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "a rollback leaves carried records out", _BUNDLE, "return Bundle(dict(carried.first), ", "return Bundle({}, ",
+        "tests/kafka/native/test_exactly_once.py::test_exactly_once",
+    ),
+    Mutation(
+        "carried records are committed under a later generation", _BUNDLE, "carried.count, self.group, fresh",
+        "carried.count, None, fresh", "tests/kafka/native/test_carrying.py",
+    ),
+    Mutation(
+        "nobody notices that another copy of the stage has carried records", _BUNDLE,
+        "return self.taken_over or not self.inherited.count", "return True", "tests/kafka/native/test_carrying.py",
+    ),
+    Mutation(
+        "a bundle that commits nothing carries", _BUNDLE, "self.leaves_more and self.written > 0 and ",
+        "self.leaves_more and ", "tests/kafka/native/test_carrying.py",
+    ),
+    Mutation(
+        "a bundle that has read all there was carries", _BUNDLE, "self.leaves_more and self.written > 0",
+        "self.written > 0", "tests/kafka/native/test_carrying.py",
+    ),
+    Mutation(
+        "a job is over before carried records are answered", "transforms/kafka/native/polling.py",
+        "return self._ending and not kafka.inherited.count", "return self._ending",
+        "tests/kafka/native/test_exactly_once.py",
+    ),
+    Mutation(
+        "carried records are free in the budget again", "transforms/kafka/native/polling.py",
+        "kafka.commits.take_count(), kafka.inherited.count)", "kafka.commits.take_count())",
+        "tests/kafka/native/test_exactly_once.py::test_a_budget_is_kept_to_the_record",
+    ),
+    Mutation(
+        "chunks that were rolled back are emitted all the same", _DOFN,
+        "if inherited is not None and not self._carrier.take_over(inherited):", "if False:",
+        "tests/predict/test_carrying.py",
+    ),
+    Mutation(
+        "a bundle's last answers are waited for", _DOFN, "if not self._requests.in_flight or self._carry():",
+        "if not self._requests.in_flight:", "tests/predict/test_carrying.py",
     ),
     Mutation(
         "what is complete waits for the bundle's end", _DOFN,
