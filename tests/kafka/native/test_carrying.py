@@ -67,7 +67,7 @@ def test_a_commit_covers_what_is_answered_and_the_next_one_the_rest(heard: Recor
     assert job.kafka.committed == {A: 6}
     assert job.kafka.outputs == [(*A, offset) for offset in range(6)]
     assert job.session.commits.take_count() == 5
-    assert [reads for _, _, reads in heard.commits] == [[(750.0, 1)], [(750.0, 3), (0.0, 2)]], "each since it was read"
+    assert [reads for _, _, reads in heard.commits] == [[(0.75, 1)], [(0.75, 3), (0.0, 2)]], "each since it was read"
     assert job.session.inherited.count == 0
 
 
