@@ -233,8 +233,7 @@ KNOWN = (
     ),
     Mutation(
         "a job is over before carried records are answered", "transforms/kafka/native/polling.py",
-        "return self._ending and not kafka.inherited.count", "return self._ending",
-        "tests/kafka/native/test_exactly_once.py",
+        "return self._ending and not kafka.inherited.count", "return self._ending", "tests/kafka/native/test_polling.py",
     ),
     Mutation(
         "carried records are free in the budget again", "transforms/kafka/native/polling.py",
