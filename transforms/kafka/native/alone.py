@@ -24,7 +24,7 @@ import confluent_kafka as ck
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.bundle import Bundle
+from transforms.kafka.native.bundle import NOTHING_CARRIED, Bundle, Carried
 from transforms.kafka.native.finalised import OutstandingBundle, OutstandingBundles
 from transforms.kafka.native.readers import OpenReader, open_reader
 from transforms.kafka.vendor import describe
@@ -220,6 +220,14 @@ class AloneSession:
     def output_bytes(self) -> int:
         """As ``Polled.output_bytes``: there are no outputs."""
         return 0
+
+    @property
+    def inherited(self) -> Carried:
+        """As ``Polled.inherited``: its bundles leave nothing over."""
+        return NOTHING_CARRIED
+
+    def leave_more(self) -> None:
+        """As ``Polled.leave_more``: it makes no difference."""
 
     def has_read_beyond(self, end_of: Callable[[Partition], float]) -> bool:
         """As ``Polled.has_read_beyond``."""

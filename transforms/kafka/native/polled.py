@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from transforms.kafka.config import Partition
+from transforms.kafka.native.bundle import Carried
 from transforms.kafka.native.consumer import Reader
 from transforms.types import KafkaRecord
 
@@ -34,6 +35,13 @@ class Polled(Protocol):
     @property
     def output_bytes(self) -> int:
         """See ``Session.output_bytes``."""
+
+    @property
+    def inherited(self) -> Carried:
+        """See ``Session.inherited``."""
+
+    def leave_more(self) -> None:
+        """See ``Session.leave_more``."""
 
     def poll(self, most: int, timeout_s: float, *, fill: bool = False) -> list[KafkaRecord]:
         """See ``Session.poll``."""

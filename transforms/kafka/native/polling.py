@@ -80,7 +80,7 @@ class Polling:
         self._ending = self._is_over(kafka)
         return self._ending and not kafka.inherited.count
 
-    def _is_over(self, kafka: Session) -> bool:
+    def _is_over(self, kafka: Polled) -> bool:
         if self._budget is not None:
             kafka.finish_commit()
             self._budget.release(kafka.commits.take_count(), kafka.inherited.count)
