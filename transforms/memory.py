@@ -21,7 +21,8 @@ and large outputs end it earlier. A share is exceeded by one record at most: a r
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -50,6 +51,9 @@ HEADER_BYTES = 150
 
 VALUE_BYTES = 40
 """What a value of an answer takes as an object, such as a number in a list."""
+
+_KEY_OF, _VALUE_OF, _HEADERS_OF = map(operator.itemgetter, (4, 5, 6))  # of a KafkaRecord
+_OUTPUT_KEY_OF, _OUTPUT_VALUE_OF, _OUTPUT_HEADERS_OF = map(operator.itemgetter, (1, 2, 3))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,6 +97,16 @@ class Memory:
         return min(self.budget // 2, MOST_BUNDLE_BYTES)
 
 
+def records_bytes(records: Collection[KafkaRecord]) -> int:
+    """Returns about how many bytes records take together, in half the time of ``sizes_of``."""
+    return (
+        len(records) * RECORD_BYTES
+        + _bytes_of(map(_KEY_OF, records))
+        + _bytes_of(map(_VALUE_OF, records))
+        + sum(map(_header_bytes, filter(None, map(_HEADERS_OF, records))))
+    )
+
+
 def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:
     """Returns about how many bytes each record takes."""
     return [
@@ -101,13 +115,18 @@ def sizes_of(records: Iterable[KafkaRecord]) -> list[int]:
     ]
 
 
-def output_bytes(outputs: Iterable[OutputRecord]) -> int:
+def output_bytes(outputs: Collection[OutputRecord]) -> int:
     """Returns about how many bytes outputs take together."""
-    sizes = [
-        RECORD_BYTES + len(key or b"") + (0 if value is None else len(value)) + HEADER_BYTES * len(headers)
-        for _, key, value, headers, _, _, _ in outputs
-    ]
-    return sum(sizes)
+    return (
+        len(outputs) * RECORD_BYTES
+        + _bytes_of(map(_OUTPUT_KEY_OF, outputs))
+        + _bytes_of(map(_OUTPUT_VALUE_OF, outputs))
+        + HEADER_BYTES * sum(map(len, map(_OUTPUT_HEADERS_OF, outputs)))
+    )
+
+
+def _bytes_of(texts: Iterable[bytes | None]) -> int:
+    return sum(map(len, filter(None, texts)))
 
 
 def values_bytes(values: Sequence[object] | np.ndarray) -> int:
@@ -131,6 +150,18 @@ def _header_bytes(headers: Sequence[tuple[str, bytes | None]]) -> int:
     return sum([HEADER_BYTES + len(name) + len(value or b"") for name, value in headers])
 
 
+def cut(records: Sequence[KafkaRecord], most: int, most_bytes: int) -> tuple[list[tuple[int, int]], int]:
+    """Cuts records into runs of at most ``most`` of them and ``most_bytes`` together, or one that is larger.
+
+    Returns:
+        The index of each run's first record, and the one after its last; and how many bytes all of them take.
+    """
+    total = records_bytes(records)
+    if total <= most_bytes:  # nearly always: no look at single ones
+        return [(start, min(start + most, len(records))) for start in range(0, len(records), most)], total
+    return list(runs(sizes_of(records), most, most_bytes)), total
+
+
 def runs(sizes: Sequence[int], most: int, most_bytes: int) -> Iterator[tuple[int, int]]:
     """Cuts items into runs of at most ``most`` of them and ``most_bytes`` together, or one that is larger.
 
@@ -138,9 +169,6 @@ def runs(sizes: Sequence[int], most: int, most_bytes: int) -> Iterator[tuple[int
         The index of a run's first item, and the one after its last.
     """
     if not sizes:
-        return
-    if most * max(sizes) <= most_bytes:  # nearly always: no look at single ones
-        yield from ((start, min(start + most, len(sizes))) for start in range(0, len(sizes), most))
         return
     start = taken = 0
     for at, size in enumerate(sizes):

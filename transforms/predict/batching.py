@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import numpy as np
 
 from transforms.headers import source_of
-from transforms.memory import sizes_of, values_bytes
+from transforms.memory import records_bytes, sizes_of, values_bytes
 from transforms.types import (
     AnsweredSegment,
     DecodedChunk,
@@ -37,14 +37,14 @@ class PendingChunk:
         decoded: As it came, to begin anew if the model's signature changes.
         chunk: Its results so far.
         waiting: How many rows have none.
-        sizes: About how many bytes each record takes; none where they are no Kafka records.
+        record_bytes: About what its records take; ``None`` where they are no Kafka records.
         held_bytes: About what the chunk takes: its records, and the answers so far.
     """
 
     decoded: DecodedChunk
     chunk: PredictedChunk
     waiting: int
-    sizes: Sequence[int] = ()
+    record_bytes: int | None = None
     held_bytes: int = 0
 
     @classmethod
@@ -54,8 +54,9 @@ class PendingChunk:
             decoded.records, [], dict(decoded.failures), decoded.documents, decoded.carried, decoded.began_ns
         )
         records = decoded.records
-        sizes = sizes_of(records) if records and isinstance(records[0], KafkaRecord) else ()
-        return cls(decoded, chunk, sum(len(segment.rows) for segment in decoded.segments), sizes, sum(sizes))
+        record_bytes = records_bytes(records) if records and isinstance(records[0], KafkaRecord) else None
+        waiting = sum(len(segment.rows) for segment in decoded.segments)
+        return cls(decoded, chunk, waiting, record_bytes, record_bytes or 0)
 
 
 @dataclasses.dataclass(slots=True)
@@ -207,10 +208,13 @@ class Batcher:
 
     def _fitting(self, batch: Batch, pending: PendingChunk, rows: Sequence[int]) -> int:
         """Returns how many of the rows fit into the batch, one at least if it is empty, and counts their bytes."""
-        if self._most_bytes is None or not pending.sizes:
+        if self._most_bytes is None or pending.record_bytes is None:
             return len(rows)
-        for at, row in enumerate(rows):
-            size = batch.size + pending.sizes[row]
+        if batch.rows + len(rows) == self._size and batch.size + pending.record_bytes <= self._most_bytes:
+            return len(rows)  # nearly always: it is full, and no record has to be looked at
+        records = pending.decoded.records
+        for at, row_bytes in enumerate(sizes_of([records[row] for row in rows])):
+            size = batch.size + row_bytes
             if size > self._most_bytes and (batch.rows or at):
                 return at
             batch.size = size

@@ -74,7 +74,8 @@ class Span:
 
     def count(self, requests: int = 1) -> None:
         """Counts requests that are about to be sent, or were."""
-        self.asked[self.start : self.start + self.rows] += requests
+        rows = self.asked[self.start : self.start + self.rows]
+        rows += requests  # not self.asked[…] +=, which copies the rows onto themselves
 
     def paced(self, waited_s: float) -> None:
         """Notes a wait for ``--rate_limit`` or ``--token_limit``: it does not count into a deadline."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from transforms.kafka.config import Partition
 from transforms.kafka.native.producer import NotCommittedError
-from transforms.memory import sizes_of
+from transforms.memory import records_bytes
 from transforms.observe import DeadLetterKind, RollbackCause, observer
 from transforms.types import KafkaRecord, OutputRecord
 
@@ -40,7 +40,7 @@ class Carried:
     def of(cls, records: Iterable[KafkaRecord]) -> Carried:
         """Counts records; those of a partition are in offset order."""
         kept = list(records)
-        return cls(_first_offsets(kept), len(kept), sum(sizes_of(kept)))
+        return cls(_first_offsets(kept), len(kept), records_bytes(kept))
 
 
 NOTHING_CARRIED = Carried({}, 0, 0)

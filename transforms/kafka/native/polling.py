@@ -23,7 +23,7 @@ from transforms.kafka.config import KafkaConfig
 from transforms.kafka.ends import Ends
 from transforms.kafka.native.polled import Polled
 from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
-from transforms.memory import runs, sizes_of
+from transforms.memory import cut
 from transforms.types import KafkaRecord
 
 IDLE_POLL_S = 0.1
@@ -123,12 +123,13 @@ class Polling:
                 records += self._fill(kafka, len(records), granted)
                 self._learn_rate(len(records))
             records = self._within_ends(kafka, records)
-            count, sizes = len(records), sizes_of(records)
+            runs, total_bytes = cut(records, self.config.chunk_records, memory.request)
+            count = len(records)
             read += count
-            read_bytes += self._learn_size(sizes)
-            cut = runs(sizes, self.config.chunk_records, memory.request)
-            chunks = collections.deque(RecordChunk(records[start:end]) for start, end in cut)
-            del records, sizes  # what is answered is let go chunk by chunk, and not with the last of them
+            read_bytes += total_bytes
+            self._learn_size(count, total_bytes)
+            chunks = collections.deque(RecordChunk(records[start:end]) for start, end in runs)
+            del records  # what is answered is let go chunk by chunk, and not with the last of them
             while chunks:
                 yield chunks.popleft()
             there_is_more = count == wanted
@@ -150,12 +151,9 @@ class Polling:
         elapsed, self._last_at = max(now - self._last_at, 1e-4), now
         self._rate += 0.2 * (read / elapsed - self._rate)
 
-    def _learn_size(self, sizes: list[int]) -> int:
-        """Learns the size of a record; returns how many bytes all of them have."""
-        total = sum(sizes)
-        if sizes:
-            self._record_bytes = max(total / len(sizes), self._record_bytes * SHRINKS)
-        return total
+    def _learn_size(self, count: int, total_bytes: int) -> None:
+        if count:
+            self._record_bytes = max(total_bytes / count, self._record_bytes * SHRINKS)
 
     def _within_ends(self, kafka: Polled, records: list[KafkaRecord]) -> list[KafkaRecord]:
         if self._ends is None:
