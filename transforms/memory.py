@@ -126,7 +126,7 @@ def output_bytes(outputs: Collection[OutputRecord]) -> int:
 
 
 def _bytes_of(texts: Iterable[bytes | None]) -> int:
-    return sum(map(len, filter(None, texts)))
+    return sum([len(text) for text in texts if text is not None])
 
 
 def values_bytes(values: Sequence[object] | np.ndarray) -> int:

@@ -137,7 +137,8 @@ def follow(result: Any, job: Job, follower: Follower, gate: Passed, clock: Calla
         if gate.is_complete() and (given_up or not gate.in_flight):
             if given_up and gate.in_flight:
                 log.warning(
-                    "drained before all records were answered, as nothing came for %.0f s: %s are read again next time",
+                    "drained before all records were answered, as nothing came for %.0f s: "
+                    "%d records are read again next time",
                     *(patience_s, gate.in_flight),
                 )
             result.cancel()
