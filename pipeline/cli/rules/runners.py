@@ -39,10 +39,21 @@ def _places(config: Config) -> set[Where]:
     return {where for where, here in found.items() if here}
 
 
+LACKS = {
+    "KafkaStreamsRunner": "it has no splittable DoFns, and no state and timers (apache/beam#39631, #39629)",
+    "SamzaRunner": "it has no splittable DoFns (apache/beam#19693)",
+    "SparkRunner": "it has no timers in streaming (apache/beam#20397)",
+}
+"""Beam's other runners, and what they lack of what the source of records is made of, by Beam's issues of 2026."""
+
+
 def supported(config: Config, values: Values) -> Iterator[str]:
     """Other runners of Beam would take the pipeline and fail in the middle, or drop what a streaming source has to read."""
-    if config.runner not in RUNNERS:
-        yield f"--runner={config.runner}: is not supported; use {', '.join(RUNNERS)}{nearest(config.runner, RUNNERS)}"
+    if config.runner in RUNNERS:
+        return
+    known = LACKS.get(config.runner)
+    why, meant = (f": {known}", "") if known is not None else ("", nearest(config.runner, RUNNERS))
+    yield f"--runner={config.runner}: is not supported{why}; use {', '.join(RUNNERS)}{meant}"
 
 
 def workers_of_a_group(config: Config, values: Values) -> Iterator[str]:
