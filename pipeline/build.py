@@ -47,11 +47,14 @@ def build(
         build_with_java(pipeline, job, job.java)
         return
     guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s)
+    limits = job.predict.dispatch.limits
+    # With a rate limit no slot is idle for want of records, and what was carried over would wait long for its turns.
+    carries = shards is None and limits.requests_per_s is None and limits.tokens_per_s is None
     predict = PredictChunks(
         job.predict,
         guard,
         make_decoder=DecodeAgain(job.decode, guard),
-        carrier=SessionCarrier(job.kafka) if shards is None else None,
+        carrier=SessionCarrier(job.kafka) if carries else None,
     )
     (
         pipeline

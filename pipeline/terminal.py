@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -27,3 +28,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def quiet_grpc() -> None:
+    """Limits gRPC's own log to errors: it tells of each connection that a server closes, past the live status.
+
+    To be called before gRPC is imported, which is when it reads the variable.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.process.stats import WorkerStats
 from pipeline.telemetry.tracing import traced
-from pipeline.terminal import tell_error
+from pipeline.terminal import quiet_grpc, tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, MissingRightError, ScoringError
 from transforms.observe import DeadLetterKind, set_observer
@@ -167,7 +167,7 @@ def quiet_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # by default gRPC logs every connection that a server closes
+    quiet_grpc()
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
     logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)
     librdkafka = logging.getLogger("transforms.kafka.librdkafka")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeline.cli.program import program
-from pipeline.terminal import tell_error
+from pipeline.terminal import quiet_grpc, tell_error
 from transforms.errors import ConfigError
 
 EXIT_WRONG = 2
@@ -29,6 +29,7 @@ def flags_or_told(
     Returns:
         The flags; ``None`` if the mistakes were told, and the command is to end with ``EXIT_WRONG``.
     """
+    quiet_grpc()  # before anything is parsed: a check of --model imports gRPC
     try:
         return parse(sys.argv[1:] if argv is None else argv)
     except ConfigError as error:

@@ -142,6 +142,7 @@ def test_many_texts_have_the_time_of_one() -> None:
         ("^[0-9]{4}-[0-9]{2}$", "2026-11", "2026-1"),
         ("(?i)^total$", "TOTAL", "totals"),
         ("^a$", "a", "a\n"),
+        (r"^\N{DIGIT ONE}{2}$", "11", "1"),
     ],
 )
 def test_patterns_mean_what_they_mean_in_python(pattern: str, fits: str, misfits: str) -> None:

@@ -157,6 +157,14 @@ def test_values_that_do_not_fit(write: Any, name: str, value: Any, says: str) ->
 
 
 @pytest.mark.parametrize("write", [avro, protobuf])
+def test_a_number_whose_exponent_no_decimal_has(write: Any) -> None:
+    """Binary floats take it for 0, so the record was scored."""
+    text = b'{"price":1234567890123456789012345E-99999999999999999999,"label":"cat"}'
+    with pytest.raises(OutputMismatchError, match="a number beyond"):
+        write(fields(ranked=True, pass_through=["price"]), exact=True).write(text)
+
+
+@pytest.mark.parametrize("write", [avro, protobuf])
 def test_fields_that_the_schema_has_not(write: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A model's new output is left out, and told once; what a function returns is a mistake."""
     writer = OutputWriter(write(fields())._schema)

@@ -96,6 +96,23 @@ def test_statuses(registry: SchemaRegistryStub, client: Registry, status: int, k
         client.check()
 
 
+def test_a_registry_that_knows_no_guids(registry: SchemaRegistryStub, client: Registry) -> None:
+    """Its 404 is that of a path which it does not have, and no reason to wait: it may never have it."""
+    answer, guid = registry.answer, "0123abcd-0000-0000-0000-000000000000"
+
+    def older(method: str, path: str, authorization: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
+        if "guid" in path:
+            return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+        return answer(method, path, authorization, body)
+
+    registry.answer = older  # type: ignore[method-assign]
+    with pytest.raises(UnknownSchemaError, match="no schemas by GUID; let producers name them by id"):
+        client.schema(guid)
+    registry.status = 404
+    with pytest.raises(TransientError, match="HTTP 404"):
+        client.schema(guid)  # nor does it have ids now: it is a wrong address, or a proxy
+
+
 def test_an_answer_that_is_no_schema(registry: SchemaRegistryStub, client: Registry) -> None:
     for answer in ({}, {"schema": None}, {"schema": {"type": "string"}}):
         registry.answer = lambda *_, answer=answer: (200, answer)  # type: ignore[method-assign]

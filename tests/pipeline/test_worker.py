@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -31,6 +32,25 @@ def test_a_fenced_worker_says_so_by_its_status(error: str, status: int) -> None:
     done = subprocess.run([sys.executable, "-c", RUN, error], capture_output=True, text=True, timeout=240)
     assert done.returncode == status, done.stderr
     assert "error: somebody took over" in done.stderr
+
+
+def test_grpc_is_told_to_log_errors_alone_before_it_is_imported() -> None:
+    """It reads the variable then; and the check of ``--model`` imports it, when nothing else has begun."""
+    code = """
+import importlib.abc, os, sys
+class Seen(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "grpc":
+            print(os.environ.get("GRPC_VERBOSITY"))
+sys.meta_path.insert(0, Seen())
+from pipeline.cli import options
+from pipeline.cli.entry import flags_or_told
+flags_or_told(options.parse, ["--model=grpc://h:1/m", "--input_topic=a", "--output_topic=b", "--bootstrap_servers=h:1"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True, env=environment)
+    assert done.stdout.split() == ["ERROR"]
 
 
 def test_a_part_of_beam_that_is_not_used_warns_no_user() -> None:

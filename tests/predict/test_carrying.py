@@ -162,6 +162,22 @@ def test_what_is_carried_leaves_first_in_the_next_bundle(drive: Callable[..., Dr
     assert carrier.taken == [1]
 
 
+def test_the_time_between_two_bundles_counts_into_no_deadline(drive: Callable[..., Driver]) -> None:
+    """Nobody hears what is answered while a bundle is committed, however long that takes."""
+    held, carrier = Held(), Carrier(times=1)
+    driver = drive(held.model, held.answer, carrier)
+    driver.bundle(*pairs(0, 6))
+    clock = driver.fn._clock
+    assert carrier.carried
+    assert clock() == clock(), "it stands still"
+    driver.fn.start_bundle()
+    began = clock()
+    while clock() == began:  # a turn of the clock, not a wait
+        pass
+    held.answer_all()
+    list(driver.fn.finish_bundle())
+
+
 def test_a_bundle_without_records_of_its_own_answers_what_is_carried(drive: Callable[..., Driver]) -> None:
     held, carrier = Held(), Carrier(times=1)
     driver = drive(held.model, held.answer, carrier)

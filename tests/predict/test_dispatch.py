@@ -248,6 +248,23 @@ def test_more_are_in_flight_where_that_brings_more() -> None:
     assert model.most_in_flight > 200
 
 
+def test_a_request_that_its_client_cancels_is_sent_again() -> None:
+    """A client may close its connection under a request. Nobody has cancelled who waits for it."""
+    model = FakeModel()
+
+    async def behave(call: Call) -> Answer:
+        if len(model.calls) == 1:
+            raise asyncio.CancelledError
+        return await doubled(call)
+
+    async def work() -> list[RowsResult]:
+        return await dispatcher(model).answer(x_of(1), 1)
+
+    model.behaviour = behave
+    assert by_row(run(work()), 1) == [2]
+    assert len(model.calls) == 2
+
+
 def test_cancelling_frees_the_slots_and_cancels_the_requests() -> None:
     hang = True
 

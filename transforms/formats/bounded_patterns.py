@@ -15,7 +15,7 @@ from typing import Any
 MATCH_S = 0.25
 """Seconds of the processor that all patterns may take for one document."""
 
-_BRACE = re.compile(r"(\\.)|\{(?!\d+(?:,\d*)?\}|,\d*\})", re.DOTALL)
+_BRACE = re.compile(r"(\\N\{[^}]*\}|\\.)|\{(?!\d+(?:,\d*)?\}|,\d*\})", re.DOTALL)
 """What is escaped, and a brace that begins no quantifier: ``regex`` takes ``{e}`` for "with errors", ``re`` for itself."""
 
 

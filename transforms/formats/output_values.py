@@ -46,7 +46,7 @@ def parse_prediction(text: bytes, exact: bool = False) -> dict[str, Any]:
             found = json.loads(text, parse_float=Decimal, parse_int=_whole)
         else:
             found = parse_json(text)
-    except (JsonError, ValueError, RecursionError) as error:
+    except (JsonError, ValueError, ArithmeticError, RecursionError) as error:  # Decimal has a largest exponent
         raise OutputMismatchError("it has a number beyond float64, or is nested too deeply") from error
     assert type(found) is dict
     return found

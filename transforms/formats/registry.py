@@ -35,6 +35,7 @@ MAX_REFERENCES = 200
 """Most references of a schema, direct and indirect. More are taken for a circle, which a registry should never hold."""
 
 _UNKNOWN = (40401, 40402, 40403)  # subject, version, schema: not found
+_NO_SUCH_CALL = (404, 405, 501)
 _NUMBERS = ("timeout", "cache.capacity", "cache.latest.ttl.sec", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
 _MOST_REASON = 1500  # characters of the registry's own words
 _T = TypeVar("_T")
@@ -124,6 +125,8 @@ class Registry:
             references: dict[str, str] = {}
             self._add_references(schema, references, [0])
         except Exception as error:  # noqa: BLE001  # httpx's or httpx2's, by the client's choice; no common base
+            if isinstance(key, str) and isinstance(error, self._refusal) and error.http_status_code in _NO_SUCH_CALL:
+                self._check_guids(error)
             self._translate(error, key)
         if not isinstance(schema.schema_str, str):
             raise TransientError(f"the schema registry at {self._url} answered without a schema")
@@ -197,6 +200,18 @@ class Registry:
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+    def _check_guids(self, error: Any) -> None:
+        """After a refused request for a GUID: raises ``UnknownSchemaError`` if it is a registry that has no such call.
+
+        To wait for an older one would hold all records behind this one for ever.
+        """
+        if error.error_code not in _UNKNOWN:
+            self.check()
+            raise UnknownSchemaError(
+                f"the schema registry at {self._url} answered HTTP {error.http_status_code}: it knows no schemas by GUID; "
+                "let producers name them by id"
+            ) from error
 
     def _add_references(self, schema: Any, references: dict[str, str], asked: list[int]) -> None:
         for reference in schema.references or ():

@@ -31,6 +31,7 @@ from transforms.predict.contract import ChunkDecoder, ContractChangedError, Make
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.predict.pace import pace_of
+from transforms.predict.pausing_clock import PausingClock
 from transforms.predict.request_loop import Requests
 from transforms.tracing import Target
 from transforms.types import DecodedChunk, ModelMetadata, PredictedChunk
@@ -99,7 +100,8 @@ class PredictChunks(beam.DoFn):
     def setup(self) -> None:
         """Makes the client. Opens no connection."""
         target = Target(self._config.model.model, self._config.uri)
-        self._requests = Requests(_open(self._config, self._make_decoder is not None), target)
+        self._clock = PausingClock()
+        self._requests = Requests(_open(self._config, self._make_decoder is not None, self._clock), target)
         self._look_at = time.monotonic() + self._look_s
         self._ask_at = 0.0
         self._order: collections.deque[PendingChunk] = collections.deque()
@@ -108,6 +110,7 @@ class PredictChunks(beam.DoFn):
     def start_bundle(self) -> None:
         """Keeps what the bundle before has carried over. Else cancels requests of a bundle that failed, and starts empty."""
         assert self._requests is not None
+        self._clock.go_on()
         self._inherited, self._carried = self._carried, None
         if self._inherited is None:
             self._forget()
@@ -170,7 +173,10 @@ class PredictChunks(beam.DoFn):
     def _carry(self) -> bool:
         """Returns whether the chunks that are not complete go over into the next bundle."""
         self._carried = self._carrier.carry(record for pending in self._order for record in pending.decoded.records)
-        return self._carried is not None
+        if self._carried is None:
+            return False
+        self._clock.pause()
+        return True
 
     def _take_over(self) -> None:
         """Goes on with the chunks that were carried over, unless they are read again. Once a bundle.
@@ -304,9 +310,9 @@ def _misfit(before: DecodedChunk, now: DecodedChunk | None) -> str | None:
     return next((failure.message for row, failure in now.failures.items() if row not in before.failures), None)
 
 
-async def _open(config: PredictConfig, renews: bool) -> Dispatcher:
+async def _open(config: PredictConfig, renews: bool, clock: PausingClock) -> Dispatcher:
     def another() -> ModelClient:
         return open_client(config.uri, config.client)
 
     signature, pace = config.model.signature, pace_of(config.uri, config.dispatch.limits)
-    return Dispatcher(another(), signature, config.dispatch, open_another=another, renews=renews, pace=pace)
+    return Dispatcher(another(), signature, config.dispatch, clock, open_another=another, renews=renews, pace=pace)

@@ -157,6 +157,12 @@ class Endpoint:
             others = (it for it in self._in_flight.values() if it is not inputs)
             hide_echo(error, itertools.chain((inputs,), itertools.islice(others, MOST_MERGED)))
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Of the client's own, whose caller waits on: as it is not an Exception, nobody would be told.
+            raise UnavailableError("the client cancelled its own request") from None
         except Exception as error:
             if not is_internal(error):
                 raise

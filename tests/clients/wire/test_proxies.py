@@ -47,6 +47,8 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"HTTP_PROXY": "http://big:1", "http_proxy": "http://small:1"}, False, "http://small:1", "http://small:1"),
         ({"http_proxy": ""}, False, None, None),
         ({"http_proxy": "p:3128"}, False, "http://p:3128", "http://p:3128"),
+        ({"http_proxy": "http://me:secret@p"}, False, "http://me:secret@p:80", "http://me:secret@p:80"),
+        ({"http_proxy": "http://[::2]:/"}, False, "http://[::2]:80/", "http://[::2]:80/"),
         ({"https_proxy": "http://p:1", "grpc_proxy": "http://g:1"}, True, "http://p:1", "http://g:1"),
         ({"http_proxy": "http://p:1", "no_proxy": "a,models.test"}, False, None, None),
         ({"http_proxy": "http://p:1", "no_grpc_proxy": "models.test"}, False, "http://p:1", None),
@@ -260,4 +262,18 @@ def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
             await http.close()
 
     with pytest.raises(UnavailableError, match=r"through the proxy 127.0.0.1:\d+ \(http_proxy\)"):
+        asyncio.run(run())
+
+
+def test_grpc_names_the_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with proxy_to(1) as proxy:
+            monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+        channel = GrpcChannel("models.test:8500", False, ClientOptions(), "here", from_grpc_code)
+        try:
+            await channel.call("/a/b", b"x", TIMEOUT_S)
+        finally:
+            await channel.close()
+
+    with pytest.raises(UnavailableError, match=r"through the proxy 127.0.0.1:\d+ \(http_proxy\)$"):
         asyncio.run(run())

@@ -164,9 +164,9 @@ class World:
     producer = TurningProducer
     claims = True
 
-    def __init__(self, records: list[int], seed: int, *, moves: bool = True):
+    def __init__(self, records: list[int], seed: int):
         self.random = random.Random(seed)
-        self.config = dataclasses.replace(CONFIG, shards_move=moves)
+        self.config = dataclasses.replace(CONFIG, shards_move=True)
         self.turns = Turns(self.random)
         self.now = 0.0
         log = {("in", number): [True] * count for number, count in enumerate(records)}
@@ -255,12 +255,9 @@ RECORDS = st.lists(st.integers(0, 25), min_size=1, max_size=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(RECORDS, st.integers(0, 2**32), st.lists(st.integers(1, 3), min_size=2, max_size=4), st.integers(1, 8), st.booleans())
-def test_each_record_once_whoever_believes_to_own_it(
-    records: list[int], seed: int, counts: list[int], bundles: int, moves: bool
-) -> None:
-    """Also where shards do not move (Flink), but a task that was given up may still run."""
-    world = World(records, seed, moves=moves)
+@given(RECORDS, st.integers(0, 2**32), st.lists(st.integers(1, 3), min_size=2, max_size=4), st.integers(1, 8))
+def test_each_record_once_whoever_believes_to_own_it(records: list[int], seed: int, counts: list[int], bundles: int) -> None:
+    world = World(records, seed)
     run(world, counts, bundles)
     outputs = world.kafka.outputs
     assert not doubled(outputs)
@@ -270,10 +267,10 @@ def test_each_record_once_whoever_believes_to_own_it(
         assert offsets == sorted(offsets), "in the order of the input"
 
 
-def breaks(kind: type[World], worlds: int, counts: list[int], *, moves: bool = True) -> bool:
+def breaks(kind: type[World], worlds: int, counts: list[int]) -> bool:
     """Whether a record is doubled in one of so many worlds."""
     for seed in range(worlds):
-        world = kind([12, 12, 12], seed, moves=moves)
+        world = kind([12, 12, 12], seed)
         with contextlib.suppress(AssertionError, KafkaError):
             run(world, counts, 6, rounds=8)
         if doubled(world.kafka.outputs):
@@ -315,4 +312,4 @@ def test_the_property_needs_the_look_after_a_renewal() -> None:
     class Unlooked(World):
         session = Careless
 
-    assert breaks(Unlooked, 100, [1, 2, 3], moves=False)
+    assert breaks(Unlooked, 100, [1, 2, 3])

@@ -56,6 +56,12 @@ class RawClient(ModelClient):
         self._bodies = Bodies(self._where, options, form)
         self._url = yarl.URL(address.predict_url, encoded=True)
         self._closed = False
+        self._metadata_requests = 0
+
+    @property
+    def metadata_requests(self) -> int:
+        """See ``ModelClient``."""
+        return self._metadata_requests
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:
         """See ``ModelClient``. An endpoint publishes no signature.
@@ -64,6 +70,7 @@ class RawClient(ModelClient):
         right.
         """
         with as_metadata_errors("is it Vertex AI's API?", refusals_too=False, where=self._where):
+            self._metadata_requests += 1
             answer = await self._send(Body(b"", self._form.content_type), timeout_s)
             error = None if _is_good(answer) else self._error(answer)
             if error is not None and not _is_of_content(answer, error):

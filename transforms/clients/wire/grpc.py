@@ -54,6 +54,10 @@ Translate = Callable[[str, str, str, float | None], ModelError]
 """Makes the error for a status: ``(where, name of the code, the server's details, retry_after_s)`` to a ``ModelError``."""
 
 
+RETIRE_S = 10.0
+"""Seconds that a replaced connection stays after its last call's time-out: what gRPC ends itself says more than a close."""
+
+
 class GrpcChannel:
     """Connections to one server and its replicas, opened with the first call.
 
@@ -92,8 +96,9 @@ class GrpcChannel:
         self._closing = asyncio.Event()
         self._longest_s = 0.0
         host, port = _host_and_port(target)
-        behind_proxy = proxy_of(host, secure, grpc=True) is not None  # the proxy resolves the name then
-        self._watch = None if is_address(host) or behind_proxy else AddressWatch(host, port, resolve, look_s)
+        self._proxy = proxy_of(host, secure, grpc=True)
+        watched = not is_address(host) and self._proxy is None  # a proxy resolves the name itself
+        self._watch = AddressWatch(host, port, resolve, look_s) if watched else None
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         """Sends one request and returns the serialized answer.
@@ -106,7 +111,7 @@ class GrpcChannel:
         Raises:
             ModelError: The call failed; the error is that of ``translate``.
             MalformedAnswerError: The server says OK, and sends no message.
-            UnavailableError: The client was closed.
+            UnavailableError: The client, or its connection, was closed.
             ConfigError: A TLS file can't be read.
         """
         if self._watch is not None and not self._closed and self._watch.grown():
@@ -120,16 +125,20 @@ class GrpcChannel:
             raise self._translate(self._where, error.code().name, self._details(error), retry_after_s(error)) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and (task is None or not task.cancelling()):
+            if task is None or not task.cancelling():
                 # gRPC cancels the requests in flight when a channel closes. The caller itself was not cancelled.
-                raise UnavailableError(f"{self._where}: the client was closed") from None
+                what = "client" if self._closed else "connection"
+                raise UnavailableError(f"{self._where}: the {what} was closed") from None
             raise
         if body is None:  # what gRPC returns for a status of OK that no message came with, or not a whole one
             raise MalformedAnswerError(f"{self._where}: the status is OK, but no message came")
         return body
 
     def _details(self, error: grpc.aio.AioRpcError) -> str:
-        return details_of(error, self._secure, self._options)
+        details = details_of(error, self._secure, self._options)
+        if self._proxy is None or error.code() is not grpc.StatusCode.UNAVAILABLE:
+            return details
+        return f"{details}, through {self._proxy}"
 
     def _open_call(self, method: str) -> Any:
         if self._closed:
@@ -154,7 +163,7 @@ class GrpcChannel:
     async def _retire(self, channel: Any) -> None:
         # Not close(grace): while it waits, a second close() that cancels the calls does nothing.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._longest_s):  # its calls have ended then
+            async with asyncio.timeout(self._longest_s + RETIRE_S):  # its calls have ended then
                 await self._closing.wait()
         await channel.close()
 

@@ -39,7 +39,7 @@ class Proxy:
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
-        return f"the proxy {parts.hostname}:{parts.port or 80} ({self.variable})"
+        return f"the proxy {parts.hostname}:{parts.port} ({self.variable})"
 
 
 def proxy_of(host: str, secure: bool, *, grpc: bool = False) -> Proxy | None:
@@ -67,9 +67,8 @@ def proxy_of(host: str, secure: bool, *, grpc: bool = False) -> Proxy | None:
 
 
 def _checked(value: str, variable: str, grpc: bool) -> str:
-    url = value if "://" in value else f"http://{value}"
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(value if "://" in value else f"http://{value}")
         usable = bool(parts.hostname) and parts.port != 0 and is_authority(parts.netloc.rpartition("@")[2])
     except ValueError:
         usable = False
@@ -77,7 +76,9 @@ def _checked(value: str, variable: str, grpc: bool) -> str:
         raise ConfigError([f"{variable}: names no proxy; the form is http://[USER:PASSWORD@]HOST:PORT"])
     if grpc and parts.scheme == "https":
         raise ConfigError([f"{variable}: gRPC speaks to a proxy without TLS: use http://…, or name the host in no_proxy"])
-    return url
+    if parts.port is None:  # gRPC would take 443 then
+        parts = parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:{443 if parts.scheme == 'https' else 80}")
+    return parts.geturl()
 
 
 def _is_here(host: str) -> bool:

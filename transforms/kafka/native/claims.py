@@ -9,9 +9,13 @@ So a shard commits its ``transactional.id`` in the metadata of every offset, and
 that takes over a partition reads that name and fences the producer of that name, also where the offset is of a former topic
 of the name and counts as none (``committed.py``): the other one may be about to commit what it has read of it.
 
-Two that take over at the same time must not both read the same name. Kafka has no compare-and-set for an offset, but a
-transaction of a fenced producer is refused. So each partition belongs to one of ``LOCKS`` transactional ids, the *claim
-locks* of the group. A claim is made in these steps:
+On Flink, where a job's shards start together and stay, that is all of it (``claim_at_start``). Limit: two jobs in different
+numbers of shards that start within the same few milliseconds both find the name of a third job, and do not fence each
+other. ``python -m pipeline`` refuses to start the second job if it sees the first.
+
+Where shards move between workers while the job runs (Dataflow), two that take over at the same time must not both read the
+same name. Kafka has no compare-and-set for an offset, but a transaction of a fenced producer is refused. So each partition
+belongs to one of ``LOCKS`` transactional ids, the *claim locks* of the group. A claim is made in these steps (``claim``):
 
 1. open the locks of the partitions: whoever else is in between these steps is fenced there, and its step 5 is refused;
 2. open the shard's own producer anew: a former self is fenced, also one that has opened its session just now;
@@ -42,7 +46,7 @@ from transforms.errors import FencedError
 from transforms.kafka.commit_metadata import claim_in, with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.consumer import Reader
-from transforms.kafka.native.producer import Writer
+from transforms.kafka.native.producer import NotCommittedError, ObstructedError, Writer
 from transforms.kafka.native.starts import Starts
 from transforms.kafka.topic_ids import UNKNOWN
 
@@ -66,6 +70,24 @@ def with_claim(config: KafkaConfig, starts: Starts) -> list[ck.TopicPartition]:
     """Returns the start offsets with the claim of this shard in their metadata."""
     offsets = {(tp.topic, tp.partition): tp.offset for tp in starts.offsets}
     return with_metadata(config, offsets, lambda it: starts.identities.get(it, UNKNOWN), claim=True)
+
+
+def claim_at_start(config: KafkaConfig, reader: Reader, writer: Writer, starts: Starts, open_writer: OpenWriter) -> Starts:
+    """As ``claim``, without locks: where all shards start together, and their number stays (Flink).
+
+    Args:
+        config: The configuration of this shard.
+        reader: The reader of this shard.
+        writer: The writer of this shard.
+        starts: The starts of the partitions that this shard takes over, with their metadata.
+        open_writer: As for ``claim``.
+
+    Returns:
+        The starts: those after the fencing.
+    """
+    starts = fence_others(config, reader, starts, open_writer)
+    writer.commit(with_claim(config, starts), reader, reader.consumer.consumer_group_metadata())
+    return starts
 
 
 def claim(
@@ -129,6 +151,10 @@ def _claim(
                 lock.commit([tp for tp in with_claim(config, starts) if _lock_of(tp.partition) == number], reader, group)
             except FencedError as error:
                 raise _LockLostError from error
+            except ObstructedError:
+                raise
+            except NotCommittedError as error:
+                raise _LockLostError from error  # Kafka has refused this once
     return Starts([tp for tp in starts.offsets if (tp.topic, tp.partition) in new], starts.identities)
 
 

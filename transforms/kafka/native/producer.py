@@ -61,8 +61,9 @@ class Writer:
         obstacles: What is asked when outputs are not taken for long; by default Kafka.
 
     Attributes:
-        replaces: Called where a producer that others may have fenced is to be replaced: calls ``reopen``, or raises
-            ``FencedError``. Told whether the bundle goes on: its outputs are written again, and its records not read again.
+        replaces: Called in place of ``reopen`` where a producer that others may have fenced is to be replaced: calls that,
+            or raises ``FencedError``. Told whether the bundle goes on: its outputs are written again, and its
+            records not read again.
     """
 
     aborts = False
@@ -77,7 +78,7 @@ class Writer:
     ):
         self.config, self._clock = config, clock
         self.obstacles = obstacles or Obstacles(config)
-        self.replaces: Callable[[bool], None] = lambda _: self.reopen()
+        self.replaces: Callable[[bool], None] | None = None  # not a default of its own: the client would be in a cycle
         self.deliveries = Deliveries()
         self._batch_bytes: int | None = None
         self._counts: dict[str, int] = {}

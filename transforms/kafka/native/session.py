@@ -17,7 +17,7 @@ from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Carried
-from transforms.kafka.native.claims import claim
+from transforms.kafka.native.claims import claim, claim_at_start
 from transforms.kafka.native.commits import Commit, Commits, at_once
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.mending import Mender
@@ -93,7 +93,7 @@ class Session:
         self.reader = open_reader(config, shard, shards, self._claim if claim else None)
         self._claims = claim
         self._claimed: dict[Partition, int] = {}
-        if claim:
+        if claim and config.shards_move:
             self.writer.replaces = self._claim_again
         self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._overlap_from = overlap_from
@@ -208,6 +208,11 @@ class Session:
 
     def _claim(self, new: Collection[Partition]) -> Starts | None:
         """Claims partitions before they are read; ``None`` while a bundle is open, whose transaction that would end."""
+        if not self.config.shards_move:
+            starts = self.reader.starts(sorted(new))
+            if self.commits.underway is not None or self.writer.open_s:
+                return starts  # a bundle is in progress, so these partitions are new to the topic, and no shard had them
+            return claim_at_start(self.config, self.reader, self.writer, starts, self._open_writer)
         if self._bundle.first or self.writer.open_s or not self.finish_commit():
             return None
         starts = claim(self.config, self.reader, self.writer, new, self._held(), self._open_writer, self._sleep)
@@ -302,7 +307,7 @@ class Session:
         """Returns whether the open bundle has what was carried over, and takes its outcomes. See ``Carrier.take_over``."""
         if self._bundle.inherited is not carried or self.state is State.VOID:
             return False
-        self._bundle.taken_over = True
+        self._bundle.taken_over, self._bundle.fresh = True, False
         return True
 
     # ------------------------------------------------------------------ writing
@@ -439,6 +444,7 @@ class Session:
             self._outputs.close()
             self.reader.close()
             self.writer.close()
+            self.writer.replaces = None  # else session and client keep each other until the collector comes
 
     def discard(self) -> None:
         """Ends the session without a commit. The next session of the same name makes Kafka abort the open transaction."""
@@ -447,3 +453,4 @@ class Session:
         self._outputs.close()
         self.reader.close()
         self.writer.close()
+        self.writer.replaces = None  # as in ``close``

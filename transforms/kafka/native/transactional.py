@@ -114,11 +114,20 @@ class TransactionalWriter(Writer):
             KafkaError: Kafka fences every new producer, too, and nobody is seen who took over.
         """
         log.warning("%s; starting a new producer", why)
-        self.renew()
+        try:
+            self.renew()
+        except NotCommittedError as error:  # of a claim: whether the commit is final is still not known
+            raise why from error
 
     def renew(self) -> None:
         """As ``Writer.renew``; the new producer fences the one before, and ends the transaction that it has left open."""
-        self.replaces(False)
+        self._reopen_or_ask(goes_on=False)
+
+    def _reopen_or_ask(self, *, goes_on: bool) -> None:
+        if self.replaces is None:
+            self.reopen()
+        else:
+            self.replaces(goes_on)
 
     def reopen(self) -> None:
         """As ``Writer.reopen``; the new producer fences the one before, and ends the transaction that it has left open."""
@@ -157,7 +166,7 @@ class TransactionalWriter(Writer):
     def resize_batches(self, batch_bytes: int | None) -> None:
         """As ``Writer.resize_batches``; the new producer fences the one before."""
         self._batch_bytes = batch_bytes
-        self.replaces(True)
+        self._reopen_or_ask(goes_on=True)
 
     def to_write_again(self, outputs: list[OutputRecord], unwritten: Collection[int]) -> list[OutputRecord]:
         """As ``Writer.to_write_again``: all of them, as the transaction was aborted."""
