@@ -12,8 +12,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import topics
-from transforms.kafka.native.poll_records import _advance, _alone
-from transforms.kafka.native.source import ReadFromKafka
+from transforms.kafka.native.poll_records import PollRecords, _advance, _alone
+from transforms.kafka.native.polls import PollTracker
+from transforms.kafka.native.source import ReadFromKafka, config_from_properties
+from transforms.kafka.stop import StopConditions
 from transforms.types import KafkaRecord
 
 pytestmark = pytest.mark.usefixtures("not_draining")
@@ -34,6 +36,20 @@ class Collect(beam.DoFn):
 
     def process(self, record: KafkaRecord, at: Any = beam.DoFn.TimestampParam) -> None:
         self.seen.append((record.partition, record.offset, float(at) * 1000))
+
+
+class Finalizer:
+    """Of a runner that drops what it is to call."""
+
+    def register(self, finalise: object) -> None:
+        pass
+
+
+class Deferring(PollTracker):
+    """As Beam's view of a tracker."""
+
+    def defer_remainder(self) -> None:
+        pass
 
 
 def run(broker: str, group: str, topic: str, records: int, then: Any) -> None:
@@ -75,9 +91,22 @@ def test_what_fails_is_not_committed_and_is_read_again(broker: str) -> None:
 def test_a_topic_that_is_missing_is_named(broker: str) -> None:
     with pytest.raises(Exception, match="nowhere: the topic does not exist"):
         run(broker, "missing", "nowhere", 1, beam.ParDo(Collect()))
-    for alone in list(_alone.values()):
-        alone.session.close()
-    _alone.clear()
+    assert not _alone, "the next attempt in this process begins anew"
+
+
+def test_a_bundle_that_is_run_again_is_not_behind_the_watermark(broker: str) -> None:
+    """What is read again may be older than what was read before: it would be late, and a window would drop it."""
+    source = PollRecords(
+        config_from_properties({"bootstrap.servers": broker, "group.id": "run-again"}, ["fails"]), StopConditions()
+    )
+    marks = []
+    for _ in range(2):
+        read: list[Any] = []
+        while not read:  # the group is joined meanwhile
+            read = list(source.process(None, Finalizer(), ManualWatermarkEstimator(None), Deferring(0)))
+        marks.append(_alone[source._config, source._stop].watermark)
+    assert marks[0] is not marks[1]
+    source._end()
 
 
 def test_the_watermark_moves_on_and_never_back() -> None:

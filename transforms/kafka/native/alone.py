@@ -58,6 +58,7 @@ class AloneSession:
 
     Attributes:
         reader: The consumer.
+        times_read_again: How often it has gone back to the committed offsets.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AloneSession:
         self._committed: dict[Partition, int] = {}
         self._used = 0
         self._any_final = False
+        self.times_read_again = 0
 
     # ------------------------------------------------------------------ bundles
 
@@ -136,6 +138,7 @@ class AloneSession:
         self._commit_final(wait=True)
         self._used -= self._outstanding.drop_all()
         self._bundle = Bundle()
+        self.times_read_again += 1
         if self.reader.owned:
             log.warning("%s: reading again from the committed offsets", why)
             self.reader.rewind_to_committed(self.reader.owned)

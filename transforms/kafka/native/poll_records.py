@@ -6,6 +6,7 @@ at least once (``alone.py``).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.utils.timestamp import Timestamp
 
 from transforms.coders import RecordChunk
+from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.alone import AloneSession
 from transforms.kafka.native.graph import SourceFn
@@ -38,6 +40,7 @@ class _Alone:
     session: AloneSession
     polling: Polling
     watermark: Watermark
+    times_read_again: int = 0
 
 
 _alone: dict[JobKey, _Alone] = {}
@@ -95,10 +98,13 @@ class PollRecords(SourceFn):
         number = tracker.current_restriction()
         if not tracker.try_claim(number):
             return
-        with reporting_failures():
+        with reporting_failures(), self._not_kept_if_broken():
             alone = self._here(number)
             kafka = alone.session
             kafka.begin(number)
+            if kafka.times_read_again != alone.times_read_again:
+                # What was read before is emitted again: a watermark that knows of it would make it late.
+                alone.times_read_again, alone.watermark = kafka.times_read_again, Watermark()
             stopping = alone.polling.finished(kafka)
             if stopping and kafka.finish_commit():
                 self._end()
@@ -122,6 +128,17 @@ class PollRecords(SourceFn):
         if key not in _alone:
             _alone[key] = _Alone(AloneSession(self._config), Polling(*key), Watermark())
         return _alone[key]
+
+    @contextlib.contextmanager
+    def _not_kept_if_broken(self) -> Iterator[None]:
+        """After an error of Kafka the next attempt reads by a session of its own: this one's reader may be lost for good."""
+        try:
+            yield
+        except KafkaError:
+            if (alone := _alone.pop((self._config, self._stop), None)) is not None:
+                with contextlib.suppress(KafkaError):  # the first error says more
+                    alone.session.close()
+            raise
 
     def _end(self) -> None:
         _alone.pop((self._config, self._stop)).session.close()
