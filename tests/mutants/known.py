@@ -315,11 +315,6 @@ KNOWN = (
         "max(letter.replays, replays_of(record.headers))", "letter.replays", "tests/kafka/dead_letters/test_letter.py",
     ),
     Mutation(
-        "a shard that was fenced before its claim commits an old offset with it", "transforms/kafka/native/claims.py",
-        "        writer.reopen()\n", "",
-        "tests/kafka/native/test_two_owners.py::test_each_record_once_whoever_believes_to_own_it",
-    ),
-    Mutation(
         "a producer that is replaced takes back the fence that another shard has set", _SESSION,
         "            self.writer.replaces = self._claim_again\n", "            pass\n",
         "tests/kafka/native/test_two_owners.py::test_each_record_once_whoever_believes_to_own_it",
