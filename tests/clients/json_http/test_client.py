@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from tests.clients import asking
 from transforms.clients import check_uri, open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.json_http.uri import parse
-from transforms.clients.wire.json_rows import as_instances
 from transforms.errors import ConfigError, MalformedAnswerError, NotServedError, RejectedError, UnavailableError
 from transforms.testing.json_http.stub import REQUEST, RESPONSE, JsonStub
 from transforms.testing.stub_model import StubModel
-from transforms.types import Answer, TensorSpec
+from transforms.types import TensorSpec
 
-T = TypeVar("T")
 TIMEOUT_S = 20.0
 MANY = ClientOptions(request=REQUEST, response=(("", RESPONSE),))
 
@@ -30,17 +28,8 @@ def stub() -> Iterator[JsonStub]:
         yield stub
 
 
-def use(uri: str, work: Callable[[ModelClient], Awaitable[T]], options: ClientOptions = MANY) -> T:
-    async def run() -> T:
-        async with open_client(uri, options) as client:
-            await client.metadata(TIMEOUT_S)
-            return await work(client)
-
-    return asyncio.run(run())
-
-
-def ask(uri: str, *rows: object, options: ClientOptions = MANY) -> Answer:
-    return use(uri, lambda client: client.predict(as_instances(rows), len(rows), TIMEOUT_S), options)
+use = functools.partial(asking.use, options=MANY)
+ask = functools.partial(asking.ask, options=MANY)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +89,7 @@ def test_bytes_and_forms(stub: JsonStub) -> None:
     stub.model = StubModel.of({"x": TensorSpec("float32", (-1, -1))}, {}, lambda i: {"y": i["x"]})
     image = np.array([b'{"x": [7]}'], object)
     bare = f"{stub.uri()}&body=bytes&content_type=image/png"
-    answer = use(bare, lambda client: client.predict({"body": image}, 1, TIMEOUT_S), ClientOptions())
+    answer = use(bare, lambda client: client.predict({"body": image}, 1, TIMEOUT_S), options=ClientOptions())
     assert list(answer.outputs["y"]) == [[7.0]]
     assert stub.seen[2:] == ("image/png", b'{"x": [7]}')
     with pytest.raises(RejectedError, match="422"):  # the stub reads no forms

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from aiohttp import web
 
+from tests.clients import asking
 from transforms.clients import check_uri, open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.vertex.uri import parse
@@ -29,9 +31,8 @@ from transforms.testing.json_http.app import REQUEST, RESPONSE
 from transforms.testing.stub_model import StubModel
 from transforms.testing.stub_server import StubServer
 from transforms.testing.vertex.rest_stub import VertexRestStub
-from transforms.types import Answer, TensorSpec
+from transforms.types import TensorSpec
 
-T = TypeVar("T")
 BASE = "vertex://my-project/europe-west4/1234567890"
 MANY = ClientOptions(request=REQUEST, response=(("", RESPONSE),))
 
@@ -91,17 +92,8 @@ def stub() -> Iterator[RawStub]:
         yield stub
 
 
-def use(uri: str, work: Callable[[ModelClient], Awaitable[T]], options: ClientOptions = MANY) -> T:
-    async def run() -> T:
-        async with open_client(uri, options) as client:
-            await client.metadata(TIMEOUT_S)
-            return await work(client)
-
-    return asyncio.run(run())
-
-
-def ask(uri: str, *rows: object, options: ClientOptions = MANY) -> Answer:
-    return use(uri, lambda client: client.predict(as_instances(rows), len(rows), TIMEOUT_S), options)
+use = functools.partial(asking.use, options=MANY)
+ask = functools.partial(asking.ask, options=MANY)
 
 
 def test_the_body_is_the_containers_own(stub: RawStub) -> None:
@@ -118,7 +110,7 @@ def test_bytes(stub: RawStub) -> None:
     stub.raw = "raw=bytes&content_type=image/png"
     stub.model = StubModel.of({"x": TensorSpec("float32", (-1, -1))}, {}, lambda i: {"y": i["x"]})
     image = np.array([b'{"x": [7]}'], object)
-    answer = use(stub.uri(), lambda client: client.predict({"body": image}, 1, TIMEOUT_S), ClientOptions())
+    answer = use(stub.uri(), lambda client: client.predict({"body": image}, 1, TIMEOUT_S), options=ClientOptions())
     assert list(answer.outputs["y"]) == [[7.0]]
     assert stub.last_raw == ("image/png", b'{"x": [7]}')
 

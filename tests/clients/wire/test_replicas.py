@@ -107,16 +107,22 @@ def test_the_end_of_a_connection_fails_no_request() -> None:
     asyncio.run(run())
 
 
+async def held_by(replica: GrpcReplica, channel: NamedChannel) -> asyncio.Task[str]:
+    """A request that a replica has, and does not answer until it may."""
+    replica.held.clear()
+    asked = replica.asked
+    waiting = asyncio.create_task(channel.ask())
+    await until(lambda: asyncio.sleep(0), lambda: replica.asked > asked)
+    return waiting
+
+
 def test_a_replica_that_is_added_is_asked_and_one_in_flight_is_not_cut() -> None:
     async def run() -> None:
         port, names = free_port(), Names(ONE)
         async with GrpcReplica(ONE, port) as one, GrpcReplica(TWO, port) as two:
             channel = NamedChannel(names, port)
             await until(channel.ask, lambda: names.asked > 1)
-            one.held.clear()
-            asked = one.asked
-            waiting = asyncio.create_task(channel.ask())
-            await until(lambda: asyncio.sleep(0), lambda: one.asked > asked)
+            waiting = await held_by(one, channel)
             names.addresses = (ONE, TWO)
             late = await asked_meanwhile(channel, two)
             assert not waiting.done()
@@ -134,10 +140,7 @@ def test_a_channel_that_is_closed_closes_those_that_it_had_before() -> None:
         async with GrpcReplica(ONE, port) as one, GrpcReplica(TWO, port) as two:
             channel = NamedChannel(names, port)
             await until(channel.ask, lambda: names.asked > 1)
-            one.held.clear()
-            asked = one.asked
-            waiting = asyncio.create_task(channel.ask())
-            await until(lambda: asyncio.sleep(0), lambda: one.asked > asked)
+            waiting = await held_by(one, channel)
             names.addresses = (TWO,)
             late = await asked_meanwhile(channel, two)
             await channel.close()
