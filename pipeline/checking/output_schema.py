@@ -99,7 +99,7 @@ def _made(config: Config, fields: tuple[Field, ...], registry: Registry, waiting
             f"--output_format={config.output_format}: the schema registry does not take the schema of the predictions as "
             f"the next version of subject {subject}: {error}; {_OTHERS}"
         ) from error
-    return _checked(config, _schema(config, number, text))
+    return _schema(config, number, text)
 
 
 def _source(config: Config, fields: tuple[Field, ...], before: RegisteredSchema | None) -> tuple[str, str]:

@@ -118,7 +118,7 @@ def test_bytes(stub: RawStub) -> None:
 def test_is_it_there_runs_no_model(stub: RawStub) -> None:
     async def nothing(client: ModelClient) -> None:
         assert (await client.metadata(TIMEOUT_S)).model == "model"
-        assert client.metadata_requests > 0, "which a rate limit counts: it is a request to the endpoint"
+        assert client.metadata_requests == 2, "each is a request to the endpoint, which a rate limit counts"
 
     use(stub.uri(), nothing)
     assert stub.faults.requests == 0
