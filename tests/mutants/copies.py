@@ -44,7 +44,8 @@ def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, 
         InterruptedError: ``end_all`` was called.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        # The seed is for property tests: what they find within so many examples must not be a matter of luck here.
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,

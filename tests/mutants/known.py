@@ -317,7 +317,7 @@ KNOWN = (
     Mutation(
         "a producer that is replaced takes back the fence that another shard has set", _SESSION,
         "            self.writer.replaces = self._claim_again\n", "            pass\n",
-        "tests/kafka/native/test_two_owners.py::test_each_record_once_whoever_believes_to_own_it",
+        "tests/kafka/native/test_two_owners.py::test_worlds_that_double_without_a_part_hold_with_it",
     ),
     Mutation(
         "a drained shard whose timer fires with the drain goes on for ever", "transforms/kafka/native/moving_loop.py",
