@@ -13,6 +13,8 @@ import signal
 import sys
 from typing import NoReturn
 
+from pipeline.process.garbage import rest_while_loading
+
 COMMANDS = {
     "check": "pipeline.checking.command",
     "dataflow_job": "pipeline.dataflow_job",
@@ -55,6 +57,7 @@ def command(name: str = "") -> int:
 
 def run() -> NoReturn:
     """Runs the command line, then ends the process at once, without waiting for threads of libraries."""
+    rest_while_loading()
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:  # the other commands end on signals by themselves
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _end)  # until the job runs; then these signals drain it

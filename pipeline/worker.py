@@ -8,17 +8,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import gc
 import logging
 import os
 import pickle
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.process.garbage import Collecting, rest_while_loading, spare_the_collector
 from pipeline.process.stats import WorkerStats
 from pipeline.telemetry.tracing import traced
 from pipeline.terminal import quiet_grpc, tell_error
@@ -52,22 +51,16 @@ class Order:
     workers: int
 
 
-GC_THRESHOLDS = (500_000, 20, 100)
-"""Thresholds of the garbage collector: net new objects before a collection of the youngest generation, and so on. A large
-bundle stays below the first: a collection within a bundle would find nothing. We collect between bundles instead."""
-
-COLLECT_S = 2.0
-"""Least number of seconds between two such collections."""
-
-
 class Stats(WorkerStats):
     """The worker's observer: counts, keeps the error that ends the job, and collects garbage between bundles.
 
     Beam's runners keep only the text of the error.
     """
 
-    error: ScoringError | None = None
-    _collected_at = 0.0
+    def __init__(self, path: Path | None = None, worker: int = 0, workers: int = 1):
+        super().__init__(path, worker, workers)
+        self.error: ScoringError | None = None
+        self._collecting = Collecting()
 
     def failed(self, error: ScoringError) -> None:
         """As ``Observer.failed``."""
@@ -78,9 +71,7 @@ class Stats(WorkerStats):
     ) -> None:
         """As ``Observer.committed``."""
         super().committed(predictions, dead_letters, latencies_s)
-        if time.monotonic() - self._collected_at > COLLECT_S:
-            self._collected_at = time.monotonic()
-            gc.collect(1)
+        self._collecting.between_bundles()
 
 
 def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
@@ -119,18 +110,6 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     finally:
         STORE.close()  # models in this process, and the local copies of their files
     return EXIT_DONE
-
-
-def spare_the_collector() -> None:
-    """Makes collections of the cyclic garbage collector rare, and takes the objects of Beam's modules out of them.
-
-    Records are tuples without cycles, which are freed by their reference counts. But a bundle makes many new objects, and by
-    default a collection starts every few hundred. Measured: 47,000 to 65,000 records/s with frozen modules and a threshold
-    of 50,000; 88,000 to 101,000 records/s with a threshold that a bundle does not reach.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def drain_on_signals(on_first: Callable[[], None], on_second: Callable[[], None] = lambda: None) -> None:
@@ -183,6 +162,7 @@ def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:
 
 def main() -> int:
     """Takes an ``Order`` from standard input and carries it out."""
+    rest_while_loading()
     end_with_parent()
     quiet_logging()
     from transforms.kafka.stop import request_drain

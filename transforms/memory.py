@@ -101,8 +101,8 @@ def records_bytes(records: Collection[KafkaRecord]) -> int:
     """Returns about how many bytes records take together, in half the time of ``sizes_of``."""
     return (
         len(records) * RECORD_BYTES
-        + _bytes_of(map(_KEY_OF, records))
-        + _bytes_of(map(_VALUE_OF, records))
+        + sum(map(len, filter(None, map(_KEY_OF, records))))  # no Python code for a record: it is done for every one
+        + sum(map(len, filter(None, map(_VALUE_OF, records))))
         + sum(map(_header_bytes, filter(None, map(_HEADERS_OF, records))))
     )
 
@@ -119,14 +119,10 @@ def output_bytes(outputs: Collection[OutputRecord]) -> int:
     """Returns about how many bytes outputs take together."""
     return (
         len(outputs) * RECORD_BYTES
-        + _bytes_of(map(_OUTPUT_KEY_OF, outputs))
-        + _bytes_of(map(_OUTPUT_VALUE_OF, outputs))
+        + sum(map(len, filter(None, map(_OUTPUT_KEY_OF, outputs))))
+        + sum(map(len, filter(None, map(_OUTPUT_VALUE_OF, outputs))))
         + HEADER_BYTES * sum(map(len, map(_OUTPUT_HEADERS_OF, outputs)))
     )
-
-
-def _bytes_of(texts: Iterable[bytes | None]) -> int:
-    return sum([len(text) for text in texts if text is not None])
 
 
 def values_bytes(values: Sequence[object] | np.ndarray) -> int:

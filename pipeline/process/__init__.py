@@ -1,1 +1,1 @@
-"""The processes of a job on this machine: supervisor, counters and instance ids of ``--workers``."""
+"""The processes of a job on this machine: supervisor, counters, instance ids of ``--workers``, garbage collection."""

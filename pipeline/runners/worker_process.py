@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.metrics import Metrics
 
+from pipeline.process.garbage import spare_the_collector
 from pipeline.telemetry.settings import OFF, Telemetry
 from pipeline.telemetry.tracing import traced
-from pipeline.worker import SWITCH_INTERVAL_S, spare_the_collector
+from pipeline.worker import SWITCH_INTERVAL_S
 from transforms.errors import ModelError, ScoringError
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, set_observer
 
