@@ -128,6 +128,7 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
     decoder = decode.decoder()
     asked_for = "" if config.input_format == decoder.input_format else f" (--input_format={config.input_format})"
     if (schema := output_schema(config, model, waiting, register=False)) is not None:
+        encode = dataclasses.replace(encode, schema=schema)
         made = f"id {schema.number}" if schema.number else "not registered by a check"
         output.lines("written", f"as {schema.format}, by a schema of subject {subject_of(config)} ({made})")
     output.lines("records", f"read as {decoder.input_format}{asked_for}")

@@ -93,7 +93,7 @@ def _made(config: Config, fields: tuple[Field, ...], registry: Registry, waiting
         if register:
             number = _asked(waiting, lambda: registry.register(subject, kind, source))
         elif before is not None and not _asked(waiting, lambda: registry.takes(subject, kind, source)):
-            raise IncompatibleSchemaError("it is not compatible with the latest version")
+            raise IncompatibleSchemaError("it is not compatible with the versions that the subject has")
     except IncompatibleSchemaError as error:
         raise ContractError(
             f"--output_format={config.output_format}: the schema registry does not take the schema of the predictions as "

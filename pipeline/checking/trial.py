@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def try_request(
     its model failed, that is the answer.
 
     Returns:
-        The value of the first record's prediction, or why it is none.
+        The value of the first record's prediction, or why it is none. One by a schema is shown as the JSON it is made of.
 
     Raises:
         NotReadyError: The server did not answer in time.
@@ -92,4 +93,6 @@ def _written(answer: Answer, decoded: DecodedChunk, encode: EncodeConfig) -> str
     if record.failed_stage is not None:
         reason = next((value or b"" for name, value in reversed(record.headers) if name == ERROR_MESSAGE), b"")
         return f"it would be a dead letter: {reason.decode()}"
+    if encode.schema is not None:  # what was written is binary; its size was checked above
+        [record] = dataclasses.replace(encode, schema=None, max_value_bytes=None).encoder().encode(chunk)
     return shortened((record.value or b"").decode("utf-8", "replace"), MOST_CHARACTERS)

@@ -246,7 +246,8 @@ def _by_schema(schema: OutputSchema, texts: Sequence[bytes], failures: dict[int,
             try:
                 text = writer.write(text)
             except OutputMismatchError as error:
-                message = f"the prediction does not fit its schema (id {schema.number}): {error}"
+                which = f" (id {schema.number})" if schema.number else ""  # a check registers none
+                message = f"the prediction does not fit its schema{which}: {error}"
                 failures[row] = DeadLetterClass.ENCODE_ERROR.failure(message, attempts)
         written.append(text)
     return written

@@ -36,6 +36,7 @@ MAX_REFERENCES = 200
 
 _UNKNOWN = (40401, 40402, 40403)  # subject, version, schema: not found
 _NO_SUCH_CALL = (404, 405, 501)
+_NOT_SET = 404
 _NUMBERS = ("timeout", "cache.capacity", "cache.latest.ttl.sec", "max.retries", "retries.wait.ms", "retries.max.wait.ms")
 _MOST_REASON = 1500  # characters of the registry's own words
 _T = TypeVar("_T")
@@ -160,13 +161,36 @@ class Registry:
         return self._offer(subject, lambda schema: int(self._client.register_schema(subject, schema)), kind, text)
 
     def takes(self, subject: str, kind: str, text: str) -> bool:
-        """Asks whether a schema is compatible with the latest version of a subject. Registers nothing.
+        """Asks whether a schema could be the next version of a subject, as ``register`` would judge. Registers nothing.
 
         Raises:
             IncompatibleSchemaError: The registry can't read it.
             ModelError: As ``schema``.
         """
-        return self._offer(subject, lambda schema: bool(self._client.test_compatibility(subject, schema)), kind, text)
+        return self._offer(subject, lambda schema: self._compatible(subject, schema), kind, text)
+
+    def _compatible(self, subject: str, schema: Any) -> bool:
+        """Asks by the subject's own compatibility level: which versions count, and whether any does.
+
+        Confluent's registry judges so itself when no version is named. Karapace and Redpanda have no such call, nor have
+        older clients: there each version is named that the level asks about.
+        """
+        if (judge := getattr(self._client, "test_compatibility_all_versions", None)) is not None:
+            try:
+                return bool(judge(subject, schema))
+            except self._refusal as error:
+                if error.http_status_code not in _NO_SUCH_CALL or error.error_code in _UNKNOWN:
+                    raise
+        versions = self._client.get_versions(subject) if self._level(subject).endswith("_TRANSITIVE") else ("latest",)
+        return all(self._client.test_compatibility(subject, schema, version) for version in versions)
+
+    def _level(self, subject: str) -> str:
+        try:
+            return str(self._client.get_compatibility(subject))
+        except self._refusal as error:
+            if error.http_status_code != _NOT_SET:
+                raise
+        return str(self._client.get_compatibility())  # the subject has no level of its own
 
     def _offer(self, subject: str, offer: Callable[[Any], _T], kind: str, text: str) -> _T:
         from confluent_kafka.schema_registry import Schema

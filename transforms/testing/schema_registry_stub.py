@@ -6,7 +6,8 @@
 
 It has ``GET /schemas/ids/{id}`` and ``/schemas/guids/{guid}``, ``GET /subjects/{subject}/versions/{version}``,
 ``POST /subjects/{subject}`` (find the version of a schema), ``POST /subjects/{subject}/versions`` (register a schema) and
-``POST /compatibility/subjects/{subject}/versions/latest``. Errors have the registry's codes: 40401 for an unknown subject,
+``POST /compatibility/subjects/{subject}/versions`` with or without a version, and ``GET /config`` with or without a subject.
+Errors have the registry's codes: 40401 for an unknown subject,
 40402 for a version, 40403 for a schema, 409 for an incompatible one. Schemas are returned unchanged; the parameter
 ``format`` is ignored. The attributes of the stub make it fail.
 """
@@ -29,7 +30,8 @@ from typing import Any, Self
 
 _BY_ID = re.compile(r"/schemas/ids/(\d+)")
 _BY_GUID = re.compile(r"/schemas/guids/([0-9a-f-]+)")
-_COMPATIBILITY = re.compile(r"/compatibility/subjects/([^/]+)/versions/latest")
+_COMPATIBILITY = re.compile(r"/compatibility/subjects/([^/]+)/versions(?:/(\d+|latest))?")
+_CONFIG = re.compile(r"/config(?:/([^/]+))?")
 _SUBJECT = re.compile(r"/subjects/([^/]+)")
 _VERSION = re.compile(r"/subjects/([^/]+)/versions(?:/(\d+|latest))?")
 
@@ -63,7 +65,10 @@ class SchemaRegistryStub:
         status: If set, the HTTP status that answers every request.
         user_info: If set, the ``name:password`` that every request must have.
         read_only: Whether it lets nobody register a schema.
-        incompatible: If set, why no schema is compatible with the one before it in its subject.
+        incompatible: If set, why no schema is compatible with those before it in its subject.
+        incompatible_with: The versions that it is not compatible with; ``None``: all.
+        levels: Compatibility levels by subject; that of ``None`` is for all others.
+        tests_all_versions: Whether it tests compatibility without being told a version, which Karapace and Redpanda do not.
         answering: An event. While it is cleared, requests wait.
         requests: The paths of the requests, in order of arrival.
     """
@@ -74,6 +79,9 @@ class SchemaRegistryStub:
         self.user_info: str | None = None
         self.read_only = False
         self.incompatible: str | None = None
+        self.incompatible_with: Sequence[int] | None = None
+        self.levels: dict[str | None, str] = {None: "BACKWARD"}
+        self.tests_all_versions = True
         self.answering = threading.Event()
         self.answering.set()
         self.requests: list[str] = []
@@ -149,7 +157,7 @@ class SchemaRegistryStub:
         self.down()
         self._reserved.close()
 
-    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
+    def answer(self, method: str, path: str, authorization: str | None, body: bytes) -> tuple[int, Any]:
         """Returns the HTTP status and the JSON body of the response to a request.
 
         Args:
@@ -172,13 +180,17 @@ class SchemaRegistryStub:
             number = next((number for number, schema in self._schemas.items() if _guid(schema) == by_guid.group(1)), 0)
             return self._schema(number)
         if method == "POST" and (tried := _COMPATIBILITY.fullmatch(path)):
-            return self._compatible(urllib.parse.unquote(tried.group(1)))
+            return self._compatible(urllib.parse.unquote(tried.group(1)), tried.group(2))
+        if method == "GET" and (level := _CONFIG.fullmatch(path)):
+            return self._level(level.group(1) and urllib.parse.unquote(level.group(1)))
         if method == "POST" and (only := _SUBJECT.fullmatch(path)):
             return self._find(urllib.parse.unquote(only.group(1)), json.loads(body))
         if version := _VERSION.fullmatch(path):
             subject = urllib.parse.unquote(version.group(1))
             if method == "POST" and version.group(2) is None:
                 return self._register(subject, json.loads(body))
+            if method == "GET" and version.group(2) is None:
+                return 200, list(range(1, len(self._subjects.get(subject, [])) + 1))
             if method == "GET" and version.group(2) is not None:
                 return self._version(subject, version.group(2))
         return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
@@ -199,11 +211,29 @@ class SchemaRegistryStub:
         schema = self._schemas[number]
         return 200, {"subject": subject, "version": index, "id": number, "guid": _guid(schema), **schema}
 
-    def _compatible(self, subject: str) -> tuple[int, dict[str, Any]]:
+    def _compatible(self, subject: str, version: str | None) -> tuple[int, dict[str, Any]]:
+        if version is None and not self.tests_all_versions:
+            return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
         if subject not in self._subjects:
             return 404, {"error_code": 40401, "message": f"Subject '{subject}' not found."}
-        reasons = [] if self.incompatible is None else [self.incompatible]
+        reasons = [self.incompatible] if self.incompatible is not None and self._clashes(subject, version) else []
         return 200, {"is_compatible": not reasons, "messages": reasons}
+
+    def _clashes(self, subject: str, version: str | None) -> bool:
+        level, latest = self.levels.get(subject, self.levels[None]), len(self._subjects[subject])
+        if level == "NONE":
+            return False
+        if version is None and level.endswith("_TRANSITIVE"):
+            judged = range(1, latest + 1)
+        else:
+            judged = range(latest, latest + 1) if version in (None, "latest") else range(int(version), int(version) + 1)
+        return self.incompatible_with is None or not set(self.incompatible_with).isdisjoint(judged)
+
+    def _level(self, subject: str | None) -> tuple[int, dict[str, Any]]:
+        if subject not in self.levels:
+            message = f"Subject '{subject}' does not have subject-level compatibility configured"
+            return 404, {"error_code": 40408, "message": message}
+        return 200, {"compatibilityLevel": self.levels[subject]}
 
     def _find(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         for version, number in enumerate(self._subjects.get(subject, []), 1):
@@ -214,7 +244,7 @@ class SchemaRegistryStub:
     def _register(self, subject: str, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if self.read_only:
             return 403, {"error_code": 40301, "message": "User is denied operation Write"}
-        if self.incompatible is not None and subject in self._subjects:
+        if self.incompatible is not None and subject in self._subjects and self._clashes(subject, None):
             return 409, {"error_code": 409, "message": self.incompatible}
         references = [Reference(r["name"], r["subject"], r["version"]) for r in asked.get("references") or ()]
         number = self.add(asked["schema"], asked.get("schemaType") or "AVRO", references, subject)

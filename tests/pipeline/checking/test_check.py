@@ -18,6 +18,7 @@ from tests.pipeline.checking.checking import Checking
 from tests.pipeline.cli.parsing import OWN
 from transforms.errors import ConfigError
 from transforms.testing.multi_model_server.stub import TorchServeStub
+from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.stub_model import StubModel
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
@@ -185,6 +186,27 @@ def test_one_real_request(checking: Checking, stub: TfServingGrpcStub) -> None:
     missing, refused = checking.errors.splitlines()
     assert missing.startswith("error: --output_topic=ou: the topic does not exist")
     assert refused.startswith("error: --try: model does not answer a request of the first record that fits: ")
+
+
+@pytest.mark.parametrize(
+    ("type_of_id", "answer"),
+    [
+        ("long", '{"id":4,"y":[3.75,4.0]}'),
+        ("boolean", "it would be a dead letter: the prediction does not fit its schema: "),
+    ],
+    ids=["fits", "does_not_fit"],
+)
+def test_an_answer_is_written_by_the_schema(
+    checking: Checking, stub: TfServingGrpcStub, type_of_id: str, answer: str
+) -> None:
+    """As the run would: it is told what the schema does not take. What it takes is shown as the JSON it is made of."""
+    pytest.importorskip("authlib", reason="needs confluent-kafka[schemaregistry]")
+    checking.produce(GOOD[1])
+    with SchemaRegistryStub() as registry:
+        flags = (f"--schema_registry={registry.url}", "--pass_through=id=$.x[1]", f"--output_types=id={type_of_id}")
+        for output_format in ("avro", "protobuf"):
+            checking.run(f"--model={stub.uri()}", "--try", f"--output_format={output_format}", *flags)
+            assert f"answer     {answer}" in checking.printed, checking.errors
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,36 @@ def test_a_check_registers_nothing(registry: SchemaRegistryStub) -> None:
     registry.add('"string"', subject="out-value")
     assert schema(registry, "--output_format=avro", register=False).number == 0
     registry.incompatible = "too strange"
-    with pytest.raises(ContractError, match="next version of subject out-value: it is not compatible with the latest"):
+    with pytest.raises(ContractError, match="next version of subject out-value: it is not compatible with the versions"):
         schema(registry, "--output_format=avro", register=False)
+
+
+@pytest.mark.parametrize("tests_all_versions", [True, False])
+@pytest.mark.parametrize(
+    ("levels", "clashes_with", "taken"),
+    [
+        ({None: "BACKWARD"}, 1, True),
+        ({None: "BACKWARD"}, 2, False),
+        ({None: "FULL_TRANSITIVE"}, 1, False),
+        ({None: "BACKWARD", "out-value": "BACKWARD_TRANSITIVE"}, 1, False),
+        ({None: "BACKWARD_TRANSITIVE", "out-value": "FORWARD"}, 1, True),
+        ({None: "NONE"}, 2, True),
+    ],
+)
+def test_a_check_judges_as_the_registration_would(
+    registry: SchemaRegistryStub, levels: dict[str | None, str], clashes_with: int, taken: bool, tests_all_versions: bool
+) -> None:
+    """By the subject's own compatibility level; Karapace and Redpanda have to be asked version by version."""
+    for version in ('"string"', '"bytes"'):
+        registry.add(version, subject="out-value")
+    registry.levels, registry.tests_all_versions = levels, tests_all_versions
+    registry.incompatible, registry.incompatible_with = "it clashes", [clashes_with]
+    for register in (False, True):
+        if taken:
+            assert schema(registry, "--output_format=avro", register=register).number == (3 if register else 0)
+        else:
+            with pytest.raises(ContractError, match="does not take the schema of the predictions as the next version"):
+                schema(registry, "--output_format=avro", register=register)
 
 
 def test_the_registrys_reason(registry: SchemaRegistryStub) -> None:
