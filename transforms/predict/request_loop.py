@@ -11,14 +11,18 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from transforms.predict.batching import Batch
 from transforms.predict.contract import ContractChangedError
+from transforms.predict.daemon_threads import DaemonThreads
 from transforms.predict.dispatch import Dispatcher
 from transforms.tracing import NOBODY, Target, tracer
 from transforms.types import ModelMetadata, Signature
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -31,6 +35,9 @@ TURNS = 4
 request that waited for it: the answer's event, its future, the task that awaits it, the task that waited for its slot."""
 
 CLOSE_S = 10.0
+
+LOOKUP_S = 1.0
+"""How long the end waits for a look-up of a name, or of credentials, that is still under way."""
 
 CHANGED_S = 5.0
 """How long a bundle waits to be told whether the model has another signature."""
@@ -46,7 +53,7 @@ class Requests:
 
     def __init__(self, dispatcher: Coroutine[Any, Any, Dispatcher], target: Target = NOBODY):
         self._target = target
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._threads = _new_loop()
         self._in_flight = 0
         self._wanted = 0  # how many answered batches end the current wait; 0 without a wait
         self._turns = 0
@@ -140,9 +147,14 @@ class Requests:
             self._complete(_cancelled([self._look]))
         try:
             self._complete(asyncio.wait_for(self._dispatcher.close(), CLOSE_S))
-            self._complete(self._loop.shutdown_default_executor())
         finally:
+            left = self._threads.leave(LOOKUP_S)
             self._loop.close()
+        if left:
+            log.warning(
+                "look-ups of a name or of credentials that last beyond the end of the requests: %d; not waiting for them",
+                left,
+            )
 
     def _run(self) -> None:
         with _no_running_loop():
@@ -180,6 +192,12 @@ class Requests:
             self._stop_soon()
 
 
+def _new_loop() -> tuple[asyncio.AbstractEventLoop, DaemonThreads]:
+    loop, threads = asyncio.new_event_loop(), DaemonThreads()
+    loop.set_default_executor(threads)
+    return loop, threads
+
+
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
@@ -188,7 +206,7 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
 
 def run_here(work: Coroutine[Any, Any, T]) -> T:
     """Runs ``work`` to its end in this thread, in a new loop, even if the thread is inside a running loop already."""
-    loop = asyncio.new_event_loop()
+    loop, _ = _new_loop()
     try:
         with _no_running_loop():
             return loop.run_until_complete(work)
