@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -14,11 +17,14 @@ import pytest
 
 from pipeline.embedded.generator import grey_png
 from pipeline.reporting.lag import Lag
+from tests import topics
 from tests.browser import Browser, Page, chromium
-from tests.integration.process import Scoring, wait_until
+from tests.integration.conftest import NewJob
+from tests.integration.process import START_S, Scoring, wait_until
 from tests.pipeline.reporting.page.serving import Served, letter, prediction, record, served
+from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
-pytestmark = pytest.mark.skipif(chromium() is None, reason="Chromium is not here; Debian has it in the package chromium")
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium here: .ci/get-chromium gets one, or says why not")
 
 HOSTILE = "<img src=x onerror=window.hacked=1><script>hacked=1</script></td></table>&lt;\"'"
 
@@ -175,6 +181,33 @@ def test_who_wants_less_motion_gets_fewer_changes(browser: Browser, page: Served
     page.commit([prediction(record(4, b"later"))])
     assert shown.ask("new Promise((done) => setTimeout(() => done(document.title), 2500))").startswith("3 ")
     shown.wait_for("document.title.startsWith('4 ')")
+
+
+def test_a_job_on_a_real_kafka(browser: Browser, new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """Records to go while the model server is slow; then each is counted, and a dead letter's command shows it."""
+    stub.faults.hold_after(0)
+    job = new_job(stub.uri(), partitions=2)
+    good = [b'{"x": [%d]}' % number for number in range(40)]
+    topics.produce(job.bootstrap, job.inputs[0], [*good, b"", b""], partitions=[*(i % 2 for i in range(40)), 0, 1])
+    running = job.start("--status=plain", "--status_port=0")
+    running.wait_for_output("the page is at http://127.0.0.1:")
+    shown = browser.open(re.findall(r"the page is at (\S+)", running.stdout)[0])
+    lag = "[...document.querySelectorAll('#lag tbody tr')].map((row) => row.cells[2].textContent.trim()).join()"
+    shown.wait_for(f"{lag} === '21,21'", START_S)
+    stub.faults.release()
+    shown.wait_for("document.title.startsWith('42 ')", START_S)
+    shown.wait_for(f"{lag} === '0,0'", START_S)
+    shown.wait_for("document.querySelectorAll('#dead tbody tr').length === 2")
+    command = shown.ask("document.querySelector('#dead code').textContent")
+    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], capture_output=True, text=True, timeout=START_S)
+    assert done.returncode == 0, done
+    [source] = re.findall(r"--source=(\S+)", command)
+    assert source in done.stdout
+    assert "EmptyValue" in done.stdout
+    assert shown.complaints() == []
+    running.terminate()
+    running.done()
+    shown.wait_for("document.querySelector('#phase').textContent.startsWith('The job has ended')")
 
 
 def test_the_demo_with_two_workers(browser: Browser) -> None:
