@@ -18,7 +18,7 @@ from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from pipeline.cli.names import DATAFLOW, FLINK, PRISM
+from pipeline.cli.names import DATAFLOW
 from pipeline.demo import Demo
 from pipeline.process.instance import InstanceIds
 from pipeline.process.stats import Totals, open_rows
@@ -90,7 +90,7 @@ def launch(config: Config) -> int:
             if demo:
                 stop = demo.stop(stop)
             loading.join()
-            if config.runner == PRISM:
+            if config.job_endpoint_alone:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
@@ -196,7 +196,7 @@ def _rate_limits(config: Config, partitions: Sequence[Partition] = ()) -> RateLi
         from pipeline.runners.dataflow.shards import shards
 
         return dataclasses.replace(whole.share(shards(partitions, config.beam_args).count), per_shard=True)
-    if config.runner != FLINK:
+    if not config.flink:
         return whole.share(config.workers)
     from pipeline.runners.flink.options import parallelism
 

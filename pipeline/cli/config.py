@@ -62,8 +62,8 @@ class Config(Flags):
     @property
     def workers_are_here(self) -> bool:
         """Whether the workers are threads of this process, or processes that it has started."""
-        environment = beam_value(self.beam_args, "environment_type") or ("LOOPBACK" if self.runner == PRISM else None)
-        return self.direct or environment == "LOOPBACK"
+        unsaid = "LOOPBACK" if self.job_endpoint_alone else None
+        return self.direct or (beam_value(self.beam_args, "environment_type") or unsaid) == "LOOPBACK"
 
     @property
     def with_java(self) -> bool:
@@ -80,6 +80,11 @@ class Config(Flags):
         """Whether the job is handed to a Flink cluster."""
         named = beam_value(self.beam_args, "flink_master") is not None
         return self.runner == FLINK or (self.runner == PORTABLE and named)
+
+    @property
+    def job_endpoint_alone(self) -> bool:
+        """Whether the job goes to Prism or another runner of which nothing is known but its job server."""
+        return self.runner in (PRISM, PORTABLE) and not self.flink
 
     @property
     def endless(self) -> bool:

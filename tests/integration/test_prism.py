@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from pipeline.cli.beam_values import beam_value
+from pipeline.runners.prism import with_prism
 from tests.integration.conftest import NewJob
 from tests.integration.process import Scoring
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -49,4 +51,16 @@ def test_a_stream_outlasts_the_time_out_that_would_end_it(new_job: NewJob, stub:
     job.wait_for_commit(200, unbounded)
     unbounded.terminate()
     unbounded.done()
+    assert job.report().ok, job.report()
+
+
+def test_a_portable_runner_is_given_the_job_by_its_job_server(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """A Prism of its own stands for any runner that nothing is known of but its job server."""
+    job = new_job(stub.uri(), partitions=2)
+    with with_prism((), print) as options:
+        scoring = job.start("--runner=PortableRunner", f"--job_endpoint={beam_value(options, 'job_endpoint')}")
+        job.produce(range(100))
+        job.wait_for_commit(100, scoring)
+        scoring.terminate()
+        scoring.done()
     assert job.report().ok, job.report()

@@ -44,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     runners.workers_of_a_group,
     runners.embedded_parts,
     runners.flink,
+    runners.portable,
     runners.java,
     runners.dataflow,
     telemetry.exported,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeline.cli.beam_values import beam_value
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values, Where
-from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PRISM, RUNNERS
+from pipeline.cli.names import DATAFLOW, EXACTLY_ONCE, PORTABLE, PRISM, RUNNERS
 from pipeline.cli.nearest import nearest
 from pipeline.cli.rules.demo import is_demo
 from pipeline.runners.dataflow.options import dataflow_mistakes
@@ -74,6 +75,23 @@ def embedded_parts(config: Config, values: Values) -> Iterator[str]:
 def flink(config: Config, values: Values) -> Iterable[str]:
     """What a Flink cluster needs."""
     return flink_options.mistakes(config) if config.flink else ()
+
+
+def portable(config: Config, values: Values) -> Iterator[str]:
+    """Of a runner that only its job server is known of: where that is, and workers that can be told of here."""
+    if not config.job_endpoint_alone:
+        return
+    if config.runner == PORTABLE and beam_value(config.beam_args, "job_endpoint") is None:
+        yield (
+            f"--runner={PORTABLE}: give --job_endpoint=HOST:PORT of the runner's job server; for a Flink cluster "
+            f"--flink_master=HOST:PORT, too"
+        )
+    if not config.with_java and not config.workers_are_here:
+        given = beam_value(config.beam_args, "environment_type")
+        yield (
+            f"--environment_type={given}: of workers elsewhere nothing could be told here, and no signal would drain them; "
+            f"leave it out (LOOPBACK), or use FlinkRunner or DataflowRunner"
+        )
 
 
 def java(config: Config, values: Values) -> Iterator[str]:

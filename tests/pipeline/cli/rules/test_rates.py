@@ -33,3 +33,5 @@ def test_workers_and_shards_keep_a_limit_together() -> None:
     assert _rate_limits(parse(*OWN, limit, "--workers=4")) == RateLimits(3)
     flink = ("--runner=FlinkRunner", "--flink_master=h:8081", "--parallelism=3", "--environment_type=LOOPBACK")
     assert _rate_limits(parse(*OWN, limit, *flink)) == RateLimits(4, per_shard=True)
+    by_job_server = ("--runner=PortableRunner", "--job_endpoint=h:1", *flink[1:])
+    assert _rate_limits(parse(*OWN, limit, *by_job_server)) == RateLimits(4, per_shard=True)

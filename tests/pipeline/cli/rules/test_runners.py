@@ -32,7 +32,8 @@ def test_prism_assigns_by_the_group_and_its_workers_are_here() -> None:
     assert not parse(*OWN, "--runner=FlinkRunner", "--flink_master=f:1").workers_are_here
     assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=LOOPBACK").workers_are_here
     assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type", "LOOPBACK").workers_are_here
-    assert not parse(*OWN, PRISM, "--environment_type=DOCKER").workers_are_here, "a gate in a container is nobody's here"
+    assert parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1").workers_are_here
+    assert not parse(*OWN, *JAVA, "--environment_type=DOCKER").workers_are_here, "a gate in a container is nobody's here"
 
 
 REFUSED = {
@@ -42,7 +43,16 @@ REFUSED = {
     (*JAVA, "--assignment=static"): ("--assignment", "--kafka_io=native"),
     (*JAVA, "--instance_id=a"): ("--instance_id", "--kafka_io=native"),
     (*JAVA, "--kafka_config=debug=all"): ("--kafka_config debug", "--kafka_io=native"),
-    ("--runner=PortableRunner", "--job_endpoint=h:1", "--kafka_io=beam", "--until_end"): ("--until_end", "drain the job"),
+    ("--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=DOCKER", "--kafka_io=beam", "--until_end"): (
+        "--until_end",
+        "drain the job",
+    ),
+    ("--runner=PortableRunner",): ("--runner=PortableRunner", "--job_endpoint=HOST:PORT"),
+    ("--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=PROCESS"): (
+        "--environment_type=PROCESS",
+        "LOOPBACK",
+    ),
+    (PRISM, "--environment_type=DOCKER"): ("--environment_type=DOCKER", "leave it out"),
     ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam"): ("--kafka_io=beam", "use --kafka_io=native"),
     ("--runner=FlinkRunner", "--flink_master=f:1", "--job_name=mine"): ("--job_name", "leave it out"),
     (PRISM, "--workers=2"): ("--workers=2", "DirectRunner"),
