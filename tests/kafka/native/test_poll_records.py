@@ -82,6 +82,7 @@ def test_what_fails_is_not_committed_and_is_read_again(broker: str) -> None:
     with pytest.raises(Exception, match="the sink is away"):
         run(broker, "again", "fails", 10, beam.Map(fail))
     assert topics.committed_offsets(broker, "again", "fails") == {0: 0}
+    assert not _alone, "what has failed has left the group: the next run may be another one of the same group"
     run(broker, "again", "fails", 10, beam.Map(fail))  # in the same process, whose position is past them
     seen = [offset for _, offset, _ in Collect.seen]
     assert seen == [*range(6), *range(10)]
@@ -114,3 +115,29 @@ def test_the_watermark_moves_on_and_never_back() -> None:
     for seconds, expected in ((5.0, 5.0), (3.0, 5.0), (7.5, 7.5)):
         _advance(estimator, seconds)
         assert float(estimator.current_watermark()) == expected
+
+
+def test_the_group_is_left_when_the_last_dofn_is_torn_down(broker: str) -> None:
+    """The runner has several of them at a time. What was read counts against the most that is to be read all the same."""
+    config = config_from_properties({"bootstrap.servers": broker, "group.id": "torn-down"}, ["fails"])
+    fns = [PollRecords(config, StopConditions(max_records=4)) for _ in range(2)]
+    key = config, fns[0]._stop
+
+    def read(number: int) -> int:
+        chunks = fns[0].process(None, Finalizer(), ManualWatermarkEstimator(None), Deferring(number))
+        return sum(len(chunk) for chunk in chunks)
+
+    for fn in fns:
+        fn.setup()
+    number = found = 0
+    while not found:
+        found, number = read(number), number + 1
+    assert found == 4
+    fns[0].teardown()
+    assert key in _alone, "the other may still read"
+    fns[1].teardown()
+    assert key not in _alone
+    fns[0].setup()
+    assert read(number) == 0
+    fns[0].teardown()
+    assert not _alone

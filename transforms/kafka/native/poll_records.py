@@ -6,8 +6,11 @@ at least once (``alone.py``).
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
+import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +31,8 @@ from transforms.kafka.native.watermark import Watermark
 from transforms.kafka.stop import StopConditions
 from transforms.observe import reporting_failures
 
+log = logging.getLogger(__name__)
+
 JobKey = tuple[KafkaConfig, StopConditions]
 
 _polling: dict[JobKey, Polling] = {}
@@ -35,15 +40,17 @@ _polling: dict[JobKey, Polling] = {}
 
 @dataclasses.dataclass(slots=True)
 class _Alone:
-    """What a source without a sink has in this process."""
+    """What a source without a sink has in this process while it is in the group."""
 
     session: AloneSession
-    polling: Polling
     watermark: Watermark
     times_read_again: int = 0
 
 
 _alone: dict[JobKey, _Alone] = {}
+_polling_alone: dict[JobKey, Polling] = {}
+_set_up: collections.Counter[JobKey] = collections.Counter()
+_set_up_lock = threading.Lock()
 
 
 def poll_bundle(config: KafkaConfig, stop: StopConditions, tracker: Any) -> Iterator[RecordChunk]:
@@ -83,6 +90,29 @@ class PollRecords(SourceFn):
     def __init__(self, config: KafkaConfig, stop: StopConditions):
         self._config, self._stop = config, stop
 
+    def setup(self) -> None:
+        """Counts this DoFn among those that use the session of a source without a sink."""
+        with _set_up_lock:
+            _set_up[self._config, self._stop] += 1
+
+    def teardown(self) -> None:
+        """Leaves the group when nothing reads for the pipeline any more, which may have failed.
+
+        In a notebook, as on a cluster, the process lives on. A member that reads no more would keep its partitions from the
+        next run for ``max.poll.interval.ms``. A bundle that the runner may still finalise keeps its DoFn.
+        """
+        key = self._config, self._stop
+        with _set_up_lock:
+            _set_up[key] -= 1
+            if _set_up[key] > 0:
+                return
+            del _set_up[key]
+        if (alone := _alone.pop(key, None)) is not None:
+            try:
+                alone.session.close()
+            except KafkaError as error:  # the runner has its own error, or none: nothing is lost by this one
+                log.warning("leaving the group %s: %s", self._config.group_id, error)
+
     @beam.DoFn.unbounded_per_element()
     def process(
         self,
@@ -99,20 +129,21 @@ class PollRecords(SourceFn):
         if not tracker.try_claim(number):
             return
         with reporting_failures(), self._not_kept_if_broken():
-            alone = self._here(number)
+            alone = self._here()
             kafka = alone.session
             kafka.begin(number)
             if kafka.times_read_again != alone.times_read_again:
                 # What was read before is emitted again: a watermark that knows of it would make it late.
                 alone.times_read_again, alone.watermark = kafka.times_read_again, Watermark()
-            stopping = alone.polling.finished(kafka)
+            polling = self._polling(number)
+            stopping = polling.finished(kafka)
             if stopping and kafka.finish_commit():
                 self._end()
                 return
             if stopping or kafka.is_full:
                 kafka.poll_nothing(IDLE_POLL_S)  # until the runner has finalised what it has
             else:
-                for chunk in alone.polling.chunks(kafka):
+                for chunk in polling.chunks(kafka):
                     alone.watermark.note(chunk)
                     yield chunk
             if (finalise := kafka.hand_over()) is not None:
@@ -121,13 +152,18 @@ class PollRecords(SourceFn):
                 _advance(watermark, now)
             tracker.defer_remainder()
 
-    def _here(self, number: int) -> _Alone:
+    def _here(self) -> _Alone:
         key = self._config, self._stop
-        if number == 0 and key in _alone:
-            _alone[key].polling = Polling(*key)  # of an earlier job in this process, which failed
         if key not in _alone:
-            _alone[key] = _Alone(AloneSession(self._config), Polling(*key), Watermark())
+            _alone[key] = _Alone(AloneSession(self._config), Watermark())
         return _alone[key]
+
+    def _polling(self, number: int) -> Polling:
+        """What it has read so far counts on, also by another session; unless it is of an earlier job, which failed."""
+        key = self._config, self._stop
+        if number == 0 or key not in _polling_alone:
+            _polling_alone[key] = Polling(*key)
+        return _polling_alone[key]
 
     @contextlib.contextmanager
     def _not_kept_if_broken(self) -> Iterator[None]:
@@ -141,7 +177,9 @@ class PollRecords(SourceFn):
             raise
 
     def _end(self) -> None:
-        _alone.pop((self._config, self._stop)).session.close()
+        key = self._config, self._stop
+        _polling_alone.pop(key, None)
+        _alone.pop(key).session.close()
 
 
 def _advance(estimator: Any, seconds: float) -> None:
