@@ -75,7 +75,11 @@ def run_command(argv: Sequence[str], features: str | None = None) -> str:
     if features is not None:
         given["features"] = [features]
     for row in flags:
-        if row.section != CHECK and row.name in given:
+        if row.section == CHECK or row.name not in given:
+            continue
+        if given[row.name] is True:
+            words.append(f"--{row.name}")  # a switch, as people type it
+        else:
             for value in items(given[row.name]):
                 name, _, secret = value.partition("=")
                 told = not row.secret or name in _HARMLESS or _NAMED.fullmatch(secret)

@@ -255,6 +255,7 @@ def test_the_command_of_the_run() -> None:
     bearer = "--model_header=authorization=Bearer ${secret:projects/p/secrets/s}"
     assert f"'{bearer}'" in check_flags.run_command([*argv, bearer])
     assert command.endswith(" --job_name=j")
+    assert check_flags.run_command([*argv, "--create_topics", "--yes=false"]).split().count("--create_topics") == 1
     proposed = check_flags.run_command([*argv, "--features=y=$.c"], "x=$.d")
     assert "--features=x=$.d" in proposed.replace("'", "")
     assert proposed.count("--features") == 1
