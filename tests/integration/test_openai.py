@@ -15,7 +15,7 @@ from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
 from tests.servers.litserve import CHAT, EMBEDDINGS, litserve
-from transforms.testing.openai.stub import OpenAiStub, text_model
+from transforms.testing.openai.stub import OpenAiStub, rerank_model, text_model
 
 RECORDS, BATCH = 1600, 64
 
@@ -133,3 +133,23 @@ def test_answers_in_the_form_of_a_schema(new_job: NewJob, tmp_path: Path) -> Non
     said = {record.key: json.loads(record.value or b"") for record in job.predictions()}
     assert said[b"4"] == {"id": "r4", "n": 4, "even": True}
     assert said[b"3"] == {"id": "r3", "n": 3, "even": None}
+
+
+def test_documents_are_reranked(new_job: NewJob) -> None:
+    """Records with any number of documents; the scores of each stand in the order of its documents."""
+    with OpenAiStub(rerank_model()) as stub:
+        stub.task = "rerank"
+        job = new_job(stub.uri(), flags=("--features=query=$.query,documents=$.documents", "--pass_through=id"))
+        values: list[bytes | None] = [
+            json.dumps({"id": n, "query": "red car", "documents": ["red", "a boat", "red car"][: n % 4]}).encode()
+            for n in range(200)
+        ]
+        keys = [b"%d" % n for n in range(len(values))]
+        topics.produce(job.bootstrap, job.inputs[0], values, keys=keys, partitions=[0] * len(values))
+        job.run("--until_end")
+    assert job.report().ok, job.report()
+    assert set(letters(job).values()) == {"Rejected"}
+    assert set(letters(job)) == {b"%d" % n for n in range(0, 200, 4)}, "those without documents"
+    for record in job.predictions():
+        value: Any = json.loads(record.value or b"")
+        assert value["scores"] == [0.5, 0.0, 1.0][: value["id"] % 4]

@@ -34,7 +34,7 @@ class MmsModelHandler(UriModelHandler):
 
 
 class OpenAiModelHandler(UriModelHandler):
-    """OpenAI-compatible servers. ``openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions``."""
+    """OpenAI-compatible servers. ``openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions|rerank``."""
 
     schemes = ("openai+http", "openai+https")
 

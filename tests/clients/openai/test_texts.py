@@ -107,7 +107,7 @@ def test_a_refusal(stub: OpenAiStub) -> None:
 
 
 def _answers(document: Any) -> Any:
-    return Chat(parse("openai+http://h:1/m?task=chat")).read(document, 1)
+    return Chat(parse("openai+http://h:1/m?task=chat")).read(document, {}, 1)
 
 
 @pytest.mark.parametrize(

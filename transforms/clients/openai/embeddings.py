@@ -65,7 +65,9 @@ class Embeddings(Task):
     def _request(self, texts: Sequence[str]) -> dict[str, Any]:
         return {**self._parameters, "model": self._model, INPUT: texts, "encoding_format": self._encoding}
 
-    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
+    def read(
+        self, document: Mapping[str, Any], inputs: Mapping[str, np.ndarray], rows: int, before: Tokens | None = None
+    ) -> Answer:
         """See ``Task``. After vectors of another length the next metadata are asked for anew: the model is another one."""
         vectors = _vectors(document, rows)
         if vectors.shape[1] != self._numbers:

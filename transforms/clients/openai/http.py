@@ -20,9 +20,10 @@ import numpy as np
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.openai.embeddings import Embeddings
 from transforms.clients.openai.errors import from_answer, of_document
+from transforms.clients.openai.rerank import Rerank
 from transforms.clients.openai.task import Task, served_model
 from transforms.clients.openai.texts import Chat, Completions
-from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, OpenAiAddress, parse
+from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, OpenAiAddress, parse
 from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import dumps, loads, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
@@ -34,7 +35,12 @@ __all__ = ["OpenAiClient", "open", "parse"]
 
 HINT = "is it an OpenAI-compatible server, and is its API at this path?"
 
-_TASKS: dict[str, Callable[[OpenAiAddress], Task]] = {EMBEDDINGS: Embeddings, CHAT: Chat, COMPLETIONS: Completions}
+_TASKS: dict[str, Callable[[OpenAiAddress], Task]] = {
+    EMBEDDINGS: Embeddings,
+    CHAT: Chat,
+    COMPLETIONS: Completions,
+    RERANK: Rerank,
+}
 
 
 def open(uri: str, options: ClientOptions) -> OpenAiClient:  # every protocol's module has a function of this name
@@ -109,23 +115,27 @@ class OpenAiClient(ModelClient):
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``."""
         if self._task.max_rows is not None and rows > self._task.max_rows:
-            raise RejectedError(f"{self._where}: a request takes one prompt, not {rows} rows")
+            raise RejectedError(f"{self._where}: a request takes one record, not {rows} rows")
         document = await self._ask(self._body(inputs, rows), timeout_s)
-        answer = self._read(document, rows)
+        answer = self._read(document, inputs, rows)
         if answer.failures and (mending := self._task.mending(inputs, document)) is not None:
             with contextlib.suppress(TypeError):  # the answer has half of a surrogate pair, which can't be sent back
                 body = dumps(mending)
-                answer.again = lambda timeout_s: self._again(body, rows, answer.tokens, timeout_s)
+                answer.again = lambda timeout_s: self._again(body, inputs, rows, answer.tokens, timeout_s)
         return answer
 
-    async def _again(self, body: bytes, rows: int, before: Tokens | None, timeout_s: float) -> Answer:
-        answer = self._read(await self._ask(body, timeout_s), rows, before)
+    async def _again(
+        self, body: bytes, inputs: Mapping[str, np.ndarray], rows: int, before: Tokens | None, timeout_s: float
+    ) -> Answer:
+        answer = self._read(await self._ask(body, timeout_s), inputs, rows, before)
         answer.asked = 2
         return answer
 
-    def _read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
+    def _read(
+        self, document: Mapping[str, Any], inputs: Mapping[str, np.ndarray], rows: int, before: Tokens | None = None
+    ) -> Answer:
         try:
-            answer = self._task.read(document, rows, before)
+            answer = self._task.read(document, inputs, rows, before)
         except MalformedAnswerError as error:
             raise self._named(error) from error
         self._version = answer.version

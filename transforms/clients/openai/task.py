@@ -49,11 +49,14 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
+    def read(
+        self, document: Mapping[str, Any], inputs: Mapping[str, np.ndarray], rows: int, before: Tokens | None = None
+    ) -> Answer:
         """Returns the answer of a document: one value of each output for each row.
 
         Args:
             document: The answer's JSON.
+            inputs: What was asked.
             rows: How many rows the request had.
             before: The tokens of the answer that the model was asked to mend, if it was.
 

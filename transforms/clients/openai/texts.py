@@ -85,7 +85,9 @@ class _Texts(Task):
         """Returns the text of a choice, and whether it is a refusal."""
         raise NotImplementedError
 
-    def read(self, document: Mapping[str, Any], rows: int, before: Tokens | None = None) -> Answer:
+    def read(
+        self, document: Mapping[str, Any], inputs: Mapping[str, np.ndarray], rows: int, before: Tokens | None = None
+    ) -> Answer:
         """See ``Task``."""
         reason, text, failure = self._choice(document)
         outputs = self._nothing()

@@ -1,6 +1,8 @@
 """The model URI of OpenAI-compatible servers.
 
-    openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions[&PARAMETER=VALUE…]      openai+https:// for TLS
+    openai+http://HOST[:PORT][/PATH]/MODEL?task=TASK[&PARAMETER=VALUE…]
+
+TASK is embeddings, chat, completions or rerank; ``openai+https://`` is for TLS.
 
 PATH is where the server has its API. Without one it is ``v1``, as with OpenAI, vLLM, Ollama and most others. A model's name
 may have slashes behind a path that ends with ``v1`` (``/v1/BAAI/bge-small-en-v1.5``); elsewhere they are written ``%2F``.
@@ -21,12 +23,13 @@ import yarl
 from transforms.clients.uri import mistake, split
 from transforms.clients.wire.json import loads
 
-FORM = "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions[&PARAMETER=VALUE…][&parameters=JSON]"
+FORM = "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings|chat|completions|rerank[&PARAMETER=VALUE…][&parameters=JSON]"
 
 EMBEDDINGS = "embeddings"
 CHAT = "chat"
 COMPLETIONS = "completions"
-TASKS = (EMBEDDINGS, CHAT, COMPLETIONS)
+RERANK = "rerank"
+TASKS = (EMBEDDINGS, CHAT, COMPLETIONS, RERANK)
 
 BASE64 = "base64"
 FLOAT = "float"
@@ -84,10 +87,14 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     },
     CHAT: {**_TEXT_PARAMETERS, "max_completion_tokens": _COUNT, "reasoning_effort": Parameter(str, "a text")},
     COMPLETIONS: _TEXT_PARAMETERS,
+    RERANK: {},
 }
 """The parameters of each task, by name."""
 
-RESERVED = frozenset(("model", "input", "messages", "prompt", "n", "stream", "stream_options", "response_format"))
+RESERVED = frozenset((
+    "model", "input", "messages", "prompt", "n", "stream", "stream_options", "response_format",
+    "query", "documents", "top_n", "return_documents",
+))  # fmt: skip
 """Fields of a request that ``parameters`` must not have, because the client writes them or reads the answer by them."""
 
 

@@ -1,4 +1,4 @@
-"""A stub of OpenAI-compatible servers: the list of models, embeddings, chat and completions.
+"""A stub of OpenAI-compatible servers: the list of models, embeddings, chat, completions and rerank.
 
     python -m transforms.testing.openai.stub --port 0 --latency_ms 20
 
@@ -17,6 +17,7 @@ import numpy as np
 from aiohttp import web
 
 from transforms.clients.openai.embeddings import PROBE
+from transforms.clients.openai.rerank import PROBE as RERANK_PROBE
 from transforms.clients.openai.texts import PROBE as TEXT_PROBE
 from transforms.clients.openai.uri import EMBEDDINGS
 from transforms.testing.command import parser, serve
@@ -58,6 +59,21 @@ def text_model(name: str = "model") -> StubModel:
     return model
 
 
+def compare(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns for each document the share of the query's words that stand in it."""
+    (query,), (documents,) = inputs["query"].tolist(), inputs["documents"].tolist()
+    words = set(query.split())
+    return {"scores": np.array([[len(words & set(text.split())) / max(1, len(words)) for text in documents]], np.float32)}
+
+
+def rerank_model(name: str = "model") -> StubModel:
+    """Returns a model of ``compare``."""
+    inputs = {"query": TensorSpec("string", (-1,)), "documents": TensorSpec("string", (-1, -1))}
+    model = StubModel.of(inputs, {"scores": TensorSpec("float32", (-1, -1))}, compare)
+    model.name = name
+    return model
+
+
 class OpenAiStub(HttpStub):
     """OpenAI's API with one model and programmable faults. See ``StubServer``.
 
@@ -68,7 +84,7 @@ class OpenAiStub(HttpStub):
     Requests for ``PROBE`` alone, by which a client finds out how long vectors are, meet no faults and are counted apart.
 
     Attributes:
-        task: What its URI asks for: ``embeddings``, ``chat`` or ``completions``. All are served.
+        task: What its URI asks for: ``embeddings``, ``chat``, ``completions`` or ``rerank``. All are served.
         finish: The ``finish_reason`` of a text, by its prompt.
         refusal: What the model says instead of an answer, as a refusal; ``None``: it answers.
         width: How many numbers a vector has, where the model gives fewer.
@@ -122,6 +138,8 @@ class OpenAiStub(HttpStub):
             return await self._embeddings(request)
         if path in ("/v1/chat/completions", "/v1/completions") and request.method == "POST":
             return await self._text(request)
+        if path == "/v1/rerank" and request.method == "POST":
+            return await self._rerank(request)
         raise StubError("NOT_FOUND", "Not Found")
 
     def _names(self) -> list[str]:
@@ -196,6 +214,33 @@ class OpenAiStub(HttpStub):
         usage = {"prompt_tokens": counts[0], "completion_tokens": counts[1], "total_tokens": sum(counts)}
         model = f"{self.model.name}-{version}"
         document = {"object": "chat.completion", "choices": [choice] * there, "model": model, "usage": usage}
+        return web.json_response(document, headers=self.headers)
+
+    async def _rerank(self, request: web.Request) -> web.StreamResponse:
+        asked = self.last_request = await request.json()
+        version = self._served(asked["model"])
+        query, documents = asked["query"], asked["documents"]
+        if query == RERANK_PROBE:
+            self.probes += 1
+            scores: Any = [0.5]
+        else:
+            _, function = next(iter(self.model.signatures.values()))
+            inputs = {
+                "query": np.array([query.encode()], object),
+                "documents": np.array([[it.encode() for it in documents]], object),
+            }
+            outputs, fault = await self._respond(function, inputs, 1, request.headers.items(), lambda: hang_up(request))
+            if fault is not None and fault.kind == "malformed":
+                return web.Response(body=b'{"results": [{"index": 0, "rele', content_type="application/json")
+            rows: Any = next(iter(outputs.values()), [])
+            scores = rows[0] if len(rows) else []
+        results = [{"index": index, "relevance_score": float(score)} for index, score in enumerate(scores)]
+        results.sort(key=lambda it: -it["relevance_score"])
+        document = {
+            "results": results if self.rearrange is None else self.rearrange(results),
+            "model": f"{self.model.name}-{version}",
+            "usage": {"prompt_tokens": len(query.split()), "total_tokens": len(query.split())},
+        }
         return web.json_response(document, headers=self.headers)
 
     def _inputs(self, texts: list[str], signature: Signature) -> dict[str, np.ndarray]:
