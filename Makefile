@@ -47,7 +47,7 @@ test-versions:  ## the unit tests on each Python that is here, in environments o
 test-newest:  ## the unit tests with the newest Beam, confluent-kafka and TensorFlow of the registry
 	$(MAKE) --no-print-directory .venv-newest/.uv VENV=.venv-newest
 	grep -v '^-c' requirements-dev.in | .venv-newest/bin/python -m uv pip install --quiet --upgrade -r - \
-	  -e '.[cli,embedded,schemaregistry,vertex,gcp,otel,prompt,json-schema]'
+	  -e '.[cli,embedded,schemaregistry,vertex,sagemaker,gcp,otel,prompt,json-schema]'
 	.venv-newest/bin/python -m uv pip list --quiet | grep -iE '^(apache-beam|confluent-kafka|tensorflow) '
 	.venv-newest/bin/python -m pytest $(UNIT) $(PYTEST_ARGS)
 
@@ -116,7 +116,7 @@ image: $(VENV)/.installed-dev  ## the container images, built, weighed and the s
 UPGRADE ?= --upgrade
 
 requirements: $(VENV)/.uv  ## the lock files anew, for all supported Pythons (UPGRADE= keeps what is pinned)
-	for name in requirements requirements-dev requirements-service requirements-gcp requirements-docs requirements-mutants requirements-fuzz; do \
+	for name in requirements requirements-dev requirements-service requirements-aws requirements-gcp requirements-docs requirements-mutants requirements-fuzz; do \
 	  $(UV) compile --quiet $(UPGRADE) --universal --python-version $(lastword $(SUPPORTED)) --generate-hashes --no-strip-extras \
 	    --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt || exit 1; \
 	done

@@ -53,6 +53,7 @@ setup(
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11", "googleapis-common-protos>=1.60"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
+        "sagemaker": ["botocore>=1.34"],  # sagemaker:// models; its signer and its credentials, no client of boto3
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages
         "otel": ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"],  # --otlp_endpoint
         "prompt": ["jinja2>=3.1.6"],  # --prompt; older ones have holes in the sandbox

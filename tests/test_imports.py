@@ -48,6 +48,7 @@ LAYERS = (
         "transforms.clients.vertex",
         "transforms.clients.saved_model",
         "transforms.clients.json_http",
+        "transforms.clients.sagemaker",
         "transforms.clients.mlflow",
         "transforms.kafka",
     ),
@@ -388,6 +389,7 @@ def test_a_client_loads_only_its_own_protocol() -> None:
     assert loaded(check + "check_uri('oip+http://h:1/m')", "grpc", BEAM, KAFKA, "tensorflow") == []
     google = ("google.auth", "google.cloud.aiplatform_v1", "google.cloud.aiplatform")
     assert loaded(check + "check_uri('vertex://p/r/e')", "aiohttp", "grpc", *google, BEAM, KAFKA) == []
+    assert loaded(check + "check_uri('sagemaker://e?region=eu-west-1')", "grpc", "botocore", BEAM, KAFKA, "tensorflow") == []
 
 
 def test_vertex_loads_no_more_of_googles_packages_than_it_speaks() -> None:

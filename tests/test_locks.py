@@ -14,7 +14,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FIND_PYTHON = ROOT / ".ci" / "find-python"
-LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-service.txt", "requirements-gcp.txt")
+LOCKS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-service.txt",
+    "requirements-aws.txt",
+    "requirements-gcp.txt",
+)
 
 
 def pins(lock: str) -> list[Requirement]:

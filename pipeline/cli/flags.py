@@ -180,7 +180,8 @@ class Flags:
         "python -m pipeline.check --guess_signature writes one from records")
     request: str | None = flag(
         MODEL, request_file(),
-        "for json+http:// and vertex://…?raw=json: a JSON file, the request with places for records: $rows, $row, $row.name")
+        "for json+http://, sagemaker:// and vertex://…?raw=json: a JSON file, the request with places for records: $rows, "
+        "$row, $row.name")
     response: Paths = flag(
         MODEL, answer_paths(),
         "PATH or NAME=PATH,… for the same: where the rows' answers are in the answer, such as $.predictions[*]")

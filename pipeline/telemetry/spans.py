@@ -193,6 +193,10 @@ def attributes_of(target: Target) -> Attributes:
         found |= {"http.request.method": "POST", "network.protocol.name": "http"}
     elif scheme == "saved_model":
         return found
+    if scheme == "sagemaker":
+        from transforms.clients.sagemaker.uri import parse  # here: it loads what only this client needs
+
+        uri = urllib.parse.urlsplit(parse(target.uri).origin)
     if uri.hostname and scheme != "vertex":
         found["server.address"] = uri.hostname
         if uri.port is not None:

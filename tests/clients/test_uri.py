@@ -20,6 +20,7 @@ FORMS = [
     "oip+grpc://{}/m",
     "oip+http://{}/m",
     "openai+http://{}/m?task=embeddings",
+    "sagemaker://e?region=eu-west-1&endpoint=http://{}",
     "vertex://p/europe-west4/1?api_endpoint={}",
     "vertex://p/europe-west4/1?private=http://{}/m:predict",
 ]

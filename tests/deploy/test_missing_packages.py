@@ -1,4 +1,4 @@
-"""What may be missing (Google Cloud, TensorFlow, Jinja2) is named where it is needed, with its cure; all else runs."""
+"""What may be missing (Google Cloud, botocore, TensorFlow, Jinja2) is named where it is needed, with its cure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pipeline.embedded.broker import EmbeddedBroker
 
 BARRED = (
     "apitools",
+    "botocore",
     "fastjsonschema",
     "google.api_core",
     "google.cloud",
@@ -53,6 +54,7 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
             "(apitools): pip install 'kafka-model-scoring[gcp]'",
         ),
         ("pipeline", [*FLAGS, "--model=vertex://p/europe-west1/1"], "pip install 'kafka-model-scoring[vertex]'"),
+        ("pipeline", [*FLAGS, "--model=sagemaker://e?region=eu-west-1"], "pip install 'kafka-model-scoring[sagemaker]'"),
         (
             "pipeline.dataflow_job",
             ["drain", "job", "--project=p", "--region=r"],

@@ -24,6 +24,7 @@ _FUNCTIONS: tuple[Callable[[bytes], None], ...] = (
     answers.vertex,
     answers.mlflow,
     answers.json_http,
+    answers.sagemaker,
     texts.model_uri,
     texts.feature_paths,
     texts.waits,

@@ -17,6 +17,7 @@ from transforms.handlers import (
     JsonHttpModelHandler,
     MmsModelHandler,
     OpenInferenceModelHandler,
+    SageMakerModelHandler,
     SavedModelHandler,
     TFServingModelHandler,
     UriModelHandler,
@@ -27,6 +28,7 @@ from transforms.testing.json_http.stub import JsonStub
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.open_inference.http_stub import OipHttpStub
+from transforms.testing.sagemaker.stub import STUB_CREDENTIALS, SageMakerStub
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
@@ -47,11 +49,14 @@ POISON = 666.0
         (VertexModelHandler, VertexRestStub),
         (MmsModelHandler, TorchServeStub),
         (JsonHttpModelHandler, JsonStub),
+        (SageMakerModelHandler, SageMakerStub),
     ],
 )
 def test_rows_in_rows_out_and_the_poison_one_alone_fails(
-    handler: type[UriModelHandler], stub_class: type[StubServer]
+    handler: type[UriModelHandler], stub_class: type[StubServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", STUB_CREDENTIALS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", STUB_CREDENTIALS.secret_key)
     values = [1.0, POISON, 2.0, 3.0]
     with stub_class() as stub:
         stub.faults.poison = lambda row: POISON in np.asarray(row["x"])

@@ -13,12 +13,20 @@ from transforms.errors import MalformedAnswerError, ModelError, NotServedError, 
 from transforms.testing.json_http.stub import JsonStub
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.http_stub import OipHttpStub
+from transforms.testing.sagemaker.stub import STUB_CREDENTIALS, SageMakerStub
 from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
 from transforms.testing.vertex.rest_stub import VertexRestStub
 
-STUBS: list[type[StubServer]] = [TfServingRestStub, OipHttpStub, TorchServeStub, VertexRestStub, JsonStub]
+STUBS: list[type[StubServer]] = [TfServingRestStub, OipHttpStub, TorchServeStub, VertexRestStub, JsonStub, SageMakerStub]
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SageMaker's requests are signed with."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", STUB_CREDENTIALS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", STUB_CREDENTIALS.secret_key)
 
 
 def head(*headers: str, status: str = "200 OK") -> bytes:
@@ -106,7 +114,7 @@ WRONG: dict[str, tuple[Answer, tuple[type[ModelError], ...]]] = {
 ANY_JSON = {"deep lists that end", "HTTP/0.9", "no content"}
 """What the servers of models without a signature may answer: any JSON value is their prediction, also a nested one."""
 
-TAKES_ANY_JSON = (TorchServeStub, VertexRestStub, JsonStub)
+TAKES_ANY_JSON = (TorchServeStub, VertexRestStub, JsonStub, SageMakerStub)
 
 
 def once(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

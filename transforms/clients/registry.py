@@ -90,6 +90,7 @@ _OIP_HTTP = Entry("transforms.clients.open_inference.http", "oip+http://HOST:POR
 _MMS = Entry("transforms.clients.multi_model_server.http", "mms+http://HOST:PORT/MODEL")
 _OPENAI = Entry("transforms.clients.openai.http", "openai+http://HOST[:PORT][/PATH]/MODEL?task=embeddings")
 _MLFLOW = Entry("transforms.clients.mlflow.client", "mlflow+http://HOST[:PORT][/PATH]")
+_SAGEMAKER = Entry("transforms.clients.sagemaker.client", "sagemaker://ENDPOINT?region=REGION", f"{DISTRIBUTION}[sagemaker]")
 _JSON = Entry("transforms.clients.json_http.client", "json+http://HOST[:PORT]/PATH")
 
 _BUILT_IN = {
@@ -110,6 +111,9 @@ _BUILT_IN = {
     "json+http": _JSON,
     "json+https": _JSON,
     "vertex": Entry("transforms.clients.vertex.client", "vertex://PROJECT/REGION/ENDPOINT", f"{DISTRIBUTION}[vertex]"),
+    "sagemaker": Entry(
+        "transforms.clients.sagemaker.client", "sagemaker://ENDPOINT?region=REGION", f"{DISTRIBUTION}[sagemaker]"
+    ),
     "saved_model": Entry("transforms.clients.saved_model.client", "saved_model:///PATH", f"{DISTRIBUTION}[embedded]"),
 }
 

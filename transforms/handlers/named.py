@@ -51,6 +51,12 @@ class JsonHttpModelHandler(UriModelHandler):
     schemes = ("json+http", "json+https")
 
 
+class SageMakerModelHandler(UriModelHandler):
+    """Amazon SageMaker's real-time endpoints. ``sagemaker://ENDPOINT?region=REGION``."""
+
+    schemes = ("sagemaker",)
+
+
 class SavedModelHandler(UriModelHandler):
     """A TensorFlow SavedModel in the worker itself. ``saved_model:///PATH``."""
 

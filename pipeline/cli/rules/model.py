@@ -26,8 +26,11 @@ def json_endpoint(config: Config, values: Values) -> Iterator[str]:
     form = _form(config.model)
     if form is None:
         for name in given:
-            yield f"--{name}: is for --model=json+http://… and vertex://…?raw=json, whose requests and answers have any form"
-    elif config.request is not None and form.body is not None:
+            yield (
+                f"--{name}: is for --model=json+http://…, sagemaker://… and vertex://…?raw=json, whose requests and answers "
+                "have any form"
+            )
+    elif config.request is not None and form.body not in (None, "csv"):
         yield "--request: is a JSON document, and --model says that records are sent as bytes; leave one out"
 
 
@@ -41,6 +44,10 @@ def _form(model: str) -> Form | None:
         from transforms.clients.vertex.uri import parse as parse_vertex
 
         return parse_vertex(model).raw
+    if model.startswith("sagemaker://"):
+        from transforms.clients.sagemaker.uri import parse as parse_sagemaker
+
+        return parse_sagemaker(model).form
     return None
 
 

@@ -10,6 +10,7 @@ from transforms.clients.mlflow import errors as mlflow
 from transforms.clients.multi_model_server.errors import from_answer
 from transforms.clients.open_inference import errors as open_inference
 from transforms.clients.openai import errors as openai
+from transforms.clients.sagemaker import errors as sagemaker
 from transforms.clients.tf_runtime.serving_error import Code
 from transforms.clients.tfserving import grpc as tfserving_grpc
 from transforms.clients.vertex.errors import Refusal, from_body
@@ -45,6 +46,7 @@ def test_every_protocol_over_http_follows_the_table(status: int) -> None:
         openai.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         mlflow.from_answer(WHERE, HttpResponse(status, b"", None, "", "", {})),
         from_body(status, None, "", None).error(WHERE),
+        sagemaker.error_of(WHERE, HttpResponse(status, b"", None, "", "", {})),
     ]
     assert {type(error) for error in errors} == {http_error(status)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,12 +14,15 @@ from tests.fuzz.oracle import allowed, must
 from tests.fuzz.source import Source
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.json_bodies.csv_rows import csv_answers
 from transforms.clients.json_http.client import JsonHttpClient
 from transforms.clients.json_http.uri import parse as parse_json_http
 from transforms.clients.mlflow.client import MlflowClient
 from transforms.clients.mlflow.uri import parse as parse_mlflow
 from transforms.clients.mlmodel import MlflowSignature
 from transforms.clients.open_inference import messages as oip
+from transforms.clients.sagemaker.client import SageMakerClient
+from transforms.clients.sagemaker.uri import parse as parse_sagemaker
 from transforms.clients.tfserving import messages as tfserving
 from transforms.clients.vertex.client import VertexClient
 from transforms.clients.vertex.errors import Refusal, Reply
@@ -204,6 +208,19 @@ def json_http(data: bytes) -> None:
         client = JsonHttpClient(parse_json_http("json+http://h:1/p?health=/healthz"), options)
         client._http.send = _http(source, _json_text)  # type: ignore[method-assign]
         _ask(client, source)
+
+
+def sagemaker(data: bytes) -> None:
+    """SageMaker's answers and errors, in JSON and in CSV."""
+    source = Source(data)
+    for body in ("", "&body=csv"):
+        address = parse_sagemaker(f"sagemaker://e?region=eu-west-1{body}")
+        client = SageMakerClient(address, ClientOptions(), None)
+        client._http.send = _http(source, _json_text)  # type: ignore[method-assign]
+        _ask(client, source)
+    csv = b"\n".join(b",".join(source.pick((b"1", b"-0.5e3", b'"a', b"nan", b"")) for _ in range(2)) for _ in range(2))
+    with contextlib.suppress(MalformedAnswerError):
+        csv_answers(csv, 2)
 
 
 class _VertexTransport(Transport):

@@ -259,6 +259,11 @@ def test_without_a_tracer_nothing_is_changed() -> None:
             {"http.request.method": "POST", "network.protocol.name": "http", "server.address": "h", "server.port": 1},
         ),
         ("vertex://p/europe-west1/1", {"server.address": "europe-west1-aiplatform.googleapis.com"}),
+        ("sagemaker://e?region=eu-west-1", {"server.address": "runtime.sagemaker.eu-west-1.amazonaws.com"}),
+        (
+            "sagemaker://e?region=eu-west-1&endpoint=http://h:1",
+            {"server.address": "h", "server.port": 1},
+        ),
         ("saved_model:///secret/path", {}),
     ],
 )

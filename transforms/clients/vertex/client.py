@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
-from transforms.clients.vertex.errors import Refusal, Reply, check_size
+from transforms.clients.vertex.errors import Refusal, Reply
 from transforms.clients.vertex.instances import check, instances_of
 from transforms.clients.vertex.transport import PREDICT, Transport
 from transforms.clients.vertex.uri import REST, VertexAddress
@@ -25,6 +25,7 @@ from transforms.clients.vertex.uri import parse as parse_uri
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import Matched, OutputMatcher
+from transforms.clients.wire.request_size import check_size
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.headers import DEPLOYED_MODEL, DEPLOYED_MODEL_NAME
 from transforms.printable import MOST_SAID, shortened

@@ -20,12 +20,13 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.json_bodies.bodies import Bodies
 from transforms.clients.json_bodies.form import Form
 from transforms.clients.vertex.credentials import Tokens, token_headers
-from transforms.clients.vertex.errors import Refusal, check_size, from_body
+from transforms.clients.vertex.errors import Refusal, from_body
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.wire.error_texts import error_text, readable
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors
+from transforms.clients.wire.request_size import check_size
 from transforms.clients.wire.row_body import Body
 from transforms.clients.wire.status_codes import DENIED, from_http_status
 from transforms.errors import ModelError, OverloadedError, UnavailableError

@@ -1,0 +1,1 @@
+"""Amazon SageMaker: real-time endpoints, asked by requests that are signed with AWS credentials."""

@@ -1,0 +1,171 @@
+"""AWS credentials, from botocore's chain: environment, files, SSO, web identity, the container's or the machine's role.
+
+They are found and refreshed in a thread, because both may read files, start a process or ask a server, and botocore does
+it in blocking calls.
+
+Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from botocore import exceptions
+from botocore.credentials import ReadOnlyCredentials
+
+from transforms.clients.wire.status_codes import clean
+from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError, is_sick
+
+AGAIN_S = 30.0
+"""Seconds between two attempts to refresh credentials that are still valid. botocore tries it in their last 15 minutes."""
+
+CURE = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is given (aws sts "
+    "get-caller-identity shows whether there are any)"
+)
+_UNREACHABLE = (
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
+    exceptions.MetadataRetrievalError,
+)
+_BUSY = frozenset({"Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure"})
+
+
+class Credentials(Protocol):
+    """A source of credentials for one client."""
+
+    async def current(self) -> ReadOnlyCredentials:
+        """Returns credentials that have not expired.
+
+        Raises:
+            UnavailableError: None can be had now; a retry may succeed.
+            NotServedError: There are none, or AWS refuses to give them.
+        """
+
+    def refused(self, used: ReadOnlyCredentials) -> None:
+        """Reports that AWS refused these: they are read again before the next request."""
+
+    async def close(self) -> None:
+        """Cancels a refresh in progress."""
+
+
+async def current_within(credentials: Credentials, timeout_s: float, where: str) -> ReadOnlyCredentials:
+    """Waits for the credentials of one request.
+
+    Args:
+        credentials: The source.
+        timeout_s: The time-out in seconds.
+        where: The endpoint and its address, for error messages.
+
+    Raises:
+        OverloadedError: None came within ``timeout_s``.
+        ModelError: As ``Credentials.current``.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await credentials.current()
+    except TimeoutError as error:
+        raise OverloadedError(f"{where}: no AWS credentials within {timeout_s:g} s") from error
+
+
+def load_default(region: str) -> Any:
+    """Returns the credentials that botocore's chain finds; ``None`` for none. Blocks, and may ask a server.
+
+    Args:
+        region: The region of STS, where the chain asks it for the credentials of a role.
+    """
+    from botocore.session import Session
+
+    session = Session()
+    session.set_config_variable("region", region)
+    return session.get_credentials()
+
+
+class AwsCredentials:
+    """Credentials of botocore. For one asyncio loop; does no I/O before the first request.
+
+    Those that expire soon are refreshed in the background, and requests use the old ones meanwhile. Those that have expired
+    are refreshed before the next request is sent, and for those that AWS refused the whole chain is searched again: a file
+    may have others by now.
+
+    Args:
+        load: Returns botocore's credentials; called in a thread.
+        clock: Returns the seconds of a monotonic clock.
+    """
+
+    def __init__(self, load: Callable[[], Any], clock: Callable[[], float] = time.monotonic):
+        self._load, self._clock = load, clock
+        self._again_at = clock()
+        self._source: Any = None
+        self._current: ReadOnlyCredentials | None = None
+        self._void = True
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def current(self) -> ReadOnlyCredentials:
+        """See ``Credentials``."""
+        if self._current is None or self._void or self._expires_within(0):
+            renewal = self._renew()
+            # asyncio.wait, not await: many requests wait for this task, and the cancellation of one must not cancel it.
+            await asyncio.wait([renewal])
+            if renewal.cancelled():
+                raise UnavailableError("the client was closed while it waited for AWS credentials")
+            renewal.result()
+        elif self._expires_within(None) and self._clock() >= self._again_at:
+            self._renew()
+        assert self._current is not None
+        return self._current
+
+    def refused(self, used: ReadOnlyCredentials) -> None:
+        """See ``Credentials``. Older ones than the current are ignored."""
+        self._void = self._void or used == self._current
+
+    def _expires_within(self, seconds: int | None) -> bool:
+        """Whether the current ones expire within these seconds; ``None`` for botocore's 15 minutes."""
+        refresh_needed = getattr(self._source, "refresh_needed", None)  # keys that never expire do not have it
+        return refresh_needed is not None and bool(refresh_needed(seconds))
+
+    def _renew(self) -> asyncio.Task[None]:
+        if self._renewal is None or self._renewal.done():
+            self._again_at = self._clock() + AGAIN_S
+            self._renewal = asyncio.create_task(self._renewed())
+            # Retrieves the exception, or asyncio warns. A failed background refresh is retried; once the credentials have
+            # expired, the request that waits for the refresh raises its error.
+            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._renewal
+
+    async def _renewed(self) -> None:
+        void = self._void
+        try:
+            source, found = await asyncio.to_thread(self._renew_now, None if void else self._source)
+        except ModelError:
+            raise
+        except Exception as error:
+            if is_sick(error):
+                raise
+            raise _translated(error) from error
+        self._source, self._current, self._void = source, found, False
+
+    def _renew_now(self, source: Any) -> tuple[Any, ReadOnlyCredentials]:
+        source = self._load() if source is None else source
+        if source is None:
+            raise NotServedError(f"no AWS credentials: {CURE}")
+        return source, source.get_frozen_credentials()
+
+    async def close(self) -> None:
+        """See ``Credentials``."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+
+def _translated(error: Exception) -> ModelError:
+    """Returns the error for what the chain raised, which may be anything: a process that gives credentials is anybody's."""
+    text = clean(str(error)) or type(error).__name__
+    code = str(error.response.get("Error", {}).get("Code")) if isinstance(error, exceptions.ClientError) else ""
+    if isinstance(error, _UNREACHABLE) or code in _BUSY:
+        return UnavailableError(f"no AWS credentials now: {text}")
+    return NotServedError(f"no AWS credentials: {text}; {CURE}")
