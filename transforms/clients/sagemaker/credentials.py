@@ -9,6 +9,7 @@ Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,6 +19,10 @@ from botocore.credentials import ReadOnlyCredentials
 
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError, is_sick
+
+# Before anything of it is used: at DEBUG botocore logs the headers that it signs, a session token among them, and answers
+# of STS, which hold keys; at INFO where each client's credentials were found.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 AGAIN_S = 30.0
 """Seconds between two attempts to refresh credentials that are still valid. botocore tries it in their last 15 minutes."""

@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from botocore.auth import SigV4Auth
@@ -14,9 +13,6 @@ from botocore.credentials import ReadOnlyCredentials
 
 SERVICE = "sagemaker"
 """The name of the service that requests are signed for: the runtime has that of the whole."""
-
-# At DEBUG botocore logs the headers that it signs, a session token among them, and answers that hold credentials.
-logging.getLogger("botocore").setLevel(logging.INFO)
 
 
 def signed_headers(
