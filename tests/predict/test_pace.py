@@ -7,6 +7,7 @@ import contextlib
 import heapq
 import itertools
 import threading
+from collections.abc import Sequence
 
 import hypothesis
 import hypothesis.strategies as st
@@ -20,6 +21,7 @@ from transforms.errors import OverloadedError
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.predict.pace import Pace, RateLimits, pace_of, records_a_bundle
+from transforms.predict.turns import LATE_S
 from transforms.retry import RetryPolicy
 from transforms.types import Answer, Tokens
 
@@ -48,7 +50,8 @@ class Clock:
             if all(task.done() for task in work):
                 await asyncio.gather(*work)
                 return
-            self.now, _, event = heapq.heappop(self._sleepers)
+            at, _, event = heapq.heappop(self._sleepers)
+            self.now = max(self.now, at)
             event.set()
 
 
@@ -204,6 +207,49 @@ def test_a_large_request_that_took_little_is_no_reason_for_a_burst() -> None:
 def test_never_faster_than_the_limit_whatever_is_cancelled(actions: list[Action]) -> None:
     times = sorted(sent_although(RateLimits(requests_per_s=0.5, tokens_per_s=20), *actions).values())
     assert all(later - earlier >= 2 - 1e-6 for earlier, later in itertools.pairwise(times))
+
+
+def sent_after_pauses(limits: RateLimits, asks: Sequence[tuple[float, int, float]]) -> list[float]:
+    """At each time: asks for so many turns, of 40 bytes, and lets nobody run for so long. Returns when they were sent."""
+    clock, times = Clock(), list[float]()
+    pace = Pace(limits, clock, clock.sleep)
+
+    async def one() -> None:
+        await pace.turn(40)
+        times.append(clock.now - 100)
+
+    async def act(at: float, turns: int, pause_s: float) -> None:
+        await clock.sleep(at)
+        work = [asyncio.create_task(one()) for _ in range(turns)]
+        for _ in range(10):  # more than they need until they sleep, and fewer than the clock waits for
+            await asyncio.sleep(0)
+        clock.now += pause_s
+        await asyncio.gather(*work)
+
+    async def everything() -> None:
+        await clock.run(*[asyncio.create_task(act(*ask)) for ask in asks])
+
+    asyncio.run(everything())
+    return sorted(times)
+
+
+def test_what_was_due_in_a_pause_is_not_sent_at_its_end_at_once() -> None:
+    """A thread that was busy with records, or with a commit: it makes up for a quarter of a second, and no more."""
+    assert sent_after_pauses(RateLimits(requests_per_s=1), [(0, 4, 10)]) == [0, 10, 10.75, 11.75]
+    assert sent_after_pauses(RateLimits(tokens_per_s=10), [(0, 4, 10)]) == [0, 10, 10.75, 11.75]
+    assert sent_after_pauses(RateLimits(requests_per_s=1), [(0, 4, 1.25)]) == [0, 1.25, 2, 3], "a short one costs nothing"
+    assert sent_after_pauses(RateLimits(requests_per_s=8), [(0, 5, 10)]) == [0, 10, 10, 10, 10.125], "two of a quarter"
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(0, 200).map(lambda n: n / 10), st.integers(1, 20), st.integers(0, 5)), max_size=12)
+)
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_the_limit_holds_over_any_time_whatever_the_pauses(asks: list[tuple[float, int, float]]) -> None:
+    times = sent_after_pauses(RateLimits(requests_per_s=4), asks)
+    assert len(times) == sum(turns for _, turns, _ in asks)
+    for i, j in itertools.combinations(range(len(times)), 2):
+        assert times[j] - times[i] >= (j - i) / 4 - LATE_S - 1e-6
 
 
 def test_those_in_another_thread_move_up_too() -> None:

@@ -1,6 +1,7 @@
 """``Pace``: when the next request may be sent, by ``--rate_limit`` and ``--token_limit``. Waiting is not a failure.
 
-Requests are spaced evenly, without bursts (the generic cell rate algorithm of ATM networks). Each request gets the next free
+Requests are spaced evenly (the generic cell rate algorithm of ATM networks); a thread that was busy makes up for a quarter
+of a second at most (``turns.LATE_S``). Each request gets the next free
 time, and its cost moves the free time on. The cost is 1 for ``requests_per_s``, and its tokens for ``tokens_per_s``. The
 tokens are known only when the request is answered. Until then they are estimated: its bytes, times the tokens per byte of
 the requests so far. When they are known, the times of the waiting requests move by the difference. So a large request is
@@ -91,7 +92,7 @@ class Pace:
         return self._limits.tokens_per_s is not None
 
     async def turn(self, request_bytes: float) -> tuple[float, float]:
-        """Waits until a request of that many bytes may be sent.
+        """Waits until a request of that many bytes may be sent, which it then is.
 
         Returns:
             The seconds that it waited, and the estimated tokens of the request, for ``took``.
@@ -109,15 +110,15 @@ class Pace:
         finally:
             if (waited_s := self._clock() - began) > 0:
                 observer().paced(waited_s)
-        with self._lock:
-            self._turns.sent(turn)
         return waited_s, tokens
 
     async def _until(self, turn: Turn) -> None:
         while True:
             with self._lock:
-                if (wait_s := turn.at - self._clock()) <= 0:
+                now = self._clock()
+                if turn.at <= now and self._turns.take(turn, now):
                     return
+                wait_s = turn.at - now
                 sleep = turn.sleeps(self._sleep(wait_s))
             try:
                 await asyncio.wait((sleep,))

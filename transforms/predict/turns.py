@@ -3,6 +3,9 @@
 A turn that is cancelled leaves its time to those behind it, and to no others: whoever stands before it would be sent early,
 and both together faster than the limit. What requests have taken besides their estimate moves all who wait.
 
+A turn may be taken late, because its thread was busy with records or with a commit. So much of that as ``LATE_S`` is made up
+for; those behind it wait for the rest. Otherwise all that were due in a long pause would be sent at its end, at once.
+
 Each waits in the asyncio loop of its own thread, asleep until it is due. If they are due earlier, the first one of each
 loop is woken, which wakes the next one when it is sent: to wake them all would cost a thousand tasks for each answer.
 """
@@ -12,6 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable
+
+LATE_S = 0.25
+"""How late a turn may be taken without moving those behind it. In any time more requests are sent than the limit says by
+those of this time at most."""
 
 
 class Turn:
@@ -64,14 +71,22 @@ class Turns:
         self._after_all = self._after(turn)
         self._waiting[turn] = None
 
-    def sent(self, turn: Turn) -> None:
-        """The request is sent."""
+    def take(self, turn: Turn, now: float) -> bool:
+        """Takes a turn that is due; returns whether its request may be sent. If not, those who wait are placed anew.
+
+        A turn that is taken has a place between ``now - LATE_S`` and ``now``, and the next one's is later by its cost,
+        whoever takes it: that is why the limit holds, also where one thread is late and another is not.
+        """
+        turn.at = max(*self._after_sent, turn.at, now - LATE_S)
+        if turn.at > now:
+            self._place(now)
+            return False
         del self._waiting[turn]
-        by_requests, by_tokens = self._after(turn)
-        self._after_sent = max(self._after_sent[0], by_requests), max(self._after_sent[1], by_tokens)
+        self._after_sent = self._after(turn)
         following = next((other for other in self._waiting if other.waits_beside(turn)), None)
         if following is not None:
             following.wake()
+        return True
 
     def gone(self, turn: Turn, now: float) -> None:
         """The request is not sent after all."""
