@@ -19,7 +19,7 @@ def is_meant(config: FilterConfig, letter: Letter) -> bool:
         (not config.input_topics or letter.source[0] in config.input_topics)
         and (not config.stages or letter.stage in config.stages)
         and (not config.error_classes or letter.error_class in config.error_classes)
-        and (config.message is None or config.message.search(letter.message) is not None)
+        and (config.message is None or config.message.is_in(letter.message))
         and (not config.keys or (letter.key is not None and shown(letter.key) in config.keys))
         and (not config.sources or source_text(letter) in config.sources)
         and (config.since_ms is None or (timestamp_ms is not None and timestamp_ms >= config.since_ms))

@@ -20,6 +20,7 @@ from pipeline.cli.names import EMBEDDED
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
 from pipeline.cli.rules import KAFKA, MODEL_AND_RECORDS, Rule
+from pipeline.dead_letter_tools.pattern import MessagePattern
 from transforms.errors import ConfigError
 from transforms.types import STAGE_DECODE, STAGE_ENCODE, STAGE_PREDICT, STAGE_WRITE
 
@@ -40,16 +41,9 @@ stopped by a signal, 2 a wrong flag, topic or model, 1 failed; run it again, and
 MAX_SAMPLE = 10_000
 
 
-def pattern() -> One[re.Pattern[str]]:
+def pattern() -> One[MessagePattern]:
     """A regular expression of Python."""
-
-    def check(name: str, value: str) -> re.Pattern[str]:
-        try:
-            return re.compile(value)
-        except re.error as error:
-            raise ConfigError([f"--{name}={value}: is no regular expression: {error}"]) from None
-
-    return One(check=check, metavar="REGEX")
+    return One(check=MessagePattern, metavar="REGEX")
 
 
 def texts(metavar: str) -> Many[tuple[str, ...]]:
@@ -81,7 +75,7 @@ class FilterConfig(AttendedConfig):
     error_classes: tuple[str, ...] = flag(
         _FILTERS, names("CLASS,…"), "CLASS,…: those of one of these dead-letter classes", name="error_class"
     )
-    message: re.Pattern[str] | None = flag(_FILTERS, pattern(), "those in whose message this regular expression is found")
+    message: MessagePattern | None = flag(_FILTERS, pattern(), "those in whose message this regular expression is found")
     keys: tuple[str, ...] = flag(
         _FILTERS, texts("KEY"), "those of a record with this key, as the samples show it", name="key"
     )

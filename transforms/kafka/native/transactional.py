@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -180,20 +181,24 @@ class TransactionalWriter(Writer):
         is left behind with the producer if it hangs.
         """
         sent: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-        def send(producer: Any = self.producer) -> None:
-            try:
-                self._call(producer.send_offsets_to_transaction, offsets, group)
-            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
-                sent.set_exception(error)
-            else:
-                sent.set_result(None)
-
-        threading.Thread(target=send, name="send-offsets", daemon=True).start()
+        add_offsets = functools.partial(self.producer.send_offsets_to_transaction, offsets, group)
+        threading.Thread(target=self._call_into, args=(sent, add_offsets), name="send-offsets", daemon=True).start()
         try:
             sent.result(self._timeout_s + HANG_S)
         except TimeoutError as error:
             raise OutcomeUnknownError("the transaction hangs since the group's coordinator went away") from error
+        finally:
+            del sent  # its error has a trace with this frame: a circle, which would keep the producer for long
+
+    def _call_into(self, called: concurrent.futures.Future[None], call: Callable[..., Any]) -> None:
+        try:
+            self._call(call)
+        except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+            called.set_exception(error)
+        else:
+            called.set_result(None)
+        finally:
+            del called  # as in ``_send_offsets``
 
     def _lost(self, what: str, error: ck.KafkaError) -> FencedError | OutcomeUnknownError:
         """The error of a producer that can't go on: a newer process has taken over, or else ``what``.
