@@ -29,6 +29,8 @@ LEAST_FETCH_BYTES = 1_000_000
 ASSIGN_GROUP = "group"
 ASSIGN_STATIC = "static"
 
+MESSAGE_MAX_BYTES = "message.max.bytes"
+
 GROUP_PROTOCOL = "group.protocol"
 CONSUMER_PROTOCOL = "consumer"
 """The value of ``group.protocol`` for Kafka's newer protocol of consumer groups (KIP-848), in which the broker assigns."""
@@ -100,11 +102,14 @@ class KafkaConfig:
         given = {name: value for name, value in resolve_all(self.properties) if name not in ours}
         return {**given, "bootstrap.servers": self.bootstrap_servers}
 
+    def _given(self, name: str) -> str:
+        """One of the user's properties as clients get it: the only way to look at one before; ``""`` without it."""
+        return str(dict(resolve_all(tuple(it for it in self.properties if it[0] == name))).get(name, ""))
+
     @property
     def broker_assigns(self) -> bool:
         """Whether the group uses KIP-848's protocol."""
-        protocol = dict(self.properties).get(GROUP_PROTOCOL, "")
-        return self.assignment == ASSIGN_GROUP and protocol.strip().lower() == CONSUMER_PROTOCOL
+        return self.assignment == ASSIGN_GROUP and self._given(GROUP_PROTOCOL).strip().lower() == CONSUMER_PROTOCOL
 
     @property
     def session_timeout_s(self) -> float:
@@ -145,7 +150,7 @@ class KafkaConfig:
             "allow.auto.create.topics": False,
             "group.id": self.group_id,
             # A replica that was taken for dead finds the replica that replaced it by this id: producer.py.
-            "client.id": "/".join(filter(None, (dict(self.properties).get("client.id"), self.transactional_id))),
+            "client.id": "/".join(filter(None, (self._given("client.id"), self.transactional_id))),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",  # never skip records silently: see consumer.py
@@ -197,7 +202,7 @@ class KafkaConfig:
         Yields:
             The property, its value, and the highest value within ``memory``.
         """
-        memory, given = self.memory, dict(self.properties)
+        memory, given = self.memory, {MESSAGE_MAX_BYTES: self._given(MESSAGE_MAX_BYTES)}
         shares = {
             "queued.max.messages.kbytes": memory.queue // 1024,
             "fetch.max.bytes": max(_message_max_bytes(given, LEAST_FETCH_BYTES), memory.fetch),
@@ -250,7 +255,7 @@ PRODUCER_ONLY = (
 
 def _message_max_bytes(given: Mapping[str, Value], least: int) -> int:
     """Returns the user's ``message.max.bytes`` if it is more than ``least``. It counts for reading and writing."""
-    text = str(given.get("message.max.bytes", "")).strip()
+    text = str(given.get(MESSAGE_MAX_BYTES, "")).strip()
     return max(least, int(text)) if text.isdecimal() else least  # what is no number is for librdkafka to refuse
 
 
