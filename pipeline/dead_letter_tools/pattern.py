@@ -6,6 +6,7 @@ Python's ``re`` may try ways to match for ever, with no way to stop it: see ``tr
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from transforms.errors import ConfigError
 from transforms.formats.bounded_patterns import MATCH_S, BoundedPatterns, PatternTimeoutError
@@ -31,7 +32,7 @@ class MessagePattern:
         except re.error as error:
             raise ConfigError([f"--{flag}={text}: is no regular expression: {error}"]) from None
         try:
-            self._pattern = self._bounded.of(compiled)
+            self._pattern: Any = self._bounded.of(compiled)
         except ImportError as error:
             if _REPEATS.search(text):
                 mistake = f"--{flag}={text}: *, + and {{}} need the package regex, which bounds the time that they take"
