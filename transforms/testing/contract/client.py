@@ -222,12 +222,16 @@ class ClientContract(OutputsContract):
             ("UNIMPLEMENTED", NotServedError),
         ],
     )
-    def test_status_codes(self, stub: StubServer, code: str, error: type[Exception]) -> None:
-        """Each status code raises its type of error, with the server's text and address in the message."""
+    def test_status_codes(self, stub: StubServer, code: str, error: type[ModelError]) -> None:
+        """Each status code raises its type of error, with the server's text and address in the message.
+
+        Which of it the server has written is in ``said``: that is left out where it repeats the records.
+        """
         stub.faults.fail_next(1, code, "injected: the reason")
         with pytest.raises(error, match=rf"{self.where} at {self.place}.*the reason") as caught:
             self.predict(stub, rows_of(1))
         assert type(caught.value) is error
+        assert "the reason" in caught.value.said
 
     def test_a_full_queue_is_overload_not_absence(self, stub: StubServer) -> None:
         """TensorFlow Serving answers UNAVAILABLE when its batching queue is full. The server is up, so it is overloaded."""
