@@ -63,7 +63,11 @@ class Commits:
         return max(underway, self.offsets.get(partition, -1))
 
     def take_count(self) -> int:
-        """Returns the number of records that were committed since the last call."""
+        """Returns the number of records that were committed since the last call.
+
+        Those of a commit of unknown outcome are not among them: what is committed is read again from Kafka, which has
+        offsets and no count of records.
+        """
         count, self._count = self._count, 0
         return count
 
