@@ -38,6 +38,7 @@ def test_the_image_has_a_user_a_probe_and_an_entry_point_without_a_shell() -> No
     assert service["USER"] == str(USER)
     assert service["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(service["ENTRYPOINT"])[:3] == ["python", "-m", "pipeline"]  # a shell would keep SIGTERM to itself
+    assert "PYTHONSAFEPATH=1" in service["ENV"].split(), "else a file in the current folder would be imported"
 
 
 def test_what_the_service_installs_has_no_google_cloud_and_the_worker_has() -> None:

@@ -18,14 +18,12 @@ from transforms.clients.json_http.uri import JsonAddress, parse
 from transforms.clients.wire.error_texts import error_text, readable
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors
-from transforms.clients.wire.status_codes import DENIED, from_http_status
-from transforms.errors import ModelError, NotServedError
+from transforms.clients.wire.preflight import find_endpoint
+from transforms.clients.wire.status_codes import from_http_status
+from transforms.errors import ModelError
 from transforms.types import Answer, ModelMetadata
 
 __all__ = ["JsonHttpClient", "open", "parse"]
-
-_GATEWAY = (502, 503, 504)
-"""Statuses of a server that is not there yet, or of the gateway before it."""
 
 
 def open(uri: str, options: ClientOptions) -> JsonHttpClient:  # every protocol's module has a function of this name
@@ -58,11 +56,7 @@ class JsonHttpClient(ModelClient):
                 if not _is_good(answer):
                     raise from_answer(f"{self._where} (?health={self._address.health_url.path})", answer)
             else:
-                answer = await self._http.send("OPTIONS", self._address.url, timeout_s)
-                if answer.status == 404:
-                    raise NotServedError(f"{self._where}: HTTP 404: it has no path {self._address.url.path}")
-                if answer.status in (*DENIED, *_GATEWAY):
-                    raise from_answer(self._where, answer)
+                await find_endpoint(self._http, self._address.url, timeout_s, self._where, from_answer)
         return self._bodies.metadata(self._address.name)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:

@@ -24,7 +24,7 @@ from transforms.clients.wire.http import HttpConnection
 from transforms.clients.wire.json import dumps, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher
-from transforms.clients.wire.status_codes import DENIED
+from transforms.clients.wire.preflight import find_endpoint
 from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.types import Answer, ModelMetadata, Signature
 
@@ -33,7 +33,6 @@ __all__ = ["MlflowClient", "open", "parse"]
 HINT = "is it MLflow's scoring server?"
 
 _NOT_HERE = (404, 405)
-_GATEWAY = (502, 503, 504)
 
 
 def open(uri: str, options: ClientOptions) -> MlflowClient:  # every protocol's module has a function of this name
@@ -83,11 +82,10 @@ class MlflowClient(ModelClient):
         if answer.status not in _NOT_HERE:
             raise from_answer(f"{self._where} (GET {self._address.health_url.path})", answer)
         # Databricks has no such call. The methods of the endpoint run no model.
-        answer = await self._http.send("OPTIONS", self._address.url, timeout_s)
-        if answer.status == 404:
-            raise NotServedError(f"{self._where}: HTTP 404: it has no path {self._address.url.path}; {HINT}")
-        if answer.status in (*DENIED, *_GATEWAY):
-            raise from_answer(self._where, answer)
+        try:
+            await find_endpoint(self._http, self._address.url, timeout_s, self._where, from_answer)
+        except NotServedError as error:
+            raise NotServedError(f"{error}; {HINT}") from error
 
     async def _must_be_version_2(self, timeout_s: float) -> None:
         """MLflow before 2.0 had other forms of requests. A server that does not say its version is not doubted."""
