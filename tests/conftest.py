@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.kafka_broker import TO_BE_KILLED, KafkaBroker
 from transforms.kafka.stop import reset_drain
+from transforms.observe import _waiting
 
 # How long an example takes says something of the machine, not of the code: what must be fast has a test of its own.
 # In CI property tests try the same examples each time (a failure there is of the change, and comes again); elsewhere others.
@@ -70,6 +71,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_system(path: Path) -> bool:
     return any(path == system or system in path.parents for system in SYSTEM)
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits() -> Iterator[None]:
+    """Sessions that a test never closes leave what they wait for: to the next one the job would seem to hold."""
+    yield
+    _waiting.clear()
 
 
 @pytest.fixture

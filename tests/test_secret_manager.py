@@ -106,6 +106,24 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoogleClo
     secret_manager.read_secret.cache_clear()
 
 
+def test_properties_that_are_looked_at_before_a_client_is_opened_may_be_secrets_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The protocol of the group, our name in it, and the limit that others are judged by."""
+    values = {f"projects/p/secrets/{name}/versions/1": name for name in ("consumer", "team", "500000000")}
+    given = ("group.protocol", "client.id", "message.max.bytes")
+    properties = (*zip(given, (f"${{secret:{name}}}" for name in values), strict=True), ("fetch.max.bytes", "400000000"))
+    secret_manager.read_secret.cache_clear()
+    with GoogleCloud(tmp_path, values) as cloud:
+        monkeypatch.setenv("SECRET_MANAGER_ENDPOINT", cloud.url)
+        config = KafkaConfig("h:1", ("in",), "g", properties=properties)
+        assert config.broker_assigns
+        assert "session.timeout.ms" not in config.consumer_properties()
+        assert config.consumer_properties()["client.id"] == f"team/{config.transactional_id}"
+        assert list(config.beyond_memory()) == []
+    secret_manager.read_secret.cache_clear()
+
+
 def test_kafka_properties_hold_references_and_clients_get_values(cloud: GoogleCloud) -> None:
     config = KafkaConfig("h:1", ("in",), "g", properties=(("sasl.password", f"${{secret:{NAME}}}"),))
     assert "hunter2" not in repr(vars(type(config))) + str(config.properties)

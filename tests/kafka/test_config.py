@@ -8,7 +8,6 @@ import pickle
 import confluent_kafka as ck
 import pytest
 
-from transforms import secret_manager
 from transforms.kafka.config import AT_LEAST_ONCE, KafkaConfig, Value
 from transforms.kafka.native.source import config_from_properties
 from transforms.kafka.protected import PROTECTED
@@ -140,22 +139,6 @@ def test_that_may_be_a_secret_too() -> None:
     config = Resolved("h:1", ("in",), "g", properties=(("message.max.bytes", "${secret:projects/p/secrets/s/versions/1}"),))
     assert config.consumer_properties()["fetch.max.bytes"] == 500_000_000
     assert int(config.producer_properties()["queue.buffering.max.kbytes"]) * 1024 > 500_000_000
-
-
-def test_what_is_looked_at_before_a_client_is_opened_may_be_a_secret_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The protocol of the group, our name in it, and the limit that others are judged by."""
-    secrets = {"protocol": "consumer", "name": "team", "most": "500000000"}
-    monkeypatch.setattr(secret_manager, "read_secret", lambda name: secrets[name])
-    config = with_properties(
-        group__protocol="${secret:protocol}",
-        client__id="${secret:name}",
-        message__max__bytes="${secret:most}",
-        fetch__max__bytes="400000000",
-    )
-    assert config.broker_assigns
-    assert "session.timeout.ms" not in config.consumer_properties()
-    assert config.consumer_properties()["client.id"] == f"team/{config.transactional_id}"
-    assert list(config.beyond_memory()) == []
 
 
 def test_no_output_is_larger_than_the_producers_queue() -> None:

@@ -19,7 +19,7 @@ from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_ids import TopicIds
-from transforms.observe import Observer, RollbackCause, _waiting, set_observer
+from transforms.observe import Observer, RollbackCause, set_observer
 from transforms.types import KafkaRecord
 
 E = ck.KafkaError
@@ -39,12 +39,10 @@ class Shown(Recorder):
 
 @pytest.fixture
 def shown() -> Iterator[Shown]:
-    _waiting.clear()
     observer = Shown()
     set_observer(observer)
     yield observer
     set_observer(Observer())
-    _waiting.clear()
 
 
 def idle(job: Job, bundles: int = 6) -> None:

@@ -14,7 +14,7 @@ from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
 from transforms.kafka.native.obstruction import AGAIN_S, TRIAL_S
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.native.states import CommitResult
-from transforms.observe import Observer, _waiting, set_observer
+from transforms.observe import Observer, set_observer
 
 E = ck.KafkaError
 DELIVERIES = pytest.mark.parametrize("delivery", [EXACTLY_ONCE, AT_LEAST_ONCE])
@@ -29,12 +29,10 @@ class Shown(Recorder):
 
 @pytest.fixture
 def shown() -> Iterator[Shown]:
-    _waiting.clear()  # sessions that were never closed leave what they wait for
     observer = Shown()
     set_observer(observer)
     yield observer
     set_observer(Observer())
-    _waiting.clear()
 
 
 def look_again(job: Job, times: int = 1) -> None:
