@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Collection
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from transforms.errors import ConfigError
 from transforms.hosts import is_authority
@@ -50,6 +51,27 @@ def mistake(uri: str, problem: str, form: str) -> ConfigError:
         form: The correct form.
     """
     return ConfigError([f"--model={shown(uri)}: {problem}; the form is {form}"])
+
+
+def parameters_of(query: str, known: Collection[str], mistakes: list[str]) -> dict[str, str]:
+    """Returns the parameters of a query, each of which may stand once and has a value.
+
+    Args:
+        query: What stands behind the question mark.
+        known: The names that there are.
+        mistakes: What is wrong is added to it.
+    """
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            mistakes.append(f"unknown parameter {name}")
+        elif name in given:
+            mistakes.append(f"{name} is given twice")
+        elif not value:
+            mistakes.append(f"{name} has no value")
+        else:
+            given[name] = value
+    return given
 
 
 def split(uri: str, form: str) -> tuple[SplitResult, int | None]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from botocore import exceptions
 from botocore.credentials import ReadOnlyCredentials
 
+from transforms.clients.wire.renewal import Renewal
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError, is_sick
 
@@ -102,24 +103,18 @@ class AwsCredentials:
     """
 
     def __init__(self, load: Callable[[], Any], clock: Callable[[], float] = time.monotonic):
-        self._load, self._clock = load, clock
-        self._again_at = clock()
+        self._load = load
+        self._renewal = Renewal(self._renew, AGAIN_S, "AWS credentials", clock)
         self._source: Any = None
         self._current: ReadOnlyCredentials | None = None
         self._void = True
-        self._renewal: asyncio.Task[None] | None = None
 
     async def current(self) -> ReadOnlyCredentials:
         """See ``Credentials``."""
         if self._current is None or self._void or self._expires_within(0):
-            renewal = self._renew()
-            # asyncio.wait, not await: many requests wait for this task, and the cancellation of one must not cancel it.
-            await asyncio.wait([renewal])
-            if renewal.cancelled():
-                raise UnavailableError("the client was closed while it waited for AWS credentials")
-            renewal.result()
-        elif self._expires_within(None) and self._clock() >= self._again_at:
-            self._renew()
+            await self._renewal.done()
+        elif self._expires_within(None):
+            self._renewal.try_again()
         assert self._current is not None
         return self._current
 
@@ -132,16 +127,7 @@ class AwsCredentials:
         refresh_needed = getattr(self._source, "refresh_needed", None)  # keys that never expire do not have it
         return refresh_needed is not None and bool(refresh_needed(seconds))
 
-    def _renew(self) -> asyncio.Task[None]:
-        if self._renewal is None or self._renewal.done():
-            self._again_at = self._clock() + AGAIN_S
-            self._renewal = asyncio.create_task(self._renewed())
-            # Retrieves the exception, or asyncio warns. A failed background refresh is retried; once the credentials have
-            # expired, the request that waits for the refresh raises its error.
-            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._renewal
-
-    async def _renewed(self) -> None:
+    async def _renew(self) -> None:
         void = self._void
         try:
             source, found = await asyncio.to_thread(self._renew_now, None if void else self._source)
@@ -161,10 +147,7 @@ class AwsCredentials:
 
     async def close(self) -> None:
         """See ``Credentials``."""
-        renewal, self._renewal = self._renewal, None
-        if renewal is not None:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+        await self._renewal.close()
 
 
 def _translated(error: Exception) -> ModelError:

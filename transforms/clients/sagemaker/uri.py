@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from transforms.clients.json_bodies.csv_rows import CSV, CSV_TYPE
 from transforms.clients.json_bodies.form import JSON_FORM, Form, form_of
-from transforms.clients.uri import login_mistake, shown
+from transforms.clients.uri import login_mistake, parameters_of, shown
 from transforms.clients.wire.http import JSON_TYPE
 from transforms.clients.wire.row_body import BYTES
 from transforms.errors import ConfigError
@@ -86,7 +86,7 @@ def parse(uri: str) -> SageMakerAddress:
     """
     endpoint, _, query = uri.removeprefix("sagemaker://").partition("?")
     mistakes: list[str] = []
-    given = _given(query, mistakes)
+    given = parameters_of(query, _PARAMETERS, mistakes)
     region, body = given.get("region", ""), given.get("body")
     for what, name in (("endpoint", endpoint), ("variant", given.get("variant")), ("component", given.get("component"))):
         if name is not None and not _NAME.fullmatch(name):
@@ -111,20 +111,6 @@ def parse(uri: str) -> SageMakerAddress:
     if mistakes:
         raise ConfigError([f"--model={shown(uri)}: {mistake}; the form is {FORM}" for mistake in mistakes])
     return SageMakerAddress(endpoint, region, origin, given.get("variant"), given.get("component"), form, accept)
-
-
-def _given(query: str, mistakes: list[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _PARAMETERS:
-            mistakes.append(f"unknown parameter {name}")
-        elif name in given:
-            mistakes.append(f"{name} is given twice")
-        elif not value:
-            mistakes.append(f"{name} has no value")
-        else:
-            given[name] = value
-    return given
 
 
 def _origin(url: str, mistakes: list[str]) -> str:

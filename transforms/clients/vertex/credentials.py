@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from google.auth import credentials as google_credentials
 from google.auth import exceptions
 
+from transforms.clients.wire.renewal import Renewal
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError
 
@@ -127,23 +128,17 @@ class GoogleTokens:
         request: Callable[[], Any] = new_request,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._load, self._request, self._clock = load, request, clock
-        self._again_at = clock()
+        self._load, self._request = load, request
+        self._renewal = Renewal(self._renew, AGAIN_S, "an access token", clock)
         self._credentials: Any = None
-        self._renewal: asyncio.Task[None] | None = None
         self._void = True
 
     async def headers(self) -> dict[str, str]:
         """See ``Tokens``."""
         if self._void or self._credentials.token_state is _State.INVALID:
-            renewal = self._renew()
-            # asyncio.wait, not await: many requests wait for this task, and the cancellation of one must not cancel it.
-            await asyncio.wait([renewal])
-            if renewal.cancelled():
-                raise UnavailableError("the client was closed while it waited for an access token")
-            renewal.result()
-        elif self._credentials.token_state is _State.STALE and self._clock() >= self._again_at:
-            self._renew()
+            await self._renewal.done()
+        elif self._credentials.token_state is _State.STALE:
+            self._renewal.try_again()
         return self._current()
 
     def refused(self, headers: Mapping[str, str]) -> None:
@@ -155,16 +150,7 @@ class GoogleTokens:
         self._credentials.apply(headers)  # the token, and the project to bill if the credentials name one
         return headers
 
-    def _renew(self) -> asyncio.Task[None]:
-        if self._renewal is None or self._renewal.done():
-            self._again_at = self._clock() + AGAIN_S
-            self._renewal = asyncio.create_task(self._renewed())
-            # Retrieves the exception, or asyncio warns. A failed background refresh is retried; once the token is invalid,
-            # the request that waits for the refresh raises its error.
-            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._renewal
-
-    async def _renewed(self) -> None:
+    async def _renew(self) -> None:
         try:
             await asyncio.to_thread(self._renew_now)
         except exceptions.GoogleAuthError as error:
@@ -178,10 +164,7 @@ class GoogleTokens:
 
     async def close(self) -> None:
         """See ``Tokens``."""
-        renewal, self._renewal = self._renewal, None
-        if renewal is not None:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+        await self._renewal.close()
 
 
 def _translated(error: Exception) -> ModelError:

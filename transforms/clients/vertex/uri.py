@@ -25,9 +25,9 @@ import ipaddress
 import json
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from transforms.clients.uri import shown
+from transforms.clients.uri import parameters_of, shown
 from transforms.errors import ConfigError
 from transforms.hosts import is_authority
 
@@ -133,7 +133,7 @@ def parse(uri: str) -> VertexAddress:
     """
     path, _, query = uri.removeprefix("vertex://").partition("?")
     mistakes: list[str] = []
-    given = _given(query, mistakes)
+    given = parameters_of(query, _PARAMETERS, mistakes)
     parts = path.split("/")
     if len(parts) != len(_NAME):
         mistakes.append(f"{len(parts)} names where PROJECT/REGION/ENDPOINT are expected")
@@ -163,20 +163,6 @@ def parse(uri: str) -> VertexAddress:
     return VertexAddress(
         project, region, endpoint, transport, host, port, secure, own_host, given.get("private"), parameters, raw
     )
-
-
-def _given(query: str, mistakes: list[str]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _PARAMETERS:
-            mistakes.append(f"unknown parameter {name}")
-        elif name in given:
-            mistakes.append(f"{name} is given twice")
-        elif not value:
-            mistakes.append(f"{name} has no value")
-        else:
-            given[name] = value
-    return given
 
 
 def _raw(given: dict[str, str], mistakes: list[str]) -> Form | None:
