@@ -166,8 +166,7 @@ def test_a_schema_that_our_code_raises_on() -> None:
 
     framed = Framed()
     framed.learn(7, RegisteredSchema("AVRO", '"string"'))
-    decoder = Decoder(SIGNATURE)
-    decoder._reader, decoder.input_format = framed, "avro"
+    decoder = Decoder(SIGNATURE, "avro", open_reader=lambda *_: framed)
     chunk = decoder.decode(records(b"\0\0\0\0\x07abc"))
     assert chunk.failures[0].error_class == "InternalError"
     assert SECRET not in chunk.failures[0].message

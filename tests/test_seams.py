@@ -1,11 +1,14 @@
 """Tests replace nothing in our own code: what a test needs is an argument, a subclass or a server, which a reader sees.
 
+Nor do they set a private part of any object: what it holds comes of what is done to it, or of an argument.
+
 Python's own modules and other packages may be patched (``sys.argv``, ``os.getuid``, aiohttp), and so may the environment.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,28 @@ def called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else root(call.func)
 
 
+def targets(node: ast.AST) -> Iterator[ast.expr]:
+    """What a statement sets or deletes, each by itself."""
+    match node:
+        case ast.Assign() | ast.Delete():
+            found = node.targets
+        case ast.AugAssign() | ast.AnnAssign() | ast.For() | ast.AsyncFor() | ast.NamedExpr():
+            found = [node.target]
+        case ast.withitem(optional_vars=ast.expr() as named):
+            found = [named]
+        case _:
+            found = []
+    for target in found:
+        yield from target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+
+
+def is_private_of_another(target: ast.expr) -> bool:
+    """Whether it is ``x._y`` of an object that is not the one whose code this is."""
+    if not isinstance(target, ast.Attribute) or not target.attr.startswith("_"):
+        return False
+    return not (isinstance(target.value, ast.Name) and target.value.id in ("self", "cls"))
+
+
 def replaced(source: str) -> list[int]:
     """The lines in which a test replaces a part of our own code, or of an object whose package can't be told."""
     tree = ast.parse(source)
@@ -53,10 +78,10 @@ def replaced(source: str) -> list[int]:
             patches = function in PYTEST or function.partition("mock.")[2] in MOCK or function in MOCK
             if (patches and not package) or ((patches or function == "setattr") and package in OURS):
                 lines.append(node.lineno)
-        elif isinstance(node, ast.Assign | ast.AugAssign | ast.Delete):
-            changed = node.targets if not isinstance(node, ast.AugAssign) else [node.target]
-            if any(isinstance(it, ast.Attribute) and packages.get(root(it)) in OURS for it in changed):
-                lines.append(node.lineno)
+        for target in targets(node):
+            known = packages.get(root(target), "")
+            if isinstance(target, ast.Attribute) and (known in OURS or (not known and is_private_of_another(target))):
+                lines.append(target.lineno)
     return lines
 
 
@@ -74,6 +99,18 @@ def replaced(source: str) -> list[int]:
         ("Prism.start = None", True),
         ("prism.VERSION = '1'", True),
         ("del prism.VERSION", True),
+        ("local.VERSION, prism.VERSION = '1', '2'", True),
+        ("local._version = '1'", True),
+        ("local.part._version: str = '1'", True),
+        ("local().part._count += 1", True),
+        ("self.part._version = '1'", True),
+        ("local.done, local._version = True, '1'", True),
+        ("with open('a') as local._file: pass", True),
+        ("del local._version", True),
+        ("self._version = '1'", False),
+        ("self._parts['a'] = 1", False),
+        ("local[0] = local._version", False),
+        ("os._version = '1'", False),
         ('monkeypatch.setattr(os, "getuid", lambda: 7)', False),
         ('monkeypatch.setattr("os.getuid", lambda: 7)', False),
         ('monkeypatch.setenv("A", "1")', False),
@@ -88,6 +125,6 @@ def test_what_counts_as_ours(line: str, is_ours: bool) -> None:
 
 
 def test_no_test_replaces_our_own_code() -> None:
-    """Give the code an argument for it."""
+    """Give the code an argument for it, or do what leads to the state. A fake of the tests has its knobs in public."""
     found = {path: replaced(path.read_text(encoding="utf-8")) for path in TESTS.rglob("*.py")}
     assert [f"{path.relative_to(TESTS)}:{lines[0]}" for path, lines in sorted(found.items()) if lines] == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yarl
 
 from tests.servers.mlserver import OipServer
 from tests.servers.oip_requests import (
@@ -23,8 +24,9 @@ from tests.servers.oip_requests import (
     x_of,
 )
 from tests.servers.triton import triton
-from transforms.clients.base import ModelClient
-from transforms.clients.open_inference.http import OipHttpClient
+from transforms.clients.base import ClientOptions, ModelClient
+from transforms.clients.open_inference.http import OipHttpClient, parse
+from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
 from transforms.types import Answer, TensorSpec
 
@@ -68,17 +70,24 @@ def test_unknown_models_and_versions(server: OipServer, protocol: str, model: st
         assert "it has the versions 1 (READY)" in str(error)
 
 
+class ModelsOnly(HttpConnection):
+    """The connections through a gateway that forwards the paths of models alone: not those that say what the server can."""
+
+    async def send(self, method: str, url: yarl.URL, *args: Any, **options: Any) -> HttpResponse:
+        if "/models/" not in url.path:
+            return HttpResponse(404, b"", None, "", "", {})
+        return await super().send(method, url, *args, **options)
+
+
 def in_json(uri: str, inputs: dict[str, np.ndarray], rows: int) -> Answer:
     """Sends JSON to a server that would take binary tensors."""
 
-    async def work(client: ModelClient) -> Answer:
-        assert isinstance(client, OipHttpClient)
-        client._binary = False
-        return await client.predict(inputs, rows, TIMEOUT_S)
+    async def ask() -> Answer:
+        async with OipHttpClient(parse(uri), ClientOptions(), connect=ModelsOnly) as client:
+            await client.metadata(TIMEOUT_S)
+            return await client.predict(inputs, rows, TIMEOUT_S)
 
-    answer = use(uri, work)
-    assert isinstance(answer, Answer)
-    return answer
+    return asyncio.run(ask())
 
 
 def test_every_dtype_both_ways(server: OipServer, protocol: str) -> None:

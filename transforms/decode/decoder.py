@@ -42,7 +42,7 @@ from transforms.formats.codecs import (
 )
 from transforms.formats.frame import framed_value, unframed_value
 from transforms.formats.options import FormatOptions
-from transforms.formats.readers import FRAMED, open_reader
+from transforms.formats.readers import FRAMED, Reader, open_reader
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Decoder:
         window_seconds: float | None = None,
         keep_documents: bool = False,
         formats: FormatOptions | None = None,
+        open_reader: Callable[[str, Signature, FormatOptions], Reader | None] = open_reader,
     ):
         """Checks that the format can fit the signature.
 
@@ -77,6 +78,7 @@ class Decoder:
                 share a segment's key; records without a timestamp have a window of their own. ``None`` for one window.
             keep_documents: Keep the parsed JSON, which ``--output_mode=merge`` needs.
             formats: Schemas, the schema registry, ``--features``, ``--prompt`` and ``--pass_through``.
+            open_reader: Makes what reads one record's value.
 
         Raises:
             ContractError: Format, signature and flags can't fit together; the message names the flag and the cure.

@@ -12,7 +12,6 @@ import numpy as np
 from tests.fuzz import json_grammar, protobuf_grammar
 from tests.fuzz.oracle import allowed, must
 from tests.fuzz.source import Source
-from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.json_bodies.csv_rows import csv_answers
 from transforms.clients.json_http.client import JsonHttpClient
@@ -20,16 +19,24 @@ from transforms.clients.json_http.uri import parse as parse_json_http
 from transforms.clients.mlflow.client import MlflowClient
 from transforms.clients.mlflow.uri import parse as parse_mlflow
 from transforms.clients.mlmodel import MlflowSignature
+from transforms.clients.multi_model_server.http import MmsClient
+from transforms.clients.multi_model_server.uri import parse as parse_mms
 from transforms.clients.open_inference import messages as oip
+from transforms.clients.open_inference.http import OipHttpClient
+from transforms.clients.open_inference.http import parse as parse_oip_http
+from transforms.clients.openai.http import OpenAiClient
+from transforms.clients.openai.uri import parse as parse_openai
 from transforms.clients.sagemaker.client import SageMakerClient
 from transforms.clients.sagemaker.uri import parse as parse_sagemaker
 from transforms.clients.tfserving import messages as tfserving
+from transforms.clients.tfserving.rest import TfServingRestClient
+from transforms.clients.tfserving.rest import parse as parse_rest
 from transforms.clients.vertex.client import VertexClient
-from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.credentials import NoTokens
 from transforms.clients.vertex.rest import RestTransport
-from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import parse as parse_vertex
-from transforms.clients.wire.http import HttpResponse
+from transforms.clients.wire.grpc import GrpcChannel
+from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.clients.wire.status_codes import GRPC_ERRORS
 from transforms.clients.wire.tensorflow.messages import SignatureDefMap, TensorProto
 from transforms.errors import MalformedAnswerError, ModelError
@@ -77,35 +84,39 @@ _DOCUMENTS = {"instances": np.array([[1.0], {"a": 1}, None], dtype=object)[:_ROW
 _loop = asyncio.new_event_loop()
 
 
-def _http(source: Source, text_of: Callable[[Source], bytes] | None = None) -> Callable[..., Any]:
-    async def send(*_: Any, **__: Any) -> HttpResponse:
-        if source.chance(10):
-            raise MalformedAnswerError("not HTTP")
-        content = source.mutated(json_grammar.text_of(source, _NAMES) if text_of is None else text_of(source))
-        if source.chance(6):
-            content = b'{"error": "%b"}' % source.pick(_TEXTS).encode()
-        headers = {"Inference-Header-Content-Length": source.pick(("0", "10", "-1", "x", "²", "9" * 5000))}
-        return HttpResponse(
-            source.pick(_STATUSES),
-            content,
-            None,
-            source.pick(_TEXTS),
-            source.pick(_TYPES),
-            headers if source.chance(3) else {},
-        )
+def _http(source: Source, text_of: Callable[[Source], bytes] | None = None) -> type[HttpConnection]:
+    class Fuzzed(HttpConnection):
+        async def send(self, *_: Any, **__: Any) -> HttpResponse:
+            if source.chance(10):
+                raise MalformedAnswerError("not HTTP")
+            content = source.mutated(json_grammar.text_of(source, _NAMES) if text_of is None else text_of(source))
+            if source.chance(6):
+                content = b'{"error": "%b"}' % source.pick(_TEXTS).encode()
+            headers = {"Inference-Header-Content-Length": source.pick(("0", "10", "-1", "x", "²", "9" * 5000))}
+            return HttpResponse(
+                source.pick(_STATUSES),
+                content,
+                None,
+                source.pick(_TEXTS),
+                source.pick(_TYPES),
+                headers if source.chance(3) else {},
+            )
 
-    return send
+    return Fuzzed
 
 
-def _grpc(source: Source, translate: Callable[..., ModelError], answers: Mapping[str, Callable[[Source], Any]]) -> Any:
-    async def call(method: str, request: bytes, timeout_s: float) -> bytes:
-        if source.chance(6):
-            raise translate("m", source.pick((*GRPC_ERRORS, "NOT_FOUND", "OK", "99")), source.pick(_TEXTS), None)
-        make = answers.get(method)
-        made = protobuf_grammar.message_of(source) if make is None else make(source).SerializeToString()
-        return source.mutated(made)
+def _grpc(
+    source: Source, translate: Callable[..., ModelError], answers: Mapping[str, Callable[[Source], Any]]
+) -> type[GrpcChannel]:
+    class Fuzzed(GrpcChannel):
+        async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+            if source.chance(6):
+                raise translate("m", source.pick((*GRPC_ERRORS, "NOT_FOUND", "OK", "99")), source.pick(_TEXTS), None)
+            make = answers.get(method)
+            made = protobuf_grammar.message_of(source) if make is None else make(source).SerializeToString()
+            return source.mutated(made)
 
-    return call
+    return Fuzzed
 
 
 def _ask(client: ModelClient, source: Source) -> None:
@@ -128,18 +139,19 @@ def _ask(client: ModelClient, source: Source) -> None:
     _loop.run_until_complete(ask())
 
 
-def _over_http(uri: str, attribute: str, text_of: Callable[[Source], bytes] | None = None) -> Callable[[bytes], None]:
+def _over_http(
+    make: Callable[..., ModelClient], address: Any, text_of: Callable[[Source], bytes] | None = None
+) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
-        client, source = open_client(uri), Source(data)
-        getattr(client, attribute).send = _http(source, text_of)
-        _ask(client, source)
+        source = Source(data)
+        _ask(make(address, ClientOptions(), connect=_http(source, text_of)), source)
 
     return run
 
 
-tfserving_rest = _over_http("http://h:1/v1/models/m", "_http")
-oip_rest = _over_http("oip+http://h:1/m", "_connection")
-multi_model_server = _over_http("mms+http://h:1/m", "_http")
+tfserving_rest = _over_http(TfServingRestClient, parse_rest("http://h:1/v1/models/m"))
+oip_rest = _over_http(OipHttpClient, parse_oip_http("oip+http://h:1/m"))
+multi_model_server = _over_http(MmsClient, parse_mms("mms+http://h:1/m"))
 
 
 def _openai_text(source: Source) -> bytes:
@@ -154,7 +166,7 @@ def _openai_text(source: Source) -> bytes:
     return b'{"data":[%b],"model":%b}' % (b",".join(entries), json_grammar.text_of(source, _OPENAI_NAMES, 1))
 
 
-openai_embeddings = _over_http("openai+http://h:1/m?task=embeddings", "_http", _openai_text)
+openai_embeddings = _over_http(OpenAiClient, parse_openai("openai+http://h:1/m?task=embeddings"), _openai_text)
 
 
 _PREDICTIONS = (
@@ -184,9 +196,8 @@ def mlflow(data: bytes) -> None:
     binary = frozenset(("y",) if source.chance(3) else ())
     signature = MlflowSignature("", METHOD_PREDICT, {"x": TensorSpec("float32", (-1, 2))}, outputs, binary_outputs=binary)
     for form, declared in (("inputs", signature), ("dataframe_records", None)):
-        client = MlflowClient(parse_mlflow(f"mlflow+http://h:1?form={form}"), ClientOptions(signature=declared))
-        client._http.send = _http(source, _mlflow_text)  # type: ignore[method-assign]
-        _ask(client, source)
+        address, options = parse_mlflow(f"mlflow+http://h:1?form={form}"), ClientOptions(signature=declared)
+        _ask(MlflowClient(address, options, _http(source, _mlflow_text)), source)
 
 
 _JSON_NAMES = ("result", "rows", "y", "z", "error", "detail", "msg", "loc", "message", "0")
@@ -205,9 +216,8 @@ def json_http(data: bytes) -> None:
     source = Source(data)
     for response in ((("", "$.result.rows[*]"),), (("y", "$.rows[*].y|number"), ("z", "$.result")), ()):
         options = ClientOptions(request='{"rows": {"$rows": "$row"}}', response=response)
-        client = JsonHttpClient(parse_json_http("json+http://h:1/p?health=/healthz"), options)
-        client._http.send = _http(source, _json_text)  # type: ignore[method-assign]
-        _ask(client, source)
+        address = parse_json_http("json+http://h:1/p?health=/healthz")
+        _ask(JsonHttpClient(address, options, _http(source, _json_text)), source)
 
 
 def sagemaker(data: bytes) -> None:
@@ -215,36 +225,16 @@ def sagemaker(data: bytes) -> None:
     source = Source(data)
     for body in ("", "&body=csv"):
         address = parse_sagemaker(f"sagemaker://e?region=eu-west-1{body}")
-        client = SageMakerClient(address, ClientOptions(), None)
-        client._http.send = _http(source, _json_text)  # type: ignore[method-assign]
-        _ask(client, source)
+        _ask(SageMakerClient(address, ClientOptions(), None, _http(source, _json_text)), source)
     csv = b"\n".join(b",".join(source.pick((b"1", b"-0.5e3", b'"a', b"nan", b"")) for _ in range(2)) for _ in range(2))
     with contextlib.suppress(MalformedAnswerError):
         csv_answers(csv, 2)
 
 
-class _VertexTransport(Transport):
-    """Answers by the REST transport's own reader."""
-
-    def __init__(self, source: Source):
-        self._send, self._rest = _http(source), RestTransport.__new__(RestTransport)
-        self._rest._where = "m"
-
-    def body(self, instances: Any) -> bytes:
-        return b"{}"
-
-    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
-        answer = await self._send()
-        return self._rest._read(answer.status, answer.body, answer.retry_after_s)
-
-    async def close(self) -> None:
-        pass
-
-
 def vertex(data: bytes) -> None:
     """Vertex AI's answers over REST."""
-    source = Source(data)
-    _ask(VertexClient(parse_vertex("vertex://p/europe-west4/1"), _VertexTransport(source)), source)
+    source, address = Source(data), parse_vertex("vertex://p/europe-west4/1")
+    _ask(VertexClient(address, RestTransport(address, ClientOptions(), NoTokens(), _http(source))), source)
 
 
 def _tensor(source: Source) -> Any:
@@ -285,13 +275,11 @@ def _model_metadata(source: Source) -> Any:
 
 def tfserving_grpc(data: bytes) -> None:
     """TensorFlow Serving's messages."""
-    from transforms.clients.tfserving.grpc import parse, translator
+    from transforms.clients.tfserving.grpc import TfServingGrpcClient, parse, translator
 
-    uri = "grpc://h:1/m"
-    client, source, translate = open_client(uri), Source(data), translator(parse(uri))
+    source, address = Source(data), parse("grpc://h:1/m")
     answers = {tfserving.PREDICT: _predict_response, tfserving.GET_MODEL_METADATA: _model_metadata}
-    client._channel.call = _grpc(source, translate, answers)  # type: ignore[attr-defined]
-    _ask(client, source)
+    _ask(TfServingGrpcClient(address, ClientOptions(), _grpc(source, translator(address), answers)), source)
 
 
 def _infer_response(source: Source) -> Any:
@@ -320,8 +308,9 @@ _DATATYPES = ("FP32", "INT64", "BYTES", "BOOL", "FP16", "BF16", "", "x", "UINT8"
 def oip_grpc(data: bytes) -> None:
     """The Open Inference Protocol's messages."""
     from transforms.clients.open_inference.errors import from_grpc
+    from transforms.clients.open_inference.grpc import OipGrpcClient, parse
 
-    client, source = open_client("oip+grpc://h:1/m"), Source(data)
+    source = Source(data)
     answers = {oip.MODEL_INFER: _infer_response, oip.MODEL_METADATA: _oip_metadata}
-    client._channel.call = _grpc(source, from_grpc, answers)  # type: ignore[attr-defined]
+    client = OipGrpcClient(parse("oip+grpc://h:1/m"), ClientOptions(), connect=_grpc(source, from_grpc, answers))
     _ask(client, source)

@@ -43,6 +43,8 @@ class MemoryConsumer:
     Attributes:
         unready: How many of the next seeks fail because the partition's fetcher has not started.
         stray: How many records, fetched before all partitions were paused, come nevertheless.
+        refusals: The errors that the next messages are, in place of records.
+        generation: The group's, as far as this member knows.
     """
 
     def __init__(self, kafka: MemoryKafka, between: Callable[[MemoryConsumer], None] = lambda _: None, seed: int = 0):
@@ -54,9 +56,10 @@ class MemoryConsumer:
         self.opens = 0
         self.commits: list[dict[Partition, int]] = []
         self.unready = self.stray = 0
+        self.refusals: list[int] = []
         self._known: set[Partition] = set()  # assigned now or before
         self._ended: set[Partition] = set()
-        self._generation = 0
+        self.generation = 0
         self._callbacks: dict[str, Any] = {}
         self._lost: set[Partition] = set()
         self._unanswered: list[ck.KafkaError | None] = []  # asynchronous commits
@@ -89,14 +92,14 @@ class MemoryConsumer:
         new = {p for p in partitions if p not in self.positions}
         self._kafka.others -= new
         self._kafka.generation += 1
-        self._generation = self._kafka.generation
+        self.generation = self._kafka.generation
         self._callbacks["on_assign"](self, [ck.TopicPartition(*p) for p in sorted(new)])
 
     def revoke(self, partitions: set[Partition]) -> None:
         """The group takes partitions from us, and we agree; call it in ``between``."""
         gone = partitions & set(self.positions)
         self._kafka.generation += 1
-        self._generation = self._kafka.generation
+        self.generation = self._kafka.generation
         self._take("on_revoke", gone)
         self._kafka.others |= gone
 
@@ -115,7 +118,7 @@ class MemoryConsumer:
             self.properties["on_commit"](answer, [])
         if self._lost:
             lost, self._lost = self._lost, set()
-            self._generation = self._kafka.generation
+            self.generation = self._kafka.generation
             self._take("on_lost", lost)
         self._between(self)
 
@@ -137,6 +140,8 @@ class MemoryConsumer:
         return found
 
     def _next(self) -> Message | None:
+        if self.refusals:
+            return Message(KafkaRecord("in", 0, 0, None, None, None, []), self.refusals.pop(0))
         there = {p for p in self.positions if p in self._kafka.log and p[0] not in self._kafka.gone}
         ready = [p for p in sorted(there) if p not in self.paused and p not in self._lost]
         if self.stray and self.paused >= set(self.positions):
@@ -200,7 +205,7 @@ class MemoryConsumer:
 
     def consumer_group_metadata(self) -> int:
         self._check_open()
-        return self._generation if self._callbacks else WITHOUT_GROUP
+        return self.generation if self._callbacks else WITHOUT_GROUP
 
     def committed(self, partitions: list[Any], timeout: float) -> list[Any]:
         self._check_open()
@@ -224,7 +229,7 @@ class MemoryConsumer:
 
     def commit(self, offsets: list[Any], asynchronous: bool) -> list[Any]:
         self._check_open()
-        if self._callbacks and self._generation != self._kafka.generation:
+        if self._callbacks and self.generation != self._kafka.generation:
             if not asynchronous:
                 raise refused(ck.KafkaError.ILLEGAL_GENERATION)
             self._unanswered.append(ck.KafkaError(ck.KafkaError.ILLEGAL_GENERATION))

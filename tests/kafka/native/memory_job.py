@@ -59,6 +59,7 @@ class Job:
         kafka: MemoryKafka | None = None,
         limits: Mapping[str, TopicLimits] | None = None,
         originals: Callable[[MemoryKafka], MemoryOriginals] = MemoryOriginals,
+        admin: Callable[[MemoryKafka], MemoryAdmin] = MemoryAdmin,
         **options: object,
     ):
         self.now = 100.0
@@ -75,7 +76,7 @@ class Job:
             sleep=lambda _: None,
             open_writer=lambda c: open_memory_writer(c, self.producer, lambda: self.now),
             open_reader=lambda c, *_: GroupReader(
-                c, self.consumer.opened, MemoryAdmin(self.kafka).opened, lambda: self.now, self.wait
+                c, self.consumer.opened, admin(self.kafka).opened, lambda: self.now, self.wait
             ),
             overlap_from=overlap_from,
             background=background,

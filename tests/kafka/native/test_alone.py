@@ -309,7 +309,7 @@ def test_a_lost_commit_is_made_up_for_at_the_end() -> None:
     alone.kafka.generation += 1
     alone.idle()
     assert alone.kafka.committed == {A: 0}
-    alone.consumer._generation = alone.kafka.generation
+    alone.consumer.generation = alone.kafka.generation
     alone.session.close()
     assert alone.kafka.committed == {A: 2}
 

@@ -9,7 +9,7 @@ import confluent_kafka as ck
 import pytest
 
 from tests.kafka.native.memory_job import A, B, Job, Recorder
-from tests.kafka.native.memory_kafka import Message, refused
+from tests.kafka.native.memory_kafka import MemoryAdmin, refused
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import identity_in
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
@@ -20,7 +20,6 @@ from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_ids import TopicIds
 from transforms.observe import Observer, RollbackCause, set_observer
-from transforms.types import KafkaRecord
 
 E = ck.KafkaError
 DELIVERIES = pytest.mark.parametrize("delivery", [EXACTLY_ONCE, AT_LEAST_ONCE])
@@ -133,15 +132,13 @@ def test_a_commit_without_a_topic_is_gone_on_from(delivery: str) -> None:
 
 
 def test_a_broker_that_never_says_ids_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
-    job = Job([True] * 5)
-    job.kafka.commit({A: (2, "of in-0@memory")})
-
-    class Silent(TopicIds):
-        def ask(self) -> Any:
+    class Silent(MemoryAdmin):
+        def list_topics(self, topic: str | None = None, timeout: float = 0.0) -> Any:
             job.now += 3
             raise refused(E._TIMED_OUT)
 
-    job.session.reader._starts._ids = Silent(job.session.config)
+    job = Job([True] * 5, admin=Silent)
+    job.kafka.commit({A: (2, "of in-0@memory")})
     assert job.bundle() == [(0, 2), (0, 3), (0, 4)]
     assert "one that is made again is not noticed" in caplog.text
     assert named(job) == {A: "in-0@memory"}, "what the offset was of, for the next start"
@@ -339,12 +336,7 @@ def test_what_the_consumer_is_refused_is_waited_for(shown: Shown, code: int) -> 
     job = Job([True] * 5)
     job.bundle()
     job.kafka.log[A].extend([True] * 3)
-    real, errors = job.consumer._next, [code] * 3
-
-    def refusing() -> Any:
-        return Message(KafkaRecord("in", 0, 0, None, None, None, []), errors.pop()) if errors else real()
-
-    job.consumer._next = refusing  # type: ignore[method-assign]
+    job.consumer.refusals = [code] * 3
     job.bundle()
     assert shown.reason is not None
     assert shown.reason.startswith("Kafka: in: ")

@@ -282,9 +282,10 @@ def test_no_wait_where_nothing_came_or_the_batch_is_full() -> None:
 
 
 def test_what_the_wait_brings_belongs_to_the_bundle() -> None:
-    kafka = FakeSession(10, 54)
+    kafka = FakeSession(2_000)
     polling = make(kafka, chunk_records=256)
-    polling._rate = 1e6
+    assert sum(read(polling, kafka)) == 2_000  # in a millisecond
+    kafka.available = [10, 54]
     assert read(polling, kafka) == [64]
 
 

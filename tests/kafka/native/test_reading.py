@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import confluent_kafka as ck
 import pytest
 
@@ -102,13 +104,16 @@ def test_a_committed_offset_beyond_the_end_is_an_error_with_its_cure() -> None:
 # ---------------------------------------------------------------------- static assignment
 
 
-def static(kafka: MemoryKafka, shard: int, shards: int) -> tuple[StaticReader, set[Partition]]:
+def static(
+    kafka: MemoryKafka, shard: int, shards: int, clock: Callable[[], float] = lambda: 0.0
+) -> tuple[StaticReader, set[Partition]]:
     reader = StaticReader(
         KafkaConfig("m", ("in",), "g", assignment="static"),
         shard,
         shards,
         MemoryConsumer(kafka).opened,
         open_admin=MemoryAdmin(kafka).opened,
+        clock=clock,
     )
     found = {(record.topic, record.partition) for record in reader.consume(1_000, 0.0)}
     return reader, found
@@ -121,10 +126,10 @@ def test_static_shares_cover_every_partition_once() -> None:
 
 
 def test_a_static_reader_finds_partitions_that_are_added() -> None:
-    kafka = MemoryKafka({A: [True]})
-    reader, found = static(kafka, 0, 1)
+    kafka, now = MemoryKafka({A: [True]}), 0.0
+    reader, found = static(kafka, 0, 1, lambda: now)
     assert found == {A}
     kafka.log[B] = [True]
     assert reader.consume(10, 0.0) == []
-    reader._discover_at = 0.0  # the next look is due
+    now += 10.0  # topic.metadata.refresh.interval.ms: the next look is due
     assert [record.partition for record in reader.consume(10, 0.0)] == [1]

@@ -16,7 +16,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.json_bodies.bodies import Bodies
 from transforms.clients.json_http.uri import JsonAddress, parse
 from transforms.clients.wire.error_texts import error_text, readable
-from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.http import Connect, HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.preflight import find_endpoint
 from transforms.clients.wire.status_codes import from_http_status
@@ -41,11 +41,12 @@ class JsonHttpClient(ModelClient):
     Args:
         address: The endpoint.
         options: The template and the paths, TLS files, headers and the number of connections.
+        connect: Makes the connections.
     """
 
-    def __init__(self, address: JsonAddress, options: ClientOptions):
+    def __init__(self, address: JsonAddress, options: ClientOptions, connect: Connect = HttpConnection):
         self._address, self._where = address, str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._bodies = Bodies(self._where, options, address.form)
 
     async def metadata(self, timeout_s: float) -> ModelMetadata:

@@ -20,7 +20,7 @@ from transforms.clients.mlflow.errors import from_answer
 from transforms.clients.mlflow.requests import form_of, request_document
 from transforms.clients.mlflow.uri import FORMS, INPUT_DATA, MlflowAddress, parse
 from transforms.clients.mlmodel import AS_THEY_ARE
-from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import dumps, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.outputs import OutputMatcher
@@ -50,11 +50,12 @@ class MlflowClient(ModelClient):
     Args:
         address: The server's address, and the form of requests if the URI names it.
         options: The signature, TLS files, headers and the number of connections.
+        connect: Makes the connections.
     """
 
-    def __init__(self, address: MlflowAddress, options: ClientOptions):
+    def __init__(self, address: MlflowAddress, options: ClientOptions, connect: Connect = HttpConnection):
         self._address, self._where = address, str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._signature = options.signature
         self._form = address.form or (form_of(options.signature) if options.signature is not None else None)
         self._matcher = OutputMatcher(self._where, options.outputs)

@@ -22,7 +22,7 @@ from transforms.clients.multi_model_server import description
 from transforms.clients.multi_model_server.description import Served
 from transforms.clients.multi_model_server.errors import error_text, from_answer
 from transforms.clients.multi_model_server.uri import MmsAddress, parse
-from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.http import Connect, HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import Outputs
 from transforms.clients.wire.row_body import BYTES, RAW_INPUT, Body, read_answer, request_body
@@ -59,6 +59,7 @@ class MmsClient(ModelClient):
         options: TLS files, headers and the number of connections.
         version_refresh_s: Seconds after which the served version is looked up again.
         clock: Returns the seconds of a monotonic clock.
+        connect: Makes the connections.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class MmsClient(ModelClient):
         options: ClientOptions,
         version_refresh_s: float = VERSION_REFRESH_S,
         clock: Callable[[], float] = time.monotonic,
+        connect: Connect = HttpConnection,
     ):
         self._address = address
         self._where = str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._predictions_url = address.predictions_url
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
 

@@ -33,7 +33,7 @@ from transforms.clients.open_inference.model import (
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
 from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
-from transforms.clients.wire.grpc import GrpcChannel
+from transforms.clients.wire.grpc import Connect, GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
@@ -73,6 +73,7 @@ class OipGrpcClient(ModelClient):
         options: See ``GrpcChannel``.
         version_refresh_s: Seconds after which the served version is looked up again.
         clock: Returns the seconds of a monotonic clock.
+        connect: Makes the connections.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class OipGrpcClient(ModelClient):
         options: ClientOptions,
         version_refresh_s: float = VERSION_REFRESH_S,
         clock: Callable[[], float] = time.monotonic,
+        connect: Connect = GrpcChannel,
     ):
         self._address = address
         self._where = str(address)
         translate = functools.partial(from_grpc, http_uri=address.http_uri)
-        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translate)
+        self._channel = connect(address.target, address.secure, options, self._where, translate)
         self._named = {"name": address.model, "version": address.version or ""}
         # Concatenated serialized messages are one message: this one and the message with the tensors make a request.
         self._request_head = messages.ModelInferRequest(

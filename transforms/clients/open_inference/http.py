@@ -34,7 +34,7 @@ from transforms.clients.open_inference.model import (
 from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
 from transforms.clients.open_inference.uri import OipAddress, parse_http
 from transforms.clients.wire.error_texts import error_text
-from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.http import Connect, HttpConnection, HttpResponse
 from transforms.clients.wire.json import loads
 from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher
@@ -79,6 +79,7 @@ class OipHttpClient(ModelClient):
         options: TLS files, headers and the number of connections.
         version_refresh_s: Seconds after which the served version is looked up again.
         clock: Returns the seconds of a monotonic clock.
+        connect: Makes the connections.
     """
 
     def __init__(
@@ -87,10 +88,11 @@ class OipHttpClient(ModelClient):
         options: ClientOptions,
         version_refresh_s: float = VERSION_REFRESH_S,
         clock: Callable[[], float] = time.monotonic,
+        connect: Connect = HttpConnection,
     ):
         self._address = address
         self._where = str(address)
-        self._connection = HttpConnection(self._where, address.secure, options)
+        self._connection = connect(self._where, address.secure, options)
         self._infer_url = yarl.URL(f"{address.model_url}/infer", encoded=True)
         self._signature: Signature | None = None
         self._matcher = OutputMatcher(self._where, options.outputs)

@@ -24,7 +24,7 @@ from transforms.clients.openai.rerank import Rerank
 from transforms.clients.openai.task import Task, served_model
 from transforms.clients.openai.texts import Chat, Completions
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, OpenAiAddress, parse
-from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import dumps, loads, read_answer
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.errors import MalformedAnswerError, ModelError, NotServedError, RejectedError, TransientError
@@ -58,12 +58,13 @@ class OpenAiClient(ModelClient):
     Args:
         address: The model, the server's address, and what is asked.
         options: TLS files, headers, the number of connections, and the system message.
+        connect: Makes the connections.
     """
 
-    def __init__(self, address: OpenAiAddress, options: ClientOptions):
+    def __init__(self, address: OpenAiAddress, options: ClientOptions, connect: Connect = HttpConnection):
         address = dataclasses.replace(address, system=options.system_prompt, answer_schema=options.answer_schema)
         self._address, self._where = address, str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._task: Task = _TASKS[address.task](address)
         self._url = address.url(self._task.path)
         self._version, self._metadata_requests = "", 0

@@ -20,7 +20,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.json_bodies.bodies import Bodies
 from transforms.clients.sagemaker.errors import CREDENTIALS_REFUSED, error_name, error_of, is_of_container
 from transforms.clients.sagemaker.uri import SageMakerAddress, parse
-from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.http import Connect, HttpConnection, HttpResponse
 from transforms.clients.wire.metadata_errors import as_metadata_errors
 from transforms.clients.wire.request_size import check_size
 from transforms.clients.wire.row_body import Body
@@ -72,15 +72,22 @@ class SageMakerClient(ModelClient):
         address: The endpoint and its address.
         options: The template and the paths, TLS files, headers and the number of connections.
         credentials: What requests are signed with; ``None`` to sign none.
+        connect: Makes the connections.
 
     Raises:
         ConfigError: The template is wrong.
     """
 
-    def __init__(self, address: SageMakerAddress, options: ClientOptions, credentials: Credentials | None):
+    def __init__(
+        self,
+        address: SageMakerAddress,
+        options: ClientOptions,
+        credentials: Credentials | None,
+        connect: Connect = HttpConnection,
+    ):
         self._address, self._credentials = address, credentials
         self._where = str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._bodies = Bodies(self._where, options, address.form)
         self._url = yarl.URL(address.url, encoded=True)
         asked = {

@@ -17,7 +17,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.declared import declared_or_refused
 from transforms.clients.tfserving import messages
 from transforms.clients.tfserving.uri import ModelAddress, parse_grpc
-from transforms.clients.wire.grpc import GrpcChannel
+from transforms.clients.wire.grpc import Connect, GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
 from transforms.clients.wire.outputs import OutputMatcher, check_results, classification_outputs
 from transforms.clients.wire.status_codes import from_grpc_code, speaks_http1
@@ -67,12 +67,13 @@ class TfServingGrpcClient(ModelClient):
     Args:
         address: The model and the server's address.
         options: See ``GrpcChannel``.
+        connect: Makes the connections.
     """
 
-    def __init__(self, address: ModelAddress, options: ClientOptions):
+    def __init__(self, address: ModelAddress, options: ClientOptions, connect: Connect = GrpcChannel):
         self._address = address
         self._where = str(address)
-        self._channel = GrpcChannel(address.target, address.secure, options, self._where, translator(address))
+        self._channel = connect(address.target, address.secure, options, self._where, translator(address))
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._outputs, self._max_answer_bytes = options.outputs, options.max_answer_bytes
         self._declared = options.signature

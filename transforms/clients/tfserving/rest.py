@@ -21,7 +21,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.declared import declared_or_refused
 from transforms.clients.tfserving import json as bodies
 from transforms.clients.tfserving.uri import ModelAddress, parse_rest
-from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import loads, read_answer
 from transforms.clients.wire.json_outputs import read_outputs
 from transforms.clients.wire.metadata_errors import as_metadata_errors, has_no_such_call, of_metadata
@@ -72,6 +72,7 @@ class TfServingRestClient(ModelClient):
         version_refresh_s: Seconds after which the served version is looked up again.
         clock: Returns the seconds of a monotonic clock.
         now: Returns the seconds since the epoch, for a Retry-After that is a date.
+        connect: Makes the connections.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class TfServingRestClient(ModelClient):
         version_refresh_s: float = VERSION_REFRESH_S,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        connect: Connect = HttpConnection,
     ):
         self._address = address
         self._where = str(address)
         self._matcher = OutputMatcher(self._where, options.outputs)
         self._base = address.base_url
-        self._http = HttpConnection(self._where, address.secure, options, now)
+        self._http = connect(self._where, address.secure, options, now)
         self._version = ServedVersion(self._look_for_version, address.version, version_refresh_s, clock)
         self._declared = options.signature
         self._signature: Signature | None = None

@@ -17,7 +17,7 @@ from transforms.clients.vertex.credentials import Tokens, token_headers
 from transforms.clients.vertex.errors import Refusal, Reply, from_body
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
-from transforms.clients.wire.http import HttpConnection
+from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.errors import MalformedAnswerError, UnavailableError
 
@@ -31,11 +31,12 @@ class RestTransport(Transport):
         address: The endpoint and its address.
         options: TLS files, headers and the number of connections.
         tokens: The source of access tokens.
+        connect: Makes the connections.
     """
 
-    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):
+    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens, connect: Connect = HttpConnection):
         self._where = str(address)
-        self._http = HttpConnection(self._where, address.secure, options)
+        self._http = connect(self._where, address.secure, options)
         self._tokens = tokens
         self._url = yarl.URL(address.predict_url, encoded=True)
         self._tail = b"}" if address.parameters is None else b',"parameters":%b}' % address.parameters.encode()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -178,6 +178,10 @@ class GrpcChannel:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+
+
+Connect: TypeAlias = Callable[..., GrpcChannel]
+"""Makes the connections of a client, from what ``GrpcChannel`` takes."""
 
 
 def open_channel(target: str, secure: bool, options: ClientOptions, more: Sequence[tuple[str, str | int]] = ()) -> Any:

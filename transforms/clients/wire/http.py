@@ -13,7 +13,7 @@ import ssl
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import aiohttp
 import yarl
@@ -316,3 +316,7 @@ class HttpConnection:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+Connect: TypeAlias = Callable[..., HttpConnection]
+"""Makes the connections of a client, from what ``HttpConnection`` takes."""
