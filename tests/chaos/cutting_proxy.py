@@ -8,6 +8,8 @@ import random
 import threading
 from typing import Self
 
+from transforms.testing.stub_server import end_all_others
+
 CHUNK_BYTES = 1 << 16
 
 ANSWER_BYTES = 100
@@ -34,7 +36,6 @@ class CuttingProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cutting-proxy", daemon=True)
         self._server: asyncio.Server | None = None
-        self._passing: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
@@ -51,15 +52,11 @@ class CuttingProxy:
         self._left += answers
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._passing.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):  # one side is gone, or the proxy ends
                 there, back = await asyncio.open_connection(self._host, self._port)
                 await asyncio.gather(self._pass(reader, back), self._pass(there, writer, answers=True))
         finally:
-            self._passing.discard(task)
             writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool = False) -> None:
@@ -82,9 +79,7 @@ class CuttingProxy:
     async def _end(self) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._passing):
-            task.cancel()
-        await asyncio.gather(*self._passing, return_exceptions=True)
+        await end_all_others()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import concurrent.futures
 import dataclasses
 import socket
 import threading
@@ -64,7 +65,8 @@ class StubServer(abc.ABC):
         self._reserved.bind(("127.0.0.1", port))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
-        self._up = False
+        self._up = self._closed = False
+        self._submitting = threading.Lock()
         self.outputs_asked: tuple[str, ...] = ()
         self.describes = True
 
@@ -111,9 +113,12 @@ class StubServer(abc.ABC):
             self._run(self._stop())
 
     def close(self) -> None:
-        """Stops to serve and frees the port. A second call does nothing."""
+        """Stops to serve, ends all that is still in progress, and frees the port. A second call does nothing."""
         self.down()
+        with self._submitting:
+            self._closed = True
         if self._thread.is_alive():
+            self._run(end_all_others())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
@@ -139,6 +144,19 @@ class StubServer(abc.ABC):
             if name not in signature.outputs:
                 raise StubError("INVALID_ARGUMENT", f"output tensor alias not found in signature: {name}")
         return {name: outputs[name] for name in outputs if name in self.outputs_asked or not self.outputs_asked}
+
+    def _submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
+        """Runs what ``work`` returns in the stub's loop. Any thread may call it, at any time.
+
+        Returns:
+            A future of its result; a cancelled one if the stub is closed, and ``work`` is not called then.
+        """
+        with self._submitting:  # a loop that stops would drop what comes now
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(work(), self._loop)
+        never: concurrent.futures.Future[T] = concurrent.futures.Future()
+        never.cancel()
+        return never
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
@@ -191,3 +209,12 @@ class StubServer(abc.ABC):
                 await asyncio.sleep(HELD_LOOK_S)
         finally:
             self.faults.go_on()
+
+
+async def end_all_others() -> None:
+    """Cancels the tasks of the running loop until there are none: whatever ends takes its time, and may begin others."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.sleep(0)  # each has begun after it: one that never begins doesn't close the connection it was given
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)

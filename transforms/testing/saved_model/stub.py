@@ -9,7 +9,6 @@ supported.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Mapping, Sequence
@@ -67,7 +66,6 @@ class SavedModelStub(StubServer):
         self._readable = False
         self._key = self.port
         self._all[self._key] = self
-        self._runs: set[concurrent.futures.Future[Any]] = set()
 
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
@@ -136,9 +134,7 @@ class SavedModelStub(StubServer):
         self._readable = False
 
     def close(self) -> None:
-        """See ``StubServer``. Cancels the runs in progress."""
-        for run in list(self._runs):
-            run.cancel()
+        """See ``StubServer``. Cancels the runs in progress; later ones are cancelled when they begin."""
         self._all.pop(self._key, None)
         super().close()
 
@@ -151,13 +147,10 @@ class SavedModelStub(StubServer):
             rows: The number of rows.
 
         Returns:
-            A future of the outputs and of the fault that applied, if any; it raises ``StubError`` for an error status.
+            A future of the outputs and of the fault that applied, if any; it raises ``StubError`` for an error status, and
+            is cancelled with the stub's end.
         """
-        work = self._respond(function, inputs, rows, (), lambda: None)
-        run = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._runs.add(run)
-        run.add_done_callback(self._runs.discard)
-        return run
+        return self._submit(lambda: self._respond(function, inputs, rows, (), lambda: None))
 
 
 class StubSession:
