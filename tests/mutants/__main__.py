@@ -16,16 +16,17 @@ from tests.mutants.known import KNOWN, Mutation
 FAILED_TESTS = 1
 TIMEOUT_S = 300
 ATTEMPTS = 2
-"""How often a test is run that ends with no result: a crash of a C extension says nothing of the mutation."""
+"""How often a test is run that does not fail: a crash of a C extension says nothing of the mutation, and a test that passes
+is given another seed, as what fails in continuous integration is run again."""
 SHOWN_LINES = 40
 SIDE_BY_SIDE = 4
 """How many run at a time: a test that fails by waiting in vain (``START_S``) needs no processor meanwhile."""
 
 
 def is_killed(
-    mutation: Mutation, copy: Path, run_tests: Callable[[Path, Sequence[str], float], tuple[int, str]] = run_tests
+    mutation: Mutation, copy: Path, run_tests: Callable[[Path, Sequence[str], float, int], tuple[int, str]] = run_tests
 ) -> bool:
-    """Whether the mutation's test fails with it; a test that hangs has failed too.
+    """Whether the mutation's test fails with it, with one of two seeds; a test that hangs has failed too.
 
     Args:
         mutation: What to change.
@@ -40,15 +41,20 @@ def is_killed(
     assert original.count(mutation.old) == 1, f"{mutation.name}: the text occurs {original.count(mutation.old)} times"
     path.write_text(original.replace(mutation.old, mutation.new))
     try:
+        passed = False
         for attempt in range(ATTEMPTS):
-            status, output = run_tests(copy, mutation.test.split(), TIMEOUT_S)
-            if status in (0, FAILED_TESTS):
-                return status == FAILED_TESTS
-            print(f"{mutation.name}: attempt {attempt + 1} ended with {status}, not a test's result:\n{shortened(output)}")
+            status, output = run_tests(copy, mutation.test.split(), TIMEOUT_S, attempt)
+            if status == FAILED_TESTS:
+                return True
+            passed = passed or status == 0
+            why = "passed" if status == 0 else f"ended with {status}, not a test's result:\n{shortened(output)}"
+            print(f"{mutation.name}: attempt {attempt + 1} {why}", flush=True)
     except TimeoutError:
         return True
     finally:
         path.write_text(original)
+    if passed:
+        return False
     raise RuntimeError(f"{mutation.name}: its test can't be run: {mutation.test}")
 
 
@@ -90,13 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Checks the mutations whose names have one of the words; all of them without words. Returns the exit status."""
     chosen = parse(arguments)
     signal.signal(signal.SIGTERM, ended)  # of ``timeout``, for example
-    survivors = 0
+    survivors: list[Mutation] = []
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
         running = {threads.submit(run, mutation): mutation for mutation in chosen}
         try:
             for number, done in enumerate(as_completed(running), 1):
                 mutation, killed = running[done], done.result()
-                survivors += not killed
+                if not killed:
+                    survivors.append(mutation)
                 print(
                     f"{number}/{len(chosen)} {'killed' if killed else 'SURVIVED'}  {mutation.name}  ({mutation.test})",
                     flush=True,
@@ -105,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads.shutdown(wait=False, cancel_futures=True)
             end_all()  # the threads remove their copies
             raise
-    print(f"{len(chosen) - survivors} of {len(chosen)} mutations killed")
+    for mutation in survivors:  # at the end, which is what is seen of a long log
+        print(f"SURVIVED  {mutation.name}  ({mutation.test})")
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutations killed")
     return 1 if survivors else 0
 
 

@@ -33,8 +33,14 @@ def copied_tree() -> Iterator[Path]:
         yield Path(folder)
 
 
-def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, str]:
+def run_tests(copy: Path, tests: Sequence[str], timeout_s: float, seed: int = 0) -> tuple[int, str]:
     """Runs pytest on the copy until the first failure, and ends all that it started if it takes too long.
+
+    Args:
+        copy: The tree.
+        tests: pytest's arguments.
+        timeout_s: How long it may take.
+        seed: Of property tests' examples, and of the order of sets: what is found must not be a matter of luck.
 
     Returns:
         The exit status and what pytest printed.
@@ -44,10 +50,9 @@ def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, 
         InterruptedError: ``end_all`` was called.
     """
     process = subprocess.Popen(
-        # The seed is for property tests: what they find within so many examples must not be a matter of luck here.
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", *tests],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=_environment(copy, seed),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,6 +74,12 @@ def run_tests(copy: Path, tests: Sequence[str], timeout_s: float) -> tuple[int, 
     if _ending.is_set():
         raise InterruptedError
     return process.returncode, output
+
+
+def _environment(copy: Path, seed: int) -> dict[str, str]:
+    # Without CI, in which property tests have examples of their own, whatever the seed (tests/conftest.py).
+    ours = {name: value for name, value in os.environ.items() if name != "CI"}
+    return {**ours, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": str(seed)}
 
 
 def end_all() -> None:
