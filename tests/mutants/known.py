@@ -52,7 +52,8 @@ KNOWN = (
     ),
     Mutation(
         "a request fails at the end of a gRPC connection", "transforms/clients/wire/grpc.py",
-        '("grpc.enable_retries", 1)', '("grpc.enable_retries", 0)', "tests/clients/wire/test_replicas.py",
+        '("grpc.enable_retries", 1)', '("grpc.enable_retries", 0)',
+        "tests/clients/wire/test_replicas.py::test_what_a_server_has_not_taken_is_sent_again",
     ),
     Mutation(
         "this machine is asked through a proxy", "transforms/clients/wire/proxies.py",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import yarl
 
 from tests.clients.wire.replicas import GrpcReplica, HttpReplica, free_port
+from tests.hostile.http2 import GOAWAY, frame, response, speaks
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.addresses import AddressWatch
 from transforms.clients.wire.grpc import GrpcChannel, open_channel
@@ -103,6 +106,38 @@ def test_the_end_of_a_connection_fails_no_request() -> None:
             async with asyncio.timeout(TIMEOUT_S):
                 await asyncio.gather(*(ask() for _ in range(16)))
             await channel.close()
+
+    asyncio.run(run())
+
+
+def test_what_a_server_has_not_taken_is_sent_again() -> None:
+    """A request that crosses with the end of its connection: GOAWAY says that the server has taken none."""
+
+    async def run() -> None:
+        refused: list[int] = []
+
+        async def answer(writer: asyncio.StreamWriter, stream: int) -> None:
+            if not refused:
+                refused.append(stream)
+                writer.write(frame(GOAWAY, 0, 0, struct.pack(">II", 0, 0)))
+            else:
+                await response(ONE.encode())(writer, stream)
+
+        async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await speaks(answer)(reader, writer)
+            writer.close()
+            ended.release()
+
+        ended = asyncio.Semaphore(0)
+        server = await asyncio.start_server(connection, ONE, 0)
+        channel = NamedChannel(Names(ONE), server.sockets[0].getsockname()[1])
+        assert await channel.ask() == ONE
+        assert refused
+        await channel.close()
+        server.close()
+        for _ in range(2):  # the connection that was ended, and the one after it
+            await ended.acquire()
 
     asyncio.run(run())
 
