@@ -29,6 +29,9 @@ class NotHereError(Exception):
 HELP_ROWS = 500
 """How many rows more the model server answers at a time where those that it was to answer were not enough."""
 
+HELP_S = 1.0
+"""How long it waits between two such times."""
+
 LEVELS: tuple[topics.Isolation, ...] = ("read_committed", "read_uncommitted")
 
 Said = Callable[[str], None]
@@ -137,10 +140,14 @@ class Stream:
                 time.sleep(0.2)
 
     def answered(self, rows: int, process: Scoring | None = None) -> None:
-        """Waits until the model server has answered so many rows more, or holds its answers (``throttle``)."""
+        """Waits until the model server has answered so many rows more, or holds them (``throttle``), or the process ends."""
         faults = self.stub.faults
         mark = faults.rows_answered + rows
-        wait_until(lambda: faults.rows_answered >= mark or faults.held > 0, f"{rows} more answers", GOES_ON_S, process)
+
+        def met() -> bool:
+            return faults.rows_answered >= mark or faults.held > 0 or (process is not None and not process.running)
+
+        wait_until(met, f"{rows} more answers", GOES_ON_S, process)
 
     @contextlib.contextmanager
     def fault(self, process: Scoring | None = None) -> Iterator[None]:
@@ -150,8 +157,10 @@ class Stream:
         self.goes_on(process)
 
     def goes_on(self, process: Scoring | None = None) -> None:
-        """Waits for the next commit, and notes how long it took."""
+        """Waits for the next commit, and notes how long it took. Where nothing is left, none is to come."""
         before, began = self.committed(), time.monotonic()
+        if self.left() <= 0:
+            return
         self.until(lambda: self.committed() > before, "commit after a fault", process)
         self.pauses.append(time.monotonic() - began)
         self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
@@ -162,10 +171,14 @@ class Stream:
         What it was to answer may have gone into bundles that a rebalance has rolled back, or into answers that were cut.
         """
 
+        help_at = 0.0
+
         def met() -> bool:
+            nonlocal help_at
             if condition():
                 return True
-            if self.stub.faults.held:
+            if self.stub.faults.held and time.monotonic() >= help_at:  # not all of them while a fault lasts
+                help_at = time.monotonic() + HELP_S
                 self.stub.faults.hold_after(HELP_ROWS)
             return False
 
@@ -186,6 +199,9 @@ class Stream:
         process = self.job.start("--until_end")
         for time_left in range(times, 0, -1):
             self.answered(self.rng.randrange(1, max(2, self.left() // (2 * time_left))), process)
+            if not process.running:
+                self.say(f"no records are left for {time_left} of {times} faults")
+                break
             with self.fault(process):
                 fault(time_left)
                 self.throttle(0.5)
