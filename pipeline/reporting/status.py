@@ -306,6 +306,7 @@ next
     {run} --runner=DirectRunner --bootstrap_servers=HOST:9092 --input_topic=IN --output_topic=OUT \\
       --model=grpc://HOST:8500/MODEL
   whether yours would fit: {check} --sample=20, with the same flags
+  a page that shows it:    add --status_port=8080
   more workers:            add --workers=2
   all flags:               {run} --help"""
 

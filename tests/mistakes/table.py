@@ -106,7 +106,7 @@ PARSED = (
 """Told before anything is asked."""
 
 ASKED = (
-    typed("--input_topic=order:", "the topic does not exist; did you mean", input_topic="order"),
+    typed("--input_topic=order:", "the topic does not exist (did you mean", input_topic="order"),
     typed("--output_topic=scores:", "the topic does not exist", "--create_topics makes it", output_topic="scores"),
     typed("--bootstrap_servers={nobody}:", "no broker answers", bootstrap_servers="{nobody}"),
     typed("--model=grpc://{nobody}/m:", "can't be reached", model="grpc://{nobody}/m"),

@@ -288,7 +288,7 @@ def test_what_a_run_refuses_it_refuses(checking: Checking, stub: TfServingGrpcSt
         ),
         "topic": (
             [f"--model={stub.uri()}", "--output_topic=ou"],
-            "--output_topic=ou: the topic does not exist; did you mean",
+            "--output_topic=ou: the topic does not exist (did you mean",
         ),
         "server": ([f"--model={nowhere}"], "can't be reached"),
     }[name]

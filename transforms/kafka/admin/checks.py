@@ -378,4 +378,4 @@ def _notes(output_topic: str, dead_letter_topic: str, limits: Mapping[str, Topic
 
 def _nearest(name: str, found: Any) -> str:
     close = difflib.get_close_matches(name, list(found), 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
