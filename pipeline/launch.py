@@ -235,11 +235,16 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
         lag = LagWatch(lambda: GroupLag(job.kafka))
         with contextlib.ExitStack() as stack:
             if config.metrics_port is not None:
-                model = job.predict.model.model
-                stack.enter_context(
-                    serve_metrics(config.metrics_port, rows, config.metrics_host, lag=lambda: lag.latest, model=model)
+                serving = serve_metrics(
+                    config.metrics_port,
+                    rows,
+                    config.metrics_host,
+                    lag=lambda: lag.latest,
+                    model=job.predict.model.model,
+                    model_uri=config.model,
                 )
-            stack.enter_context(pushed(job.telemetry, lambda: _collector(job, rows, lag)))
+                stack.enter_context(serving)
+            stack.enter_context(pushed(job.telemetry, lambda: _collector(config, job, rows, lag)))
             if config.status_port is not None:
                 from pipeline.reporting.page.showing import showing
 
@@ -263,10 +268,11 @@ def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: 
         return code, Totals(rows), lag.latest
 
 
-def _collector(job: Job, rows: Any, lag: LagWatch) -> Collector:
+def _collector(config: Config, job: Job, rows: Any, lag: LagWatch) -> Collector:
     from pipeline.reporting.collector import StatsCollector  # here: its library loads slowly
+    from pipeline.telemetry.gen_ai import gen_ai_of
 
-    return StatsCollector(rows, lambda: lag.latest, job.predict.model.model)
+    return StatsCollector(rows, lambda: lag.latest, job.predict.model.model, gen_ai_of(config.model))
 
 
 def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:

@@ -19,7 +19,7 @@ from transforms.predict.batching import RowsResult
 from transforms.predict.dispatch import Dispatcher
 from transforms.predict.options import DispatchOptions
 from transforms.retry import RetryPolicy
-from transforms.types import Answer
+from transforms.types import Answer, Tokens
 
 T = TypeVar("T")
 POISON = 666.0
@@ -57,6 +57,10 @@ class Recorder(Observer):
         self.held: list[str | None] = []
         self.failures: list[str] = []
         self.in_flight: list[int] = []
+        self.tokens: list[Tokens] = []
+
+    def counted_tokens(self, tokens: Tokens) -> None:
+        self.tokens.append(tokens)
 
     def answered(self, rows: int, took_s: float, version: str | None) -> None:
         self.answers.append(rows)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transforms.errors import ModelError, ScoringError
-from transforms.types import OutputRecord
+from transforms.types import OutputRecord, Tokens
 
 Ages = Sequence[float] | npt.NDArray[np.float64]
 
@@ -88,6 +88,9 @@ class Observer:
             took_s: The seconds that it took.
             version: The version of the model that answered, if the server says it.
         """
+
+    def counted_tokens(self, tokens: Tokens) -> None:
+        """The server of a language model says how many tokens a request took. One that it refused has none."""
 
     def request_failed(self, error: ModelError) -> None:
         """The model server refused a request, failed on it, or did not answer it."""

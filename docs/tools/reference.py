@@ -20,6 +20,7 @@ from pipeline.dead_letter_tools.flags import ReplayConfig
 from pipeline.process.stats import WorkerStats
 from pipeline.reporting.collector import registry_of
 from pipeline.runners.dataflow.flex_template import metadata
+from pipeline.telemetry.gen_ai import GenAi
 from tests.test_imports import LAYERS
 from transforms import errors
 from transforms.clients import registry
@@ -52,7 +53,7 @@ def metric_names() -> str:
     """Every metric, its kind and its help."""
     rows = [
         f"| `{metric.name}{'_total' if metric.type == 'counter' else ''}` | {metric.type} | {metric.documentation} |\n"
-        for metric in registry_of(WorkerStats().rows).collect()
+        for metric in registry_of(WorkerStats().rows, gen_ai=GenAi("", "", "")).collect()
     ]
     return "| metric | kind | meaning |\n|---|---|---|\n" + "".join(rows)
 

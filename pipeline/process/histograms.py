@@ -12,7 +12,13 @@ import numpy.typing as npt
 
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _AGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+_TOKENS = tuple(float(4**power) for power in range(14))
+"""Those of OpenTelemetry's conventions for ``gen_ai.client.token.usage``."""
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
+
+
+Buckets = list[tuple[float, int]]
+"""The upper bound of each bucket, and how many values are up to it; the last one is infinite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Histogram:
         field["counts"] += np.bincount(buckets, minlength=len(self.bounds) + 1)
         field["sum"] += found.sum()
 
-    def totals(self, rows: Any) -> tuple[list[tuple[float, int]], float]:
+    def totals(self, rows: Any) -> tuple[Buckets, float]:
         """Returns ``(bound, how many values up to it)`` of each bucket, the last one unbounded, and the sum."""
         field = rows[self.name]
         counts = np.cumsum(field["counts"].sum(axis=0))
@@ -71,5 +77,11 @@ END_TO_END = Histogram(
 TRANSACTION = Histogram(
     "transaction_duration_seconds", "Seconds that a Kafka transaction was open until its commit.", _DURATIONS
 )
+
+INPUT_TOKENS = Histogram("input_tokens", "Tokens of what a request asks, as the model server counts them.", _TOKENS)
+OUTPUT_TOKENS = Histogram("output_tokens", "Tokens of what the model made for a request, likewise.", _TOKENS)
+
+TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS)
+"""Those of language models, which have a metric of their own."""
 
 HISTOGRAMS = (REQUEST, REQUEST_RECORDS, LATENCY, END_TO_END, TRANSACTION)

@@ -16,12 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.process.histograms import END_TO_END, HISTOGRAMS, LATENCY, REQUEST, REQUEST_RECORDS, TRANSACTION
+from pipeline.process.histograms import (
+    END_TO_END,
+    HISTOGRAMS,
+    INPUT_TOKENS,
+    LATENCY,
+    OUTPUT_TOKENS,
+    REQUEST,
+    REQUEST_RECORDS,
+    TOKENS,
+    TRANSACTION,
+)
 from pipeline.process.samples import sampler
 from transforms.errors import ModelError
 from transforms.headers import ERROR_CLASS, ERROR_MESSAGE
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, failure_kinds
-from transforms.types import OutputRecord
+from transforms.types import OutputRecord, Tokens
 
 _BUCKETS = 400
 _SHORTEST_S = 0.00001
@@ -52,7 +62,7 @@ ROW = np.dtype(
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
-        *((histogram.name, histogram.dtype) for histogram in HISTOGRAMS),
+        *((histogram.name, histogram.dtype) for histogram in (*HISTOGRAMS, *TOKENS)),
         # Named STAGE/CLASS; with the message of the last dead letter, and when it was committed, on the monotonic clock.
         ("reasons", [("name", "S64"), ("count", "<i8"), ("message", "S256"), ("at", "<f8")], (_REASONS,)),
         ("partitions", "<i8"),
@@ -130,6 +140,13 @@ class WorkerStats(Observer):
             REQUEST.observe(self._row, took_s)
             REQUEST_RECORDS.observe(self._row, rows)
             self._row["version"] = (version or "").encode(errors="replace")[:64]
+
+    def counted_tokens(self, tokens: Tokens) -> None:
+        """As ``Observer.counted_tokens``."""
+        with self._lock:
+            for histogram, count in ((INPUT_TOKENS, tokens.prompt), (OUTPUT_TOKENS, tokens.completion)):
+                if count is not None:
+                    histogram.observe(self._row, count)
 
     def request_failed(self, error: ModelError) -> None:
         """As ``Observer.request_failed``."""
@@ -236,6 +253,7 @@ class Totals:
         self.versions = sorted({bytes(text).decode(errors="replace") for text in rows["version"] if text})
         self.holding_since = min((float(at) for at in rows["holding_since"] if at), default=None)
         self.histograms = {histogram: histogram.totals(rows) for histogram in HISTOGRAMS}
+        self.tokens = {histogram: histogram.totals(rows) for histogram in TOKENS}
         buckets, batched = self.histograms[REQUEST_RECORDS]
         self.batches, self.batched_rows = buckets[-1][1], round(batched)
         self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")
@@ -261,6 +279,16 @@ class Totals:
     def records_per_s(self) -> float:
         """Records a second, from the first record read to the last commit."""
         return self.records / self.duration_s if self.duration_s > 0 else 0.0
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of what all requests asked, as far as the model server counts them."""
+        return round(self.tokens[INPUT_TOKENS][1])
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of what the model made, likewise."""
+        return round(self.tokens[OUTPUT_TOKENS][1])
 
     @property
     def mean_batch_size(self) -> float:
@@ -293,6 +321,7 @@ class Totals:
             "latency_ms": {"p50": self.latency_ms(0.5), "p99": self.latency_ms(0.99)},
             "batches": self.batches,
             "mean_batch_size": round(self.mean_batch_size, 2),
+            **({"tokens": {"input": self.input_tokens, "output": self.output_tokens}} if self.input_tokens else {}),
             "retries": self.retries,
             "bundles": self.bundles,
             "rollbacks": self.rollbacks,

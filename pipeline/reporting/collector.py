@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.process.stats import Totals
 from pipeline.reporting.lag import Lag
+from pipeline.telemetry.gen_ai import GenAi, families
 from transforms.dead_letter_classes import DeadLetterClass
 
 
@@ -30,10 +31,13 @@ class StatsCollector(Collector):
         rows: The rows, shape ``[workers]``: see ``pipeline.process.stats``.
         lag: Returns the lag; ``None`` while it is not known.
         model: The model's name.
+        gen_ai: The labels of a language model's metrics; ``None`` if it is none.
     """
 
-    def __init__(self, rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = ""):
-        self._rows, self._lag, self._model = rows, lag, model
+    def __init__(
+        self, rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = "", gen_ai: GenAi | None = None
+    ):
+        self._rows, self._lag, self._model, self._gen_ai = rows, lag, model, gen_ai
         self._began_at = time.time()
 
     def collect(self) -> Iterator[Metric]:
@@ -47,6 +51,8 @@ class StatsCollector(Collector):
                 buckets=[("+Inf" if bound == float("inf") else f"{bound}", count) for bound, count in buckets],
                 sum_value=total,
             )
+        if self._gen_ai is not None:
+            yield from families(totals, self._gen_ai)
         yield _gauge("partitions", "Partitions read now.", totals.partitions)
         yield _gauge("requests_in_flight", "Requests sent to the model server and not answered yet.", totals.in_flight)
         yield _gauge("requests_in_flight_limit", "Most requests in flight, as set or as adapted.", totals.in_flight_limit)
@@ -72,10 +78,12 @@ class StatsCollector(Collector):
         yield _gauge("start_timestamp_seconds", "When this process began to serve metrics. Unix time.", self._began_at)
 
 
-def registry_of(rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = "") -> CollectorRegistry:
+def registry_of(
+    rows: Any, lag: Callable[[], Lag | None] = lambda: None, model: str = "", gen_ai: GenAi | None = None
+) -> CollectorRegistry:
     """Returns a registry of these metrics alone: the library's global one has others of the process."""
     registry = CollectorRegistry()
-    registry.register(StatsCollector(rows, lag, model))
+    registry.register(StatsCollector(rows, lag, model, gen_ai))
     return registry
 
 

@@ -20,6 +20,7 @@ def serve_metrics(
     client_timeout_s: float = CLIENT_TIMEOUT_S,
     lag: Callable[[], Lag | None] = lambda: None,
     model: str = "",
+    model_uri: str = "",
 ) -> Iterator[int]:
     """Serves ``/metrics``, ``/healthz`` and ``/readyz`` while the context lasts; yields the port.
 
@@ -30,6 +31,7 @@ def serve_metrics(
         client_timeout_s: How long a client may be silent.
         lag: Returns the lag; ``None`` while it is not known.
         model: The model's name.
+        model_uri: Its URI, which says whether it is a language model.
 
     Raises:
         ScoringError: The port is taken.
@@ -38,8 +40,9 @@ def serve_metrics(
     from prometheus_client.exposition import choose_encoder
 
     from pipeline.reporting.collector import registry_of
+    from pipeline.telemetry.gen_ai import gen_ai_of
 
-    registry = registry_of(rows, lag, model)
+    registry = registry_of(rows, lag, model, gen_ai_of(model_uri))
 
     class Handler(QuietHandler):
         timeout = client_timeout_s

@@ -18,6 +18,7 @@ from pipeline.telemetry.tracing import traced
 from pipeline.worker import SWITCH_INTERVAL_S
 from transforms.errors import ModelError, ScoringError
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, set_observer
+from transforms.types import Tokens
 
 NAMESPACE = "scoring"
 
@@ -66,6 +67,11 @@ class BeamMetrics(Observer):
         _count("num_inferences", rows)
         _distribute("inference_request_batch_size", rows)
         _distribute("inference_batch_latency_micro_secs", took_s * 1e6)
+
+    def counted_tokens(self, tokens: Tokens) -> None:
+        """As ``Observer.counted_tokens``."""
+        _count("input_tokens", tokens.prompt or 0)
+        _count("output_tokens", tokens.completion or 0)
 
     def request_failed(self, error: ModelError) -> None:
         """As ``Observer.request_failed``."""

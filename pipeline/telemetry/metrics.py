@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.telemetry.losses import LastWords, LastWork, Losses, last_words
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from prometheus_client.metrics_core import Metric as Family
     from prometheus_client.registry import Collector
+    from prometheus_client.samples import Sample
 
 INTERVAL_MS = 60_000
 """Milliseconds between two exports, unless ``OTEL_METRIC_EXPORT_INTERVAL`` says so; OpenTelemetry's default."""
@@ -130,13 +131,15 @@ def _metric(family: Family, began_ns: int, now_ns: int) -> Metric:
     cumulative = AggregationTemporality.CUMULATIVE
     data: Any
     if family.type == "histogram":
-        data = Histogram([_histogram(family, began_ns, now_ns)], cumulative)
+        data = Histogram(_histograms(family, began_ns, now_ns), cumulative)
     elif family.type == "counter":
         data = Sum(_numbers(family, began_ns, now_ns), cumulative, is_monotonic=True)
     else:
         data = Gauge(_numbers(family, now_ns, now_ns))
-    unit = "s" if family.name.endswith("_seconds") else ""
-    return Metric(family.name, family.documentation, unit, data)
+    from pipeline.telemetry.gen_ai import OTEL_NAMES
+
+    name, unit = OTEL_NAMES.get(family.name, (family.name, "s" if family.name.endswith("_seconds") else ""))
+    return Metric(name, family.documentation, unit, data)
 
 
 def _numbers(family: Family, began_ns: int, now_ns: int) -> list[NumberDataPoint]:
@@ -145,14 +148,28 @@ def _numbers(family: Family, began_ns: int, now_ns: int) -> list[NumberDataPoint
     return [NumberDataPoint(dict(sample.labels), began_ns, now_ns, sample.value) for sample in family.samples]
 
 
-def _histogram(family: Family, began_ns: int, now_ns: int) -> HistogramDataPoint:
+def _histograms(family: Family, began_ns: int, now_ns: int) -> list[HistogramDataPoint]:
+    """One for each set of labels."""
+    found: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
+    for sample in family.samples:
+        labels = tuple((name, value) for name, value in sample.labels.items() if name != "le")
+        found.setdefault(labels, []).append(sample)
+    return [_histogram(family.name, labels, samples, began_ns, now_ns) for labels, samples in found.items()]
+
+
+def _histogram(
+    name: str, labels: Iterable[tuple[str, str]], samples: Sequence[Sample], began_ns: int, now_ns: int
+) -> HistogramDataPoint:
     """Prometheus' buckets count all that is up to a bound, OpenTelemetry's what is between two."""
     from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-    named = {end: [it for it in family.samples if it.name == family.name + end] for end in ("_bucket", "_count", "_sum")}
+    from pipeline.telemetry.gen_ai import OTEL_NAMES
+
+    named = {end: [it for it in samples if it.name == name + end] for end in ("_bucket", "_count", "_sum")}
     up_to = [int(sample.value) for sample in named["_bucket"]]
     counts = [count - before for count, before in zip(up_to, [0, *up_to], strict=False)]
     bounds = [float(sample.labels["le"]) for sample in named["_bucket"][:-1]]
     total, values = int(named["_count"][0].value), float(named["_sum"][0].value)
     unknown: Any = None  # the least and the largest value, which OTLP may leave out
-    return HistogramDataPoint({}, began_ns, now_ns, total, values, counts, bounds, unknown, unknown)
+    attributes = {OTEL_NAMES.get(label, (label, ""))[0]: value for label, value in labels}
+    return HistogramDataPoint(attributes, began_ns, now_ns, total, values, counts, bounds, unknown, unknown)

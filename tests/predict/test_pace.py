@@ -352,6 +352,24 @@ def test_a_request_to_mend_an_answer_waits_for_the_limit_too() -> None:
     assert (result.attempts, result.latency_ms) == (2, 0.0), "a wait is no latency of the server"
 
 
+@pytest.mark.parametrize("limits", [RateLimits(), RateLimits(requests_per_s=1000)], ids=["no limit", "a limit"])
+def test_the_tokens_of_each_request_are_counted(limits: RateLimits) -> None:
+    """Also of an answer that is mended: its server has charged for both."""
+
+    async def again(timeout_s: float) -> Answer:
+        return Answer({"y": [1.0]}, "7", asked=2, tokens=Tokens(30, 4))
+
+    async def first(call: Call) -> Answer:
+        answer = await doubled(call)
+        answer.again, answer.tokens = again, Tokens(20, 9)
+        return answer
+
+    with recording() as seen:
+        run(limited(FakeModel(first), Time(), limits).answer(x_of(1), 1))
+        run(limited(FakeModel(), Time(), limits).answer(x_of(1), 1))
+    assert seen.tokens == [(20, 9), (30, 4)]
+
+
 def test_requests_that_prove_an_output_wait_for_the_limit_too() -> None:
     """Of outputs that nobody declares: one of one row, here one of another size, and the first one again."""
     time, sent, matcher = Time(), list[float](), OutputMatcher("model m")

@@ -28,6 +28,7 @@ from transforms.errors import (
     UnavailableError,
 )
 from transforms.internal_errors import is_internal, kind_and_place
+from transforms.observe import observer
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
 from transforms.predict.limits import row_bytes
@@ -174,12 +175,15 @@ class Endpoint:
     async def _paced(self, work: Callable[[float], Awaitable[Answer]], inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
         """Sends one request when it may be sent."""
         if self._pace is None:
-            return await work(self._timeout_s)
+            answer = await work(self._timeout_s)
+            _count_tokens(answer)
+            return answer
         size = float(row_bytes(inputs, rows).sum()) if self._pace.counts_tokens else 0.0
         waited_s, estimate = await self._pace.turn(size)
         pauses.add(waited_s)
         answer = await work(self._timeout_s)
         self._pace.took(answer.tokens, estimate, size)
+        _count_tokens(answer)
         return answer
 
     async def _ask(self, client: ModelClient, inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
@@ -267,6 +271,11 @@ class _Pauses:
         if waited_s:
             self.total_s += waited_s
             self._tell(waited_s)
+
+
+def _count_tokens(answer: Answer) -> None:
+    if answer.tokens is not None:
+        observer().counted_tokens(answer.tokens)
 
 
 class Lanes:

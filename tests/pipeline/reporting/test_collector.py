@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from pipeline.process.stats import WorkerStats
+from pipeline.process.stats import Totals, WorkerStats
 from pipeline.reporting.collector import registry_of
 from pipeline.reporting.lag import Lag
+from pipeline.telemetry.gen_ai import gen_ai_of
 from transforms import errors
 from transforms.errors import ModelError, OverloadedError, TransientError, UnavailableError
 from transforms.observe import RollbackCause, failure_kind, failure_kinds
+from transforms.types import Tokens
 
-SAMPLE = re.compile(r"""([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? ([0-9.e+-]+)""")
-LABEL = re.compile(r"""([a-z]+)="((?:[^"\\\n]|\\[\\"n])*)",?""")
+SAMPLE = re.compile(r"""([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? ([0-9.e+-]+)""")
+LABEL = re.compile(r"""([a-z_]+)="((?:[^"\\\n]|\\[\\"n])*)",?""")
 KINDS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 
@@ -110,6 +112,32 @@ def test_histograms_count_what_is_up_to_each_bound() -> None:
     assert ages == [2, 2, 3, 3, pytest.approx(7000.04)]
     assert histogram("transaction_duration_seconds", "0.25", "0.5", "+Inf") == [0, 1, 1, 0.5]
     assert found["scoring_latency_seconds_count",] == 10
+
+
+def test_a_language_model_has_metrics_by_the_names_of_opentelemetry() -> None:
+    worker = stats()
+    for tokens in (Tokens(20, 5), Tokens(2_000, None), Tokens(None, None)):
+        worker.counted_tokens(tokens)
+    labels = gen_ai_of("openai+https://llm/v1/qwen3?task=chat")
+    assert labels == ("chat", "openai", "qwen3")
+    found = parse(generate_latest(registry_of(worker.rows, gen_ai=labels)).decode())
+
+    def usage(kind: str, what: str, *bound: str) -> float:
+        return found[f"gen_ai_client_token_usage_{what}", "chat", "openai", "qwen3", kind, *bound]
+
+    assert (usage("input", "count"), usage("input", "sum"), usage("output", "count"), usage("output", "sum")) == (
+        2,
+        2020,
+        1,
+        5,
+    )
+    assert [usage("input", "bucket", bound) for bound in ("16.0", "64.0", "1024.0", "4096.0")] == [0, 1, 1, 2]
+    assert found["gen_ai_client_operation_duration_seconds_count", "chat", "openai", "qwen3"] == 1
+    assert not [key for key in parse(text_of(worker)) if key[0].startswith("gen_ai")], "no other model has tokens"
+    assert gen_ai_of("grpc://localhost:8500/digits") is None
+    totals = Totals(worker.rows)
+    assert totals.summary()["tokens"] == {"input": 2020, "output": 5}
+    assert "tokens" not in Totals(stats().rows).summary()
 
 
 def test_what_is_above_all_bounds_is_in_the_last_bucket() -> None:

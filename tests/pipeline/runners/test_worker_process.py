@@ -21,7 +21,7 @@ from tests.beam_run import run
 from tests.otlp_receiver import receiving
 from transforms.errors import OverloadedError, ScoringError
 from transforms.observe import Observer, RollbackCause
-from transforms.types import OutputRecord
+from transforms.types import OutputRecord, Tokens
 
 EVENTS: dict[str, tuple[Any, ...]] = {
     "committed": (7, {("decode", "Tombstone"): 2, ("predict", "Rejected"): 3}, [(0.005, 12)]),
@@ -29,6 +29,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "committed_after": ([0.5, 2.0], 0.25),
     "written": ([OutputRecord("out", None, b"{}", [], None, ("in", 0, 1), None)],),
     "answered": (11, 0.5, "3"),
+    "counted_tokens": (Tokens(20, 7),),
     "request_failed": (OverloadedError("x"),),
     "requesting": (2, 16),
     "retried": (),
@@ -70,8 +71,8 @@ NOT_IN_BEAM = {
     "spans_lost": "see NOT_REPORTED",
     "rate_limit_wait_seconds": "a distribution: Beam's counters are whole numbers",
 }
-BESIDES = {"num_inferences": 11, "failed_batches_counter": 1}
-"""Counters of ``RunInference``, by its names, which users may have dashboards for."""
+BESIDES = {"num_inferences": 11, "failed_batches_counter": 1, "input_tokens": 20, "output_tokens": 7}
+"""Counters of ``RunInference``, by its names, which users may have dashboards for; and the sums of histograms of tokens."""
 
 
 def test_every_counter_of_the_collector_is_a_metric_on_flink() -> None:

@@ -12,10 +12,12 @@ from prometheus_client import generate_latest
 
 from pipeline.reporting.collector import StatsCollector, registry_of
 from pipeline.reporting.lag import Lag
+from pipeline.telemetry.gen_ai import gen_ai_of
 from pipeline.telemetry.metrics import Push, pushed
 from pipeline.telemetry.settings import OFF, Telemetry
 from tests.otlp_receiver import plain, receiving
 from tests.pipeline.reporting.test_collector import parse, stats
+from transforms.types import Tokens
 
 LAG = Lag({("in", 0): 5, ("in", 1): 7})
 CHANGES = {"scoring_start_timestamp_seconds"}
@@ -69,6 +71,31 @@ def test_sums_and_histograms_add_up_since_the_start() -> None:
         assert 0 < data.data_points[0].start_time_unix_nano < data.data_points[0].time_unix_nano
     assert receiver.exports[-1]["scoring_records"].sum.is_monotonic
     assert (receiver.exports[-1]["scoring_latency_seconds"].unit, receiver.exports[-1]["scoring_records"].unit) == ("s", "")
+
+
+def test_those_of_a_language_model_have_the_names_of_the_conventions() -> None:
+    worker, labels = stats(), gen_ai_of("openai+http://llm:8000/v1/Qwen/Qwen3-8B?task=completions")
+    worker.counted_tokens(Tokens(20, 5))
+    with (
+        receiving() as receiver,
+        pushed(Telemetry(receiver.url, metrics=True), lambda: StatsCollector(worker.rows, gen_ai=labels)),
+    ):
+        pass
+    usage, duration = (receiver.exports[-1][f"gen_ai.client.{name}"] for name in ("token.usage", "operation.duration"))
+    assert (usage.unit, duration.unit) == ("{token}", "s")
+    common = {
+        "gen_ai.operation.name": "text_completion",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "Qwen/Qwen3-8B",
+    }
+    found = {plain(point.attributes)["gen_ai.token.type"]: point for point in usage.histogram.data_points}
+    assert {kind: (point.count, point.sum) for kind, point in found.items()} == {"input": (1, 20), "output": (1, 5)}
+    assert plain(found["input"].attributes) == {**common, "gen_ai.token.type": "input"}
+    assert list(found["input"].explicit_bounds[:4]) == [1, 4, 16, 64]
+    assert found["input"].bucket_counts[3] == 1
+    [took] = duration.histogram.data_points
+    assert (plain(took.attributes), took.count) == (common, 1)
+    assert took.sum == pytest.approx(0.02)
 
 
 def test_they_are_sent_every_interval() -> None:
