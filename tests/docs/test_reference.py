@@ -14,6 +14,7 @@ from pipeline.process.stats import Totals, WorkerStats
 from pipeline.reporting.lag import Lag
 from pipeline.runners.flink.job import summarize
 from tests.docs.pages import PAGES, ROOT
+from transforms.types import Tokens
 
 WITH_PARTS = [page for page in PAGES if PART.search((ROOT / page).read_text(encoding="utf-8"))]
 
@@ -94,7 +95,9 @@ def test_the_keys_of_the_summary_are_in_the_reference() -> None:
     """In their order; and those of a job on Flink, which has fewer."""
     section = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8").partition("## The summary")[2]
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
-    summary = Totals(WorkerStats().rows).summary() | {"lag": Lag({}).summary()}
+    worker = WorkerStats()
+    worker.counted_tokens(Tokens(1, 1))
+    summary = Totals(worker.rows).summary() | {"lag": Lag({}).summary()}
     assert [key for key, _ in rows] == list(summary)
     for key, meaning in rows:
         if isinstance(summary[key], dict):
