@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+from collections.abc import Iterable
 from pathlib import Path
+
+END_S = 120.0
+"""How long a process may take to end that has to: only a fault lasts longer."""
 
 
 def alive(pid: int) -> bool:
@@ -11,6 +18,19 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def ended(pids: Iterable[int], timeout_s: float = END_S) -> bool:
+    """Waits for the end of processes, which need not be children; returns whether it came to it (Linux)."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it is gone already
+            descriptor = os.pidfd_open(pid)
+            try:
+                if not select.select([descriptor], [], [], timeout_s)[0]:
+                    return False
+            finally:
+                os.close(descriptor)
+    return True
 
 
 def family(pid: int) -> set[int]:

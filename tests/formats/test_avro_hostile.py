@@ -92,12 +92,12 @@ STREAMS: dict[str, Callable[[bytes], bytes]] = {
     ],
 )  # fmt: skip
 def test_containers(value: bytes, error_class: str, says: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     chunk = decode(UNKNOWN, "avro", value, container('"int"', [7]))
     assert classes(chunk) == {0: error_class}
     assert says in chunk.failures[0].message
     assert rows_of(chunk, "instances") == {1: 7}
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize("codec", STREAMS)
@@ -135,13 +135,13 @@ def test_numbers_of_no_bytes_multiply_only_in_the_schema() -> None:
 def test_decimals_take_linear_time_whatever_their_schema_says() -> None:
     """0.2 MB took 21 s."""
     schema = schema_of(d={"type": "bytes", "logicalType": "decimal", "precision": 10**6, "scale": 2})
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(AvroError, match=f"{MAX_DECIMAL_BYTES} are allowed"):
         AvroReader(parse_avro_schema(schema)).read(text(b"\x7f" * 200_000))
     many = schema_of(d={"type": "array", "items": {"type": "bytes", **DECIMAL_2}})
     found = AvroReader(parse_avro_schema(many)).read(zigzag(50_000) + text(b"\x04\xd2") * 50_000 + b"\0")
     assert found == {"d": [12.34] * 50_000}
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     for wrong in ({"scale": 10**9}, {"scale": -1}, {"scale": "x"}, {"precision": 0}, {"precision": None}):
         with pytest.raises(SchemaError, match="decimal"):
             parse_avro_schema(json.dumps({"type": "bytes", **DECIMAL_2, **wrong}))

@@ -54,7 +54,7 @@ def resets(code: int) -> Answer:
 
 
 async def silence(writer: asyncio.StreamWriter, stream: int) -> None:
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 
 
 async def hang_up(writer: asyncio.StreamWriter, stream: int) -> None:
@@ -62,8 +62,8 @@ async def hang_up(writer: asyncio.StreamWriter, stream: int) -> None:
 
 
 async def byte_by_byte(writer: asyncio.StreamWriter, stream: int) -> None:
-    writer.write(headers(stream, GRPC_HEAD) + frame(DATA, 0, stream, struct.pack(">BI", 0, 1000)))
-    for _ in range(1000):
+    writer.write(headers(stream, GRPC_HEAD) + frame(DATA, 0, stream, struct.pack(">BI", 0, 1_000_000)))
+    while True:
         writer.write(frame(DATA, 0, stream, b"x"))
         await writer.drain()
         await asyncio.sleep(0.05)

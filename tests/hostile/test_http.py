@@ -51,7 +51,7 @@ def sends(data: bytes, then: bytes = b"", pause_s: float = 0.0) -> Answer:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(600)
+    await asyncio.Event().wait()
 
 
 CHUNKED = "Transfer-Encoding: chunked"

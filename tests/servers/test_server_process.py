@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive
+from tests.processes import ended
 from tests.servers.server_process import ServerStartError, running, wait_until_answered
 
 # A server with a child, in a process that can be killed: prints both process ids.
@@ -36,10 +36,7 @@ def test_a_server_and_its_children_end_with_the_tests(tmp_path: Path, then: str)
         if then != "pass":
             launcher.kill()
         launcher.wait(30)
-        deadline = time.monotonic() + 20
-        while any(map(alive, pids)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not any(map(alive, pids))
+        assert ended(pids)
 
 
 def test_the_servers_log_is_kept_while_it_runs(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import gc
+import socket
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 from transforms.clients.tf_runtime.serving_error import Code, ServingError
 from transforms.testing.saved_model.stub import SavedModelStub, StubSession
 from transforms.testing.stub_server import StubServer
+from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
 WAIT_S = 60.0
 TURNS = 20
@@ -102,3 +106,14 @@ def test_runs_that_begin_while_the_stub_ends(tmp_path: Path) -> None:
                     assert answered.acquire(timeout=WAIT_S)
             for found in asking:
                 assert found.result(WAIT_S) == {"CANCELLED"}
+
+
+@pytest.mark.filterwarnings("error:unclosed:ResourceWarning")
+def test_connections_that_are_accepted_while_the_stub_ends_are_closed() -> None:
+    """None is left to the garbage collector, which pytest would make an error of this test."""
+    for _ in range(10):
+        with contextlib.ExitStack() as clients:
+            with TfServingRestStub() as stub:
+                for _ in range(10):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", stub.port), timeout=WAIT_S))
+            gc.collect()

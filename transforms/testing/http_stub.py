@@ -57,12 +57,21 @@ class HttpStub(StubServer, abc.ABC):
 
     async def _stop(self) -> None:
         assert self._runner is not None
+        await _accepted()
         for site in list(self._runner.sites):
             await site.stop()
         for _ in range(ACCEPT_TURNS):
             await asyncio.sleep(0)  # a connection that is being accepted becomes one that aiohttp knows and closes
         await self._runner.cleanup()
         await asyncio.sleep(0)  # connections that were cut close in the loop's next turn
+
+
+async def _accepted() -> None:
+    """Waits until what was accepted is known to its server: asyncio leaves a socket open whose server is closed before."""
+    seen: set[asyncio.Task[Any]] = set()
+    while new := {task for task in asyncio.all_tasks() if "_accept_connection" in repr(task.get_coro())} - seen:
+        seen |= new
+        await asyncio.sleep(0)
 
 
 class UntypedResponse(web.Response):

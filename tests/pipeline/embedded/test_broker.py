@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
-import time
 from collections import Counter
 from typing import Any
 
@@ -15,10 +15,9 @@ from pipeline.embedded.broker import EmbeddedBroker, with_dead_letter_topics
 from pipeline.embedded.digits import load_digits
 from pipeline.embedded.generator import BROKEN_PER_KIND, KINDS, publish_digits, records
 from transforms.errors import ContractError, KafkaError
-from transforms.kafka.admin.checks import TIMEOUT_S, Checker
+from transforms.kafka.admin.checks import Checker
 from transforms.kafka.config import KafkaConfig
 
-ANSWERS_AT_ONCE_S = TIMEOUT_S / 2
 """A question that this broker leaves unanswered costs the whole time-out."""
 
 QUIET = {"log_level": 0}
@@ -159,13 +158,13 @@ def test_the_topics_of_the_command_have_their_dead_letter_topics() -> None:
     assert with_dead_letter_topics(asked)["scored.dead-letter"] == 1
 
 
-def test_the_checks_before_a_job_ask_it_nothing_that_it_does_not_answer() -> None:
-    """A newcomer's first run begins with these checks."""
+def test_the_checks_before_a_job_ask_it_nothing_that_it_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A newcomer's first run begins with these checks. What is not answered in time is logged."""
+    caplog.set_level(logging.DEBUG, "transforms.kafka")
     with EmbeddedBroker({"in": 1, "out": 1, "dead": 1}) as broker:
         checker = Checker(KafkaConfig(broker.address, ("in",), "group"))
-        began = time.monotonic()
         found = checker.topics("out", "dead")
-        took_s = time.monotonic() - began
+        checker.check_group("another")
         checker.close()
     assert (found.created, found.max_value_bytes) == ((), None)
-    assert took_s < ANSWERS_AT_ONCE_S
+    assert "can't be" not in caplog.text

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,19 +17,11 @@ from pipeline.embedded.model_server import EmbeddedModelServer
 from pipeline.embedded.options import parse
 from tests.pipeline.embedded.servers import KINDS_DIR, Served
 from tests.processes import alive
+from tests.processes import ended as has_ended
 from transforms.errors import ConfigError, ScoringError
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "pipeline.embedded"]
-
-
-def wait_gone(pid: int, timeout_s: float = 60.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while alive(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_everything_by_default(tmp_path: Path) -> None:
@@ -68,7 +59,7 @@ def test_ends_with_its_parent() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert wait_gone(int(ended.stdout))
+    assert has_ended([int(ended.stdout)])
 
 
 def test_close_stops_the_process() -> None:

@@ -160,7 +160,6 @@ def wait_until(served: Served, what: str, states: dict[str, str]) -> None:
         status, body = served.rest("/v1/models/digits")
         assert status == 200
         found = {entry["version"]: entry["state"] for entry in json.loads(body)["model_version_status"]}
-        time.sleep(0.02)
 
 
 def test_over_the_network(tmp_path: Path) -> None:

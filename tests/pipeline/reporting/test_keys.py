@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import pytest
 
 from pipeline.reporting.keys import Keys
+from tests.processes import ended
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 60.0
@@ -150,13 +151,6 @@ class Shell:
     def type(self, keys: bytes) -> None:
         os.write(self.keyboard, keys)
 
-    def job_runs(self) -> bool:
-        try:
-            os.kill(self.job, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # it runs on if the test has failed
             os.kill(self.job, signal.SIGKILL)
@@ -225,10 +219,7 @@ def test_a_terminal_that_stands_still_holds_no_signal_up() -> None:
         shell.type(b"\x13")
         os.kill(shell.job, signal.SIGTERM)
         os.kill(shell.job, signal.SIGINT)
-        ends_at = time.monotonic() + WAIT_S
-        while shell.job_runs():
-            assert time.monotonic() < ends_at
-            time.sleep(0.01)
+        assert ended([shell.job], WAIT_S)
         shell.type(b"\x11")
         assert re.fullmatch(r"status 1(30|43), terminal as before: True", shell.until("ended: "))
     finally:
