@@ -242,9 +242,14 @@ def read_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed"
 
 def shares(bootstrap: str, group: str) -> dict[str, int]:
     """How many partitions each member of a group has, by the member's id."""
+    return members(bootstrap, group)[1]
+
+
+def members(bootstrap: str, group: str) -> tuple[str, dict[str, int]]:
+    """The type of a group (``CLASSIC``, ``CONSUMER``), and how many partitions each member has, by the member's id."""
     admin = AdminClient(_client(bootstrap))  # kept while it is asked: a freed one never answers
     described = _answered(lambda: admin.describe_consumer_groups([group])[group].result(TIMEOUT_S))
-    return {member.member_id: len(member.assignment.topic_partitions) for member in described.members}
+    return described.type.name, {member.member_id: len(member.assignment.topic_partitions) for member in described.members}
 
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests import topics
+from tests.integration.process import START_S
 from transforms.errors import FencedError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.session import Session
@@ -46,7 +47,7 @@ def read(session: Session) -> list[KafkaRecord]:
     """One bundle, up to the ends of its partitions."""
     session.begin()
     records: list[KafkaRecord] = []
-    stop_at = time.monotonic() + 20
+    stop_at = time.monotonic() + START_S
     while len(records) < 10 * len(session.reader.owned or "?") and time.monotonic() < stop_at:
         records += session.poll(100, 0.2)
     return records

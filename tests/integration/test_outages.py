@@ -107,7 +107,7 @@ def test_model_server_hold(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     assert job.shares() == before
     stub.up()
     process.done()
-    assert job.shares() == {}
+    wait_until(lambda: job.shares() == {}, "group without members", START_S)
     assert job.report().ok, job.report()
     assert process.summary["records"] == process.summary["predictions"] == 20_000
     assert "rebalanced" not in process.stdout
@@ -189,7 +189,9 @@ def test_suspended_process(new_job: NewJob, stubs: list[TfServingGrpcStub]) -> N
     processes = [job.start("--until_end") for job in jobs]
     for job, process, stub in zip(jobs, processes, stubs, strict=False):
         stop_in_a_transaction(job, stub, process)
-    time.sleep(5)
+    for job in jobs:
+        topics.wait_for_open_transactions(job.bootstrap, job.output)  # which Kafka aborts
+    wait_until(lambda: jobs[0].shares() == {}, "group without members", START_S)
     for process, stub in zip(processes, stubs, strict=False):
         stub.faults.release()
         os.kill(process.pid, signal.SIGCONT)

