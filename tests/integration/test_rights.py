@@ -49,7 +49,7 @@ def job(guarded: KafkaBroker, stub: TfServingGrpcStub) -> Iterator[Job]:
 
 
 def grant(broker: KafkaBroker, job: Job, names: set[str]) -> None:
-    """Gives the user these rights and no others."""
+    """Gives the user these rights and no others. None of these is away for a moment, which a job that runs would see."""
     resources = {
         "input": (ResourceType.TOPIC, job.inputs[0], AclOperation.READ),
         "output": (ResourceType.TOPIC, job.output, AclOperation.WRITE),
@@ -61,12 +61,20 @@ def grant(broker: KafkaBroker, job: Job, names: set[str]) -> None:
     everything = AclBindingFilter(
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
-    admin.delete_acls([everything])[everything].result(30)
-    bindings = [
+    wanted = [
         AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{broker.user}", "*", operation, AclPermissionType.ALLOW)
         for kind, name, operation in (resources[it] for it in names)
     ]
-    for future in admin.create_acls(bindings).values():
+    for future in admin.create_acls(wanted).values():
+        future.result(30)
+    surplus = [
+        AclBindingFilter(
+            it.restype, it.name, it.resource_pattern_type, it.principal, it.host, it.operation, it.permission_type
+        )
+        for it in admin.describe_acls(everything).result(30)
+        if it not in wanted
+    ]
+    for future in admin.delete_acls(surplus).values() if surplus else ():
         future.result(30)
 
 
