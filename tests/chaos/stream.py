@@ -15,8 +15,9 @@ from tests.chaos.verdict import Generation, Verdict, judge_all
 from tests.integration.process import Job, Scoring, wait_until
 from transforms.testing.stub_server import StubServer
 
-GOES_ON_S = 300.0
-"""How long a job may take to commit again after a fault; only a fault of ours lasts longer."""
+GOES_ON_S = 360.0
+"""How long a job may take to commit again after a fault; only a fault of ours lasts longer. A broker that came back may hold
+a consumer's JoinGroup for ``max.poll.interval.ms``, 300 s."""
 
 FIRST_POISON = -1.0
 """A row with this or a lower number is one that the model server does not take."""
