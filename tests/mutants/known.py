@@ -131,7 +131,7 @@ KNOWN = (
     ),
     Mutation(
         "a partition that comes back stays paused", _CONSUMER, "self._set_fetching(added)", "pass",
-        "tests/kafka/native/test_session.py",
+        "tests/kafka/native/test_waiting.py",
     ),
     Mutation(
         "a lost partition is counted with the commit under way", _COMMITS,
@@ -209,7 +209,7 @@ KNOWN = (
     ),
     Mutation(
         "carried records that were rolled back are answered all the same", _SESSION,
-        "if self._bundle.inherited is not carried or self.state is State.VOID:", "if False:",
+        "self.state is not State.VOID and self._bundle.take_over(carried)", "self._bundle.take_over(self._bundle.inherited)",
         "tests/kafka/native/test_exactly_once.py::test_exactly_once",
     ),
     Mutation(
@@ -234,7 +234,8 @@ KNOWN = (
     ),
     Mutation(
         "a job is over before carried records are answered", "transforms/kafka/native/polling.py",
-        "return self._ending and not kafka.inherited.count", "return self._ending", "tests/kafka/native/test_polling.py",
+        "return self._ending and not kafka.inherited.count", "return self._ending",
+        "tests/kafka/native/test_polling_ends.py",
     ),
     Mutation(
         "carried records are free in the budget again", "transforms/kafka/native/polling.py",
@@ -316,8 +317,9 @@ KNOWN = (
         "max(letter.replays, replays_of(record.headers))", "letter.replays", "tests/kafka/dead_letters/test_letter.py",
     ),
     Mutation(
-        "a producer that is replaced takes back the fence that another shard has set", _SESSION,
-        "            self.writer.replaces = self._claim_again\n", "            pass\n",
+        "a producer that is replaced takes back the fence that another shard has set",
+        "transforms/kafka/native/session_claims.py",
+        "            self._writer.replaces = self.claim_again\n", "            pass\n",
         "tests/kafka/native/test_two_owners.py::test_worlds_that_double_without_a_part_hold_with_it",
     ),
     Mutation(

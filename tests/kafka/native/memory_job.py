@@ -11,8 +11,9 @@ from tests.kafka.native.memory_mender import MemoryOriginals, memory_mender
 from tests.kafka.native.memory_producer import MemoryProducer
 from tests.kafka.native.test_exactly_once import open_memory_writer, outcome
 from transforms.kafka.config import EXACTLY_ONCE, KafkaConfig
+from transforms.kafka.native.commits import OVERLAP_FROM
 from transforms.kafka.native.consumer import GroupReader
-from transforms.kafka.native.session import OVERLAP_FROM, Session
+from transforms.kafka.native.session import Session
 from transforms.kafka.topic_limits import TopicLimits
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause
 from transforms.types import KafkaRecord

@@ -2,85 +2,16 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Callable
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.kafka.native.memory_consumer import MemoryConsumer
-from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka
+from tests.kafka.native.memory_alone import A, Alone, B
 from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
-from transforms.kafka.native.alone import FINAL_WITHIN_S, MOST_OUTSTANDING, AloneSession
+from transforms.kafka.native.alone import FINAL_WITHIN_S, MOST_OUTSTANDING
 from transforms.kafka.native.consumer import GroupReader
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.stop import StopConditions
-
-A, B = ("in", 0), ("in", 1)
-Finalise = Callable[[], None]
-
-
-class Alone:
-    """A session, and a runner that runs its bundles by hand."""
-
-    def __init__(
-        self,
-        *logs: list[bool],
-        kafka: MemoryKafka | None = None,
-        between: Callable[[], None] = lambda: None,
-        reader: type[GroupReader] = GroupReader,
-    ):
-        self.now, self._reader = 100.0, reader
-        self.kafka = kafka or MemoryKafka(
-            {("in", number): log for number, log in enumerate(logs)}, clock=lambda: self.now, wait=self.wait
-        )
-        self.between = between
-        self.steps: list[Callable[[], None]] = [lambda: self.consumer.assign(set(self.kafka.log))]
-        self.number = 0
-        self.open()
-
-    def open(self) -> None:
-        """A session of a new process."""
-        self.consumer = MemoryConsumer(self.kafka, lambda _: self._step())
-        self.session = AloneSession(
-            KafkaConfig("memory:9092", ("in",), "group"),
-            clock=lambda: self.now,
-            sleep=self.wait,
-            open_reader=lambda c, *_: self._reader(
-                c, self.consumer.opened, MemoryAdmin(self.kafka).opened, lambda: self.now, self.wait
-            ),
-        )
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-
-    def _step(self) -> None:
-        if self.steps:
-            self.steps.pop(0)()
-        self.between()
-
-    def read(self, most: int = 100) -> list[tuple[int, int]]:
-        """Begins a bundle and reads."""
-        self.session.begin(self.number)
-        return sorted((record.partition, record.offset) for record in self.session.poll(most, 0.1))
-
-    def bundle(self, most: int = 100) -> tuple[list[tuple[int, int]], Finalise]:
-        """A whole bundle that succeeds; it is not final yet."""
-        found = self.read(most)
-        finalise = self.session.hand_over()
-        self.number += 1
-        return found, finalise or (lambda: None)
-
-    def idle(self) -> None:
-        """A bundle in which nothing is read."""
-        self.session.begin(self.number)
-        self.session.poll_nothing(0.1)
-        self.session.hand_over()
-        self.number += 1
 
 
 def test_offsets_are_committed_once_the_bundle_is_final_and_not_before() -> None:
@@ -312,93 +243,6 @@ def test_a_lost_commit_is_made_up_for_at_the_end() -> None:
     alone.consumer.generation = alone.kafka.generation
     alone.session.close()
     assert alone.kafka.committed == {A: 2}
-
-
-class Runner:
-    """Runs bundles of a source alone as a runner may: they fail, are run again, are final late, in any order, or never."""
-
-    def __init__(self, logs: list[list[bool]], seed: int, events: int):
-        self.random, self.events = random.Random(seed), events
-        self.alone = Alone(*logs, between=self.rebalance)
-        self.durable: Counter[tuple[int, int]] = Counter()
-        self.waiting: list[tuple[Finalise, list[tuple[int, int]]]] = []
-
-    def may(self, chance: float) -> bool:
-        if self.events and self.random.random() < chance:
-            self.events -= 1
-            return True
-        return False
-
-    def rebalance(self) -> None:
-        alone = self.alone
-        all_of = set(alone.kafka.log)
-        owned = set(alone.consumer.positions)
-        if owned and self.may(0.05):
-            alone.consumer.revoke({self.random.choice(sorted(owned))})
-        elif owned != all_of and (not self.events or self.may(0.3)):
-            alone.consumer.assign(all_of)
-
-    def bundle(self) -> bool:
-        """Runs one; returns whether there may be more to read."""
-        alone = self.alone
-        try:
-            alone.session.begin(alone.number)
-        except KafkaError:  # the only callback so far was dropped: the job ends, and is started again
-            alone.session.close()
-            alone.number = 0
-            alone.open()
-            return True
-        found = [(it.partition, it.offset) for it in alone.session.poll(self.random.choice((1, 3, 50)), 0.1)]
-        if self.may(0.15):
-            return True  # a stage raised: the same number again
-        finalise = alone.session.hand_over()
-        alone.wait(0.1)
-        if self.may(0.1):
-            return True  # ``finish_bundle`` of a later stage raised
-        alone.number += 1
-        if finalise is not None:
-            self.waiting.append((finalise, found))
-        self.finalise()
-        return bool(found)
-
-    def finalise(self) -> None:
-        while self.waiting and (not self.events or self.random.random() < 0.5):
-            finalise, found = self.waiting.pop(self.random.randrange(len(self.waiting)))
-            if self.may(0.1):
-                continue  # the runner has dropped the callback, after it made the results durable
-            self.durable.update(found)  # first the results, then the callback
-            finalise()
-
-    def check(self) -> None:
-        """Every record before a committed offset is durable: whatever happens now, nothing is lost."""
-        committed = self.alone.kafka.committed
-        for _, partition, offset in self.alone.kafka.records():
-            if offset < committed.get(("in", partition), 0):
-                assert self.durable[partition, offset], f"{partition}/{offset} is committed and lost"
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.lists(st.booleans(), max_size=40), min_size=1, max_size=3), st.integers(0, 2**32), st.integers(0, 40))
-def test_whatever_happens_no_record_is_committed_before_it_is_durable_and_all_are_in_the_end(
-    logs: list[list[bool]], seed: int, events: int
-) -> None:
-    runner = Runner(logs, seed, events)
-    alone = runner.alone
-    quiet = 0
-    for _ in range(1000):
-        more = runner.bundle()
-        runner.check()
-        busy = more or runner.events or runner.waiting or alone.steps or not alone.session.finish_commit()
-        quiet = 0 if busy else quiet + 1
-        if quiet == 3:  # a partition that came back in the last poll is read in the next
-            break
-        if not runner.events and runner.random.random() < 0.05:
-            alone.wait(FINAL_WITHIN_S + 1)  # for what was dropped
-    alone.session.close()
-    runner.check()
-    ends = {partition: len(log) for partition, log in alone.kafka.log.items()}
-    read_to_end = {partition: alone.kafka.committed.get(partition, 0) for partition in ends}
-    assert read_to_end == ends
 
 
 def test_polling_reads_no_more_than_the_budget_though_nothing_is_final_yet() -> None:

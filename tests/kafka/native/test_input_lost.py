@@ -1,24 +1,23 @@
-"""An input topic that is deleted, made again, or may not be read any more, while a session runs and between two."""
+"""An input topic that is deleted, made again, or may not be read any more, while a session runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import confluent_kafka as ck
 import pytest
 
 from tests.kafka.native.memory_job import A, B, Job, Recorder
-from tests.kafka.native.memory_kafka import MemoryAdmin, refused
+from tests.kafka.native.memory_kafka import refused
 from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import identity_in
 from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE
-from transforms.kafka.native.input_watch import IDLE_LOOK_S, LOOK_S, PARTITION_LOOK_S, InputWatch
+from transforms.kafka.native.input_watch import LOOK_S
 from transforms.kafka.native.obstruction import AGAIN_S
 from transforms.kafka.native.polling import Polling
 from transforms.kafka.native.rollbacks import MAX_ROLLBACKS
 from transforms.kafka.stop import StopConditions
-from transforms.kafka.topic_ids import TopicIds
 from transforms.observe import Observer, RollbackCause, set_observer
 
 E = ck.KafkaError
@@ -84,67 +83,6 @@ def test_a_broker_without_ids_is_as_before() -> None:
     job.bundle()
     idle(job)
     assert (job.kafka.committed, named(job)) == ({A: 3}, {A: ""})
-
-
-# ---------------------------------------------------------------------- between two runs
-
-
-@DELIVERIES
-@pytest.mark.parametrize("records", [2, 5, 8])  # fewer than had been read, as many, more
-@pytest.mark.parametrize("forget", [True, False])
-def test_made_again_between_two_runs(delivery: str, records: int, forget: bool, caplog: pytest.LogCaptureFixture) -> None:
-    first = Job([True] * 5, delivery=delivery)
-    first.bundle()
-    first.session.close()
-    first.kafka.make_again([True] * records, forget=forget)
-    job = Job(kafka=first.kafka, delivery=delivery)
-    drain(job, 2)
-    assert [it for it in job.kafka.outputs if it[0] == "in#1"] == job.kafka.records()
-    assert (job.kafka.committed, named(job)) == ({A: records}, {A: "in-1@memory"})
-    assert ("in was deleted and made again, and is read from its start" in caplog.text) is not forget
-    assert ("group group had read up to 5 records" in caplog.text) is not forget
-
-
-def test_who_comes_first_begins_and_the_other_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    """Two processes find a former topic's offset: the later one finds the first one's commit, and resets nothing."""
-    former = Job([True] * 5, [True] * 5)
-    former.bundle()
-    former.session.close()
-    kafka = former.kafka
-    kafka.make_again([True] * 8, [True] * 8)
-    one = Job(kafka=kafka)
-    assert one.bundle() == [(p, offset) for p in (0, 1) for offset in range(8)]
-    one.session.close()
-    caplog.clear()
-    kafka.log[A].append(True)
-    other = Job(kafka=kafka)
-    assert other.bundle() == [(0, 8)]
-    assert "made again" not in caplog.text
-
-
-@DELIVERIES
-def test_a_commit_without_a_topic_is_gone_on_from(delivery: str) -> None:
-    """By an older version, or another program."""
-    job = Job([True] * 5, delivery=delivery)
-    job.kafka.commit({A: (2, "")})
-    assert job.bundle() == [(0, 2), (0, 3), (0, 4)]
-    assert named(job) == {A: "in-0@memory"}
-
-
-def test_a_broker_that_never_says_ids_is_done_without(caplog: pytest.LogCaptureFixture) -> None:
-    class Silent(MemoryAdmin):
-        def list_topics(self, topic: str | None = None, timeout: float = 0.0) -> Any:
-            job.now += 3
-            raise refused(E._TIMED_OUT)
-
-    job = Job([True] * 5, admin=Silent)
-    job.kafka.commit({A: (2, "of in-0@memory")})
-    assert job.bundle() == [(0, 2), (0, 3), (0, 4)]
-    assert "one that is made again is not noticed" in caplog.text
-    assert named(job) == {A: "in-0@memory"}, "what the offset was of, for the next start"
-
-
-# ---------------------------------------------------------------------- while it runs
 
 
 @DELIVERIES
@@ -218,7 +156,7 @@ def test_a_commit_under_way_names_what_its_records_are_of() -> None:
 
     job = Job([True] * 5, overlap_from=1, background=Late())  # type: ignore[arg-type]
     job.bundle()
-    [(_, (_, offsets))] = late
+    [(_, (_, offsets, _))] = late
     assert [(tp.offset, identity_in(tp.metadata)) for tp in offsets] == [(5, "in-0@memory")]
 
 
@@ -415,62 +353,3 @@ def test_what_was_deleted_of_the_new_topic_is_missed() -> None:
     after.session.begin()
     with pytest.raises(KafkaError, match="deleted 3 records"):
         after.read()
-
-
-class Counted:
-    """Topics that are always there, and how often they were asked for."""
-
-    are_there = True
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.asked, self.partitions = 0, partitions
-
-    def ask(self) -> Any:
-        self.asked += 1
-        return self
-
-    is_answered = True
-
-    def answer(self, timeout_s: float = 0.0) -> dict[str, str]:
-        return {"in": "a@c"}
-
-
-class Watched:
-    """A reader's watch, and how often it asks."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.now, self.ids = 0.0, Counted(partitions)
-        self.watch = InputWatch(cast(TopicIds, self.ids), lambda: self.now)
-        self.reading = {("in", number): "a@c" for number in range(partitions)}
-
-    def look_for(self, seconds: float, *, reads: bool) -> int:
-        before, stop_at = self.ids.asked, self.now + seconds
-        while self.now < stop_at:
-            self.now += 0.02
-            if reads:
-                self.watch.note_read()
-            assert self.watch.look(self.reading) is None
-            if reads:
-                assert self.watch.confirm(self.reading) is None
-        return self.ids.asked - before
-
-
-def test_an_idle_reader_seldom_asks_and_what_it_reads_next_is_confirmed() -> None:
-    it = Watched()
-    busy, _, idle = it.look_for(5, reads=True), it.look_for(IDLE_LOOK_S, reads=False), it.look_for(5, reads=False)
-    assert busy > 5 / LOOK_S / 2
-    assert idle <= 5 / IDLE_LOOK_S
-    asked = it.ids.asked
-    it.now += 0.5
-    it.watch.note_read()
-    assert it.watch.confirm({A: "a@c"}) is None
-    assert it.ids.asked > asked, "the last answer is older than the record"
-
-
-def test_a_topic_of_many_partitions_is_seldom_asked_for() -> None:
-    """An answer costs so much for each partition; whether the commits of a busy reader want it or not."""
-    it = Watched(1_000)
-    it.look_for(1, reads=True)
-    most = 60 / (1_000 * PARTITION_LOOK_S)
-    assert most / 2 < it.look_for(60, reads=True) <= most
-    assert it.look_for(60, reads=False) <= most

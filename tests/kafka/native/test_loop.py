@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.native.test_polling import FakeSession
+from tests.kafka.native.fake_session import FakeSession
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.loop import WAKE_S, EmitShardKeys, PollShards
 from transforms.kafka.native.polls import PollTracker

@@ -28,6 +28,7 @@ from transforms.errors import KafkaError
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.moving_loop import PollMovingShards, ProcessSessions
 from transforms.kafka.native.session import Session
+from transforms.kafka.native.session_claims import SessionClaims
 from transforms.kafka.native.sessions import SessionKey, Sessions
 from transforms.kafka.native.sinks import note_sink
 from transforms.kafka.native.static_reader import StaticReader
@@ -160,7 +161,7 @@ class NotDrained:
 class World:
     """Kafka, and the workers that read it. A subclass takes a part of the guarantee away."""
 
-    session = Session
+    claiming = SessionClaims
     producer = TurningProducer
     claims = True
 
@@ -186,10 +187,11 @@ class World:
             consumer, admin = TurningConsumer(self.kafka, self.turns), MemoryAdmin(self.kafka)
             return StaticReader(config, shard, shards, consumer.opened, claim, admin.opened, lambda: self.now, self.wait)
 
-        return self.session(
+        return Session(
             config, shard, shards, lambda: self.now, lambda s: self.wait(0.1),
             lambda it: open_memory_writer(it, self.producer(self.kafka, self.turns), lambda: self.now),
             open_reader, open_mender=memory_mender(self.kafka), claim=claim and self.claims,
+            open_claims=self.claiming,
         )  # fmt: skip
 
     def is_done(self) -> bool:
@@ -310,11 +312,11 @@ def test_the_property_needs_the_locks() -> None:
 def test_the_property_needs_the_look_after_a_renewal() -> None:
     """A producer that was replaced has taken the fence away that another shard had set."""
 
-    class Careless(Session):
-        def _claim_again(self, goes_on: bool) -> None:
-            self.writer.reopen()
+    class Careless(SessionClaims):
+        def claim_again(self, goes_on: bool) -> None:
+            self._writer.reopen()
 
     class Unlooked(World):
-        session = Careless
+        claiming = Careless
 
     assert breaks(Unlooked, 100, [1, 2, 3])

@@ -121,6 +121,13 @@ class Bundle:
         self._cut_off(dropped, len(records))
         return dropped
 
+    def take_over(self, carried: object) -> bool:
+        """Notes that the stage that answers ``inherited`` has come back for it; returns whether ``carried`` is that."""
+        if self.inherited is not carried:
+            return False
+        self.taken_over, self.fresh = True, False
+        return True
+
     @property
     def has_its_carrier(self) -> bool:
         """Whether who has the requests of ``inherited`` in flight, if anybody, answers this bundle."""

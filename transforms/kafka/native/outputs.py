@@ -6,6 +6,9 @@ new transaction, with no record read or scored twice. Only what is no refusal ma
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import confluent_kafka as ck
 
 from transforms.headers import ERROR_CLASS
@@ -23,10 +26,11 @@ class Outputs:
     Args:
         writer: Writes and commits.
         mender: Mends what is refused.
+        clock: Returns the seconds of a monotonic clock.
     """
 
-    def __init__(self, writer: Writer, mender: Mender):
-        self._writer, self._mender = writer, mender
+    def __init__(self, writer: Writer, mender: Mender, clock: Callable[[], float] = time.monotonic):
+        self._writer, self._mender, self._clock = writer, mender, clock
 
     def add(self, bundle: Bundle, records: list[OutputRecord]) -> None:
         """Adds outputs to a bundle; ``write`` hands them on."""
@@ -56,12 +60,19 @@ class Outputs:
         else:
             bundle.buffered = []
 
-    def commit(self, bundle: Bundle, offsets: list[ck.TopicPartition], reader: Reader) -> None:
-        """Makes the outputs and ``offsets`` final, as ``Writer.commit``.
+    def commit(self, bundle: Bundle, offsets: list[ck.TopicPartition], reader: Reader) -> float:
+        """Makes the outputs and ``offsets`` final, as ``Writer.commit``; returns the time when that is done.
 
         The attempts end: each one replaces outputs, an output is replaced by a dead letter once, and a dead letter gets
         shorter each time. One of which nothing is left to change ends the job.
         """
+        opened_at = self._clock() - self._writer.open_s if self._writer.aborts else None
+        self._commit(bundle, offsets, reader)
+        now = self._clock()
+        bundle.transaction_s = now - opened_at if opened_at is not None else None
+        return now
+
+    def _commit(self, bundle: Bundle, offsets: list[ck.TopicPartition], reader: Reader) -> None:
         while True:
             try:
                 if bundle.buffered:

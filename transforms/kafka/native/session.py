@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import confluent_kafka as ck
 
@@ -17,15 +17,15 @@ from transforms.errors import KafkaError
 from transforms.kafka.commit_metadata import with_metadata
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.native.bundle import Bundle, Carried
-from transforms.kafka.native.claims import claim, claim_at_start
-from transforms.kafka.native.commits import Commit, Commits, at_once
+from transforms.kafka.native.commits import OVERLAP_FROM, Commits
 from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.mending import Mender
 from transforms.kafka.native.outputs import Outputs
 from transforms.kafka.native.producer import NotCommittedError, ObstructedError, OutcomeUnknownError, Writer
 from transforms.kafka.native.readers import OpenReader, open_reader
+from transforms.kafka.native.rebalances import Rebalances
 from transforms.kafka.native.rollbacks import Rollbacks
-from transforms.kafka.native.starts import Starts
+from transforms.kafka.native.session_claims import SessionClaims
 from transforms.kafka.native.states import CommitResult, IllegalTransitionError, State, StateMachine
 from transforms.kafka.native.writers import open_writer
 from transforms.observe import RollbackCause, observer
@@ -34,9 +34,6 @@ from transforms.types import KafkaRecord, OutputRecord
 KEEP_ALIVE_S = 1.0
 """Seconds after the last poll when a waiting bundle begins to poll with paused partitions."""
 
-OVERLAP_FROM = 2048
-"""The commit of a bundle of so many records overlaps with reading the next. Smaller bundles would make more transactions."""
-
 CAUTIOUS_BUNDLES = 10
 """The number of bundles whose outputs are buffered until all are known, after a transaction was open for too long."""
 
@@ -44,16 +41,15 @@ CAUTIOUS_BUNDLES = 10
 class Session:
     """Reads, writes and commits for one job in one process. Not for use by several threads at once.
 
-    ``state`` is the state of the open bundle; ``states.py`` draws how they follow each other.
+    ``state`` is that of the open bundle; ``states.py`` draws how they follow each other. The reader hands over changes of
+    the assignment (``rebalances.py``); the writer calls back where it is replaced under a claim (``session_claims.py``).
 
     The commit of a large bundle runs in the background (``CommitResult.BEGUN``) while the next bundle is read. There is at
     most one such commit. ``finish_commit`` waits for it. If Kafka refused it, the open bundle becomes void, and the rollback
     seeks to the first offsets of both bundles. A commit that failed for good raises its error at every later call.
 
     In a backlog, records without an answer are carried over into the next bundle (``carry``): its commit covers them, and so
-    does its rollback.
-
-    Outputs that Kafka refuses for what they are (size, key, timestamp) do not make a bundle void: ``outputs.py``.
+    does its rollback. Outputs that Kafka refuses for what they are (size, key, timestamp) make none void: ``outputs.py``.
 
     Args:
         config: The job's Kafka configuration.
@@ -63,10 +59,11 @@ class Session:
         sleep: Waits a number of seconds.
         open_writer: Makes the writer.
         open_reader: Makes the reader.
-        background: Runs commits that overlap with reading, one at a time.
-        overlap_from: The number of records from which on a bundle's commit overlaps.
+        background: As for ``Commits``.
+        overlap_from: As for ``Commits``.
         open_mender: Makes what mends refused outputs.
         claim: Whether to claim partitions before reading them (``claims.py``); for a static assignment.
+        open_claims: Makes what claims them.
 
     Attributes:
         commits: What it has committed.
@@ -85,27 +82,25 @@ class Session:
         overlap_from: int = OVERLAP_FROM,
         claim: bool = False,
         open_mender: Callable[[KafkaConfig], Mender] = Mender,
+        open_claims: Callable[..., SessionClaims] = SessionClaims,
     ):
         self.config = config
         self._clock, self._sleep = clock, sleep
-        self._open_writer = open_writer
+        self.commits = Commits(background, overlap_from)
         self.writer: Writer = open_writer(config)  # first, to fence an earlier process before its offsets are read
-        self.reader = open_reader(config, shard, shards, self._claim if claim else None)
-        self._claims = claim
-        self._claimed: dict[Partition, int] = {}
-        if claim and config.shards_move:
-            self.writer.replaces = self._claim_again
-        self._background = background or concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="commit")
-        self._overlap_from = overlap_from
-        self._outputs = Outputs(self.writer, open_mender(config))
+        claims = open_claims(config, self.writer, self.commits, self._is_settled, open_writer, sleep) if claim else None
+        self.reader = open_reader(config, shard, shards, None if claims is None else claims.claim)
+        if claims is not None:
+            claims.start(self.reader)
+        self._claims = claims
+        self._outputs = Outputs(self.writer, open_mender(config), clock)
         self._states = StateMachine()
         self._bundle = Bundle()
         self._polled_at = clock()
         self._rollbacks = Rollbacks(self.writer, self.reader, clock)
         self._cautious = 0
         self._carries = config.one_outcome_each  # else the count of outcomes does not say which records have theirs
-        self._known: frozenset[Partition] = frozenset()
-        self.commits = Commits()
+        self._rebalances = Rebalances(self.reader, self.commits)
 
     @property
     def state(self) -> State:
@@ -168,7 +163,8 @@ class Session:
             self._lose_input(error)
         self._polled_at = self._clock()
         observer().polled()
-        self._follow_rebalances()
+        if self._rebalances.follow(self._bundle):
+            self._make_void("the group rebalanced", RollbackCause.REBALANCE)
         return records
 
     def _lose_input(self, error: InputLostError | ObstructedError) -> None:
@@ -206,46 +202,8 @@ class Session:
         self._poll_paused()
         self._sleep(wait_s)
 
-    def _claim(self, new: Collection[Partition]) -> Starts | None:
-        """Claims partitions before they are read; ``None`` while a bundle is open, whose transaction that would end."""
-        if not self.config.shards_move:
-            starts = self.reader.starts(sorted(new))
-            if self.commits.underway is not None or self.writer.open_s:
-                return starts  # a bundle is in progress, so these partitions are new to the topic, and no shard had them
-            return claim_at_start(self.config, self.reader, self.writer, starts, self._open_writer)
-        if self._bundle.first or self.writer.open_s or not self.finish_commit():
-            return None
-        starts = claim(self.config, self.reader, self.writer, new, self._held(), self._open_writer, self._sleep)
-        self._claimed |= {(tp.topic, tp.partition): tp.offset for tp in starts.offsets}
-        return starts
-
-    def _claim_again(self, goes_on: bool) -> None:
-        held = self._held() if goes_on else dict.fromkeys(self.reader.owned)
-        claim(self.config, self.reader, self.writer, (), held, self._open_writer, self._sleep)
-
-    def _held(self) -> dict[Partition, int | None]:
-        """The partitions that are claimed, and their committed offsets as far as this session knows."""
-        known = self._claimed | self.commits.offsets
-        return {partition: known.get(partition) for partition in self.reader.owned}
-
-    def _follow_rebalances(self) -> None:
-        change = self.reader.take_change()
-        if change is None:
-            return
-        if change.owned != self._known:
-            self._known = change.owned
-            observer().assigned([f"{topic}/{number}" for topic, number in sorted(change.owned)])
-        if self._bundle.first:
-            # The bundle was read under the old generation: Kafka would refuse its commit (ILLEGAL_GENERATION).
-            self._bundle.rebalanced = True
-            self._make_void("the group rebalanced", RollbackCause.REBALANCE)
-        else:
-            self._bundle.group = None
-        for partition in change.removed:
-            # Another member may have continued from the committed offset. If the partition comes back, it is read from the
-            # offset committed by then, and a rollback must not seek to before that.
-            self._bundle.forget(partition)
-            self.commits.forget(partition)
+    def _is_settled(self) -> bool:
+        return not (self._bundle.first or self.writer.open_s) and self.finish_commit()
 
     def positions_past_markers(self) -> dict[Partition, int]:
         """Returns the end offsets after the last record with only markers, aborted or compacted records in between."""
@@ -305,10 +263,7 @@ class Session:
 
     def take_over(self, carried: object) -> bool:
         """Returns whether the open bundle has what was carried over, and takes its outcomes. See ``Carrier.take_over``."""
-        if self._bundle.inherited is not carried or self.state is State.VOID:
-            return False
-        self._bundle.taken_over, self._bundle.fresh = True, False
-        return True
+        return self.state is not State.VOID and self._bundle.take_over(carried)
 
     # ------------------------------------------------------------------ writing
 
@@ -317,8 +272,7 @@ class Session:
         self._check_open()
         if self.state is State.VOID or not records:
             return
-        underway = self.commits.underway
-        if underway is not None and underway.done_at.done() and not self.finish_commit():
+        if (commit := self.commits.underway) is not None and commit.done_at.done() and not self.finish_commit():
             return
         self._outputs.add(self._bundle, records)
         # Else buffered until all are known: a transaction was open for too long, one was refused, or a commit is under way.
@@ -367,22 +321,13 @@ class Session:
         offsets = {**bundle.next, **past_markers}
         self._states.enter(State.COMMITTING)
         final = self._with_metadata(offsets)  # now: a partition that comes back meanwhile may be another topic's
-        if bundle.read >= self._overlap_from:
-            self.commits.underway = Commit(bundle, offsets, self._background.submit(self._make_final, bundle, final))
+        if self.commits.begin(bundle, offsets, self._outputs.commit, bundle, final, self.reader):
             self._states.enter(State.READING)
             return CommitResult.BEGUN
-        self.commits.underway = Commit(bundle, offsets, at_once(lambda: self._make_final(bundle, final)))
         return CommitResult.FINAL if self.finish_commit() else self._rollback()
 
-    def _make_final(self, bundle: Bundle, offsets: list[ck.TopicPartition]) -> float:
-        opened_at = self._clock() - self.writer.open_s if self.writer.aborts else None
-        self._outputs.commit(bundle, offsets, self.reader)
-        now = self._clock()
-        bundle.transaction_s = now - opened_at if opened_at is not None else None
-        return now
-
     def _with_metadata(self, offsets: Mapping[Partition, int]) -> list[ck.TopicPartition]:
-        return with_metadata(self.config, offsets, self.reader.identity, claim=self._claims)
+        return with_metadata(self.config, offsets, self.reader.identity, claim=self._claims is not None)
 
     def finish_commit(self) -> bool:
         """Waits for the commit in progress, if there is one.
@@ -434,23 +379,21 @@ class Session:
             if self._bundle.first or self.state is State.VOID:
                 self._make_void("stopped", RollbackCause.ENDED)
                 self._rollback()
-            ours = {
-                partition: offset for partition, offset in self.commits.offsets.items() if partition in self.reader.owned
-            }
-            self.writer.commit_last(self._with_metadata(ours), self.reader)
+            self.writer.commit_last(self._with_metadata(self.commits.offsets_of(self.reader.owned)), self.reader)
         finally:
-            self._background.shutdown()
+            self.commits.close()
             self._rollbacks.obstruction.close()
-            self._outputs.close()
-            self.reader.close()
-            self.writer.close()
-            self.writer.replaces = None  # else session and client keep each other until the collector comes
+            self._close_parts()
 
     def discard(self) -> None:
         """Ends the session without a commit. The next session of the same name makes Kafka abort the open transaction."""
         self._rollbacks.obstruction.end()
-        self._background.shutdown(wait=False, cancel_futures=True)
+        self.commits.close(wait=False)
+        self._close_parts()
+
+    def _close_parts(self) -> None:
         self._outputs.close()
         self.reader.close()
         self.writer.close()
-        self.writer.replaces = None  # as in ``close``
+        if self._claims is not None:
+            self._claims.close()
