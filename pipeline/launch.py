@@ -21,6 +21,8 @@ from pipeline.cli.config import Config
 from pipeline.cli.names import DATAFLOW
 from pipeline.demo import Demo
 from pipeline.process.instance import InstanceIds
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
+from pipeline.process.signals import drain_on_signals
 from pipeline.process.stats import Totals, open_rows
 from pipeline.reporting.lag import Lag, LagWatch
 from pipeline.reporting.metrics import serve_metrics
@@ -99,10 +101,10 @@ def launch(config: Config) -> int:
         except NotReadyError as error:
             tell_error(error)
             # What waiting may cure is no mistake, so that a service manager starts again; unless no wait is wanted.
-            return worker.EXIT_FAILED if config.wait_for_start_s else worker.EXIT_WRONG
+            return EXIT_FAILED if config.wait_for_start_s else EXIT_WRONG
         except ScoringError as error:
             tell_error(error)
-            return worker.EXIT_WRONG
+            return EXIT_WRONG
         for topic in topics.created:
             status.say(f"made the {'output' if topic == config.output_topic else 'dead-letter'} topic {topic}")
         for note in topics.notes:
@@ -126,7 +128,7 @@ def launch(config: Config) -> int:
             code, totals, lag = _run(config, job, ids, demo, status)
         except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
             tell_error(error)
-            return worker.EXIT_WRONG
+            return EXIT_WRONG
         print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code, lag)
         if config.summary_json is not None:
             write_summary(totals, config.summary_json, lag)
@@ -221,10 +223,10 @@ def _submit(config: Config, job: Job, topics: Topics, status: Status) -> int:
         submitted = submit(job, config.beam_args, divided)
     except Exception as error:  # noqa: BLE001  # of Beam, Google's clients and the expansion service: any kind
         print(f"error: the job was not submitted: {type(error).__name__}: {error}", file=sys.stderr)
-        return worker.EXIT_FAILED
+        return EXIT_FAILED
     for line in submitted.lines():
         status.say(line)
-    return worker.EXIT_DONE
+    return EXIT_DONE
 
 
 def _run(config: Config, job: Job, ids: InstanceIds, demo: Demo | None, status: Status) -> tuple[int, Totals, Lag | None]:
@@ -276,9 +278,9 @@ def _collector(config: Config, job: Job, rows: Any, lag: LagWatch) -> Collector:
 
 
 def _run_here(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
-    worker.drain_on_signals(_drainer(status, request_drain), status.put_back)
+    drain_on_signals(_drainer(status, request_drain), status.put_back)
     code = worker.run(job, config.runner, config.beam_args, worker.Stats(stats_file))
-    return worker.EXIT_FAILED if code == worker.EXIT_FENCED else code
+    return EXIT_FAILED if code == EXIT_FENCED else code
 
 
 def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, status: Status) -> int:
@@ -291,7 +293,7 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
         SharedBudget(budget_file, stop.max_records, 0, config.workers)
         stop = dataclasses.replace(stop, budget_file=str(budget_file))
     orders = [
-        worker.Order(
+        Order(
             dataclasses.replace(
                 job,
                 kafka=dataclasses.replace(job.kafka, instance_id=instance_id),
@@ -312,14 +314,14 @@ def _run_workers(config: Config, job: Job, ids: InstanceIds, stats_file: Path, s
             lambda order: start_worker(order, relay),
             answered=lambda index: Totals(rows[index : index + 1]).records,
         )
-        worker.drain_on_signals(_drainer(status, workers.drain), status.put_back)
+        drain_on_signals(_drainer(status, workers.drain), status.put_back)
         status.say(f"{config.workers} workers: process {', '.join(map(str, workers.pids))}")
         try:
             return workers.wait(status.say)
         except ScoringError as error:
             failure = error  # told below what the workers have said
     tell_error(failure)
-    return worker.EXIT_FAILED
+    return EXIT_FAILED
 
 
 def _drainer(status: Status, drain: Callable[[], None]) -> Callable[[], None]:

@@ -6,19 +6,19 @@ With ``--workers`` above 1, ``process/supervisor.py`` starts ``python -m pipelin
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import logging
-import os
 import pickle
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.process.garbage import Collecting, rest_while_loading, spare_the_collector
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
+from pipeline.process.signals import drain_on_signals, end_with_parent
 from pipeline.process.stats import WorkerStats
+from pipeline.process.switching import switch_often
 from pipeline.telemetry.tracing import traced
 from pipeline.terminal import quiet_grpc, tell_error
 from transforms.clients.saved_model.store import STORE
@@ -28,27 +28,6 @@ from transforms.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from pipeline.job import Job
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_WRONG = 2
-EXIT_FENCED = 3
-"""Exit status of a fenced worker. It must not be restarted: a newer process has its instance id."""
-
-SWITCH_INTERVAL_S = 0.001
-"""Python's switch interval in seconds: how long the bundle's thread may run while the thread that commits waits."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Order:
-    """The order to a worker process: the job and the worker's number."""
-
-    job: Job
-    runner: str
-    beam_args: tuple[str, ...]
-    stats_file: Path
-    index: int
-    workers: int
 
 
 class Stats(WorkerStats):
@@ -85,7 +64,7 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     from transforms.kafka.native.sessions import close_sessions
 
     set_observer(stats)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    switch_often()
     spare_the_collector()
     try:
         with traced(dataclasses.replace(job.telemetry, instance=job.kafka.instance_id)):
@@ -110,35 +89,6 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     finally:
         STORE.close()  # models in this process, and the local copies of their files
     return EXIT_DONE
-
-
-def drain_on_signals(on_first: Callable[[], None], on_second: Callable[[], None] = lambda: None) -> None:
-    """The first SIGINT or SIGTERM drains; a second one ends the process at once.
-
-    Args:
-        on_first: Begins the drain. Called in the signal handler, in the middle of whatever the main thread does: it must not
-            wait for a lock.
-        on_second: Called before that end, such as to put back the terminal.
-    """
-    seen = False  # no threading.Event: a second signal may interrupt the handler of the first one while it holds the lock
-
-    def handle(number: int, _: object) -> None:
-        nonlocal seen
-        if seen:
-            on_second()
-            os._exit(128 + number)  # what is in flight was never committed: it is read again next time
-        seen = True
-        on_first()
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
-
-
-def end_with_parent() -> None:
-    """Makes the kernel send SIGTERM to this process when its parent dies (Linux), so that it drains."""
-    if sys.platform == "linux":
-        parent_death_signal = 1
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
 
 def quiet_logging() -> None:

@@ -25,7 +25,6 @@ from pipeline.checking.output import Output
 from pipeline.checking.output_schema import output_schema, subject_of
 from pipeline.checking.proposal import Instead, Proposal, found_so_far, instead_of_text, propose
 from pipeline.checking.registry import check_registry
-from pipeline.checking.shell import shell_word
 from pipeline.checking.trial import try_request
 from pipeline.checking.waiting import ATTEMPT_S, StartWait
 from pipeline.cli.config import Config
@@ -34,6 +33,7 @@ from pipeline.cli.names import DEFAULT_GROUP
 from pipeline.demo import Demo
 from pipeline.embedded.generator import publish_digits
 from pipeline.reporting.status import Status
+from pipeline.shell import shell_word
 from pipeline.terminal import tell_error
 from transforms.clients.declared import write_signature
 from transforms.clients.saved_model.store import STORE

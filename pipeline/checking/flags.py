@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.checking.shell import shell_command
 from pipeline.cli.attended import AttendedConfig
 from pipeline.cli.command_line import given_flags
 from pipeline.cli.flag import flag, flags_of
@@ -17,6 +16,7 @@ from pipeline.cli.kinds.files import new_file
 from pipeline.cli.kinds.plain import SWITCH, whole
 from pipeline.cli.options import parse_as
 from pipeline.cli.program import program
+from pipeline.shell import shell_command
 
 NAME = "check"
 """The command's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.checking.candidates import BASE64, ONLY, SAME, Candidate, category, column_candidates, named_candidates
 from pipeline.checking.leaves import Leaf, Names, leaves_of
 from pipeline.checking.rounding import rounding
-from pipeline.checking.shell import shell_word
+from pipeline.shell import shell_word
 from transforms.decode.decoder import Decoder
 from transforms.decode.judging import Judged
 from transforms.decode.readable import decode_readable

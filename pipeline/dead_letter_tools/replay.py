@@ -24,6 +24,8 @@ from pipeline.dead_letter_tools.pace import Pace
 from pipeline.dead_letter_tools.progress import NoProgress, open_progress
 from pipeline.dead_letter_tools.selecting import Counts, Restored, Selection
 from pipeline.dead_letter_tools.tally import Tally
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_WRONG
+from pipeline.process.signals import drain_on_signals
 from pipeline.terminal import tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import ContractError, FencedError, ScoringError
@@ -49,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     asked = flags_or_told(parse_replay, argv, REPLAY)
     if asked is None:
-        return worker.EXIT_WRONG
+        return EXIT_WRONG
     worker.quiet_logging()
     reset_drain()
-    worker.drain_on_signals(request_drain)
+    drain_on_signals(request_drain)
     return replay(asked, sys.stdout)
 
 
@@ -70,7 +72,7 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
             _replay(asked, kafka, counts, tally, stack)
     except FencedError:
         tell_error(f"another replay of {asked.dead_letter_topic} has begun; it goes on, and nothing is written twice")
-        return worker.EXIT_FAILED
+        return EXIT_FAILED
     except ScoringError as error:
         tell_error(error)
         if counts.replayed and not asked.dry_run:
@@ -83,7 +85,7 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
         print_counts(counts, out, score=asked.score, dry_run=asked.dry_run, stopped=draining())
     if asked.summary_json is not None:
         write_counts(counts, asked.summary_json)
-    return worker.EXIT_DONE
+    return EXIT_DONE
 
 
 def _replay(asked: ReplayConfig, kafka: KafkaConfig, counts: Counts, tally: Tally, stack: contextlib.ExitStack) -> None:

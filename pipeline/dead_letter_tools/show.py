@@ -15,6 +15,7 @@ from pipeline.dead_letter_tools.filters import is_meant
 from pipeline.dead_letter_tools.flags import SHOW, ShowConfig, parse_show
 from pipeline.dead_letter_tools.output import print_samples, print_tally
 from pipeline.dead_letter_tools.tally import Tally
+from pipeline.process.order import EXIT_DONE, EXIT_WRONG
 from pipeline.terminal import tell_error
 from transforms.errors import ScoringError
 from transforms.kafka.dead_letters.letter import read_letter
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     asked = flags_or_told(parse_show, argv, SHOW)
     if asked is None:
-        return worker.EXIT_WRONG
+        return EXIT_WRONG
     worker.quiet_logging()
     try:
         return show(asked, sys.stdout)
@@ -69,4 +70,4 @@ def show(asked: ShowConfig, out: TextIO) -> int:
     print(f"{asked.dead_letter_topic}: {'; '.join(parts)}", file=out)
     print_tally(tally, out)
     print_samples(tally.samples(), out, show_values=asked.show_values)
-    return worker.EXIT_DONE
+    return EXIT_DONE

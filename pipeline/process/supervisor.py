@@ -11,8 +11,8 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from pipeline.process.relay import Relay
-from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from transforms.child_process import module_command, module_environ
 from transforms.errors import ScoringError
 

@@ -6,16 +6,15 @@ import atexit
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 
 from apache_beam.metrics import Metrics
 
 from pipeline.process.garbage import spare_the_collector
+from pipeline.process.switching import switch_often
 from pipeline.telemetry.settings import OFF, Telemetry
 from pipeline.telemetry.tracing import traced
-from pipeline.worker import SWITCH_INTERVAL_S
 from transforms.errors import ModelError, ScoringError
 from transforms.observe import Ages, DeadLetterKind, Observer, RollbackCause, failure_kind, set_observer
 from transforms.types import Tokens
@@ -127,7 +126,7 @@ def prepare(telemetry: Telemetry = OFF) -> None:
         tracing = traced(telemetry.here(f"{telemetry.instance}-{socket.gethostname()}-{os.getpid()}"))
         tracing.__enter__()
         atexit.register(tracing.__exit__, None, None, None)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        switch_often()
         spare_the_collector()
 
 

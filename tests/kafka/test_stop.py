@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import worker
+from pipeline.process.signals import drain_on_signals
 from transforms.kafka.stop import draining, request_drain, reset_drain
 
 pytestmark = pytest.mark.usefixtures("not_draining")
@@ -55,7 +55,7 @@ def handlers() -> Iterator[None]:
 def test_a_second_signal_in_the_handler_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    worker.drain_on_signals(request_drain)
+    drain_on_signals(request_drain)
     handle: Any = signal.getsignal(signal.SIGTERM)
     assert interrupted(lambda: handle(signal.SIGINT, None), lambda: handle(signal.SIGTERM, None))
     assert draining()

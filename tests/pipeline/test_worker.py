@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.worker import EXIT_FAILED, EXIT_FENCED
+from pipeline.process.order import EXIT_FAILED, EXIT_FENCED
 
 RUN = """
 import sys

@@ -9,7 +9,6 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from pipeline.checking.shell import shell_command
 from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.process.samples import Samples, make
@@ -19,6 +18,7 @@ from pipeline.reporting.page.history import History
 from pipeline.reporting.page.inputs import Inputs
 from pipeline.reporting.page.server import serve_page
 from pipeline.reporting.page.state import Facts, PageState
+from pipeline.shell import shell_command
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.originals import Originals
 

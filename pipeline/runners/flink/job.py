@@ -17,9 +17,10 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import worker
 from pipeline.cli.beam_values import beam_value
 from pipeline.cli.config import Config
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_WRONG
+from pipeline.process.signals import drain_on_signals
 from pipeline.reporting.status import Status
 from pipeline.runners.flink import options as flink
 from pipeline.runners.flink.rest import ENDED, FlinkRest, FlinkRestError, JobState
@@ -118,7 +119,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
     Returns:
         The exit status.
     """
-    worker.drain_on_signals(request_drain)
+    drain_on_signals(request_drain)
     logging.getLogger().addFilter(lambda record: record.name != "root")  # Beam's messages of the job: we tell its end
     progress = Progress(job.kafka, partitions)
     try:
@@ -126,7 +127,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
     except ScoringError as error:
         progress.close()
         tell_error(error)
-        return worker.EXIT_WRONG
+        return EXIT_WRONG
     try:
         shards = flink.parallelism(config)
         status.say(
@@ -139,7 +140,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
             raise RemoteError(f"the job failed: {submitted.failure()}")
     except ScoringError as error:
         tell_error(error)
-        return worker.EXIT_FAILED
+        return EXIT_FAILED
     finally:
         progress.close()
     summary = summarize(records, progress.moving_s)
@@ -149,7 +150,7 @@ def run(config: Config, job: Job, partitions: Sequence[Partition], status: Statu
         print(f"  {'records/s':<16} {summary['records_per_s']:,.0f}")
     if config.summary_json is not None:
         config.summary_json.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return worker.EXIT_DONE
+    return EXIT_DONE
 
 
 def summarize(records: int, moving_s: float) -> dict[str, float]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from pipeline.process.relay import Relay
 from pipeline.process.supervisor import QUICK_DEATHS, QUICK_S, WorkerFailedError, Workers, start_worker
-from pipeline.worker import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 
 WAITS = (
     "import os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); print('ready', flush=True); signal.pause()"

@@ -52,7 +52,7 @@ def as_from_a_terminal() -> None:
 
 def job(how: str) -> None:
     """Draws the live status until a signal comes."""
-    from pipeline import worker
+    from pipeline.process.signals import drain_on_signals
     from pipeline.process.stats import WorkerStats
     from pipeline.reporting.lag import Lag
     from pipeline.reporting.status import LiveStatus
@@ -67,7 +67,7 @@ def job(how: str) -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(7))
     with status.watching(stats.rows, None, lambda: Lag({("orders", 3): 77})):
         if how != "starts":
-            worker.drain_on_signals(drain, status.put_back)
+            drain_on_signals(drain, status.put_back)
         status.say("ready")
         wait_for(signals)
         if how == "raises":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from pipeline.checking.shell import shell_command, shell_word
+from pipeline.shell import shell_command, shell_word
 
 WORDS = [
     "--features=a=$.in.a|number,b=[$.x,$['it\\'s, |']]",
