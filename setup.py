@@ -49,7 +49,8 @@ setup(
     ],
     extras_require={
         "kafka": ["confluent-kafka>=2.11"],  # names what the core is enough for: ReadFromKafka and WriteToKafka in Beam
-        "cli": ["prometheus-client>=0.20", "pyyaml>=6", "rich>=13"],  # the program; the library is what is above
+        # The program; the library is what is above. PyYAML comes with apache-beam as well, so the library has it, too.
+        "cli": ["prometheus-client>=0.20", "pyyaml>=6", "rich>=13"],
         "embedded": ["tensorflow>=2.17"],  # the embedded model server; a remote model needs no TensorFlow
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11", "googleapis-common-protos>=1.60"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models

@@ -90,6 +90,6 @@ def begin(looked: Looked, config: Config, status: Status) -> tuple[StopCondition
             status.say(f"{flag} was applied to group {config.group_id} before: it goes on where it is (--start_from_again)")
     if config.with_java:
         checker.commit_first(partitions)
-    stop = checker.stop_at_ends(partitions) if config.until_end else StopConditions()
+    stop = checker.until_ends(partitions) if config.until_end else StopConditions()
     drain_at_s = time.time() + config.duration_s if config.duration_s is not None else None
     return dataclasses.replace(stop, max_records=config.max_records, drain_at_s=drain_at_s), had

@@ -227,8 +227,8 @@ class Checker:
             if tp.error is not None:
                 raise ck.KafkaException(tp.error)
 
-    def stop_at_ends(self, partitions: Sequence[Partition]) -> StopConditions:
-        """Returns the conditions to stop at the end offsets as they are now."""
+    def until_ends(self, partitions: Sequence[Partition]) -> StopConditions:
+        """Returns the conditions of a job that ends when it has reached the end offsets as they are now."""
         identities: dict[str, str] = {}
         with contextlib.suppress(ck.KafkaException):  # without ids, a topic that is made again is not noticed
             identities = self._committed.identities()  # first: if it is made again here, the ends count as the former's
