@@ -149,7 +149,8 @@ def test_losses_are_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> No
         losses.lose(2, f"why {at:g}")
     losses.lose(0, "nothing")
     assert (losses.lost, told) == (8, [2, 2, 2, 2])
-    assert [record.getMessage() for record in caplog.records] == [
+    # Of ours: an exporter that a test before has left behind, as a job does, may only now say that it gives up.
+    assert [record.getMessage() for record in caplog.records if record.name == "pipeline"] == [
         "2 spans did not reach http://…@h:1: why 0; the job goes on",
         "6 spans did not reach http://…@h:1: why 60; the job goes on",
     ]
