@@ -80,3 +80,7 @@ def leave(status: int) -> NoReturn:
 def _end(number: int, frame: object) -> NoReturn:
     os.write(2, b"stopped before anything was read\n")
     os._exit(0)
+
+
+if __name__ == "__main__":
+    run()

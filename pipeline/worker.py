@@ -111,16 +111,27 @@ def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:
 
 
 def main() -> int:
-    """Takes an ``Order`` from standard input and carries it out."""
+    """Takes an ``Order`` from standard input and carries it out. Returns the exit status."""
+    if len(sys.argv) > 1 or sys.stdin.isatty():
+        return _not_for_people(sys.argv[1:])
     rest_while_loading()
     end_with_parent()
     quiet_logging()
     from transforms.kafka.stop import request_drain
 
     drain_on_signals(request_drain)
-    order: Order = pickle.loads(sys.stdin.buffer.read())  # noqa: S301  # from our own parent
+    if not (ordered := sys.stdin.buffer.read()):
+        return _not_for_people(())
+    order: Order = pickle.loads(ordered)  # noqa: S301  # from our own parent
     stats = Stats(order.stats_file, order.index, order.workers)
     return run(order.job, order.runner, order.beam_args, stats)
+
+
+def _not_for_people(arguments: Sequence[str]) -> int:
+    asked = [*arguments] in (["--help"], ["-h"])
+    told = "python -m pipeline.worker is started by python -m pipeline --workers=N, and takes its order from standard input"
+    print(told if asked else f"error: {told}; it has no flags", file=sys.stdout if asked else sys.stderr)
+    return EXIT_DONE if asked else EXIT_WRONG
 
 
 if __name__ == "__main__":

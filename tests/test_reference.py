@@ -29,6 +29,8 @@ def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{reference.headers_table()}\n{reference.dead_letter_table()}"
     assert reference.main(["headers"]) == 0
     assert capsys.readouterr().out == reference.headers_table()
+    assert reference.main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: python -m transforms.reference [headers|dead_letters")
     assert reference.main(["flags"]) == 2
     assert "unknown table flags" in capsys.readouterr().err
 

@@ -28,6 +28,9 @@ TABLES = {"headers": headers_table, "dead_letters": dead_letter_table}
 
 def main(names: list[str]) -> int:
     """Prints the tables of these names, all by default; returns the exit status."""
+    if names in (["--help"], ["-h"]):
+        print(f"usage: python -m transforms.reference [{'|'.join(TABLES)} …]\n\n{__doc__}")
+        return 0
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         print(f"unknown table {unknown[0]}; there are {', '.join(TABLES)}", file=sys.stderr)

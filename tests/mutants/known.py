@@ -162,8 +162,8 @@ KNOWN = (
         "tests/test_child_process.py",
     ),
     Mutation(
-        "lag below 0", "transforms/kafka/admin/progress.py", "max(0, end - self._position(partition))",
-        "end - self._position(partition)", "tests/kafka/admin/test_progress.py",
+        "lag below 0", "transforms/kafka/admin/lag.py", "max(0, ends[partition] - position)",
+        "ends[partition] - position", "tests/kafka/admin/test_progress.py",
     ),
     Mutation(
         "reading does not wait", _DOFN, "while self._is_full():", "while False:",

@@ -72,13 +72,26 @@ def test_every_command_works_in_any_folder(folder: Path, argv: tuple[str, ...], 
 
 
 @pytest.mark.parametrize(
-    ("module", "argv", "said"), [("pipeline.worker", (), "EOFError"), ("pipeline.embedded", ("--grpc_port=x",), "error: ")]
+    ("module", "argv", "said"),
+    [
+        ("pipeline.worker", (), "error: python -m pipeline.worker is started by python -m pipeline --workers=N"),
+        ("pipeline.worker", ("--model=x",), "it has no flags"),
+        ("pipeline.embedded", ("--grpc_port=x",), "error: "),
+    ],
 )
 def test_child_processes_work_in_any_folder(folder: Path, module: str, argv: tuple[str, ...], said: str) -> None:
     """The workers of ``--workers`` and the embedded model server, given nothing to do: ours begin, and end at once."""
     done = run(folder, module_command(module, *argv))
     assert "somebody else's" not in done.stderr
     assert said in done.stderr
+
+
+def test_help_of_what_people_need_not_start(tmp_path: Path) -> None:
+    """No trace and no silence: what starts the worker, and the same as the console script."""
+    worker, console = (run(tmp_path, [sys.executable, "-m", f"pipeline.{name}", "--help"]) for name in ("worker", "console"))
+    assert (worker.returncode, worker.stderr) == (console.returncode, console.stderr) == (0, "")
+    assert worker.stdout.startswith("python -m pipeline.worker is started by ")
+    assert console.stdout.startswith("usage: ")
 
 
 @pytest.mark.parametrize("module", ENTRY_POINTS)

@@ -20,6 +20,14 @@ PARTITIONS_S = 60.0
 """How often the topics are asked for new partitions."""
 
 
+def lag_of(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Returns how many records each partition has after a position, for those whose end is known.
+
+    Never less than 0: an end that was asked for before the position may lie before it.
+    """
+    return {partition: max(0, ends[partition] - position) for partition, position in positions.items() if partition in ends}
+
+
 class GroupLag:
     """Asks Kafka for committed offsets and ends, without joining the group. Not for use by several threads at once.
 
@@ -65,7 +73,7 @@ class GroupLag:
             ends = self._ends(committed, timeout_s)
         except (ck.KafkaException, TimeoutError):
             return None
-        return {partition: max(0, ends[partition] - offset) for partition, offset in committed.items() if partition in ends}
+        return lag_of(committed, ends)
 
     def close(self) -> None:
         """Closes the connections."""

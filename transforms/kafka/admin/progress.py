@@ -8,6 +8,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
+from transforms.kafka.admin.lag import lag_of
 from transforms.kafka.admin_client import open_admin
 from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
@@ -93,7 +94,7 @@ class Progress:
         if self._clock() - self._ends_at > ENDS_S:
             self._ends_at = self._clock()
             self._ends |= {partition: high for partition in self._partitions if (high := self._high(partition)) is not None}
-        return sum(max(0, end - self._position(partition)) for partition, end in self._ends.items())
+        return sum(lag_of({partition: self._position(partition) for partition in self._ends}, self._ends).values())
 
     def has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
         """Returns whether the group has committed these offsets, of the topics as they are now."""
