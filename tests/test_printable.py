@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from pipeline.checking.output import Output
+from pipeline.checking.output import CheckOutput
 from pipeline.reporting.status import PlainStatus
 from pipeline.terminal import tell_error
 from transforms.dead_letter import dead_letter
@@ -41,7 +41,7 @@ def test_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     tell_error(HOSTILE)
     PlainStatus().say(HOSTILE)
     out = io.StringIO()
-    Output(out).lines("model", HOSTILE)
+    CheckOutput(out).lines("model", HOSTILE)
     said = capsys.readouterr()
     assert said.err == f"error: {SHOWN}\nerror: error: forged\n"
     assert SHOWN in said.out

@@ -21,7 +21,7 @@ from pipeline.checking.field_report import RECORD, FieldRow, expected_rows, samp
 from pipeline.checking.flags import LEFT_OUT, CheckConfig, run_command
 from pipeline.checking.guess import UNKNOWN, guess_signature
 from pipeline.checking.one_request import one_request
-from pipeline.checking.output import Output
+from pipeline.checking.output import CheckOutput
 from pipeline.checking.output_schema import output_schema, subject_of
 from pipeline.checking.proposal import Instead, Proposal, found_so_far, instead_of_text, propose
 from pipeline.checking.registry import check_registry
@@ -93,7 +93,7 @@ def check(asked: CheckConfig, out: TextIO, argv: Sequence[str] | None = None, wa
         try:
             stack.callback(STORE.close)  # a model in the worker that was loaded for this check
             config = _with_embedded(asked, stack)
-            output = Output(out)
+            output = CheckOutput(out)
             _check(asked, config, output, argv, waiting or StartWait(config.wait_for_start_s))
         except ScoringError as error:
             out.flush()
@@ -112,7 +112,7 @@ def _with_embedded(asked: CheckConfig, stack: contextlib.ExitStack) -> Config:
     return demo.resolved
 
 
-def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[str] | None, waiting: StartWait) -> None:
+def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequence[str] | None, waiting: StartWait) -> None:
     if asked.guess_signature is not None:
         _guess_signature(asked, asked.guess_signature, config, waiting, output)
         return
@@ -168,7 +168,7 @@ def _check(asked: CheckConfig, config: Config, output: Output, argv: Sequence[st
     _show_command(argv, output, None if proposal is None else proposal.features, instead)
 
 
-def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: StartWait, output: Output) -> None:
+def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: StartWait, output: CheckOutput) -> None:
     """Writes the file; the model is not asked, as its server may have been refused for want of it."""
     _, (_, positions) = check_all(
         waiting, lambda: None, lambda: _look_at_topics(config, waiting), lambda: check_registry(config, waiting)
@@ -189,7 +189,7 @@ def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: St
 
 
 def _show_command(
-    argv: Sequence[str] | None, output: Output, features: str | None = None, instead: Instead | None = None
+    argv: Sequence[str] | None, output: CheckOutput, features: str | None = None, instead: Instead | None = None
 ) -> None:
     """Prints the command of the run, with the ``--features`` that were found in it; and one that takes a field instead."""
     if argv is None:
@@ -260,7 +260,7 @@ _ROWS = {
 }
 
 
-def _show_model(model: ModelMetadata, config: Config, output: Output) -> None:
+def _show_model(model: ModelMetadata, config: Config, output: CheckOutput) -> None:
     signature = model.signature
     lines = [f"{model.model} version {model.version or '?'} ({shown(config.model)})"]
     if signature.known:
@@ -274,7 +274,7 @@ def _show_model(model: ModelMetadata, config: Config, output: Output) -> None:
     output.lines("model", *lines)
 
 
-def _show_topics(topics: Topics, positions: dict[Partition, Position], config: Config, output: Output) -> None:
+def _show_topics(topics: Topics, positions: dict[Partition, Position], config: Config, output: CheckOutput) -> None:
     lines = []
     for topic in config.input_topics:
         ours = [at for (name, _), at in positions.items() if name == topic]
@@ -291,7 +291,9 @@ def _show_topics(topics: Topics, positions: dict[Partition, Position], config: C
     output.lines("topics", *lines)
 
 
-def _show_sample(records: Sequence[KafkaRecord], decoded: DecodedChunk, known: bool, tried: bool, output: Output) -> None:
+def _show_sample(
+    records: Sequence[KafkaRecord], decoded: DecodedChunk, known: bool, tried: bool, output: CheckOutput
+) -> None:
     failed = decoded.failures
     dead = f"; {len(failed):,} would be dead letters:" if failed else ""
     sent = len(records) - len(failed)

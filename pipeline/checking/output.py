@@ -19,7 +19,7 @@ LABEL = 10
 """Width of the label before a line."""
 
 
-class Output:
+class CheckOutput:
     """Where a check is printed.
 
     Args:

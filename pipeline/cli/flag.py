@@ -38,7 +38,7 @@ class Where(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Refusal:
+class FlagRefusal:
     """States that a flag can't be used somewhere, and why.
 
     Attributes:
@@ -83,7 +83,7 @@ class Flag:
     embedded: str = ""
     required: bool = False
     lines: str = ""
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[FlagRefusal, ...] = ()
     no_parameter: str = ""
 
     @property

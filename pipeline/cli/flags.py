@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from pipeline.cli import settle
-from pipeline.cli.flag import Refusal, Where, flag
+from pipeline.cli.flag import FlagRefusal, Where, flag
 from pipeline.cli.kinds.base import Pairs
 from pipeline.cli.kinds.files import (
     answer_schema_file,
@@ -78,13 +78,13 @@ _IN_THE_IMAGE = "a file here would have to be in the image; give {}"
 _DEMO_ONLY = "; embedded is the demo's, which runs where neither Kafka nor topics nor model are named"
 
 # Refusals of several flags.
-_JAVA_STOPS = Refusal(
+_JAVA_STOPS = FlagRefusal(
     Where.JAVA_ELSEWHERE,
     "Beam's Java source can't be told to stop on {runner}; drain the job by the runner's own means, or use "
     "--kafka_io=native",
 )
-_JAVA_PLACES = Refusal(Where.JAVA, "is for --kafka_io=native; with beam the runner places the partitions")
-_DATAFLOW_RUNS = Refusal(Where.DATAFLOW, "the job runs on Dataflow's machines until it is drained; leave it out")
+_JAVA_PLACES = FlagRefusal(Where.JAVA, "is for --kafka_io=native; with beam the runner places the partitions")
+_DATAFLOW_RUNS = FlagRefusal(Where.DATAFLOW, "the job runs on Dataflow's machines until it is drained; leave it out")
 
 
 # fmt: off
@@ -136,7 +136,7 @@ class Flags:
         settle=settle.delivery)
     workers: int = flag(
         KAFKA, whole(), "processes that share the partitions, on this machine", default="1", no_parameter=_PLACED,
-        refused=(Refusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
+        refused=(FlagRefusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
     memory_mb: int = flag(
         KAFKA, whole(least=LEAST_MB),
         f"MB that each worker process is to take (on Flink and Dataflow: each shard): {BASE_MB} for the program, the rest "
@@ -147,8 +147,8 @@ class Flags:
         default=AUTO,
         settle=settle.assignment, no_parameter=_PLACED, refused=(
             _JAVA_PLACES,
-            Refusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group"),
-            Refusal(Where.DATAFLOW, "{runner} places the shards itself; leave it out", value="group")))
+            FlagRefusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group"),
+            FlagRefusal(Where.DATAFLOW, "{runner} places the shards itself; leave it out", value="group")))
     instance_id: str | None = flag(
         KAFKA, text("NAME"),
         "names this replica's transactions; keep it stable per replica (host name and a number)", no_parameter=_PLACED,
@@ -161,7 +161,7 @@ class Flags:
         KAFKA, host_port(),
         "HOST:PORT of a running Beam expansion service with KafkaIO, for --kafka_io=beam; by default one is started here "
         "(Java)", no_parameter="the launcher starts its own",
-        refused=(Refusal(Where.NATIVE, "is for --kafka_io=beam; the native implementation needs none"),))
+        refused=(FlagRefusal(Where.NATIVE, "is for --kafka_io=beam; the native implementation needs none"),))
 
     model: str = flag(
         MODEL, model_uri(), "the model's URI", default=EMBEDDED, required=True, embedded=_DEMO_ONLY)
@@ -293,7 +293,7 @@ class Flags:
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(
             _JAVA_STOPS,
-            Refusal(Where.FLINK, "{runner}'s workers, which are on several machines, have no count in common; use "
+            FlagRefusal(Where.FLINK, "{runner}'s workers, which are on several machines, have no count in common; use "
                     "--until_end or --duration_s")))
     until_end: bool = flag(
         STOPPING, SWITCH, "read to the end that the input has now, then end", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
@@ -304,7 +304,7 @@ class Flags:
         REPORTING, choice(AUTO, "live", "plain", "off"),
         "what is shown meanwhile; auto: live on a terminal, else plain", default=AUTO,
         no_parameter="nobody watches the launcher", refused=(
-            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; use plain, or look at Flink's own pages",
+            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; use plain, or look at Flink's own pages",
                     value="live"),))
     summary_json: Path | None = flag(
         REPORTING, output_file(), "write the summary to this file at the end", no_parameter=_ENDLESS,
@@ -313,7 +313,7 @@ class Flags:
         REPORTING, whole(most=65535), "serve /metrics (Prometheus), /healthz, /readyz on this port",
         no_parameter=_OWN_METRICS, refused=(
             _DATAFLOW_RUNS,
-            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; the same figures are among Flink's metrics "
+            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; the same figures are among Flink's metrics "
                     "(scoring_…), for which Flink has a Prometheus reporter")))
     metrics_host: str = flag(
         REPORTING, text("HOST"), "the address for that; 0.0.0.0 for all, as in a container", default="127.0.0.1",
@@ -322,13 +322,13 @@ class Flags:
         REPORTING, http_url(),
         "send traces and metrics to this OpenTelemetry collector, http(s)://HOST:PORT; OTEL_… variables say the rest",
         no_parameter=_OWN_METRICS, refused=(
-            Refusal(Where.DATAFLOW, "Dataflow has metrics of its own, and its workers trace nothing; leave it out"),))
+            FlagRefusal(Where.DATAFLOW, "Dataflow has metrics of its own, and its workers trace nothing; leave it out"),))
     status_port: int | None = flag(
         REPORTING, whole(least=0, most=65535),
         "serve a page for a browser on this port (0: a free one), with what is going on; the demo then runs until Ctrl-C",
         no_parameter=_OWN_PAGES, refused=(
             _DATAFLOW_RUNS,
-            Refusal(Where.FLINK, "{runner}'s workers are elsewhere; look at Flink's own pages")))
+            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; look at Flink's own pages")))
     status_host: str = flag(
         REPORTING, text("HOST"),
         "the address for that; on any other than this machine's own whoever reaches it sees predictions and images, without "

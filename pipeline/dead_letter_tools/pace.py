@@ -1,4 +1,4 @@
-"""``Pace``: how many records a second are replayed at most."""
+"""``ReplayRate``: how many records a second are replayed at most."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STEP_S = 0.2
 """How long a wait takes no notice of the end."""
 
 
-class Pace:
+class ReplayRate:
     """Bounds a rate by waiting before each part. Time that was not used is not made up for.
 
     Args:

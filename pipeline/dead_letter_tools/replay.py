@@ -20,7 +20,7 @@ from pipeline.cli.entry import flags_or_told
 from pipeline.dead_letter_tools.exit_status import exit_status
 from pipeline.dead_letter_tools.flags import REPLAY, ReplayConfig, parse_replay
 from pipeline.dead_letter_tools.output import print_counts, print_samples, print_tally, write_counts
-from pipeline.dead_letter_tools.pace import Pace
+from pipeline.dead_letter_tools.pace import ReplayRate
 from pipeline.dead_letter_tools.progress import NoProgress, open_progress
 from pipeline.dead_letter_tools.selecting import Counts, Restored, Selection
 from pipeline.dead_letter_tools.tally import Tally
@@ -122,7 +122,7 @@ def _replay(asked: ReplayConfig, kafka: KafkaConfig, counts: Counts, tally: Tall
 
 def _parts(asked: ReplayConfig, reader: TopicReader, selection: Selection, progress: NoProgress) -> Iterator[list[Restored]]:
     """Yields what to replay, in parts of one transaction each, no faster than asked for, until it is time to end."""
-    pace = Pace(None if asked.dry_run else asked.max_rate, draining)
+    pace = ReplayRate(None if asked.dry_run else asked.max_rate, draining)
     end_at = None if asked.duration_s is None else time.monotonic() + asked.duration_s
     counts, asked_for = selection.counts, asked.max_records
     for records in reader.chunks():

@@ -12,7 +12,7 @@ import pytest
 from tests.formats.without_package import said_without
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.prompt import Prompt, PromptError
-from transforms.formats.template_sandbox import MOST_CHARACTERS, MOST_CPU_S, Budget
+from transforms.formats.template_sandbox import MOST_CHARACTERS, MOST_CPU_S, TemplateBudget
 
 SECRET = "SECRET-0123456789"
 RECORD: dict[str, Any] = {
@@ -197,7 +197,7 @@ def test_the_count_of_steps_is_a_records() -> None:
 
 def test_the_processors_time_is_bounded() -> None:
     now = [7.0]
-    budget = Budget(lambda: now[0])
+    budget = TemplateBudget(lambda: now[0])
     for _ in range(1000):
         budget.step()
     now[0] += MOST_CPU_S + 0.1

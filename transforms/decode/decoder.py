@@ -42,7 +42,7 @@ from transforms.formats.codecs import (
 )
 from transforms.formats.frame import framed_value, unframed_value
 from transforms.formats.options import FormatOptions
-from transforms.formats.readers import FRAMED, Reader, open_reader
+from transforms.formats.readers import FRAMED, ValueReader, open_reader
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Decoder:
         window_seconds: float | None = None,
         keep_documents: bool = False,
         formats: FormatOptions | None = None,
-        open_reader: Callable[[str, Signature, FormatOptions], Reader | None] = open_reader,
+        open_reader: Callable[[str, Signature, FormatOptions], ValueReader | None] = open_reader,
     ):
         """Checks that the format can fit the signature.
 

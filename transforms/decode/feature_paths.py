@@ -8,7 +8,7 @@ from transforms.errors import ContractError
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.field_paths import NotFoundError
 from transforms.formats.options import Paths
-from transforms.formats.sources import Columns, Source, field, parse_source
+from transforms.formats.sources import Columns, FieldSource, field, parse_source
 from transforms.types import Signature, TensorSpec
 
 
@@ -36,7 +36,7 @@ class Features:
                     raise ContractError(f"--features: '{name}' is no input of '{signature.name}', which takes {inputs}")
                 _check_columns(name, source, signature.inputs[name])
         names = signature.inputs if signature.known else given
-        self.sources: dict[str, Source] = {name: given.get(name) or field(name) for name in names}
+        self.sources: dict[str, FieldSource] = {name: given.get(name) or field(name) for name in names}
         self._optional = {name for name, spec in signature.inputs.items() if spec.has_default}
         self.labels = {name: f"{name} ({source.shown})" for name, source in given.items()}
 
@@ -69,7 +69,7 @@ def _named(name: str, signature: Signature) -> str:
     return next(iter(signature.inputs))
 
 
-def _check_columns(name: str, source: Source, spec: TensorSpec) -> None:
+def _check_columns(name: str, source: FieldSource, spec: TensorSpec) -> None:
     if not isinstance(source, Columns) or spec.shape is None:
         return
     columns = len(source.sources)

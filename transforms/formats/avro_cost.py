@@ -27,7 +27,7 @@ _FIELD_BYTES = 40  # of a dict's entry, without its value
 _RATES = (1, 8, 32, 64, 256)  # bytes of memory for a byte of the value, tried in turn
 
 
-class Kind(enum.Enum):
+class CostKind(enum.Enum):
     """How the bytes of a type are found."""
 
     FIXED, VARINT, ENUM, TEXT, RECORD, UNION, ARRAY, MAP = range(8)
@@ -47,7 +47,7 @@ class Cost:
         known: Whether all is known; false while the type is looked at.
     """
 
-    kind: Kind
+    kind: CostKind
     memory: int = 0
     width: int = 0
     depth: int = 0
@@ -57,14 +57,14 @@ class Cost:
 
 
 _PRIMITIVES = {
-    "null": Cost(Kind.FIXED, 8),
-    "boolean": Cost(Kind.FIXED, 8, 1),
-    "float": Cost(Kind.FIXED, NUMBER_BYTES, 4),
-    "double": Cost(Kind.FIXED, NUMBER_BYTES, 8),
-    "int": Cost(Kind.VARINT, NUMBER_BYTES),
-    "long": Cost(Kind.VARINT, NUMBER_BYTES),
-    "string": Cost(Kind.TEXT, VALUE_BYTES),
-    "bytes": Cost(Kind.TEXT, VALUE_BYTES),
+    "null": Cost(CostKind.FIXED, 8),
+    "boolean": Cost(CostKind.FIXED, 8, 1),
+    "float": Cost(CostKind.FIXED, NUMBER_BYTES, 4),
+    "double": Cost(CostKind.FIXED, NUMBER_BYTES, 8),
+    "int": Cost(CostKind.VARINT, NUMBER_BYTES),
+    "long": Cost(CostKind.VARINT, NUMBER_BYTES),
+    "string": Cost(CostKind.TEXT, VALUE_BYTES),
+    "bytes": Cost(CostKind.TEXT, VALUE_BYTES),
 }
 
 
@@ -117,7 +117,7 @@ class SchemaCost:
         if isinstance(node, list):
             self.has_choices = True
             parts = [self._type(part) for part in node]
-            return Cost(Kind.UNION, depth=max([part.depth for part in parts], default=0), parts=parts)
+            return Cost(CostKind.UNION, depth=max([part.depth for part in parts], default=0), parts=parts)
         if isinstance(node, str):
             return self._named_type(node, self._named[node]) if node in self._named else _PRIMITIVES[node]
         kind = node["type"]
@@ -125,10 +125,12 @@ class SchemaCost:
             return self._named_type(node["name"], node)
         if kind in ("array", "map"):
             item = self._type(node["items" if kind == "array" else "values"])
-            if kind == "array" and item.kind is Kind.FIXED and item.width == 0:
+            if kind == "array" and item.kind is CostKind.FIXED and item.width == 0:
                 # A few bytes can announce 2**62 items of no bytes each; reading them would never end.
                 raise UnboundedError("the schema has arrays of items that take no bytes, so their length has no limit")
-            return _deep(Cost(Kind.ARRAY if kind == "array" else Kind.MAP, VALUE_BYTES, depth=1 + item.depth, parts=[item]))
+            return _deep(
+                Cost(CostKind.ARRAY if kind == "array" else CostKind.MAP, VALUE_BYTES, depth=1 + item.depth, parts=[item])
+            )
         return self._type(kind)
 
     def _named_type(self, name: str, node: Any) -> Cost:
@@ -138,19 +140,19 @@ class SchemaCost:
             return found
         if node["type"] == "enum":
             self.has_choices = True
-            made = Cost(Kind.ENUM, 8, choices=len(node["symbols"]))
+            made = Cost(CostKind.ENUM, 8, choices=len(node["symbols"]))
         elif node["type"] == "fixed":
             size = node["size"]
             if type(size) is not int or not 0 <= size <= MAX_FIXED_BYTES:
                 raise UnboundedError(f"the size of '{name[:40]}' (fixed) is not a whole number from 0 to {MAX_FIXED_BYTES}")
-            made = Cost(Kind.FIXED, VALUE_BYTES + size, size)
+            made = Cost(CostKind.FIXED, VALUE_BYTES + size, size)
         else:
-            made = self._types[name] = Cost(Kind.RECORD, known=False)
+            made = self._types[name] = Cost(CostKind.RECORD, known=False)
             made.parts = [self._type(field["type"]) for field in node["fields"]]
             made.memory = VALUE_BYTES + _FIELD_BYTES * len(made.parts)
             made.depth = 1 + max([part.depth for part in made.parts], default=0)
-            if all(part.kind is Kind.FIXED for part in made.parts):
-                made.kind = Kind.FIXED
+            if all(part.kind is CostKind.FIXED for part in made.parts):
+                made.kind = CostKind.FIXED
                 made.memory += sum(part.memory for part in made.parts)
                 made.width = sum(part.width for part in made.parts)
             made.known = True
@@ -170,15 +172,15 @@ class SchemaCost:
             return known[id(of)]
 
         def _compute(of: Cost) -> int:
-            if of.kind is Kind.FIXED:
+            if of.kind is CostKind.FIXED:
                 return of.memory - rate * of.width
-            if of.kind is Kind.RECORD:
+            if of.kind is CostKind.RECORD:
                 return of.memory + sum(map(excess, of.parts))
-            if of.kind is Kind.UNION:
+            if of.kind is CostKind.UNION:
                 return max(map(excess, of.parts), default=0) - rate
-            if of.kind is Kind.ARRAY and excess(of.parts[0]) > 0:
+            if of.kind is CostKind.ARRAY and excess(of.parts[0]) > 0:
                 raise _UnprovenError
-            if of.kind is Kind.MAP and excess(of.parts[0]) + _FIELD_BYTES + VALUE_BYTES - rate > 0:
+            if of.kind is CostKind.MAP and excess(of.parts[0]) + _FIELD_BYTES + VALUE_BYTES - rate > 0:
                 raise _UnprovenError
             return of.memory - rate  # at least one byte: a number, a length, or a count
 
@@ -204,30 +206,30 @@ class _Walk:
     def over(self, cost: Cost, at: int, depth: int) -> int:
         """Returns where a value of this type ends that begins at ``at``."""
         value = self._value
-        while cost.kind is Kind.UNION:
+        while cost.kind is CostKind.UNION:
             index, at = zigzag(value, at)
             if not 0 <= index < len(cost.parts):
                 raise MalformedError("a union has no branch of its number")
             cost = cost.parts[index]
         kind = cost.kind
         self._pay(cost.memory)
-        if kind is Kind.FIXED:
+        if kind is CostKind.FIXED:
             if depth + cost.depth > MAX_DEPTH:
                 raise MalformedError("it is nested too deeply")
             return self._within(at, cost.width)
-        if kind is Kind.VARINT:
+        if kind is CostKind.VARINT:
             return zigzag(value, at)[1]
-        if kind is Kind.ENUM:
+        if kind is CostKind.ENUM:
             index, at = zigzag(value, at)
             if not 0 <= index < cost.choices:
                 raise MalformedError("an enum has no symbol of its number")
             return at
-        if kind is Kind.TEXT:
+        if kind is CostKind.TEXT:
             return self._text(at)
         depth += 1
         if depth > MAX_DEPTH:
             raise MalformedError("it is nested too deeply")
-        if kind is Kind.RECORD:
+        if kind is CostKind.RECORD:
             for part in cost.parts:
                 at = self.over(part, at, depth)
             return at
@@ -243,12 +245,12 @@ class _Walk:
             if count < 0:  # the block's size in bytes follows, for readers that skip it
                 size, at = zigzag(self._value, at)
                 count, ends = -count, at + size
-            if cost.kind is Kind.ARRAY and item.kind is Kind.FIXED:
+            if cost.kind is CostKind.ARRAY and item.kind is CostKind.FIXED:
                 self._pay(count * item.memory)
                 at = self._within(at, count * item.width)
             else:
                 for _ in range(count):  # each takes a byte or more
-                    if cost.kind is Kind.MAP:
+                    if cost.kind is CostKind.MAP:
                         self._pay(_FIELD_BYTES + VALUE_BYTES)
                         at = self._text(at)
                     at = self.over(item, at, depth)

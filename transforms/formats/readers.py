@@ -14,7 +14,7 @@ FRAMED = (AVRO, PROTOBUF)
 """The formats that need schemas from the registry, if one is configured."""
 
 
-class Reader(Protocol):
+class ValueReader(Protocol):
     """Reads one record's value."""
 
     def read(self, value: bytes) -> Any:
@@ -26,7 +26,7 @@ class Reader(Protocol):
         """
 
 
-def open_reader(input_format: str, signature: Signature, options: FormatOptions) -> Reader | None:
+def open_reader(input_format: str, signature: Signature, options: FormatOptions) -> ValueReader | None:
     """Makes the reader; ``None`` for the formats that the decoder reads itself, a chunk at a time.
 
     Raises:

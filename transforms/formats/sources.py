@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+)?(\.\d*)?([eE][+-]?\d{1,3})?\s*")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
-class Source(abc.ABC):
+class FieldSource(abc.ABC):
     """The source of one input.
 
     Attributes:
@@ -61,15 +61,15 @@ class Source(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Columns(Source):
+class Columns(FieldSource):
     """Several sources, whose values make one list."""
 
     text: str
     shown: str
-    sources: tuple[Source, ...]
+    sources: tuple[FieldSource, ...]
 
     def find(self, document: Any) -> list[Any]:
-        """As ``Source.find``."""
+        """As ``FieldSource.find``."""
         return [source.find(document) for source in self.sources]
 
 
@@ -85,7 +85,7 @@ class _Absent:
 
 
 @dataclasses.dataclass(frozen=True)
-class Changed(Source):
+class Changed(FieldSource):
     """A path and the words behind it."""
 
     text: str
@@ -94,7 +94,7 @@ class Changed(Source):
     words: tuple[Callable[[Any], Any], ...]
 
     def find(self, document: Any) -> Any:
-        """As ``Source.find``."""
+        """As ``FieldSource.find``."""
         try:
             value = self.path.find(document)
         except NotFoundError as error:
@@ -106,12 +106,12 @@ class Changed(Source):
         return value
 
 
-def field(name: str) -> Source:
+def field(name: str) -> FieldSource:
     """Returns the field of a name at the top of a record, whatever characters it has."""
     return Changed(f"$.{name}", f"$.{name}", FieldPath(f"$.{name}", (name,)), ())
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> FieldSource:
     """Reads a source. Files that it names are read, too.
 
     Raises:

@@ -38,7 +38,7 @@ _MOST_BITS = 1_000
 """Of a number that is computed. JSON's have 64."""
 
 _BUDGET = "\0budget"
-"""Where a context keeps its ``Budget``: no template can write such a name."""
+"""Where a context keeps its ``TemplateBudget``: no template can write such a name."""
 
 _COUNTED = "\0counted"
 
@@ -70,7 +70,7 @@ _WIDTH = re.compile(r"%(\([^)]*\))?[#0\- +]*(\*|\d{4,}|\d*\.(\*|\d{4,}))")
 """A width in a format that a value gives, or that is beyond 999."""
 
 
-class Budget:
+class TemplateBudget:
     """What a template may use for one record.
 
     Args:
@@ -182,7 +182,7 @@ class Bounded(NodeTransformer):
 
 def values_of(document: Any) -> dict[str, Any]:
     """Returns what a template sees of a record: its fields by name, and all of it as ``record``."""
-    return {**(document if type(document) is dict else {}), "record": document, _BUDGET: Budget()}
+    return {**(document if type(document) is dict else {}), "record": document, _BUDGET: TemplateBudget()}
 
 
 @pass_context

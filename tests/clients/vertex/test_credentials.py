@@ -21,7 +21,7 @@ from google.auth import exceptions
 from tests.clients.tfserving.test_grpc import ONE_ROW, TIMEOUT_S
 from transforms.clients.base import ClientOptions
 from transforms.clients.vertex.client import VertexClient
-from transforms.clients.vertex.credentials import AGAIN_S, GoogleTokens, NoTokens, Tokens, tokens_for
+from transforms.clients.vertex.credentials import AGAIN_S, AccessTokens, GoogleTokens, NoTokens, tokens_for
 from transforms.clients.vertex.grpc import GrpcTransport
 from transforms.clients.vertex.rest import RestTransport
 from transforms.clients.vertex.transport import Transport
@@ -75,13 +75,13 @@ class _Credentials(google_credentials.Credentials):
         self.expiry = now + datetime.timedelta(seconds=self._source.lives_s)
 
 
-def transport(stub: VertexStub, tokens: Tokens) -> Transport:
+def transport(stub: VertexStub, tokens: AccessTokens) -> Transport:
     address = parse(stub.uri())
     kind = GrpcTransport if stub.transport == "grpc" else RestTransport
     return kind(address, ClientOptions(), tokens)
 
 
-def use(stub: VertexStub, tokens: Tokens, work: Callable[[VertexClient], Awaitable[T]]) -> T:
+def use(stub: VertexStub, tokens: AccessTokens, work: Callable[[VertexClient], Awaitable[T]]) -> T:
     async def run() -> T:
         async with VertexClient(parse(stub.uri()), transport(stub, tokens)) as client:
             return await work(client)

@@ -13,7 +13,7 @@ from transforms.clients.openai import errors as openai
 from transforms.clients.sagemaker import errors as sagemaker
 from transforms.clients.tf_runtime.serving_error import Code
 from transforms.clients.tfserving import grpc as tfserving_grpc
-from transforms.clients.vertex.errors import Refusal, from_body
+from transforms.clients.vertex.errors import VertexRefusal, from_body
 from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.status_codes import GRPC_ERRORS, HTTP_ERRORS, from_grpc_code, from_http_status, http_error
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
@@ -57,7 +57,7 @@ def test_every_protocol_over_grpc_follows_the_table(code: str) -> None:
         from_grpc_code(WHERE, code, "because"),
         TRANSLATE(WHERE, code, "because"),
         open_inference.from_grpc(WHERE, code, "because"),
-        Refusal(code, "because").error(WHERE),
+        VertexRefusal(code, "because").error(WHERE),
     ]
     assert {type(error) for error in errors} == {GRPC_ERRORS.get(code, NotServedError)}
     assert all("because" in str(error) for error in errors)
@@ -96,7 +96,7 @@ def test_a_batch_that_the_server_merged_blames_none_of_its_requests() -> None:
     errors = [
         TRANSLATE(WHERE, "FAILED_PRECONDITION", RAGGED),
         from_http_status(WHERE, 400, RAGGED, None, SERVING_RULES),
-        Refusal("FAILED_PRECONDITION", RAGGED).error(WHERE),
+        VertexRefusal("FAILED_PRECONDITION", RAGGED).error(WHERE),
     ]
     assert [type(error) for error in errors] == [MergedBatchError] * 3
     assert "--max_in_flight=1" in str(errors[0])
@@ -153,7 +153,7 @@ def test_a_text_of_tensorflow_serving_counts_where_it_is_reached() -> None:
     text = 'Serving signature name: "s" not found in signature def'
     assert type(from_http_status(WHERE, 400, text, None, SERVING_RULES)) is NotServedError
     assert type(from_grpc_code(WHERE, "INVALID_ARGUMENT", text, None, SERVING_RULES)) is NotServedError
-    assert type(Refusal("INVALID_ARGUMENT", text).error(WHERE)) is NotServedError  # the container may be one
+    assert type(VertexRefusal("INVALID_ARGUMENT", text).error(WHERE)) is NotServedError  # the container may be one
 
 
 def test_how_long_to_wait_travels_with_what_is_tried_again() -> None:

@@ -15,7 +15,7 @@ from tests.kafka.native.memory_kafka import MemoryAdmin, MemoryKafka, Output, re
 from tests.kafka.native.memory_producer import MemoryProducer
 from transforms.errors import FencedError, KafkaError
 from transforms.kafka.dead_letters.ledger import Ledger, Place
-from transforms.kafka.dead_letters.writing import Committed, ReplayTransactions, ReplayWriter, replay_config
+from transforms.kafka.dead_letters.writing import ReplayOutcome, ReplayTransactions, ReplayWriter, replay_config
 from transforms.kafka.stop import request_drain
 from transforms.types import KafkaRecord, OutputRecord
 
@@ -88,7 +88,7 @@ class Replay:
         )
         self.transactions.refresh()
 
-    def commit(self, *places: Place) -> Committed:
+    def commit(self, *places: Place) -> ReplayOutcome:
         """Replays dead letters, unless they were."""
         return self.transactions.commit({place: output(place) for place in places})
 
@@ -108,7 +108,7 @@ def all_values(places: Iterable[Place]) -> list[bytes]:
 
 def test_records_and_the_ledger_are_committed_together() -> None:
     world = World()
-    assert Replay(world).commit((0, 0), (1, 0)) == Committed(2, {}, {})  # type: ignore[arg-type]  # equal to a Counter
+    assert Replay(world).commit((0, 0), (1, 0)) == ReplayOutcome(2, {}, {})  # type: ignore[arg-type]  # equal to a Counter
     assert values(world) == [b"0/0", b"1/0"]
     again = Replay(world)
     assert (0, 0) in again.ledger

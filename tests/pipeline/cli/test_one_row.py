@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.cli import options
 from pipeline.cli.config import BY_NAME, FLAGS, Config
-from pipeline.cli.flag import Refusal, Where, flag, flags_of
+from pipeline.cli.flag import FlagRefusal, Where, flag, flags_of
 from pipeline.cli.kinds.base import Named, Switch
 from pipeline.cli.kinds.plain import choice
 from pipeline.cli.reference import reference, table
@@ -29,7 +29,7 @@ class Copy(Config):
         choice("red", "green"),
         "how the answer is painted",
         default="red",
-        refused=(Refusal(Where.NOT_DIRECT, "{runner} is colour-blind; leave it out"),),
+        refused=(FlagRefusal(Where.NOT_DIRECT, "{runner} is colour-blind; leave it out"),),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.dead_letter_tools.pace import Pace
+from pipeline.dead_letter_tools.pace import ReplayRate
 from pipeline.dead_letter_tools.tally import MAX_BARS, Tally
 from tests.pipeline.dead_letter_tools.test_selecting import T, stored
 from transforms.kafka.dead_letters.letter import Letter, read_letter
@@ -23,7 +23,7 @@ class Clock:
 @pytest.mark.parametrize("rate", [1, 7, 100, 5_000])
 def test_no_more_a_second_than_asked_for(rate: int) -> None:
     clock = Clock()
-    pace = Pace(rate, lambda: False, lambda: clock.now, clock.sleep)
+    pace = ReplayRate(rate, lambda: False, lambda: clock.now, clock.sleep)
     done = 0
     while done < 3 * rate:
         part = pace.part(500)
@@ -35,10 +35,10 @@ def test_no_more_a_second_than_asked_for(rate: int) -> None:
 
 def test_without_a_rate_nothing_waits_and_a_drain_ends_a_wait() -> None:
     clock = Clock()
-    free = Pace(None, lambda: False, lambda: clock.now, clock.sleep)
+    free = ReplayRate(None, lambda: False, lambda: clock.now, clock.sleep)
     assert free.part(500) == 500
     free.wait(500)
-    slow = Pace(1, lambda: clock.now > 5, lambda: clock.now, clock.sleep)
+    slow = ReplayRate(1, lambda: clock.now > 5, lambda: clock.now, clock.sleep)
     slow.wait(100)
     slow.wait(1)
     assert 5 < clock.now < 6

@@ -22,8 +22,8 @@ from transforms.clients.open_inference import messages
 from transforms.clients.open_inference.errors import from_grpc
 from transforms.clients.open_inference.model import (
     MODEL_CONFIGURATION,
-    Config,
-    Entry,
+    RepositoryEntry,
+    TritonConfig,
     declared_metadata,
     explain,
     metadata_of,
@@ -107,7 +107,7 @@ class OipGrpcClient(ModelClient):
         with as_metadata_errors("is it the server's gRPC port?", refusals_too=False, where=self._where):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
-            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
+            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else TritonConfig()
             await self._must_be_ready(timeout_s)
             if isinstance(model, Signature):
                 metadata = declared_metadata(self._address, model, config)
@@ -145,14 +145,14 @@ class OipGrpcClient(ModelClient):
                 return declared_or_refused(error, "ModelMetadata", self._declared)
             raise explain(error, self._address, await self._entries(timeout_s)) from error
 
-    async def _config(self, timeout_s: float) -> Config:
+    async def _config(self, timeout_s: float) -> TritonConfig:
         request = messages.ModelConfigRequest(**self._named)
         try:
             response = await self._ask(messages.MODEL_CONFIG, request, messages.ModelConfigResponse, timeout_s)
         except (NotServedError, RejectedError, MalformedAnswerError):
-            return Config()  # an administrator may have closed this call (Triton's --grpc-restricted-protocol)
+            return TritonConfig()  # an administrator may have closed this call (Triton's --grpc-restricted-protocol)
         optional = frozenset(given.name for given in response.config.input if given.optional)
-        return Config(response.config.max_batch_size, optional)
+        return TritonConfig(response.config.max_batch_size, optional)
 
     async def _must_be_ready(self, timeout_s: float) -> None:
         request = messages.ModelReadyRequest(**self._named)
@@ -165,7 +165,7 @@ class OipGrpcClient(ModelClient):
         if not answer.ready:
             raise UnavailableError(f"{self._where}: the model is not ready")
 
-    async def _entries(self, timeout_s: float) -> list[Entry]:
+    async def _entries(self, timeout_s: float) -> list[RepositoryEntry]:
         """Returns the model repository's entries; if it can't be read, the versions in this model's metadata."""
         for method in (messages.REPOSITORY_INDEX, messages.MLSERVER_REPOSITORY_INDEX):
             try:
@@ -175,7 +175,7 @@ class OipGrpcClient(ModelClient):
             except ModelError:
                 continue
             # MLServer writes the state as "State.READY".
-            return [Entry(model.name, model.version, model.state.rpartition(".")[2]) for model in index.models]
+            return [RepositoryEntry(model.name, model.version, model.state.rpartition(".")[2]) for model in index.models]
         if self._address.version is None:
             return []
         request = messages.ModelMetadataRequest(name=self._address.model)
@@ -183,7 +183,7 @@ class OipGrpcClient(ModelClient):
             model = await self._ask(messages.MODEL_METADATA, request, messages.ModelMetadataResponse, timeout_s)
         except ModelError:
             return []
-        return [Entry(self._address.model, version, "READY") for version in model.versions]
+        return [RepositoryEntry(self._address.model, version, "READY") for version in model.versions]
 
     async def _ask(self, method: str, request: Any, kind: Any, timeout_s: float) -> Any:
         body = await self._channel.call(method, request.SerializeToString(), timeout_s)

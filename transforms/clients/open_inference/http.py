@@ -22,9 +22,9 @@ from transforms.clients.open_inference.errors import from_http
 from transforms.clients.open_inference.model import (
     BINARY_TENSOR_DATA,
     MODEL_CONFIGURATION,
-    Config,
-    Entry,
+    RepositoryEntry,
     Tensor,
+    TritonConfig,
     declared_metadata,
     explain,
     metadata_of,
@@ -108,7 +108,7 @@ class OipHttpClient(ModelClient):
         with as_metadata_errors("is it the server's REST port?", False, self._where, over_grpc):
             extensions = await self._extensions(timeout_s)
             model = await self._model(timeout_s)
-            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else Config()
+            config = await self._config(timeout_s) if MODEL_CONFIGURATION in extensions else TritonConfig()
             await self._must_be_ready(timeout_s)
             if isinstance(model, Signature):
                 metadata = declared_metadata(self._address, model, config)
@@ -155,16 +155,16 @@ class OipHttpClient(ModelClient):
             raise explain(error, self._address, await self._entries(timeout_s))
         raise error
 
-    async def _config(self, timeout_s: float) -> Config:
+    async def _config(self, timeout_s: float) -> TritonConfig:
         answer = await self._get(f"{self._address.model_url}/config", timeout_s)
         if answer.status != 200:
-            return Config()  # an administrator may have closed this call (Triton's --http-restricted-api)
+            return TritonConfig()  # an administrator may have closed this call (Triton's --http-restricted-api)
         document = self._document(answer)
         try:
             optional = frozenset(str(given["name"]) for given in document.get("input") or () if given.get("optional"))
-            return Config(int(document.get("max_batch_size") or 0), optional)
+            return TritonConfig(int(document.get("max_batch_size") or 0), optional)
         except (AttributeError, KeyError, TypeError, ValueError):
-            return Config()
+            return TritonConfig()
 
     async def _must_be_ready(self, timeout_s: float) -> None:
         answer = await self._get(f"{self._address.model_url}/ready", timeout_s)
@@ -180,19 +180,21 @@ class OipHttpClient(ModelClient):
             return  # the server does not answer the call: do not wait for readiness, requests fail if the model is not ready
         raise UnavailableError(f"{self._where}: the model is not ready", answer.retry_after_s)
 
-    async def _entries(self, timeout_s: float) -> list[Entry]:
+    async def _entries(self, timeout_s: float) -> list[RepositoryEntry]:
         """Returns the model repository's entries; if it can't be read, the versions in this model's metadata."""
         url = yarl.URL(f"{self._address.server_url}/repository/index", encoded=True)
         try:
             answer = await self._connection.send("POST", url, timeout_s, b"{}")
             entries = loads(of_metadata(answer.body, self._where)) if answer.status == 200 else None
             if isinstance(entries, list):
-                return [Entry(str(e["name"]), str(e.get("version") or ""), str(e.get("state") or "")) for e in entries]
+                return [
+                    RepositoryEntry(str(e["name"]), str(e.get("version") or ""), str(e.get("state") or "")) for e in entries
+                ]
             if self._address.version is None:
                 return []
             url_of_any = self._address.model_url.rpartition("/versions/")[0]
             document = loads((await self._get(url_of_any, timeout_s)).body)
-            return [Entry(self._address.model, str(v), "READY") for v in document.get("versions") or ()]
+            return [RepositoryEntry(self._address.model, str(v), "READY") for v in document.get("versions") or ()]
         except (ModelError, AttributeError, KeyError, TypeError, ValueError):
             return []
 

@@ -45,7 +45,7 @@ Tensor = tuple[str, str, Sequence[int]]
 _name = operator.itemgetter(0)  # two of one name must not be compared by their shapes: messages have no order
 
 
-class Entry(NamedTuple):
+class RepositoryEntry(NamedTuple):
     """One entry of a server's model repository.
 
     Attributes:
@@ -60,7 +60,7 @@ class Entry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Config:
+class TritonConfig:
     """What Triton's model configuration adds to the metadata.
 
     Attributes:
@@ -78,7 +78,7 @@ def metadata_of(
     versions: Iterable[str],
     inputs: Iterable[Tensor],
     outputs: Iterable[Tensor],
-    config: Config,
+    config: TritonConfig,
     declared: Signature | None = None,
 ) -> ModelMetadata:
     """Returns a model's metadata.
@@ -108,7 +108,7 @@ def metadata_of(
     return ModelMetadata(address.model, version, signature, config.max_batch_size or None)
 
 
-def declared_metadata(address: OipAddress, declared: Signature, config: Config) -> ModelMetadata:
+def declared_metadata(address: OipAddress, declared: Signature, config: TritonConfig) -> ModelMetadata:
     """Returns the metadata of a model whose server has no call for them.
 
     Args:
@@ -133,7 +133,7 @@ def newest(versions: Iterable[str]) -> str:
     return there[-1] if there else ""
 
 
-def explain(error: ModelError, address: OipAddress, entries: Sequence[Entry]) -> ModelError:
+def explain(error: ModelError, address: OipAddress, entries: Sequence[RepositoryEntry]) -> ModelError:
     """Returns a more helpful error for a model or version that was not found.
 
     Args:

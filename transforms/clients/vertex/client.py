@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
-from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.errors import Reply, VertexRefusal
 from transforms.clients.vertex.instances import check, instances_of
 from transforms.clients.vertex.transport import PREDICT, Transport
 from transforms.clients.vertex.uri import REST, VertexAddress
@@ -98,7 +98,7 @@ class VertexClient(ModelClient):
         self._metadata_requests += 1
         with as_metadata_errors("is it Vertex AI's API?", refusals_too=False, where=self._where):
             answered = await self._transport.send(self._transport.body([]), timeout_s)
-            if isinstance(answered, Refusal) and not answered.is_of_content:
+            if isinstance(answered, VertexRefusal) and not answered.is_of_content:
                 raise answered.error(self._where)
         version = answered.version if isinstance(answered, Reply) else ""
         if isinstance(answered, Reply) and not isinstance(answered.predictions, list):
@@ -109,7 +109,7 @@ class VertexClient(ModelClient):
         """See ``ModelClient``. A request above the endpoint's size limit raises ``RequestTooLargeError`` and is not sent."""
         body = self._body(inputs, rows)
         answered = await self._transport.send(body, timeout_s)
-        if isinstance(answered, Refusal):
+        if isinstance(answered, VertexRefusal):
             raise answered.error(self._where)
         said = ((DEPLOYED_MODEL, answered.deployed_model), (DEPLOYED_MODEL_NAME, answered.model_name))
         headers: list[Header] = [(name, shortened(text, MOST_SAID).encode()) for name, text in said if text]

@@ -29,7 +29,7 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _State = google_credentials.TokenState
 
 
-class Tokens(Protocol):
+class AccessTokens(Protocol):
     """A source of access tokens for one client."""
 
     async def headers(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class NoTokens:
         """Does nothing: no refresh ever runs."""
 
 
-def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> Tokens:
+def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> AccessTokens:
     """Returns the token source of a client.
 
     Args:
@@ -72,7 +72,7 @@ def tokens_for(anonymous: bool, headers: Sequence[tuple[str, str]]) -> Tokens:
     return NoTokens() if anonymous or given else GoogleTokens()
 
 
-async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[dict[str, str], float]:
+async def token_headers(tokens: AccessTokens, timeout_s: float, where: str) -> tuple[dict[str, str], float]:
     """Waits for the authentication headers of one request.
 
     Args:
@@ -85,7 +85,7 @@ async def token_headers(tokens: Tokens, timeout_s: float, where: str) -> tuple[d
 
     Raises:
         OverloadedError: No token came within ``timeout_s``.
-        ModelError: As ``Tokens.headers``.
+        ModelError: As ``AccessTokens.headers``.
     """
     until = time.monotonic() + timeout_s
     try:
@@ -134,7 +134,7 @@ class GoogleTokens:
         self._void = True
 
     async def headers(self) -> dict[str, str]:
-        """See ``Tokens``."""
+        """See ``AccessTokens``."""
         if self._void or self._credentials.token_state is _State.INVALID:
             await self._renewal.done()
         elif self._credentials.token_state is _State.STALE:
@@ -142,7 +142,7 @@ class GoogleTokens:
         return self._current()
 
     def refused(self, headers: Mapping[str, str]) -> None:
-        """See ``Tokens``. Headers with an older token than the current one are ignored."""
+        """See ``AccessTokens``. Headers with an older token than the current one are ignored."""
         self._void = self._void or self._current() == headers
 
     def _current(self) -> dict[str, str]:
@@ -163,7 +163,7 @@ class GoogleTokens:
         self._credentials.refresh(self._request())
 
     async def close(self) -> None:
-        """See ``Tokens``."""
+        """See ``AccessTokens``."""
         await self._renewal.close()
 
 

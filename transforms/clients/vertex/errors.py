@@ -1,4 +1,4 @@
-"""``Reply`` and ``Refusal``: the answers of Vertex AI. It translates refusals into the errors of this project.
+"""``Reply`` and ``VertexRefusal``: the answers of Vertex AI. It translates refusals into the errors of this project.
 
 Source: https://cloud.google.com/apis/design/errors (google.rpc.Status, RetryInfo and their form in JSON).
 """
@@ -67,7 +67,7 @@ class Reply:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Refusal:
+class VertexRefusal:
     """An answer with a status other than OK.
 
     Attributes:
@@ -106,7 +106,7 @@ class Refusal:
         return error
 
 
-def from_body(http_status: int, document: Any, text: str, retry_after_s: float | None) -> Refusal:
+def from_body(http_status: int, document: Any, text: str, retry_after_s: float | None) -> VertexRefusal:
     """Reads a refusal from an HTTP answer.
 
     Args:
@@ -118,14 +118,14 @@ def from_body(http_status: int, document: Any, text: str, retry_after_s: float |
     error = document.get("error", document) if isinstance(document, dict) else document
     default = "INVALID_ARGUMENT" if http_status == 200 else _of_status(http_status)
     if not isinstance(error, dict):
-        return Refusal(default, text if error is None else str(error), retry_after_s, http_status)
+        return VertexRefusal(default, text if error is None else str(error), retry_after_s, http_status)
     status, number = str(error.get("status")), error.get("code")
     by_number = _of_status(number) if type(number) is int and number >= 400 else default
     code = status if status in _KNOWN else by_number
     details = error.get("details")
     advice = [_delay_of(detail) for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     asked_s = next((delay_s for delay_s in advice if delay_s is not None), retry_after_s)
-    return Refusal(code, str(error.get("message", "")), asked_s, http_status)
+    return VertexRefusal(code, str(error.get("message", "")), asked_s, http_status)
 
 
 def _of_status(http_status: int) -> str:

@@ -20,8 +20,8 @@ from google.cloud.aiplatform_v1.types.prediction_service import PredictRequest
 from google.protobuf.message import DecodeError
 
 from transforms.clients.base import ClientOptions
-from transforms.clients.vertex.credentials import Tokens, token_headers
-from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.credentials import AccessTokens, token_headers
+from transforms.clients.vertex.errors import Reply, VertexRefusal
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.vertex.values import decode, encode
@@ -50,7 +50,7 @@ class GrpcTransport(Transport):
         ConfigError: A header can't be sent over gRPC.
     """
 
-    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens):
+    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: AccessTokens):
         self._address, self._options, self._tokens = address, options, tokens
         self._where = str(address)
         self._headers = grpc_metadata(options.headers)
@@ -66,7 +66,7 @@ class GrpcTransport(Transport):
         """See ``Transport``."""
         return self._head + b"".join([_field(_INSTANCE, encode(instance)) for instance in instances])
 
-    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
+    async def send(self, body: bytes, timeout_s: float) -> Reply | VertexRefusal:
         """See ``Transport``."""
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
@@ -83,14 +83,14 @@ class GrpcTransport(Transport):
                 metadata=(*self._headers, *tokens.items()),
             )
         except DecodeError as error:  # protobuf does not read messages that are nested deeper than 100
-            return Refusal("INVALID_ARGUMENT", f"the request is too deeply nested ({type(error).__name__})")
+            return VertexRefusal("INVALID_ARGUMENT", f"the request is too deeply nested ({type(error).__name__})")
         except (GoogleAPICallError, ValueError) as error:
             # google-api-core raises ValueError if the details contradict the status.
             failed = error.__cause__ or error.__context__
             if not isinstance(failed, grpc.aio.AioRpcError):
                 raise
             details = details_of(failed, self._address.secure, self._options)
-            refusal = Refusal(failed.code().name, details, retry_after_s(failed))
+            refusal = VertexRefusal(failed.code().name, details, retry_after_s(failed))
             if refusal.code == "UNAUTHENTICATED":
                 self._tokens.refused(tokens)
             return refusal

@@ -19,8 +19,8 @@ import yarl
 from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.json_bodies.bodies import Bodies
 from transforms.clients.json_bodies.form import Form
-from transforms.clients.vertex.credentials import Tokens, token_headers
-from transforms.clients.vertex.errors import Refusal, from_body
+from transforms.clients.vertex.credentials import AccessTokens, token_headers
+from transforms.clients.vertex.errors import VertexRefusal, from_body
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.wire.error_texts import error_text, readable
 from transforms.clients.wire.http import HttpConnection, HttpResponse
@@ -50,7 +50,7 @@ class RawClient(ModelClient):
         ConfigError: The template is wrong.
     """
 
-    def __init__(self, address: VertexAddress, form: Form, options: ClientOptions, tokens: Tokens):
+    def __init__(self, address: VertexAddress, form: Form, options: ClientOptions, tokens: AccessTokens):
         self._address, self._form, self._tokens = address, form, tokens
         self._where = str(address)
         self._http = HttpConnection(self._where, address.secure, options)
@@ -125,7 +125,7 @@ def _is_good(answer: HttpResponse) -> bool:
     return 200 <= answer.status < 300
 
 
-def _googles(answer: HttpResponse) -> Refusal | None:
+def _googles(answer: HttpResponse) -> VertexRefusal | None:
     """Reads a refusal in Google's form; ``None`` for an error of the container's own, which may repeat the record."""
     try:
         document: Any = loads(answer.body)

@@ -13,8 +13,8 @@ import orjson
 import yarl
 
 from transforms.clients.base import ClientOptions
-from transforms.clients.vertex.credentials import Tokens, token_headers
-from transforms.clients.vertex.errors import Refusal, Reply, from_body
+from transforms.clients.vertex.credentials import AccessTokens, token_headers
+from transforms.clients.vertex.errors import Reply, VertexRefusal, from_body
 from transforms.clients.vertex.transport import Transport
 from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.wire.http import Connect, HttpConnection
@@ -34,7 +34,9 @@ class RestTransport(Transport):
         connect: Makes the connections.
     """
 
-    def __init__(self, address: VertexAddress, options: ClientOptions, tokens: Tokens, connect: Connect = HttpConnection):
+    def __init__(
+        self, address: VertexAddress, options: ClientOptions, tokens: AccessTokens, connect: Connect = HttpConnection
+    ):
         self._where = str(address)
         self._http = connect(self._where, address.secure, options)
         self._tokens = tokens
@@ -46,7 +48,7 @@ class RestTransport(Transport):
         """See ``Transport``."""
         return b'{"instances":%b%b' % (orjson.dumps(instances), self._tail)
 
-    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
+    async def send(self, body: bytes, timeout_s: float) -> Reply | VertexRefusal:
         """See ``Transport``."""
         if self._closed:
             raise UnavailableError(f"{self._where}: the client is closed")
@@ -56,7 +58,7 @@ class RestTransport(Transport):
             self._tokens.refused(tokens)
         return self._read(answer.status, answer.body, answer.retry_after_s)
 
-    def _read(self, status: int, answer: bytes, retry_after_s: float | None) -> Reply | Refusal:
+    def _read(self, status: int, answer: bytes, retry_after_s: float | None) -> Reply | VertexRefusal:
         try:
             document = loads(answer)
         except ValueError as error:

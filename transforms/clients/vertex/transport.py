@@ -6,7 +6,7 @@ import abc
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.clients.vertex.errors import Refusal, Reply
+from transforms.clients.vertex.errors import Reply, VertexRefusal
 
 PREDICT = "/google.cloud.aiplatform.v1.PredictionService/Predict"
 """The gRPC method that the client library calls."""
@@ -27,7 +27,7 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def send(self, body: bytes, timeout_s: float) -> Reply | Refusal:
+    async def send(self, body: bytes, timeout_s: float) -> Reply | VertexRefusal:
         """Sends a request.
 
         Args:

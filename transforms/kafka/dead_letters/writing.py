@@ -104,7 +104,7 @@ class ReplayWriter(TransactionalWriter):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Committed:
+class ReplayOutcome:
     """What became of outputs.
 
     Attributes:
@@ -155,7 +155,7 @@ class ReplayTransactions:
             self._ledger.read(self._read_ledger())
             self._writer.ledger_is_old = False
 
-    def commit(self, outputs: Mapping[Place, OutputRecord]) -> Committed:
+    def commit(self, outputs: Mapping[Place, OutputRecord]) -> ReplayOutcome:
         """Writes and commits outputs, one for each dead letter, and the entries that say so.
 
         Raises:
@@ -181,7 +181,7 @@ class ReplayTransactions:
         self._outputs.committed()
         written = bundle.outputs[: len(self._order)]
         dead = Counter(_class_of(output) for output in written if output.failed_stage is not None)
-        return Committed(len(wanted) - self._refused.total(), self._refused, dead)
+        return ReplayOutcome(len(wanted) - self._refused.total(), self._refused, dead)
 
     def _is_committed(self, bundle: Bundle) -> bool:
         try:

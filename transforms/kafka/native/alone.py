@@ -151,11 +151,11 @@ class AloneSession:
         return self
 
     def position(self, partition: Partition) -> int:
-        """As ``Committed.position``: what is with the runner counts as being on its way."""
+        """As ``PolledCommits.position``: what is with the runner counts as being on its way."""
         return max(self._outstanding.position(partition), self._committed.get(partition, -1))
 
     def take_count(self) -> int:
-        """As ``Committed.take_count``: records are used once they are with the runner, unless they are read again."""
+        """As ``PolledCommits.take_count``: records are used once they are with the runner, unless they are read again."""
         used, self._used = self._used, 0
         return used
 

@@ -11,7 +11,7 @@ from transforms.kafka.native.consumer import Reader
 from transforms.types import KafkaRecord
 
 
-class Committed(Protocol):
+class PolledCommits(Protocol):
     """What was committed of a session's records, or counts as committed while it is on its way."""
 
     def position(self, partition: Partition) -> int:
@@ -29,7 +29,7 @@ class Polled(Protocol):
         """The consumer."""
 
     @property
-    def commits(self) -> Committed:
+    def commits(self) -> PolledCommits:
         """What it has committed."""
 
     @property
