@@ -117,6 +117,7 @@ class MemoryKafka:
         commit_failures: Errors that the next calls of ``commit_transaction`` raise.
         send_failures: The same of ``send_offsets_to_transaction``.
         init_failures: The same of ``init_transactions``.
+        begin_failures: The same of ``begin_transaction``, of what became of the producer since its last transaction.
         describe_failures: The same of ``describe_consumer_groups``.
         delivery_failures: Error codes that the next batches' first outputs fail with.
         refuses: The error code that a topic refuses an output with; ``None`` if it takes it.
@@ -147,6 +148,7 @@ class MemoryKafka:
     commit_failures: list[Any] = dataclasses.field(default_factory=list)
     send_failures: list[Any] = dataclasses.field(default_factory=list)
     init_failures: list[Any] = dataclasses.field(default_factory=list)
+    begin_failures: list[Any] = dataclasses.field(default_factory=list)
     describe_failures: list[Any] = dataclasses.field(default_factory=list)
     delivery_failures: list[int] = dataclasses.field(default_factory=list)
     refuses: Callable[[Output], int | None] = lambda _: None

@@ -80,6 +80,8 @@ class MemoryProducer:
 
     def begin_transaction(self) -> None:
         self._require(_S.READY)
+        if self._kafka.begin_failures:
+            self._raise(self._kafka.begin_failures.pop(0))
         timeout_s = float(self.properties["transaction.timeout.ms"]) / 1000
         self._kafka.expire()
         if self._kafka.epochs[self._name] == self._epoch:  # local, in truth: a fenced one learns it later

@@ -110,6 +110,30 @@ def test_a_transactional_id_that_may_not_be_used_any_more_is_waited_for(shown: S
     assert job.kafka.outputs == job.kafka.records()
 
 
+def test_a_producer_that_lost_its_right_between_two_transactions_is_waited_for(shown: Shown) -> None:
+    """librdkafka tells it where the next one begins."""
+    job = Job([True] * 3)
+    no_right = refused(E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal=True)
+    job.kafka.begin_failures.append(no_right)
+    job.kafka.init_failures.append(no_right)
+    job.bundle()
+    assert shown.reason is not None
+    assert "--operation Write --transactional-id group-0 grants it" in shown.reason
+    job.now += AGAIN_S
+    assert len(job.bundle()) == 3
+    assert job.kafka.outputs == job.kafka.records()
+    assert shown.reason is None
+
+
+def test_a_producer_that_was_fenced_by_nobody_between_two_transactions_is_replaced() -> None:
+    job = Job([True] * 3)
+    job.kafka.begin_failures.append(refused(E._FENCED, fatal=True))
+    job.bundle()
+    assert not job.kafka.outputs
+    assert len(job.bundle()) == 3
+    assert job.kafka.outputs == job.kafka.records()
+
+
 def test_who_takes_over_meanwhile_ends_it(shown: Shown) -> None:
     job = Job([True] * 3)
     job.kafka.members.append(("group-0", "another"))

@@ -280,8 +280,13 @@ class TransactionalWriter(Writer):
         return super()._not_written(topic, error)
 
     def _begin(self) -> None:
+        """Local: nothing is sent. But the producer may have been lost in the background since its last transaction."""
         if self._begun_at is None:
-            self.producer.begin_transaction()  # local: nothing is sent
+            try:
+                self._call(lambda _: self.producer.begin_transaction())
+            except OutcomeUnknownError as error:
+                self._start_anew(error)
+                raise
             self._begun_at = self._clock()
 
     def _call(self, call: Callable[..., Any], *arguments: Any) -> None:
