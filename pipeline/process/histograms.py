@@ -21,6 +21,11 @@ Buckets = list[tuple[float, int]]
 """The upper bound of each bucket, and how many values are up to it; the last one is infinite."""
 
 
+def prometheus_buckets(buckets: Buckets) -> list[tuple[str, int]]:
+    """The same with the bounds as Prometheus writes them."""
+    return [("+Inf" if bound == float("inf") else f"{bound}", count) for bound, count in buckets]
+
+
 @dataclasses.dataclass(frozen=True)
 class Histogram:
     """One histogram. What it has counted is a field of ``stats.ROW`` by the same name.

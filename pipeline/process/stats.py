@@ -281,14 +281,10 @@ class Totals:
         return self.records / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
-    def input_tokens(self) -> int:
-        """Tokens of what all requests asked, as far as the model server counts them."""
-        return round(self.tokens[INPUT_TOKENS][1])
-
-    @property
-    def output_tokens(self) -> int:
-        """Tokens of what the model made, likewise."""
-        return round(self.tokens[OUTPUT_TOKENS][1])
+    def token_counts(self) -> dict[str, int]:
+        """Tokens of what requests asked, ``input``, and of what the model made, ``output``; empty if none were counted."""
+        counts = {"input": round(self.tokens[INPUT_TOKENS][1]), "output": round(self.tokens[OUTPUT_TOKENS][1])}
+        return counts if any(counts.values()) else {}
 
     @property
     def mean_batch_size(self) -> float:
@@ -321,7 +317,7 @@ class Totals:
             "latency_ms": {"p50": self.latency_ms(0.5), "p99": self.latency_ms(0.99)},
             "batches": self.batches,
             "mean_batch_size": round(self.mean_batch_size, 2),
-            **({"tokens": {"input": self.input_tokens, "output": self.output_tokens}} if self.input_tokens else {}),
+            **({"tokens": counts} if (counts := self.token_counts) else {}),
             "retries": self.retries,
             "bundles": self.bundles,
             "rollbacks": self.rollbacks,

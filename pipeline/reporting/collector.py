@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from pipeline.process.histograms import prometheus_buckets
 from pipeline.process.stats import Totals
 from pipeline.reporting.lag import Lag
 from pipeline.telemetry.gen_ai import GenAi, families
@@ -48,7 +49,7 @@ class StatsCollector(Collector):
             yield HistogramMetricFamily(
                 f"scoring_{histogram.name}",
                 histogram.help,
-                buckets=[("+Inf" if bound == float("inf") else f"{bound}", count) for bound, count in buckets],
+                buckets=prometheus_buckets(buckets),
                 sum_value=total,
             )
         if self._gen_ai is not None:

@@ -272,7 +272,7 @@ def print_summary(
         ("records/s", f"{totals.records_per_s:,.0f}"),
         ("latency", f"p50 {totals.latency_ms(0.5):.1f} ms, p99 {totals.latency_ms(0.99):.1f} ms (read to committed)"),
         ("mean batch size", f"{totals.mean_batch_size:.1f}"),
-        *([("tokens", f"{totals.input_tokens:,} in, {totals.output_tokens:,} out")] if totals.input_tokens else []),
+        *([("tokens", f"{counts['input']:,} in, {counts['output']:,} out")] if (counts := totals.token_counts) else []),
         *([("waited for the limit", f"{totals.paced_s:.0f} s, all requests together")] if totals.paced_s else []),
     ]
     if "all" in accuracy:

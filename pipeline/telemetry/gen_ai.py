@@ -1,7 +1,7 @@
 """The metrics of language models by OpenTelemetry's conventions for generative AI: tokens, and how long requests took.
 
 The names are those of https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/, as Prometheus writes them. OTLP
-has them in OpenTelemetry's own writing: ``OTEL_NAMES``.
+has them in OpenTelemetry's own writing: ``OTEL_METRICS``, ``OTEL_ATTRIBUTES``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from typing import NamedTuple
 
 from prometheus_client.metrics_core import HistogramMetricFamily
 
-from pipeline.process.histograms import INPUT_TOKENS, REQUEST, Buckets
+from pipeline.process.histograms import INPUT_TOKENS, REQUEST, prometheus_buckets
 from pipeline.process.stats import Totals
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, parse
 
 USAGE = "gen_ai_client_token_usage"
 DURATION = "gen_ai_client_operation_duration_seconds"
 
-OTEL_NAMES = {
+OTEL_METRICS = {
     USAGE: ("gen_ai.client.token.usage", "{token}"),
     DURATION: ("gen_ai.client.operation.duration", "s"),
-    "gen_ai_operation_name": ("gen_ai.operation.name", ""),
-    "gen_ai_provider_name": ("gen_ai.provider.name", ""),
-    "gen_ai_request_model": ("gen_ai.request.model", ""),
-    "gen_ai_token_type": ("gen_ai.token.type", ""),
 }
-"""Prometheus' name of a metric or a label to OpenTelemetry's, with the unit of a metric."""
+"""Prometheus' name of a metric to OpenTelemetry's, and the unit."""
+
+OTEL_ATTRIBUTES = {
+    "gen_ai_operation_name": "gen_ai.operation.name",
+    "gen_ai_provider_name": "gen_ai.provider.name",
+    "gen_ai_request_model": "gen_ai.request.model",
+    "gen_ai_token_type": "gen_ai.token.type",
+}
+"""Prometheus' name of a label to OpenTelemetry's of an attribute."""
 
 _OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion", EMBEDDINGS: "embeddings", RERANK: "rerank"}
 """Task to the convention's name of the operation. It has none for ``rerank``, and lets an own one be used."""
@@ -62,13 +66,11 @@ def families(totals: Totals, labels: GenAi) -> Iterator[HistogramMetricFamily]:
     usage = HistogramMetricFamily(
         USAGE, "Tokens of a request, as the model server counts them.", labels=(*GenAi._fields, "gen_ai_token_type")
     )
-    for histogram, counted in totals.tokens.items():
-        _add(usage, (*labels, "input" if histogram is INPUT_TOKENS else "output"), *counted)
+    for histogram, (buckets, total) in totals.tokens.items():
+        kind = "input" if histogram is INPUT_TOKENS else "output"
+        usage.add_metric((*labels, kind), prometheus_buckets(buckets), total)
     yield usage
     duration = HistogramMetricFamily(DURATION, REQUEST.help, labels=GenAi._fields)
-    _add(duration, labels, *totals.histograms[REQUEST])
+    buckets, total = totals.histograms[REQUEST]
+    duration.add_metric(labels, prometheus_buckets(buckets), total)
     yield duration
-
-
-def _add(family: HistogramMetricFamily, labels: tuple[str, ...], buckets: Buckets, total: float) -> None:
-    family.add_metric(labels, [("+Inf" if bound == float("inf") else f"{bound}", count) for bound, count in buckets], total)

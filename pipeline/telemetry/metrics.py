@@ -136,9 +136,9 @@ def _metric(family: Family, began_ns: int, now_ns: int) -> Metric:
         data = Sum(_numbers(family, began_ns, now_ns), cumulative, is_monotonic=True)
     else:
         data = Gauge(_numbers(family, now_ns, now_ns))
-    from pipeline.telemetry.gen_ai import OTEL_NAMES
+    from pipeline.telemetry.gen_ai import OTEL_METRICS
 
-    name, unit = OTEL_NAMES.get(family.name, (family.name, "s" if family.name.endswith("_seconds") else ""))
+    name, unit = OTEL_METRICS.get(family.name, (family.name, "s" if family.name.endswith("_seconds") else ""))
     return Metric(name, family.documentation, unit, data)
 
 
@@ -163,7 +163,7 @@ def _histogram(
     """Prometheus' buckets count all that is up to a bound, OpenTelemetry's what is between two."""
     from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
-    from pipeline.telemetry.gen_ai import OTEL_NAMES
+    from pipeline.telemetry.gen_ai import OTEL_ATTRIBUTES
 
     named = {end: [it for it in samples if it.name == name + end] for end in ("_bucket", "_count", "_sum")}
     up_to = [int(sample.value) for sample in named["_bucket"]]
@@ -171,5 +171,5 @@ def _histogram(
     bounds = [float(sample.labels["le"]) for sample in named["_bucket"][:-1]]
     total, values = int(named["_count"][0].value), float(named["_sum"][0].value)
     unknown: Any = None  # the least and the largest value, which OTLP may leave out
-    attributes = {OTEL_NAMES.get(label, (label, ""))[0]: value for label, value in labels}
+    attributes = {OTEL_ATTRIBUTES.get(label, label): value for label, value in labels}
     return HistogramDataPoint(attributes, began_ns, now_ns, total, values, counts, bounds, unknown, unknown)

@@ -138,6 +138,9 @@ def test_a_language_model_has_metrics_by_the_names_of_opentelemetry() -> None:
     totals = Totals(worker.rows)
     assert totals.summary()["tokens"] == {"input": 2020, "output": 5}
     assert "tokens" not in Totals(stats().rows).summary()
+    only_output = stats()
+    only_output.counted_tokens(Tokens(None, 5))
+    assert Totals(only_output.rows).summary()["tokens"] == {"input": 0, "output": 5}, "a server that counts nothing else"
 
 
 def test_what_is_above_all_bounds_is_in_the_last_bucket() -> None:
