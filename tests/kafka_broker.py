@@ -55,6 +55,9 @@ PROPERTIES = {
     # Few partitions of the internal topics: the first group and the first transaction need not wait for 50 files.
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
+    # The times of records are what a test gives them: by default those of more than a week ago would be deleted, all at
+    # once, when retention comes by every five minutes. Tests delete records by the admin client.
+    "log.retention.ms": "-1",
     # What a test would otherwise wait for: joining members, short sessions, transactions of dead producers, compaction.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
