@@ -109,7 +109,8 @@ KNOWN = (
     ),
     Mutation(
         "an abort that Kafka does not take passes for one", "transforms/kafka/native/transactional.py",
-        "                self._start_anew(error)\n                raise\n", "                self._start_anew(error)\n",
+        "                self._start_anew(error)\n                raise\n            self._begun_at = None\n",
+        "                self._start_anew(error)\n            self._begun_at = None\n",
         "tests/kafka/native/test_exactly_once.py::test_exactly_once",
     ),
     Mutation(
