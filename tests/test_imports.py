@@ -52,7 +52,7 @@ LAYERS = (
     ("transforms.decode", "transforms.encode"),
     ("transforms.stages",),
     ("transforms.predict",),
-    ("transforms.handlers",),
+    ("transforms.handlers", "transforms.beam_yaml"),
     ("transforms",),
     ("pipeline", "pipeline.telemetry.settings"),
     ("pipeline.job",),
@@ -82,6 +82,7 @@ UPWARD = {
 FACADES = {
     "transforms": "what users import; it loads nothing until a name is asked for, so that its modules do not pay for it",
     "transforms.clients": "what an outside protocol and the steps of the flow import; below it is the registry, no client",
+    "transforms.beam_yaml": "what the providers of a YAML pipeline name",
     "transforms.handlers": "what users import; its modules are loaded together",
     "transforms.kafka.beam.java": "JavaKafka has a part of the implementation in each of its modules",
     "transforms.testing.contract": "ClientContract is the sum of its modules",

@@ -28,6 +28,8 @@ OTHERS = {
     "--require-hashes": "of pip and pip-audit",
     "--coverage": "of tests/suite.py, which passes the rest to pytest",
     "--durations": "of pytest",
+    "--yaml_pipeline_file": "of Beam YAML",
+    "--jinja_variable_flags": "of Beam YAML",
     "--constraint": "of uv and pip",
     "--python": "of uv",
     "--quiet": "of uv",

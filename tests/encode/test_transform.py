@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from tests.beam_run import run
 from transforms import DeadLetters, Encode, FailedElement, Failure, KafkaRecord, OutputRecord, Prediction
 from transforms.encode.encoder import Encoder
+from transforms.encode.transform import OutcomeEncoder
 from transforms.errors import ContractError
-from transforms.outcomes import outcomes_of
+from transforms.outcomes import Outcome, outcomes_of
 from transforms.types import AnsweredSegment, PredictedChunk
 
 
@@ -39,24 +41,25 @@ def test_encode_writes_what_the_pipeline_writes(mode: str) -> None:
     """Outcome by outcome the same as a whole chunk."""
     outcomes = outcomes_of(RECORDS, CHUNK, "model")
     expected = Encoder("out", "out.dead-letter", "model", output_mode=mode).encode(CHUNK)
-    assert _run_here(outcomes, Encode("out", output_mode=mode)) == expected
+    assert _run_here(outcomes, output_mode=mode) == expected
     assert [output.failed_stage for output in expected] == [None, None, "predict", None]
+
+
+def one_more(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"n": fields["n"] + 1}
 
 
 def test_a_function_of_the_user_s() -> None:
     outcomes = outcomes_of(RECORDS, CHUNK, "model")
-    found = _run_here(outcomes, Encode("out", postprocess=lambda fields: {"n": fields["n"] + 1}))
+    found = _run_here(outcomes, postprocess=one_more)
     assert [record.failed_stage for record in found] == [None, None, "predict", "encode"]
     assert found[0].value == b'{"n":2.1}'
 
 
-def _run_here(outcomes: list[Any], transform: Encode) -> list[OutputRecord]:
-    """Through the DoFn alone: what Beam does to the values is another test's."""
-    from transforms.encode.transform import _Encode
-
-    fn = _Encode(transform._arguments)
-    fn.setup()
-    return [output for outcome in outcomes for output in fn.process(outcome)]
+def _run_here(outcomes: list[Outcome], **options: Any) -> list[OutputRecord]:
+    """Through the encoder alone: what Beam does to the values is another test's."""
+    encoder = pickle.loads(pickle.dumps(OutcomeEncoder("out", **options)))  # our own
+    return [encoder.encode(outcome, outcome.element) for outcome in outcomes]
 
 
 def test_in_a_pipeline() -> None:

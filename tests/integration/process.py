@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from tests import topics
@@ -33,6 +33,14 @@ START_S = 400.0
 
 SMALL_BUNDLES = ("--kafka_config=queued.min.messages=300", "--kafka_config=fetch.message.max.bytes=8192")
 """Makes the consumer hold little in advance, so that a backlog is read in bundles of some hundred records."""
+
+
+class Running(Protocol):
+    """A process that says whether it runs; as text, what it has printed."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
 
 
 class Scoring:
@@ -278,7 +286,7 @@ def _name(flag: str) -> str:
     return flag.removeprefix("--").partition("=")[0]
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, process: Scoring | None = None) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, process: Running | None = None) -> None:
     """Waits for a condition; gives up at once when ``process`` has ended without it.
 
     Raises:

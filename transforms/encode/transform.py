@@ -1,15 +1,18 @@
-"""``Encode``: makes output records of all outcomes. ``DeadLetters``: makes dead letters of failures alone."""
+"""``Encode``: makes output records of all outcomes. ``DeadLetters``: makes dead letters of failures alone.
+
+``OutcomeEncoder`` is what ``Encode`` does with one outcome, for other steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 
 from transforms.dead_letter import dead_letter
-from transforms.encode.encoder import Encoder
-from transforms.outcomes import FailedElement, Prediction, answer_of
+from transforms.encode.encoder import PREDICTION, Encoder
+from transforms.outcomes import FailedElement, Outcome, Prediction, answer_of
 from transforms.own_code import OwnFunction
 from transforms.types import KafkaRecord, OutputRecord, PredictedChunk
 
@@ -45,38 +48,57 @@ class Encode(beam.PTransform):
         postprocess: OwnFunction | None = None,
     ):
         super().__init__()
-        self._dead_letter_topic = dead_letter_topic or f"{output_topic}.dead-letter"
-        self._arguments = {
-            "output_topic": output_topic,
-            "dead_letter_topic": self._dead_letter_topic,
-            "output_mode": output_mode,
-            "labels": tuple(labels) if labels is not None else None,
-            "top_k": top_k,
-            "postprocess": postprocess,
-        }
-        Encoder(model="", **self._arguments)  # type: ignore[arg-type]  # a wrong argument is told where it was written
+        self._encoder = OutcomeEncoder(
+            output_topic, dead_letter_topic, output_mode=output_mode, labels=labels, top_k=top_k, postprocess=postprocess
+        )
 
     def expand(self, outcomes: Any) -> Any:
         """Builds the transform."""
-        return outcomes | "Encode" >> beam.ParDo(_Encode(self._arguments)).with_output_types(Any)
+        return outcomes | "Encode" >> beam.Map(_encoded, self._encoder).with_output_types(Any)
 
 
-class _Encode(beam.DoFn):
-    def __init__(self, arguments: dict[str, Any]):
-        self._arguments = arguments
+def _encoded(outcome: Outcome, encoder: OutcomeEncoder) -> OutputRecord:
+    return encoder.encode(outcome, _record(outcome))
 
-    def setup(self) -> None:
+
+class OutcomeEncoder:
+    """Makes the output record of one outcome after the other. It can be pickled.
+
+    Args:
+        output_topic: The topic of predictions.
+        dead_letter_topic: The topic of dead letters; ``<output_topic>.dead-letter`` if ``None``.
+        options: The other arguments of ``Encode``.
+
+    Raises:
+        ContractError: The arguments do not fit together.
+        ConfigError: There is no such function, or it can't be called.
+    """
+
+    def __init__(self, output_topic: str, dead_letter_topic: str | None = None, **options: Any):
+        self._dead_letter_topic = dead_letter_topic or f"{output_topic}.dead-letter"
+        options["output_mode"] = options.get("output_mode", PREDICTION)
+        options["labels"] = tuple(options["labels"]) if options.get("labels") is not None else None
+        self._arguments = {"output_topic": output_topic, "dead_letter_topic": self._dead_letter_topic, **options}
+        Encoder(model="", **self._arguments)  # a wrong argument is told where it was written
         self._encoders: dict[str, Encoder] = {}
 
-    def process(self, outcome: Prediction | FailedElement) -> Iterator[OutputRecord]:
-        record = _record(outcome)
+    def encode(self, outcome: Outcome, record: KafkaRecord) -> OutputRecord:
+        """Returns the prediction or the dead letter.
+
+        Args:
+            outcome: What the model made of it.
+            record: The record whose key, timestamp and headers the output has.
+        """
         if isinstance(outcome, FailedElement):
-            yield dead_letter(record, outcome.failure, self._arguments["dead_letter_topic"])
-            return
+            return dead_letter(record, outcome.failure, self._dead_letter_topic)
         encoder = self._encoders.get(outcome.model)
         if encoder is None:
             encoder = self._encoders[outcome.model] = Encoder(model=outcome.model, **self._arguments)
-        yield from encoder.encode(PredictedChunk([record], [answer_of(outcome)], {}))
+        [written] = encoder.encode(PredictedChunk([record], [answer_of(outcome)], {}))
+        return written
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_encoders": {}}  # each process makes its own
 
 
 class DeadLetters(beam.PTransform):

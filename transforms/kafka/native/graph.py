@@ -96,6 +96,30 @@ def join(outputs: Any, config: KafkaConfig) -> None:
                 fn.has_sink = True
 
 
+def config_before(pcollection: Any) -> KafkaConfig | None:
+    """Returns what the source of a PCollection reads; ``None`` if it does not come from a ``Source``."""
+    for applied in _sources_before(pcollection, [], set()):
+        source: Source = applied.transform
+        return source.config
+    return None
+
+
+def is_behind(pcollection: Any, kind: type[beam.PTransform]) -> bool:
+    """Whether a PCollection comes from a transform of a kind, by the main inputs."""
+    waiting, seen = [pcollection], set()
+    while waiting:
+        producer = waiting.pop().producer
+        if producer is None or id(producer) in seen:
+            continue
+        seen.add(id(producer))
+        waiting += producer.main_inputs.values()
+        while producer is not None:
+            if isinstance(producer.transform, kind):
+                return True
+            producer = producer.parent
+    return False
+
+
 def _all(applied: Any) -> Iterator[Any]:
     yield applied
     for part in applied.parts:
