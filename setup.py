@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 setup(
     name="kafka-model-scoring",
-    version="0.1.0",
+    version="0.2.0.dev0",
     description="Scores a Kafka topic with a model server on Apache Beam, exactly once, from one command",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

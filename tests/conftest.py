@@ -37,6 +37,11 @@ LONG = [
 """Files that take long, the longest first. What comes last should be short, as one process then waits for the other."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """However pytest is called: this file is read always, an option could be left out."""
+    config.pluginmanager.import_plugin("tests.standing_still")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", choices=("unit", "system"), help="only the tests of this part of the suite")
 

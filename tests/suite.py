@@ -15,7 +15,8 @@ With ``--coverage`` the unit tests are measured. ``make coverage-floor`` then co
 With ``--again`` (CI) the tests that failed are asked once more, alone, and named: a test of real processes that a slow
 machine breaks is a fault to mend, but must not keep everything else from landing. What fails twice fails. A part that broke
 off (processes of pytest-xdist crashed, and it lost count of them) has no list of failures: it is run as a whole once more. A
-part that hangs is ended after its ``LIMIT_S``, and fails at once.
+part in which no test begins or ends any more names those that are running, and ends itself (``tests/standing_still.py``).
+One that takes longer than its ``LIMIT_S`` is ended, and fails at once.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ THREE_FILES_AT_A_TIME = ("--numprocesses=3", "--dist=loadfile", "--no-loadscope-
 """What tests of one file share (a cluster, a server) is started once. Three keep two cores busy for 80 to 90%. The order of
 the files is in ``tests/conftest.py``: pytest-xdist's own, by the number of tests, would leave long ones for last."""
 LIMIT_S = {"unit": 30 * 60.0, "system": 60 * 60.0}
-"""What a part may take, more than twice what it does on 2 cores. pytest-xdist waits for ever where several workers died."""
+"""What a part may take, more than twice what it does on 2 cores."""
 ONCE_MORE = ("--last-failed", "--last-failed-no-failures=none", "-v")
 COVERAGE = ("--cov", "--cov-report=", "--cov-fail-under=0")
 A_MAKE_HANDS_ON = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from pathlib import Path
+
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,3 +54,15 @@ def test_the_check_of_the_wheel_removes_only_what_its_build_makes(tmp_path: Path
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
         "build/site/index.html"
     ]
+
+
+def test_the_version_is_the_newest_release_or_says_what_it_comes_before() -> None:
+    setup = re.findall(r'^    version="(.*)",$', (ROOT / "setup.py").read_text(), re.M)
+    assert len(setup) == 1
+    unreleased, *releases = re.split(r"^## \[", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)[1:]
+    version, released = Version(setup[0]), Version(releases[0].partition("]")[0])
+    if unreleased.partition("]")[2].strip():
+        assert version.is_devrelease
+        assert version > released
+    else:
+        assert version == released

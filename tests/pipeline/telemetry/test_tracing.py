@@ -138,6 +138,9 @@ def test_an_endpoint_that_is_away_does_not_hold_the_end(stats: WorkerStats, capl
         assert "the endpoint took too long at the end (0.05 s)" in caplog.text
     finally:
         exporter.shutdown()
+        for thread in threading.enumerate():
+            if thread.name == "telemetry":  # it warns that the exporter has ended: not in the next test
+                thread.join()
 
 
 def test_losses_are_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

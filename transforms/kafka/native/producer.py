@@ -59,11 +59,6 @@ class Writer:
         open_producer: Makes the producer.
         clock: Seconds, monotonic.
         obstacles: What is asked when outputs are not taken for long; by default Kafka.
-
-    Attributes:
-        replaces: Called in place of ``reopen`` where a producer that others may have fenced is to be replaced: calls that,
-            or raises ``FencedError``. Told whether the bundle goes on: its outputs are written again, and its
-            records not read again.
     """
 
     aborts = False
@@ -78,7 +73,7 @@ class Writer:
     ):
         self.config, self._clock = config, clock
         self.obstacles = obstacles or Obstacles(config)
-        self.replaces: Callable[[bool], None] | None = None  # not a default of its own: the client would be in a cycle
+        self._replace_by: Callable[[bool], None] | None = None  # not a method as default: the client would be in a cycle
         self.deliveries = Deliveries()
         self._batch_bytes: int | None = None
         self._counts: dict[str, int] = {}
@@ -115,8 +110,17 @@ class Writer:
         self.producer = self._open()
 
     def reopen(self) -> None:
-        """As ``renew``, whoever may have fenced the producer meanwhile."""
+        """As ``renew``, whether or not another process has fenced the producer meanwhile."""
         self.renew()
+
+    def under_claim(self, replace: Callable[[bool], None]) -> None:
+        """Until ``close``, ``replace`` is called in place of ``reopen`` where others may have fenced the producer.
+
+        Args:
+            replace: Calls ``reopen``, or raises ``FencedError``. Its argument says whether the bundle goes on: then its
+                outputs are written again, and its records are not read again.
+        """
+        self._replace_by = replace
 
     @property
     def open_s(self) -> float:
@@ -204,7 +208,8 @@ class Writer:
         """Commits before the reader closes what ``commit`` may have left on its way: nothing, in a transaction."""
 
     def close(self) -> None:
-        """Ends the producer."""
+        """Ends the producer, and what ``under_claim`` has begun: else writer and claim keep each other in memory."""
+        self._replace_by = None
         self.producer.purge()
         self.producer.flush(1)
 

@@ -395,5 +395,3 @@ class Session:
         self._outputs.close()
         self.reader.close()
         self.writer.close()
-        if self._claims is not None:
-            self._claims.close()

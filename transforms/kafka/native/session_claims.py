@@ -18,7 +18,7 @@ class SessionClaims:
 
     Args:
         config: The job's Kafka configuration.
-        writer: The session's writer. Where shards move, it is replaced by a claim (``Writer.replaces``) until ``close``.
+        writer: The session's writer. Where shards move, its producer is replaced by a claim (``Writer.under_claim``).
         commits: What the session has committed.
         is_settled: Waits for the commit in progress; returns whether it is final, and no bundle is open.
         open_writer: Opens the locks, and the producers to fence.
@@ -43,7 +43,7 @@ class SessionClaims:
         """Takes over the session's reader, which calls ``claim`` from its first poll on."""
         self._reader = reader
         if self._config.shards_move:
-            self._writer.replaces = self.claim_again
+            self._writer.under_claim(self.claim_again)
 
     def claim(self, new: Collection[Partition]) -> Starts | None:
         """Claims partitions before they are read; ``None`` while a bundle is open, whose transaction that would end.
@@ -67,7 +67,7 @@ class SessionClaims:
         return starts
 
     def claim_again(self, goes_on: bool) -> None:
-        """Opens the writer anew by the steps of a claim. Called in its place: see ``Writer.replaces``.
+        """Opens the writer anew by the steps of a claim. See ``Writer.under_claim``.
 
         Raises:
             FencedError: Another shard has claimed what this one held.
@@ -80,7 +80,3 @@ class SessionClaims:
         """The partitions that are claimed, and their committed offsets as far as this session knows."""
         known = self._claimed | self._commits.offsets
         return {partition: known.get(partition) for partition in self._reader.owned}
-
-    def close(self) -> None:
-        """Ends the claims; else writer and session keep each other until the collector comes."""
-        self._writer.replaces = None

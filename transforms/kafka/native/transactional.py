@@ -125,10 +125,10 @@ class TransactionalWriter(Writer):
         self._reopen_or_ask(goes_on=False)
 
     def _reopen_or_ask(self, *, goes_on: bool) -> None:
-        if self.replaces is None:
+        if self._replace_by is None:
             self.reopen()
         else:
-            self.replaces(goes_on)
+            self._replace_by(goes_on)
 
     def reopen(self) -> None:
         """As ``Writer.reopen``; the new producer fences the one before, and ends the transaction that it has left open."""

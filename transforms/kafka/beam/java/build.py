@@ -29,8 +29,14 @@ JAVAC = ("javac", "--release", RELEASE, "-Xlint:all,-classfile,-path", "-Werror"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-NEEDED = ("kafka-clients-", "beam-vendor-grpc-", "beam-sdks-java-expansion-service-", "beam-sdks-java-core-")
-"""How the names of the jars begin whose classes the source uses."""
+NEEDED = (
+    "kafka-clients-",
+    "beam-vendor-grpc-",
+    "beam-sdks-java-expansion-service-",
+    "beam-sdks-java-core-",
+    "beam-model-job-management-",
+)
+"""How the names of the jars begin whose classes the source uses, or the classes that it extends or calls need in turn."""
 
 
 def compiled(jars: Sequence[Path]) -> bytes:
