@@ -14,6 +14,8 @@ _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 _AGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 _TOKENS = tuple(float(4**power) for power in range(14))
 """Those of OpenTelemetry's conventions for ``gen_ai.client.token.usage``."""
+_OPERATIONS = tuple(0.01 * 2**power for power in range(14))
+"""Those of the same conventions for ``gen_ai.client.operation.duration``: 0.01 to 81.92 s."""
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
 
 
@@ -86,7 +88,10 @@ TRANSACTION = Histogram(
 INPUT_TOKENS = Histogram("input_tokens", "Tokens of what a request asks, as the model server counts them.", _TOKENS)
 OUTPUT_TOKENS = Histogram("output_tokens", "Tokens of what the model made for a request, likewise.", _TOKENS)
 
+OPERATION = Histogram("operation_duration_seconds", REQUEST.help, _OPERATIONS)
+"""The same as ``REQUEST``, in the buckets that dashboards of language models expect."""
+
 TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS)
-"""Those of language models, which have a metric of their own."""
+"""Those of language models, which have a metric of their own; so has ``OPERATION``."""
 
 HISTOGRAMS = (REQUEST, REQUEST_RECORDS, LATENCY, END_TO_END, TRANSACTION)

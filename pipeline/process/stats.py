@@ -21,6 +21,7 @@ from pipeline.process.histograms import (
     HISTOGRAMS,
     INPUT_TOKENS,
     LATENCY,
+    OPERATION,
     OUTPUT_TOKENS,
     REQUEST,
     REQUEST_RECORDS,
@@ -62,7 +63,7 @@ ROW = np.dtype(
         ("last_at", "<f8"),  # the last bundle was committed
         ("polled_at", "<f8"),  # Kafka was last asked for records
         ("latency", "<i8", (_BUCKETS,)),
-        *((histogram.name, histogram.dtype) for histogram in (*HISTOGRAMS, *TOKENS)),
+        *((histogram.name, histogram.dtype) for histogram in (*HISTOGRAMS, *TOKENS, OPERATION)),
         # Named STAGE/CLASS; with the message of the last dead letter, and when it was committed, on the monotonic clock.
         ("reasons", [("name", "S64"), ("count", "<i8"), ("message", "S256"), ("at", "<f8")], (_REASONS,)),
         ("partitions", "<i8"),
@@ -138,6 +139,7 @@ class WorkerStats(Observer):
         """As ``Observer.answered``."""
         with self._lock:
             REQUEST.observe(self._row, took_s)
+            OPERATION.observe(self._row, took_s)
             REQUEST_RECORDS.observe(self._row, rows)
             self._row["version"] = (version or "").encode(errors="replace")[:64]
 
@@ -254,6 +256,7 @@ class Totals:
         self.holding_since = min((float(at) for at in rows["holding_since"] if at), default=None)
         self.histograms = {histogram: histogram.totals(rows) for histogram in HISTOGRAMS}
         self.tokens = {histogram: histogram.totals(rows) for histogram in TOKENS}
+        self.operations = OPERATION.totals(rows)
         buckets, batched = self.histograms[REQUEST_RECORDS]
         self.batches, self.batched_rows = buckets[-1][1], round(batched)
         self.holding = next((bytes(text).decode(errors="replace") for text in rows["holding"] if text), "")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from prometheus_client.metrics_core import HistogramMetricFamily
 
-from pipeline.process.histograms import INPUT_TOKENS, REQUEST, prometheus_buckets
+from pipeline.process.histograms import INPUT_TOKENS, OPERATION, prometheus_buckets
 from pipeline.process.stats import Totals
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, parse
 
@@ -70,7 +70,7 @@ def families(totals: Totals, labels: GenAi) -> Iterator[HistogramMetricFamily]:
         kind = "input" if histogram is INPUT_TOKENS else "output"
         usage.add_metric((*labels, kind), prometheus_buckets(buckets), total)
     yield usage
-    duration = HistogramMetricFamily(DURATION, REQUEST.help, labels=GenAi._fields)
-    buckets, total = totals.histograms[REQUEST]
+    duration = HistogramMetricFamily(DURATION, OPERATION.help, labels=GenAi._fields)
+    buckets, total = totals.operations
     duration.add_metric(labels, prometheus_buckets(buckets), total)
     yield duration

@@ -96,6 +96,13 @@ def test_those_of_a_language_model_have_the_names_of_the_conventions() -> None:
     [took] = duration.histogram.data_points
     assert (plain(took.attributes), took.count) == (common, 1)
     assert took.sum == pytest.approx(0.02)
+    # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/ gives both lists in full.
+    assert list(found["input"].explicit_bounds[4:]) == [
+        256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
+    ]  # fmt: skip
+    assert list(took.explicit_bounds) == [
+        0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+    ]  # fmt: skip
 
 
 def test_they_are_sent_every_interval() -> None:
