@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from tests.servers.mlserver import OipServer, mlserver
 from tests.servers.oip_requests import (
     POISON,
-    PROTOCOLS,
     TIMEOUT_S,
     dispatched,
     error_of,
@@ -22,9 +19,9 @@ from tests.servers.oip_requests import (
     use,
     x_of,
 )
+from tests.servers.oip_suite import OipServerSuite
 from transforms.clients.base import ModelClient
-from transforms.errors import ModelFailedError, NotServedError, RejectedError, TransientError
-from transforms.types import TensorSpec
+from transforms.errors import NotServedError, RejectedError, TransientError
 
 ECHOED = {
     "FP32": "float32",
@@ -40,26 +37,19 @@ def server() -> Iterator[OipServer]:
         yield server
 
 
-@pytest.fixture(params=PROTOCOLS)
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def test_metadata(server: OipServer, protocol: str) -> None:
+class TestMlServer(OipServerSuite):
     """It does not list versions, but has them; no server-side limit of rows."""
-    found = metadata(server.uri(protocol, "half"))
-    spec = TensorSpec("float32", (-1, 4))
-    assert (found.model, found.version, found.max_rows) == ("half", "", None)
-    assert (found.signature.inputs, found.signature.outputs) == ({"x": spec}, {"y": spec})
+
+    version = "3"
+    undeclared = ([{"x": [1, 2, 3, 4]}, {"x": [5.5, 6, 7, 8]}], [[1, 2, 3, 4], [5.5, 6, 7, 8]])
+    failures_seen = ("http",)
+
+    def echoed(self, protocol: str) -> Mapping[str, str]:
+        return ECHOED
+
+
+def test_the_metadata_of_a_version_name_it(server: OipServer, protocol: str) -> None:
     assert metadata(server.uri(protocol, "half/3")).version == "3"
-
-
-@pytest.mark.parametrize("model", ["half", "half/3"])
-def test_predict_names_the_version_that_answered(server: OipServer, protocol: str, model: str) -> None:
-    answer = predict(server.uri(protocol, model), {"x": x_of(5)}, 5)
-    np.testing.assert_array_equal(answer.outputs["y"], 0.5 * x_of(5) + 2)
-    assert answer.outputs["y"].dtype == np.float32
-    assert answer.version == "3"
 
 
 def test_unknown_models_and_versions(server: OipServer, protocol: str) -> None:
@@ -69,19 +59,6 @@ def test_unknown_models_and_versions(server: OipServer, protocol: str) -> None:
     error = error_of(server.uri(protocol, "nope"))
     assert isinstance(error, NotServedError)
     assert "the server has the models echo, half, polite" in str(error)
-
-
-def test_every_dtype_both_ways(server: OipServer, protocol: str) -> None:
-    inputs: dict[str, np.ndarray] = {}
-    for name, dtype in ECHOED.items():
-        inputs[name] = np.array([[0, 1], [1, 0]], dtype)
-        if inputs[name].dtype.kind in "iu":
-            inputs[name][0] = np.iinfo(dtype).min, np.iinfo(dtype).max
-    outputs = predict(server.uri(protocol, "echo"), inputs, 2).outputs
-    assert sorted(outputs) == sorted(ECHOED)
-    for name, sent in inputs.items():
-        assert outputs[name].dtype == sent.dtype
-        np.testing.assert_array_equal(outputs[name], sent, err_msg=name)
 
 
 def test_text(server: OipServer, protocol: str) -> None:
@@ -130,27 +107,11 @@ def test_infinities(server: OipServer) -> None:
     assert np.isnan(predict(server.uri("http", "half"), {"x": big}, 2).outputs["y"][1, 1])
 
 
-def test_a_model_without_declared_inputs(server: OipServer, protocol: str) -> None:
-    uri = server.uri(protocol, "undeclared")
-    assert not metadata(uri).signature.known
-    for records in ([{"x": [1, 2, 3, 4]}, {"x": [5.5, 6, 7, 8]}], [[1, 2, 3, 4], [5.5, 6, 7, 8]]):
-        column = np.fromiter(records, dtype=object, count=2)
-        assert predict(uri, {"instances": column}, 2).outputs["y"].tolist() == [[2.5, 3, 3.5, 4], [4.75, 5, 5.5, 6]]
-
-
-@pytest.mark.parametrize(("model", "failure"), [("half", "ServerError"), ("polite", "Rejected")])
-def test_only_the_poison_row_fails(server: OipServer, protocol: str, model: str, failure: str) -> None:
-    """``half`` fails as with a bug (500, INTERNAL, retried until the deadline), ``polite`` says 400."""
+def test_a_poison_row_that_the_model_rejects(server: OipServer, protocol: str) -> None:
+    """``polite`` says 400."""
     x = x_of(16)
     x[11, 2] = POISON
-    assert dispatched(server.uri(protocol, model), x) == expected(x, {11: failure})
-
-
-def test_a_lone_poison_row_without_anything_to_probe_with(server: OipServer) -> None:
-    """Over REST the answer says that the model failed; over gRPC nothing tells it from an outage."""
-    error = error_of(server.uri("http", "half"), {"x": np.full((1, 4), POISON, np.float32)})
-    assert isinstance(error, ModelFailedError)
-    assert dispatched(server.uri("http", "half"), np.full((1, 4), POISON, np.float32)) == ["ServerError"]
+    assert dispatched(server.uri(protocol, "polite"), x) == expected(x, {11: "Rejected"})
 
 
 def test_the_request_after_a_500_is_answered(server: OipServer) -> None:
@@ -173,13 +134,3 @@ def test_a_batch_beyond_its_message_size(server: OipServer) -> None:
     assert isinstance(error, RejectedError)
     assert "larger than max" in str(error)
     assert dispatched(server.uri("grpc", "half"), x) == [2.0] * len(x)
-
-
-def test_many_requests_at_once(server: OipServer, protocol: str) -> None:
-    async def work(client: ModelClient) -> list[Any]:
-        return await asyncio.gather(
-            *(client.predict({"x": np.full((n + 1, 4), n, np.float32)}, n + 1, TIMEOUT_S) for n in range(30))
-        )
-
-    for n, answer in enumerate(use(server.uri(protocol, "half"), work)):
-        np.testing.assert_array_equal(answer.outputs["y"], np.full((n + 1, 4), 0.5 * n + 2, np.float32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,21 @@ import yarl
 from tests.servers.mlserver import OipServer
 from tests.servers.oip_requests import (
     POISON,
-    PROTOCOLS,
     TIMEOUT_S,
     dispatched,
     error_of,
     expected,
-    metadata,
     predict,
     use,
     x_of,
 )
+from tests.servers.oip_suite import DTYPES, OipServerSuite
 from tests.servers.triton import triton
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.open_inference.http import OipHttpClient, parse
 from transforms.clients.wire.http import HttpConnection, HttpResponse
 from transforms.errors import ModelFailedError, NotServedError, RejectedError, TransientError, UnavailableError
-from transforms.types import Answer, TensorSpec
-
-NUMERIC = ("float16", "float32", "float64", "bool", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
+from transforms.types import Answer
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +36,27 @@ def server() -> Iterator[OipServer]:
         yield server
 
 
-@pytest.fixture(params=PROTOCOLS)
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+class TestTriton(OipServerSuite):
+    """Its metadata say the version and the largest batch. No model without declared inputs is among those it runs."""
 
+    described_version = version = "1"
+    max_rows = 16
+    test_a_model_without_declared_inputs = None  # type: ignore[assignment]
 
-def test_metadata(server: OipServer, protocol: str) -> None:
-    found = metadata(server.uri(protocol, "half"))
-    spec = TensorSpec("float32", (-1, 4))
-    assert (found.model, found.version, found.max_rows) == ("half", "1", 16)
-    assert (found.signature.inputs, found.signature.outputs) == ({"x": spec}, {"y": spec})
+    def echoed(self, protocol: str) -> Mapping[str, str]:
+        return {name: name for name in ("float16", *DTYPES)}
+
+    def echo(self, uri: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+        """It names each output after its input."""
+        return {name.removesuffix("_out"): values for name, values in super().echo(uri, inputs).items()}
 
 
 @pytest.mark.parametrize("model", ["half", "half/1"])
-def test_predict_names_the_version_that_answered(server: OipServer, protocol: str, model: str) -> None:
+def test_not_a_number_and_infinities(server: OipServer, protocol: str, model: str) -> None:
     x = x_of(5)
     x[1, 1], x[2, 2], x[3, 3] = np.nan, np.inf, -np.inf
     answer = predict(server.uri(protocol, model), {"x": x}, 5)
     np.testing.assert_array_equal(answer.outputs["y"], 0.5 * x + 2)
-    assert answer.outputs["y"].dtype == np.float32
-    assert answer.version == "1"
 
 
 @pytest.mark.parametrize("model", ["nope", "half/9", "half/abc"])
@@ -88,18 +86,6 @@ def in_json(uri: str, inputs: dict[str, np.ndarray], rows: int) -> Answer:
             return await client.predict(inputs, rows, TIMEOUT_S)
 
     return asyncio.run(ask())
-
-
-def test_every_dtype_both_ways(server: OipServer, protocol: str) -> None:
-    inputs: dict[str, np.ndarray] = {}
-    for name in NUMERIC:
-        inputs[name] = np.array([[0, 1], [1, 0]], name)
-        if inputs[name].dtype.kind in "iu":
-            inputs[name][0] = np.iinfo(name).min, np.iinfo(name).max
-    outputs = predict(server.uri(protocol, "echo"), inputs, 2).outputs
-    for name, sent in inputs.items():
-        assert outputs[f"{name}_out"].dtype == sent.dtype
-        np.testing.assert_array_equal(outputs[f"{name}_out"], sent, err_msg=name)
 
 
 def test_json_with_not_a_number_and_infinities(server: OipServer) -> None:
@@ -149,16 +135,13 @@ def test_a_batch_larger_than_its_maximum_is_answered_in_parts(server: OipServer,
     assert dispatched(server.uri(protocol, "half"), x) == expected(x, {})
 
 
-def test_only_the_poison_row_fails(server: OipServer, protocol: str) -> None:
-    """The model's exception comes as 500 and INTERNAL: retried until the deadline, then bisected."""
+def test_the_models_exception_is_named(server: OipServer, protocol: str) -> None:
     x = x_of(16)
     x[11, 2] = POISON
     error = error_of(server.uri(protocol, "half"), {"x": x}, 16)
     assert isinstance(error, ModelFailedError)
     assert "ValueError" in str(error)
     assert "a row is poison" not in str(error)  # an exception's text may quote the record
-    assert dispatched(server.uri(protocol, "half"), x) == expected(x, {11: "ServerError"})
-    assert dispatched(server.uri(protocol, "half"), x[11:12]) == ["ServerError"]  # with nothing to probe with
 
 
 def test_a_full_queue_is_overload(server: OipServer, protocol: str) -> None:
@@ -177,13 +160,3 @@ def test_a_full_queue_is_overload(server: OipServer, protocol: str) -> None:
         assert isinstance(error, TransientError)
         assert not isinstance(error, UnavailableError)
         assert "queue" in str(error)
-
-
-def test_many_requests_at_once(server: OipServer, protocol: str) -> None:
-    async def work(client: ModelClient) -> list[Any]:
-        return await asyncio.gather(
-            *(client.predict({"x": np.full((1 + n % 16, 4), n, np.float32)}, 1 + n % 16, TIMEOUT_S) for n in range(60))
-        )
-
-    for n, answer in enumerate(use(server.uri(protocol, "half"), work)):
-        np.testing.assert_array_equal(answer.outputs["y"], np.full((1 + n % 16, 4), 0.5 * n + 2, np.float32))

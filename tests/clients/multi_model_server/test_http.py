@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from tests.clients.asking import use, versions_until_flipped
 from tests.clients.tfserving.test_rest import instances
 from tests.dispatching import Highest, Time, by_row, run, x_of
 from transforms.clients import open_client
@@ -38,17 +39,6 @@ from transforms.types import KafkaRecord, ModelMetadata, Signature, TensorSpec
 T = TypeVar("T")
 TIMEOUT_S = 20.0
 ONE_ROW = {"x": np.ones((1, 3), np.float32)}
-
-
-def use(uri: str, work: Callable[[ModelClient], Awaitable[T]]) -> T:
-    """Runs ``work`` with a client that has read the metadata."""
-
-    async def with_client() -> T:
-        async with open_client(uri) as client:
-            await client.metadata(TIMEOUT_S)
-            return await work(client)
-
-    return asyncio.run(with_client())
 
 
 def metadata_of(uri: str) -> ModelMetadata:
@@ -180,24 +170,10 @@ def test_a_management_api_elsewhere() -> None:
 
 def test_the_version_is_read_again_only_after_a_while() -> None:
     """Every few seconds, in the background: not with each request, and never in front of one."""
-    now = 0.0
-
-    async def work(stub: TorchServeStub) -> list[str]:
-        versions = []
-        nonlocal now
-        async with MmsClient(parse(stub.uri()), ClientOptions(), version_refresh_s=5, clock=lambda: now) as client:
-            versions.append((await client.metadata(TIMEOUT_S)).version)
-            stub.model.flip(2)
-            for elapsed_s in (4.9, 5.0):
-                now = elapsed_s
-                versions.append((await client.predict(ONE_ROW, 1, TIMEOUT_S)).version)
-            async with asyncio.timeout(TIMEOUT_S):
-                while versions[-1] != "2":
-                    versions.append((await client.predict(ONE_ROW, 1, TIMEOUT_S)).version)
-        return versions
-
     with TorchServeStub() as stub:
-        versions = asyncio.run(work(stub))
+        versions = versions_until_flipped(
+            stub, lambda clock: MmsClient(parse(stub.uri()), ClientOptions(), version_refresh_s=5, clock=clock)
+        )
     assert versions[:2] == ["1", "1"]
     assert versions[-1] == "2"
 

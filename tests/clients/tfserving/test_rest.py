@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from tests.clients.asking import versions_until_flipped
 from tests.clients.tfserving.test_grpc import EXAMPLES, ONE_ROW, STRING, TIMEOUT_S, classes, use, values
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions
@@ -365,24 +366,9 @@ def test_an_input_that_rest_does_not_take_is_refused_before_anything_is_sent() -
 
 def test_the_version_is_read_again_only_after_a_while() -> None:
     """Every few seconds, in the background: not with each request, and never in front of one."""
-    now = 0.0
-
-    async def run(stub: TfServingRestStub) -> list[str]:
-        versions = []
-        nonlocal now
-        client = TfServingRestClient(parse(stub.uri()), ClientOptions(), version_refresh_s=5, clock=lambda: now)
-        async with client:
-            versions.append((await client.metadata(TIMEOUT_S)).version)
-            stub.model.flip(2)
-            for elapsed_s in (4.9, 5.0):
-                now = elapsed_s
-                versions.append((await client.predict(ONE_ROW, 1, TIMEOUT_S)).version)
-            async with asyncio.timeout(TIMEOUT_S):
-                while versions[-1] != "2":
-                    versions.append((await client.predict(ONE_ROW, 1, TIMEOUT_S)).version)
-        return versions
-
     with TfServingRestStub() as stub:
-        versions = asyncio.run(run(stub))
+        versions = versions_until_flipped(
+            stub, lambda clock: TfServingRestClient(parse(stub.uri()), ClientOptions(), version_refresh_s=5, clock=clock)
+        )
     assert versions[:2] == ["1", "1"]
     assert versions[-1] == "2"
