@@ -31,8 +31,53 @@ _BUNDLE = "transforms/kafka/native/bundle.py"
 _DOFN = "transforms/predict/dofn.py"
 _DISPATCH = "transforms/predict/dispatch.py"
 _REPLAY = "transforms/kafka/dead_letters/writing.py"
+_SAGEMAKER = "transforms/clients/sagemaker/"
 
 KNOWN = (
+    Mutation(
+        "a body goes to SageMaker that was not signed", _SAGEMAKER + "signing.py",
+        "url=url, data=body, headers", "url=url, data=b'', headers",
+        "tests/clients/sagemaker/test_client.py::test_json_signed_and_the_variant_that_answered",
+    ),
+    Mutation(
+        "headers go to SageMaker that were not signed", _SAGEMAKER + "signing.py",
+        "data=body, headers=headers)", 'data=body, headers={"Content-Type": headers["Content-Type"]})',
+        "tests/clients/sagemaker/test_client.py::test_json_signed_and_the_variant_that_answered",
+    ),
+    Mutation(
+        "a request above SageMaker's limit is sent", _SAGEMAKER + "client.py",
+        "        check_size(self._where, len(body.content), rows, MOST_BYTES)\n", "",
+        "tests/clients/sagemaker/test_client.py::test_a_request_above_the_limit_is_not_sent",
+    ),
+    Mutation(
+        "a request waits for SageMaker longer than SageMaker waits for the container", _SAGEMAKER + "client.py",
+        "Deadline(min(timeout_s, MOST_WAIT_S))", "Deadline(timeout_s)",
+        "tests/clients/sagemaker/test_client.py::test_no_request_waits_much_longer_than_sagemaker_does",
+    ),
+    Mutation(
+        "credentials of SageMaker that were refused are sent again", _SAGEMAKER + "client.py",
+        "            if found != used:", "            if True:",
+        "tests/clients/sagemaker/test_credentials.py::test_the_same_ones_again_are_not_sent_again",
+    ),
+    Mutation(
+        "credentials of SageMaker that have expired are kept", _SAGEMAKER + "client.py",
+        "            self._credentials.refused(used)\n", "",
+        "tests/clients/sagemaker/test_credentials.py::test_a_client_goes_on_when_its_credentials_have_expired",
+    ),
+    Mutation(
+        "a record is refused where SageMaker throttles", _SAGEMAKER + "errors.py",
+        "    if name in _THROTTLED:", "    if False:", "tests/clients/sagemaker/test_errors.py::test_each_class",
+    ),
+    Mutation(
+        "a batch above SageMaker's limit is refused, not halved", _SAGEMAKER + "errors.py",
+        "RequestTooLargeError if _LENGTH.search(text) else RejectedError", "RejectedError",
+        "tests/clients/sagemaker/test_errors.py::test_each_class",
+    ),
+    Mutation(
+        "SageMaker is taken for down where its container failed on a record", _SAGEMAKER + "errors.py",
+        '_RULES = (text_rule("500", "", ModelFailedError),)', "_RULES = ()",
+        "tests/clients/sagemaker/test_errors.py::test_each_class",
+    ),
     Mutation(
         "a Protobuf field of predictions gets another number in the next version", "transforms/formats/protobuf_file.py",
         "numbers.get(field.identifier) or next(fresh)", "next(fresh)", "tests/formats/test_output_schema.py",

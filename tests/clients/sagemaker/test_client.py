@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yarl
+from multidict import CIMultiDict
 
 from tests.clients.asking import ask, use
 from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
-from transforms.clients.sagemaker.client import MOST_BYTES
+from transforms.clients.sagemaker.client import MOST_BYTES, MOST_WAIT_S, SageMakerClient
+from transforms.clients.sagemaker.uri import parse
+from transforms.clients.wire.http import HttpResponse
 from transforms.clients.wire.json_rows import as_instances
 from transforms.errors import (
     ConfigError,
@@ -81,6 +85,32 @@ def test_a_request_above_the_limit_is_not_sent(stub: SageMakerStub) -> None:
     with pytest.raises(RequestTooLargeError, match=rf"this record alone makes a request of .* takes {MOST_BYTES} at most"):
         ask(stub.uri(), {"x": "a" * MOST_BYTES}, options=PLAIN)
     assert stub.faults.requests == 0
+
+
+class Waits:
+    """Connections that answer at once, and note how long a request might have taken."""
+
+    def __init__(self) -> None:
+        self.longest: list[float] = []
+
+    def __call__(self, *_: object) -> Waits:
+        return self
+
+    async def send(self, method: str, url: yarl.URL, timeout_s: float, *_: object) -> HttpResponse:
+        self.longest.append(timeout_s)
+        return HttpResponse(200, b"[1.0]", None, "application/json", "", CIMultiDict())
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("allowed_s", "waited_s"), [(5.0, 5.0), (600.0, MOST_WAIT_S)])
+def test_no_request_waits_much_longer_than_sagemaker_does(allowed_s: float, waited_s: float) -> None:
+    """Its container has 60 s: who answers later answers nobody."""
+    waits: Any = Waits()
+    client = SageMakerClient(parse("sagemaker://e?region=eu-west-1"), PLAIN, None, waits)
+    asyncio.run(client.metadata(allowed_s))
+    assert waits.longest == [pytest.approx(waited_s, abs=1)]
 
 
 def test_is_it_there_runs_no_model(stub: SageMakerStub) -> None:

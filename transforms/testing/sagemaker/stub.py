@@ -79,6 +79,7 @@ class SageMakerStub(HttpStub):
         error: What every request is answered with, if set.
         seen: Content type, body and headers of the latest request whose signature was right.
         signatures: How many signatures were right.
+        came: How many requests came, whatever became of them.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -89,7 +90,7 @@ class SageMakerStub(HttpStub):
         self.variant = ""
         self.error: AwsError | None = None
         self.seen: tuple[str, bytes, dict[str, str]] = ("", b"", {})
-        self.signatures = 0
+        self.signatures = self.came = 0
 
     def uri(
         self, model: str | None = None, version: int | None = None, label: str | None = None, signature: str | None = None
@@ -99,6 +100,7 @@ class SageMakerStub(HttpStub):
         return f"sagemaker://{model or self.model.name}?region={REGION}&endpoint={address}"
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.came += 1
         headers = {"x-amzn-RequestId": "stub"}
         try:
             return await self._invoked(request)
