@@ -56,7 +56,9 @@ def test_records(new_job: NewJob, tmp_path: Path) -> None:
         job = with_credentials(new_job(stub.uri(), flags=flags), tmp_path)
         values = [value_of(index) for index in range(COUNT)]
         topics.produce(job.bootstrap, job.inputs[0], values, keys=[b"%d" % index for index in range(COUNT)])
-        stub.faults.fail_next(3, "RESOURCE_EXHAUSTED", "Rate exceeded")
+        stub.faults.fail_next(
+            40, "RESOURCE_EXHAUSTED", "Rate exceeded", retry_after_s=0.05
+        )  # more than halving would outlast
         summary = job.run("--until_end").summary
         signed = stub.signatures
     assert job.report().ok, job.report()
