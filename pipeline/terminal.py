@@ -1,4 +1,4 @@
-"""What the program says on the terminal beside its status."""
+"""What the program prints on the terminal besides its status."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def quiet_grpc() -> None:
-    """Limits gRPC's own log to errors: it tells of each connection that a server closes, past the live status.
+    """Limits gRPC's own log to errors: it logs each connection that a server closes, which would break the live status.
 
     To be called before gRPC is imported, which is when it reads the variable.
     """

@@ -11,5 +11,5 @@ _AUTHORITY = re.compile(rf"{HOST}(?::[0-9]*)?")
 
 
 def is_authority(text: str) -> bool:
-    """Whether a text is ``HOST[:PORT]`` and nothing more; ``urlsplit`` drops what stands beside brackets."""
+    """Whether a text is ``HOST[:PORT]`` and nothing more; ``urlsplit`` drops text before or after brackets."""
     return _AUTHORITY.fullmatch(text) is not None

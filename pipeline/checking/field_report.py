@@ -1,7 +1,7 @@
 """The table of record fields and model inputs: a row for each input, with what was seen in the records and whether it fits.
 
-What counts is what the real ``Decoder`` made of the records; this tells, input by input, why. Every input of every record is
-judged, also where another input of the record is at fault. Values are not told unless asked for: only types, shapes and
+What counts is what the real ``Decoder`` made of the records; this says why, for each input. Every input of every record is
+judged, also where another input of the record is at fault. Values are not shown unless asked for: only types, shapes and
 lengths.
 """
 

@@ -1,7 +1,7 @@
 """``ask_metadata``: a model's metadata, checked: what a client of another package or a hostile server may say of a model.
 
 The decoder, the probes and every message are made from the metadata. So they are looked at once, here, before anything uses
-them; what is refused is a ``ModelError``, whoever asks and whenever.
+them; metadata that are refused always raise a ``ModelError``.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ _SINGLE = ("items", "additionalItems", "additionalProperties", "contains", "prop
 """Keywords with a schema."""
 
 _NOTES = {"$ref", "title", "description", "$comment", "default", "examples", "deprecated", "readOnly", "writeOnly"}
-"""What may stand beside ``$ref``: drafts up to 7 pass over anything else there."""
+"""The keywords allowed next to ``$ref``: drafts up to 7 ignore all others there."""
 
 _DTYPES = {"string": "string", "integer": "int64", "number": "float64", "boolean": "bool"}
 _MOST_CHARACTERS = 500

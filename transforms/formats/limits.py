@@ -12,7 +12,7 @@ NUMBER_BYTES = 32
 """What a number in a list is taken to cost in CPython."""
 
 VALUE_BYTES = 64
-"""What a string, or a short list or object, is taken to cost in CPython, beside its content."""
+"""The bytes of overhead that a string, or a short list or object, is taken to have in CPython."""
 
 
 def too_large(what: str, max_bytes: int) -> str:

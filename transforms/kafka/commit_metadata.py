@@ -1,7 +1,7 @@
-"""The text that a job commits beside each offset: who reads the partition, of which topic the offset is, and which
+"""The text that a job commits with each offset: who reads the partition, of which topic the offset is, and which
 ``--start_from`` the group has had.
 
-Kafka keeps it as long as the offset, gives it on any machine to whoever asks for the offset, and replaces it with every
+Kafka keeps it as long as the offset, returns it to any client that asks for the offset, and replaces it with every
 commit. So every commit of ours carries all of it. ``native/claims.py``, ``committed.py`` and ``admin/start_over.py`` say
 what for.
 """

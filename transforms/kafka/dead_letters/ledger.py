@@ -1,4 +1,4 @@
-"""``Ledger``: which dead letters were replayed, in a compacted topic beside the dead-letter topic.
+"""``Ledger``: which dead letters were replayed, in a compacted topic next to the dead-letter topic.
 
     key      TOPIC_ID/PARTITION/BLOCK      the id of the dead-letter topic, so that a topic made anew has a ledger of its own
     value    1,024 bytes                   a bit for each of 8,192 offsets: set once that dead letter was replayed

@@ -1,4 +1,4 @@
-"""Looks at the topics of a replay: the dead-letter topic, where its records come from, and the ledger beside it."""
+"""Looks at the topics of a replay: the dead-letter topic, the topics its records come from, and the ledger."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Where shards move between workers while the job runs (Dataflow), two that take o
 same name. Kafka has no compare-and-set for an offset, but a transaction of a fenced producer is refused. So each partition
 belongs to one of ``LOCKS`` transactional ids, the *claim locks* of the group. A claim is made in these steps (``claim``):
 
-1. open the locks of the partitions: whoever else is in between these steps is fenced there, and its step 5 is refused;
+1. open the locks of the partitions: any other shard between these steps is fenced there, and its step 5 is refused;
 2. open the shard's own producer anew: a former self is fenced, also one that has opened its session just now;
 3. read the claims, and fence each other name that is found;
 4. read the offsets: nobody is left who could commit others;

@@ -59,7 +59,7 @@ def refuse_twice(source: Source, pipeline: Any) -> None:
 
 
 def join(outputs: Any, config: KafkaConfig) -> None:
-    """Finds the source of what a sink is to write, and tells it that it has a sink.
+    """Finds the source of the outputs of a sink, and marks it as having a sink.
 
     Args:
         outputs: The PCollection that the sink writes.

@@ -227,7 +227,7 @@ class TransactionalWriter(Writer):
         so long a time, and a session costs little to open anew.
 
         Args:
-            fenced: Whether Kafka has said so: whoever may not ask the group believes it then.
+            fenced: Whether Kafka has said so: a user without the right to describe the group believes it then.
         """
         too_long = self.open_s > self._timeout_s
         if self._reader is None or self.config.assignment != ASSIGN_GROUP:
