@@ -18,8 +18,9 @@ from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from pipeline.cli.names import DATAFLOW
+from pipeline.cli.names import DATAFLOW, WORKERS_TO_FIT
 from pipeline.demo import Demo
+from pipeline.process.cores import fitting_workers, usable_cores
 from pipeline.process.instance import InstanceIds
 from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from pipeline.process.signals import drain_on_signals
@@ -73,8 +74,6 @@ def launch(config: Config) -> int:
         try:
             demo = stack.enter_context(Demo(config, status)) if config.demo else None
             config = demo.resolved if demo else config
-            ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
-            stack.callback(ids.close)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at once see incomplete modules
             waiting = StartWait(config.wait_for_start_s)
@@ -86,11 +85,14 @@ def launch(config: Config) -> int:
                     lambda: check_registry(config, waiting),
                 )
                 topics = looked.topics
+                config = _with_workers(config, topics, status)
                 formats(config, model, topics.max_value_bytes)  # before the group is touched
                 schema = output_schema(config, model, waiting)
                 stop, started_from = begin(looked, config, status)
             if demo:
                 stop = demo.stop(stop)
+            ids = InstanceIds(config.bootstrap_servers, config.group_id, config.instance_id, config.workers)
+            stack.callback(ids.close)
             loading.join()
             if config.job_endpoint_alone:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
@@ -133,6 +135,17 @@ def launch(config: Config) -> int:
         if config.summary_json is not None:
             write_summary(totals, config.summary_json, lag)
         return code
+
+
+def _with_workers(config: Config, topics: Topics, status: Status) -> Config:
+    """``--workers=auto`` as a number."""
+    if config.workers != WORKERS_TO_FIT:
+        return config
+    cores, partitions = usable_cores(), len(topics.partitions)
+    alone = config.model_in_worker or config.assignment == "static"
+    count = 1 if alone else fitting_workers(cores, partitions)
+    status.say(f"--workers=auto: {count} ({cores:g} cores, {partitions} partitions)")
+    return dataclasses.replace(config, workers=count)
 
 
 def _load_beam() -> None:

@@ -28,6 +28,7 @@ from pipeline.cli.kinds.model import answer_paths, headers, model_uri, output_ty
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
+    count_or_auto,
     host_port,
     http_url,
     milliseconds,
@@ -53,6 +54,7 @@ from pipeline.cli.names import (
     REQUIRE,
     TOPIC,
     TOPIC_RECORD,
+    WORKERS_TO_FIT,
 )
 from transforms.answer_body import MAX_ANSWER_BYTES
 from transforms.formats.codecs import JSON
@@ -135,7 +137,9 @@ class Flags:
         "what is promised when processes fail; at_least_once with --kafka_io=beam", default=EXACTLY_ONCE,
         settle=settle.delivery)
     workers: int = flag(
-        KAFKA, whole(), "processes that share the partitions, on this machine", default="1", no_parameter=_PLACED,
+        KAFKA, count_or_auto(WORKERS_TO_FIT),
+        "processes that share the partitions, on this machine; auto: one less than its cores, at most one a partition, and "
+        "1 where the model is in the worker", default="1", no_parameter=_PLACED,
         refused=(FlagRefusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
     memory_mb: int = flag(
         KAFKA, whole(least=LEAST_MB),

@@ -15,6 +15,9 @@ NATIVE = "native"
 BEAM = "beam"
 AUTO = "auto"
 
+WORKERS_TO_FIT = 0
+"""What ``--workers=auto`` is until partitions and cores are known."""
+
 DEFAULT_GROUP = "kafka-model-scoring"
 
 EXACTLY_ONCE = "exactly_once"

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 
+from pipeline.process.cores import fitting_workers, usable_cores
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import SMALL_BUNDLES, START_S, Scoring, wait_until
@@ -57,6 +58,18 @@ def test_workers(new_job: NewJob, stub: TfServingGrpcStub) -> None:
 
     rest = job.run("--until_end").summary
     assert rest["records"] == RECORDS - 777 - drained["records"]
+    report = job.report()
+    assert report.ok, report
+
+
+def test_workers_to_fit(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """``--workers=auto`` says how many it takes, and of what."""
+    job = new_job(stub.uri(), partitions=2, flags=("--workers=auto",))
+    job.produce(range(500))
+    done = job.run("--until_end")
+    cores = usable_cores()
+    assert f"--workers=auto: {fitting_workers(cores, 2)} ({cores:g} cores, 2 partitions)" in done.stdout
+    assert done.summary["records"] == 500
     report = job.report()
     assert report.ok, report
 

@@ -84,6 +84,16 @@ def whole_or_auto() -> One[int | None]:
     return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
 
 
+def count_or_auto(auto: int) -> One[int]:
+    """A whole number from 1, or ``auto``, which becomes the number ``auto`` that stands for it."""
+    number = whole()
+
+    def check(name: str, value: str) -> int:
+        return auto if value == AUTO else number.check(name, value)
+
+    return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
+
+
 def rate() -> One[float]:
     """``N/s`` or ``N/min``, above 0, fractions allowed; the value is for a second."""
     pattern = r"(\d{1,12}(\.\d{1,6})?)/(s|min)"

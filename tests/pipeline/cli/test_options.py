@@ -280,7 +280,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
 
 def test_combinations_that_can_not_be() -> None:
     assert "--top_k: needs --labels" in mistake("--top_k=3")
-    assert "places work itself" in mistake("--workers=2", "--runner=PrismRunner")
+    for count in ("2", "auto"):
+        assert "places work itself" in mistake(f"--workers={count}", "--runner=PrismRunner")
     assert "needs --assignment=group" in mistake("--workers=2", "--assignment=static")
     assert "needs JSON records" in mistake("--output_mode=merge", "--input_format=bytes")
 
