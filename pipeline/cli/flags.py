@@ -120,7 +120,8 @@ class Flags:
     start_from: str = flag(
         KAFKA, start_from(),
         "committed (earliest where the group has none); or move the group, once for each value, to: earliest, latest, "
-        "yesterday, two hours before now (-2h; s, m, d, w), an ISO time",
+        "yesterday, two hours before now (-2h; s, m, d, w), an ISO time; committed_or_earliest moves only partitions whose "
+        "committed offset is not there any more",
         default=COMMITTED)
     start_from_again: bool = flag(
         KAFKA, SWITCH, "move the group to --start_from even if it had that value before", no_parameter="a person's, once")

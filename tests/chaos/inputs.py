@@ -40,7 +40,7 @@ def aborted_transactions(stream: Stream, times: int) -> None:
 
 
 def retention(stream: Stream, times: int) -> None:
-    """Records are deleted before they are read: the job ends and says how many; ``--start_from=earliest`` goes on."""
+    """Records are deleted before they are read: the job ends and says how many; what it names goes on."""
     topic, bootstrap = stream.job.inputs[0], stream.job.bootstrap
     stream.fill(stream.planned)
     for _ in range(times):
@@ -58,7 +58,10 @@ def retention(stream: Stream, times: int) -> None:
         for partition, offset in stream.job.committed().items():
             stream.gone |= {(topic, partition, at) for at in range(offset, before[partition])}
         process = stream.job.start(
-            "--max_records=1", "--start_from=earliest", "--start_from_again", "--kafka_config=session.timeout.ms=6000"
+            "--max_records=1",
+            "--start_from=committed_or_earliest",
+            "--start_from_again",
+            "--kafka_config=session.timeout.ms=6000",
         )
         process.done()
     stream.finish()

@@ -225,7 +225,7 @@ def test_retention_while_running(new_job: NewJob, stub: TfServingGrpcStub) -> No
     assert said is not None, process
     deleted, committed = (int(number.replace(",", "")) for number in said.groups())
     assert deleted == 50_000 - committed
-    assert "--start_from=earliest" in process.stderr
+    assert "--start_from=committed_or_earliest --start_from_again" in process.stderr
     assert "Traceback" not in process.stderr
 
 

@@ -147,23 +147,33 @@ def test_retention_before_the_first_commit(new_job: NewJob, stub: TfServingGrpcS
     topics.delete_records(job.bootstrap, job.inputs[0], {0: 950, 1: 850})
     stub.faults.clear()
     again = job.start("--until_end")
-    refused(again, f"retention has deleted 1,800 records that group '{job.group}' had not answered", "--start_from=earliest")
+    refused(
+        again,
+        f"retention has deleted 1,800 records that group '{job.group}' had not answered",
+        "--start_from=committed_or_earliest",
+    )
     assert job.predictions() == []
-    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 200
+    assert job.run("--until_end", "--start_from=committed_or_earliest").summary["records"] == 200
 
 
 def test_retention(new_job: NewJob, grpc_stub: TfServingGrpcStub) -> None:
-    """Retention ran past the committed offset: said, with how many records are lost; --start_from=earliest goes on."""
+    """Retention ran past a committed offset: said, with how many records are lost; what it names goes on, none twice."""
     job = new_job(grpc_stub.uri(), partitions=2)
     job.produce(range(20))
-    job.run("--max_records=4")
-    job.produce(range(20, 40))
+    answered = job.run("--until_end").summary["records"]
+    job.produce(range(20, 60))
     before = job.committed()
-    topics.delete_records(job.bootstrap, job.inputs[0], {0: 15, 1: 15})
-    # Once deleted for good, the offsets that the group has committed are below the earliest.
-    refused(job.start("--until_end"), "retention has deleted", "--start_from=earliest", job.group)
+    gone = {0: before[0] + 5}  # of the other partition all is there, what is answered, too
+    topics.delete_records(job.bootstrap, job.inputs[0], gone)
+    # Once deleted for good, the offset that the group has committed is below the earliest.
+    cure = "--start_from=committed_or_earliest"
+    refused(job.start("--until_end"), "retention has deleted 5 records", f"{cure} --start_from_again", job.group)
     assert job.committed() == before
-    assert job.run("--until_end", "--start_from=earliest").summary["records"] == 10
+    done = job.run("--until_end", cure, "--start_from_again")
+    assert f"{cure}: no record will be read again or skipped" in done.stdout
+    assert answered + done.summary["records"] == 60 - 5 == len(job.predictions())
+    sources = [dict(prediction.headers)[topics.SOURCE_HEADER] for prediction in job.predictions()]
+    assert len(set(sources)) == len(sources), "none twice"
 
 
 def test_the_default_group_of_another_topic(kafka: str) -> None:

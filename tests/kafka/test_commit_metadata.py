@@ -51,7 +51,7 @@ def test_times(text: str, means: str) -> None:
     assert moment == datetime.datetime.fromisoformat(means).timestamp() * 1000
 
 
-@pytest.mark.parametrize("text", ["committed", "earliest", "latest"])
+@pytest.mark.parametrize("text", ["committed", "committed_or_earliest", "earliest", "latest"])
 def test_words_that_are_no_times(text: str) -> None:
     assert moment_ms(normalized(text), NOW) is None
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import confluent_kafka as ck
 
+from transforms.kafka.start_from import GO_ON_WITHOUT
+
 
 class Deleted(NamedTuple):
     """Records of one partition that are gone.
@@ -49,5 +51,5 @@ def message(deleted: Iterable[Deleted], group_id: str) -> str:
     )
     return (
         f"retention has deleted {sum(each.records for each in deleted):,} records that group {group_id!r} had not answered: "
-        f"{where}; to go on without them, run once with --start_from=earliest --start_from_again"
+        f"{where}; to go on without them, {GO_ON_WITHOUT}"
     )

@@ -3,6 +3,7 @@
 | text | means |
 |---|---|
 | ``committed`` | where the group stopped |
+| ``committed_or_earliest`` | where the group stopped; where that record is gone, the first one that there is |
 | ``earliest``, ``latest`` | the first record that there is; the end |
 | ``2026-01-31T12:00:00+00:00`` | the first record from this time on; in UTC unless it has a zone |
 | ``today``, ``yesterday`` | 0:00 of that day, in UTC |
@@ -15,17 +16,28 @@ import datetime
 import re
 
 COMMITTED = "committed"
+COMMITTED_OR_EARLIEST = "committed_or_earliest"
+"""As Kafka's ``auto.offset.reset=earliest``: moves only the partitions whose committed offset is not there any more."""
+
 EARLIEST = "earliest"
 LATEST = "latest"
 
+_PLACES = (COMMITTED, COMMITTED_OR_EARLIEST, EARLIEST, LATEST)
 _DAYS_AGO = {"today": 0, "yesterday": 1}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"-?(\d{1,6})([smhdw])")
 
-PATTERN = r"committed|earliest|latest|today|yesterday|-?\d{1,6}[smhdw]|\d{4}-\d{2}-\d{2}([T ].*)?"
+PATTERN = r"committed|committed_or_earliest|earliest|latest|today|yesterday|-?\d{1,6}[smhdw]|\d{4}-\d{2}-\d{2}([T ].*)?"
 """A regular expression that fits every good text."""
 
-HOW = "give committed, earliest, latest, yesterday, -2h (or s, m, d, w) or an ISO time such as 2026-01-31T12:00:00+00:00"
+HOW = (
+    "give committed, committed_or_earliest, earliest, latest, yesterday, -2h (or s, m, d, w) or an ISO time such as "
+    "2026-01-31T12:00:00+00:00"
+)
+
+GO_ON_WITHOUT = f"run once with --start_from={COMMITTED_OR_EARLIEST} --start_from_again"
+"""How a job goes on where records that its group would read next are gone. ``earliest`` would read what it has answered of
+the other partitions again."""
 
 
 def normalized(text: str) -> str:
@@ -34,7 +46,7 @@ def normalized(text: str) -> str:
     Raises:
         ValueError: It is none of the above.
     """
-    if text in (COMMITTED, EARLIEST, LATEST, *_DAYS_AGO):
+    if text in (*_PLACES, *_DAYS_AGO):
         return text
     if ago := _AGO.fullmatch(text):
         moment_ms(f"-{ago[1]}{ago[2]}")  # raises for a time before the year 1
@@ -53,7 +65,7 @@ def moment_ms(text: str, now: datetime.datetime | None = None) -> int | None:
     Raises:
         ValueError: There is no such time.
     """
-    if text in (COMMITTED, EARLIEST, LATEST):
+    if text in _PLACES:
         return None
     now = now or datetime.datetime.now(datetime.UTC)
     if text in _DAYS_AGO:

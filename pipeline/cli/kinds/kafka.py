@@ -61,7 +61,7 @@ def _topic_mistakes(name: str, value: str) -> list[str]:
 
 
 def start_from() -> One[str]:
-    """``committed``, ``earliest``, ``latest``, or a time, which is in UTC unless it has a zone."""
+    """One of the words of ``transforms.kafka.start_from``, or a time, which is in UTC unless it has a zone."""
 
     def check(name: str, value: str) -> str:
         try:

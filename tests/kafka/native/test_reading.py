@@ -92,7 +92,7 @@ def test_a_partition_starts_where_the_group_has_committed_or_at_its_earliest_rec
 
 
 def test_retention_past_the_committed_offset_is_an_error_with_its_cure() -> None:
-    with pytest.raises(KafkaError, match=r"retention has deleted 2 records .*in/0: 2 .*--start_from=earliest"):
+    with pytest.raises(KafkaError, match=r"retention has deleted 2 records .*in/0: 2 .*--start_from=committed_or_earliest"):
         start(1, low=3)
 
 

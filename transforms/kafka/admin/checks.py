@@ -23,7 +23,7 @@ from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.grants import create_command
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.rights import may_be_hidden, missing_rights
-from transforms.kafka.start_from import COMMITTED, EARLIEST, moment_ms
+from transforms.kafka.start_from import COMMITTED, COMMITTED_OR_EARLIEST, EARLIEST, moment_ms
 from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_limits import TopicLimits, read_limits
 from transforms.kafka.vendor import CONNECTION, describe, is_transient
@@ -256,6 +256,8 @@ class Checker:
 
     def targets(self, partitions: Sequence[Partition], start_from: str) -> list[ck.TopicPartition]:
         """Returns the offset of each partition that a value of ``--start_from`` means, other than ``committed``."""
+        if start_from == COMMITTED_OR_EARLIEST:
+            return [self._or_earliest(tp) for tp in self.committed(partitions)]
         wanted = []
         for topic, number in partitions:
             low, high = self.watermarks(ck.TopicPartition(topic, number))
@@ -268,6 +270,11 @@ class Checker:
                 if at.offset >= 0:  # -1: no record is that young, so start at the end
                     target.offset = at.offset
         return wanted
+
+    def _or_earliest(self, committed: ck.TopicPartition) -> ck.TopicPartition:
+        low, high = self.watermarks(committed)
+        offset = committed.offset if low <= committed.offset <= high else low
+        return ck.TopicPartition(committed.topic, committed.partition, offset)
 
     def close(self) -> None:
         """Closes the connection."""

@@ -25,6 +25,7 @@ from transforms.kafka.native.input_watch import InputLostError, InputWatch
 from transforms.kafka.native.offset_commits import OffsetCommits
 from transforms.kafka.native.starts import StartOffsets, Starts
 from transforms.kafka.obstacles import CURABLE
+from transforms.kafka.start_from import GO_ON_WITHOUT
 from transforms.kafka.topic_ids import UNKNOWN, TopicIds
 from transforms.kafka.vendor import describe, is_transient, timestamp_of
 from transforms.retry import Deadline
@@ -349,7 +350,7 @@ class Reader:
                 return gone
             return KafkaError(
                 f"{topic}/{partition}: offset {offset} is not there ({error.str()}). To go on without the records that are "
-                "gone, run once with --start_from=earliest --start_from_again"
+                f"gone, {GO_ON_WITHOUT}"
             )
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 

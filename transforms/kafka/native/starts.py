@@ -22,6 +22,7 @@ from transforms.kafka.native.input_watch import InputLostError
 from transforms.kafka.native.patience import Patience
 from transforms.kafka.obstacles import CURABLE
 from transforms.kafka.retention import deleted_records, message
+from transforms.kafka.start_from import GO_ON_WITHOUT
 from transforms.kafka.topic_ids import TopicIds
 from transforms.kafka.vendor import describe, is_transient
 
@@ -217,7 +218,7 @@ class StartOffsets:
             raise KafkaError(
                 f"{tp.topic}/{tp.partition}: group {self._config.group_id!r} has committed offset {tp.offset}, but the "
                 f"partition ends at {ranges[tp.topic, tp.partition][1]}: was the topic deleted and made again?{unnamed} "
-                "Use another --group_id, or run once with --start_from=earliest --start_from_again"
+                f"Use another --group_id, or, to read this partition from its start, {GO_ON_WITHOUT}"
             )
 
 
