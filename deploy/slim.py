@@ -39,7 +39,7 @@ def main() -> None:
     remove_tests(site)
     stripped = [library for library in shared_libraries(site) if has_debug_information(library)]
     for library in stripped:
-        subprocess.run(["strip", "--strip-debug", str(library)], check=True)
+        strip(library)
     remove_packages()
     compileall.compile_dir(site, quiet=1)
     after = size(site)
@@ -77,6 +77,18 @@ def has_debug_information(library: Path) -> bool:
     command = ["readelf", "--section-headers", "--wide", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return " .debug_info " in done.stdout
+
+
+def strip(library: Path) -> None:
+    """Takes out the debug information, by a new file in the library's place.
+
+    ``strip`` by itself writes into the same file, which an installer may have linked into other environments (uv does, and
+    keeps it in its cache): programs that run with it there would be killed by SIGBUS or worse.
+    """
+    stripped = library.with_name(f"{library.name}.stripped")
+    subprocess.run(["strip", "--strip-debug", "-o", str(stripped), str(library)], check=True)
+    shutil.copymode(library, stripped)
+    stripped.replace(library)
 
 
 def size(folder: Path) -> int:

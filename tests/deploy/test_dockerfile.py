@@ -83,7 +83,8 @@ def _carry_out(instructions: list[tuple[str, str]], folder: Path) -> None:
     app, venv = folder / "app", folder / "venv"
     app.mkdir()
     folder.chmod(0o755)
-    environ = os.environ | {"VIRTUAL_ENV": str(venv)}
+    # Copies, as pip makes them: uv would link the files of its cache, which other environments share.
+    environ = os.environ | {"VIRTUAL_ENV": str(venv), "UV_LINK_MODE": "copy"}
     arguments = {}
     for instruction, text in instructions:
         text = re.sub(r"/venv\b", str(venv), text)
