@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.cli.command_line import version
 from pipeline.cli.program import program
 from pipeline.runners.dataflow.options import missing_packages
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Drains or cancels a Dataflow job, or tells its state.",
         epilog="Beam's own options (--impersonate_service_account, --dataflow_endpoint, …) pass through.",
     )
+    parser.add_argument("--version", action="version", version=version(), help="print the version")
     parser.add_argument("action", choices=[*STATES, "state"], help="drain: finish what is read, then end; cancel: end now")
     parser.add_argument("job", help="the job's id, or its name")
     parser.add_argument("--project", required=True, help="the Google Cloud project")

@@ -115,8 +115,7 @@ def sampled_rows(
         rows.append(FieldRow(f"… and {len(others) - MAX_OTHERS} more", "", "", "", IGNORED))
     at_fault = judged.at_fault()
     if unexplained := [failure.message for row, failure in sorted(decoded.failures.items()) if row not in at_fault]:
-        wrong = len(unexplained)
-        rows.append(FieldRow(RECORD, "", "", "", f"{unexplained[0]} ({wrong} of {len(records)})", wrong))
+        rows.append(FieldRow(RECORD, "", "", "", _counted(unexplained, len(records)), len(unexplained)))
     return rows
 
 
@@ -140,7 +139,7 @@ def _input_row(
         where = f"; {missing[0]}" if expected.field != name else _nearest(name, others)
         verdicts.append(f"missing in {len(missing)} of {total}{where}")
     if problems:
-        verdicts.append(f"{about.sub('', problems[0], count=1)} ({len(problems)} of {total})")
+        verdicts.append(_counted([about.sub("", problem, count=1) for problem in problems], total))
     verdict = "; ".join(verdicts)
     if not verdict:
         unread = f" in {total:,} of {read:,}; the others fail before it" if total < read else ""
@@ -151,6 +150,15 @@ def _input_row(
     wrong = sum(one.at_fault for one in judgements)
     value = _shown(values[0]) if show_values and values else ""
     return dataclasses.replace(expected, sample=_kinds(map(_kind, values)), verdict=verdict, wrong=wrong, value=value)
+
+
+def _counted(messages: Sequence[str], total: int) -> str:
+    """What is wrong and how often, each kind by itself: the cure of one is not that of another."""
+    kinds = collections.Counter(messages).most_common()
+    told = [f"{message} ({count} of {total})" for message, count in kinds[:MAX_KINDS]]
+    if rest := sum(count for _, count in kinds[MAX_KINDS:]):
+        told.append(f"others ({rest} of {total})")
+    return "; ".join(told)
 
 
 def _image(spec: TensorSpec, values: Sequence[Any]) -> str:
@@ -180,7 +188,7 @@ def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: D
     if nulls := len(values) - len(lengths):
         parts.append(f"{nulls} null")
     wrong = len(messages)
-    verdict = f"{messages[0]} ({wrong} of {len(values)})" if wrong else expected.verdict or FITS
+    verdict = _counted(messages, len(values)) if wrong else expected.verdict or FITS
     first = next((value for value in values if value), None)
     value = _shown(first) if show_values and first is not None else ""
     return dataclasses.replace(expected, sample=", ".join(parts), verdict=verdict, wrong=wrong, value=value)

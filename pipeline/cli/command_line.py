@@ -34,7 +34,7 @@ def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: st
         argument_default=argparse.SUPPRESS,
         formatter_class=_Formatter,
     )
-    parser.add_argument("--version", action="version", version=f"kafka-model-scoring {_version()}", help="print the version")
+    parser.add_argument("--version", action="version", version=version(), help="print the version")
     groups: dict[str, Any] = {}
     for flag in flags:
         group = groups.get(flag.section) or groups.setdefault(flag.section, parser.add_argument_group(flag.section))
@@ -43,11 +43,12 @@ def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: st
     return vars(namespace), rest
 
 
-def _version() -> str:
+def version() -> str:
+    """Returns what ``--version`` prints, of every command."""
     try:
-        return importlib.metadata.version("kafka-model-scoring")
+        return f"kafka-model-scoring {importlib.metadata.version('kafka-model-scoring')}"
     except importlib.metadata.PackageNotFoundError:
-        return "of a checkout"
+        return "kafka-model-scoring of a checkout"
 
 
 def _how(flag: Flag) -> dict[str, Any]:

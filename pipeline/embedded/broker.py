@@ -3,6 +3,7 @@
 It speaks the Kafka protocol on a TCP port of 127.0.0.1, to any client. Topics, headers, timestamps, consumer groups,
 committed offsets and transactions work. It differs from Kafka:
 
+* Offsets that a transaction commits are not kept: a group that comes back begins where it began before.
 * Everything is in memory, and lost when the broker closes.
 * A partition keeps its newest 5 MiB and 100,000 records; older ones are dropped (rdkafka_mock.c).
 * CreateTopics is not implemented. An unknown topic is created, with four partitions, when a producer asks for it, or a

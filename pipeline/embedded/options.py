@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.cli.command_line import version
 from pipeline.cli.program import program
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
 from pipeline.embedded.server_config import POLL_S, ModelConfig, ServerConfig
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("embedded"), description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--version", action="version", version=version(), help="print the version")
     add("--kafka_port", metavar="PORT", help="run the broker; 0: a free port")
     add(
         "--topic",

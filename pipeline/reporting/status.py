@@ -270,8 +270,7 @@ def print_summary(
         ("predictions", f"{totals.predictions:,}"),
         ("dead letters", f"{totals.dead_letters:,}" + _reasons(totals)),
         ("records/s", f"{totals.records_per_s:,.0f}"),
-        ("latency", f"p50 {totals.latency_ms(0.5):.1f} ms, p99 {totals.latency_ms(0.99):.1f} ms (read to committed)"),
-        ("mean batch size", f"{totals.mean_batch_size:.1f}"),
+        *_measured(totals),
         *([("tokens", f"{counts['input']:,} in, {counts['output']:,} out")] if (counts := totals.token_counts) else []),
         *([("waited for the limit", f"{totals.paced_s:.0f} s, all requests together")] if totals.paced_s else []),
     ]
@@ -299,6 +298,15 @@ def print_summary(
     if config.demo or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
         print(NEXT.format(run=program(), check=program("check")))
     sys.stdout.flush()
+
+
+def _measured(totals: Totals) -> Iterator[tuple[str, str]]:
+    """What only a record or a request has: without one, 0 ms would be no measurement."""
+    if totals.records:
+        p50, p99 = (totals.latency_ms(quantile) for quantile in (0.5, 0.99))
+        yield "latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (read to committed)"
+    if totals.batches:
+        yield "mean batch size", f"{totals.mean_batch_size:.1f}"
 
 
 NEXT = """

@@ -13,7 +13,6 @@ import pytest
 from pipeline.embedded.broker import EmbeddedBroker
 from tests import topics
 from tests.docs.pages import blocks
-from transforms.kafka.native.sessions import close_sessions
 
 PAGE = "docs/how-to/kafka-in-beam.md"
 ORDERS = [{"customer": "1"}, {"customer": "7"}, {"customer": "2"}]
@@ -28,7 +27,6 @@ def broker() -> Iterator[str]:
         values = [json.dumps(order).encode() for order in ORDERS]
         topics.produce(started.address, "orders", values, keys=[b"a", None, b"c"], timestamps_ms=[1, 2, 3])
         yield started.address
-        close_sessions()
 
 
 def run(title: str, broker: str, folder: Path) -> None:

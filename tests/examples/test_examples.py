@@ -1,4 +1,4 @@
-"""The example scripts do what they say, against a stub of TensorFlow Serving and the embedded broker."""
+"""The example scripts do what they say, against a stub of TensorFlow Serving. Kafka: integration/test_kafka_to_kafka.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import kafka_to_kafka, predict_transform, run_inference
-from pipeline.embedded.broker import EmbeddedBroker
-from tests import topics
-from transforms.kafka.native.sessions import close_sessions
+from examples import predict_transform, run_inference
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
 
@@ -47,22 +44,3 @@ def test_predict_transform(uri: str, tmp_path: Path) -> None:
     assert sorted(hours, key=lambda hour: hour["hour"]) == [{"hour": 3600, "mean": 3.0}, {"hour": 7200, "mean": 7.0}]
     failed = [json.loads(line) for line in (tmp_path / "out.failed.jsonl").read_text().splitlines()]
     assert sorted((line["class"], line["element"]["time"]) for line in failed) == [("FieldError", 7300), ("Rejected", 3800)]
-
-
-def test_kafka_to_kafka(uri: str) -> None:
-    """Every record answered once, in order, and the offsets are committed: a second run goes on where the first ended."""
-    values = [b'{"x":[1]}', b'{"x":[666]}', b'{"x":[2],"draft":true}', None, b'{"x":[3]}']
-    with EmbeddedBroker({"in": 1, "out": 1, "out.dead-letter": 1}) as broker:
-        topics.produce(broker.address, "in", values)
-        flags = [f"--bootstrap_servers={broker.address}", "--input_topic=in", "--output_topic=out", f"--model={uri}"]
-        kafka_to_kafka.main([*flags, f"--max_records={len(values)}"])
-        topics.produce(broker.address, "in", [b'{"x":[4]}'])
-        kafka_to_kafka.main([*flags, "--max_records=1"])
-        close_sessions()
-        predictions = topics.read_all(broker.address, "out")
-        dead_letters = topics.read_all(broker.address, "out.dead-letter")
-    assert [json.loads(record.value or b"") for record in predictions] == [{"y": [2.5]}, {"y": [3.5]}, {"y": [4.0]}]
-    assert [dict(record.headers)["inference.source"] for record in predictions] == [b"in/0/0", b"in/0/4", b"in/0/5"]
-    classes = [dict(record.headers)["inference.error.class"] for record in dead_letters]
-    assert classes == [b"Rejected", b"Draft", b"Tombstone"]
-    assert [record.value for record in dead_letters] == values[1:4]

@@ -61,6 +61,9 @@ PARSED = (
     typed("--input_topic=my orders:", "1 to 249 of the characters", input_topic="my orders"),
     typed("--start_from=tomorrow:", "-2h", "yesterday", start_from="tomorrow"),
     typed("--workers=0:", "whole number of at least 1", workers="0"),
+    typed(
+        "--statsd:", "no such flag; metrics are sent by OpenTelemetry, --otlp_endpoint=", "--metrics_port", statsd="h:8125"
+    ),
     typed("--max_record:", "did you mean --max_records?", max_record="5"),
     typed("--delivery=exactly-once:", "did you mean exactly_once?", delivery="exactly-once"),
     typed("--runner=SparkRunner:", "no timers in streaming", "use DirectRunner", runner="SparkRunner"),

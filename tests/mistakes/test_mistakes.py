@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from pipeline import score
+from pipeline import dataflow_job, score
 from pipeline.checking import command
+from pipeline.embedded import options as embedded_options
 from pipeline.embedded.broker import EmbeddedBroker
 from tests.mistakes.table import ASKED, FILES, OWN, PARSED, Mistake
 from transforms.testing.stub_model import StubModel
@@ -126,8 +127,11 @@ def test_all_of_them_at_once(
         assert [line for line in lines if words in line], (words, lines)
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "main", [command.main, embedded_options.parse, dataflow_job.main], ids=["check", "embedded", "dataflow_job"]
+)
+def test_the_version(main: Callable[[list[str]], object], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        command.main(["--version"])
+        main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("kafka-model-scoring ")

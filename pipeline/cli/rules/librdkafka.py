@@ -41,6 +41,8 @@ def property_problem(name: str, value: str) -> str | None:
         return None  # alone it makes no client (SASL without a mechanism, say): that is for all of them together to show
     if "No such configuration property" in text:
         return "no such librdkafka property"
+    if has_reference(value):
+        return "is a word or a number of librdkafka's, which must be known at the start, and no secret: write it out"
     # librdkafka names the property and, for a bad choice, the value; a secret is never a bad choice.
     harmless = len(value) < 20 and "password" not in name and "key" not in name
     return "not accepted by librdkafka: " + (text if harmless else "bad value")

@@ -28,7 +28,7 @@ class FakeSession:
         self.written: list[int] = []
         self.commits = 0
         self.result = CommitResult.FINAL
-        self.discarded = False
+        self.discarded = self.closed = False
         self.lives = True
         self.fenced = False
 
@@ -52,6 +52,9 @@ class FakeSession:
 
     def discard(self) -> None:
         self.discarded = True
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Process:
@@ -94,6 +97,30 @@ def output(partition: int) -> OutputRecord:
 
 def test_without_shards_the_process_has_one_session(process: Process) -> None:
     assert process.of_bundle() is elsewhere(lambda: process.of_bundle())
+
+
+def test_what_has_ended_is_closed_behind_the_bundle_that_ended_it(process: Process) -> None:
+    """Its commit is still to come then. The next job of the process has a session of its own."""
+    first = process.of_bundle()
+    process.leave()
+    assert not first.closed, "another bundle follows"
+    process.sessions.end(CONFIG)
+    assert process.of_bundle() is first
+    assert not first.closed
+    process.leave()
+    assert first.closed
+    second = process.of_bundle()
+    assert second is not first
+    process.leave()
+    assert not second.closed
+
+
+def test_the_session_of_a_job_that_failed_can_be_closed_at_once(process: Process) -> None:
+    first = process.of_bundle()
+    process.sessions.close_job(CONFIG)
+    assert first.closed
+    process.sessions.close_job(CONFIG)  # there is none any more
+    assert process.of_bundle() is not first
 
 
 def test_each_shard_has_a_session_with_a_name_of_its_own(process: Process) -> None:

@@ -19,6 +19,8 @@ from transforms.types import METHOD_CLASSIFY, METHOD_PREDICT, KafkaRecord, Signa
 
 LOOKUP = "; |lookup(FILE) behind its path in --features makes a number of a category"
 
+NULL = "the value is null (a tombstone), so there is nothing to predict from"
+
 TWO = Signature(
     "s",
     METHOD_PREDICT,
@@ -74,6 +76,18 @@ def test_what_does_not_fit_is_named_with_what_it_might_have_meant() -> None:
     assert rows[3].sample == "an integer (1), null (1)"
 
 
+def test_each_kind_of_misfit_is_counted_by_itself() -> None:
+    """One count for all of them would say that a cure of the first one's helps the others, too."""
+    rows = table(TWO, [{"amount": "x"}, {"amount": None}, {"amount": "y"}, {"amount": [1]}, {"amount": {}}, None, b"", b""])
+    by_field = {row.field: row for row in rows}
+    assert by_field["amount"].wrong == 5
+    assert by_field["amount"].verdict.startswith("amount: expected float32, came a string")
+    for part in ("(2 of 5); ", "came null", "others (1 of 5)"):
+        assert part in by_field["amount"].verdict
+    assert by_field["(record)"].wrong == 3
+    assert by_field["(record)"].verdict == f"the value is empty (0 bytes) (2 of 8); {NULL} (1 of 8)"
+
+
 @pytest.mark.parametrize("value", [{"amount": 77123, "vector": [88123] * 3, "x": "secret"}, [77123], "77123", {"x": 88123}])
 def test_no_value_is_told_unless_it_may_be(value: Any) -> None:
     text = str([(row.sample, row.verdict, row.value) for row in table(TWO, [value])])
@@ -96,8 +110,8 @@ def test_a_record_that_is_no_object_lacks_every_input() -> None:
 def test_whole_records() -> None:
     """As bytes, as tf.Example, and to a server that publishes no signature."""
     one = table(signature((-1,), "string"), [b"abc", b"abcdef", None, b""], show_values=True)
-    null = "the value is null (a tombstone), so there is nothing to predict from (2 of 4)"
-    assert told(one) == [("(record) → x", "0 to 6 bytes, 1 null", null, 2)]
+    verdict = f"{NULL} (1 of 4); the value is empty (0 bytes) (1 of 4)"
+    assert told(one) == [("(record) → x", "0 to 6 bytes, 1 null", verdict, 2)]
     assert one[0].value == "abc"
     examples = Signature("s", METHOD_CLASSIFY, {"inputs": TensorSpec("string", (-1,))}, {})
     [row] = table(examples, [b"no example"])
@@ -155,7 +169,9 @@ def test_what_no_field_explains_has_a_row_of_its_own() -> None:
     good = {"amount": 1, "vector": [1, 2, 3]}
     rows = told(table(TWO, [good, None, b"{", good]))
     assert rows[0] == ("amount", "an integer", "fits in 2 of 4; the others fail before it", 0)
-    assert rows[-1] == ("(record)", "", "the value is null (a tombstone), so there is nothing to predict from (2 of 4)", 2)
+    field, _, verdict, wrong = rows[-1]
+    assert (field, wrong) == ("(record)", 2)
+    assert verdict.startswith(f"{NULL} (1 of 4); the value is not JSON: ")
     assert told(table(TWO, [None]))[0] == ("amount", "", "no record could be read", 0)
 
     def half(record: dict[str, Any]) -> dict[str, Any]:

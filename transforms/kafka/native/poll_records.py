@@ -25,7 +25,7 @@ from transforms.kafka.native.alone import AloneSession
 from transforms.kafka.native.graph import SourceFn
 from transforms.kafka.native.polling import IDLE_POLL_S, Polling
 from transforms.kafka.native.polls import Polls
-from transforms.kafka.native.sessions import session
+from transforms.kafka.native.sessions import close_job, end, session
 from transforms.kafka.native.sinks import require_sink
 from transforms.kafka.native.watermark import Watermark
 from transforms.kafka.stop import StopConditions
@@ -64,16 +64,20 @@ def poll_bundle(config: KafkaConfig, stop: StopConditions, tracker: Any) -> Iter
     Raises:
         KafkaError: There is no sink in the stage, or Kafka can't be read.
     """
-    if not tracker.try_claim(tracker.current_restriction()):
+    number = tracker.current_restriction()
+    if not tracker.try_claim(number):
         return
     with reporting_failures():
         require_sink(config)
         kafka = session(config)
         kafka.begin()
         key = config, stop
-        polling = _polling.get(key) or _polling.setdefault(key, Polling(*key))
+        if number == 0 or key not in _polling:  # a job of this process that failed has left one, with what it has read
+            _polling[key] = Polling(*key)
+        polling = _polling[key]
         if polling.finished(kafka):
             del _polling[key]  # the next job in this process must start with a new budget
+            end(config)  # at the end of the bundle, which the sink has still to commit
             return  # without a deferred remainder the source ends, and the job with it
         yield from polling.chunks(kafka)
         tracker.defer_remainder()
@@ -91,7 +95,7 @@ class PollRecords(SourceFn):
         self._config, self._stop = config, stop
 
     def setup(self) -> None:
-        """Counts this DoFn among those that use the session of a source without a sink."""
+        """Counts this DoFn among those that read for the pipeline."""
         with _set_up_lock:
             _set_up[self._config, self._stop] += 1
 
@@ -99,7 +103,8 @@ class PollRecords(SourceFn):
         """Leaves the group when nothing reads for the pipeline any more, which may have failed.
 
         In a notebook, as on a cluster, the process lives on. A member that reads no more would keep its partitions from the
-        next run for ``max.poll.interval.ms``. A bundle that the runner may still finalise keeps its DoFn.
+        next run for ``max.poll.interval.ms``, and an open transaction keeps readers waiting. A bundle that the runner may
+        still finalise keeps its DoFn.
         """
         key = self._config, self._stop
         with _set_up_lock:
@@ -107,11 +112,13 @@ class PollRecords(SourceFn):
             if _set_up[key] > 0:
                 return
             del _set_up[key]
-        if (alone := _alone.pop(key, None)) is not None:
-            try:
+        try:
+            if (alone := _alone.pop(key, None)) is not None:
                 alone.session.close()
-            except KafkaError as error:  # the runner has its own error, or none: nothing is lost by this one
-                log.warning("leaving the group %s: %s", self._config.group_id, error)
+            if self.has_sink:
+                close_job(self._config)  # it is open if the pipeline has failed
+        except KafkaError as error:  # the runner has its own error, or none: nothing is lost by this one
+            log.warning("leaving the group %s: %s", self._config.group_id, error)
 
     @beam.DoFn.unbounded_per_element()
     def process(

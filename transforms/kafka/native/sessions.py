@@ -174,6 +174,7 @@ class Sessions:
         self._entries: dict[SessionKey, _Entry] = {}
         self._lock = threading.Lock()
         self._here = _Here()
+        self._ended: set[KafkaConfig] = set()
         self._takeovers = Takeovers(clock, jitter)
 
     def session(self, config: KafkaConfig) -> Session:
@@ -254,6 +255,20 @@ class Sessions:
                 entry = self._entries.get(key)
                 if entry is not None and entry.session is kafka:
                     entry.thread, entry.used_at = None, self._clock()
+        if config in self._ended:
+            self.close_job(config)
+
+    def end(self, config: KafkaConfig) -> None:
+        """See the module's ``end``."""
+        self._ended.add(config)
+
+    def close_job(self, config: KafkaConfig) -> None:
+        """See the module's ``close_job``."""
+        self._ended.discard(config)
+        with self._lock:
+            entry = self._entries.pop(SessionKey(config, shard=0, shards=1), None)
+        if entry is not None:
+            entry.session.close()
 
     def abandon(self, config: KafkaConfig) -> None:
         """See the module's ``abandon``."""
@@ -353,6 +368,20 @@ def _close_idle_forever() -> None:
 def leave(config: KafkaConfig) -> None:
     """Ends the bundle of this thread, which succeeded. The sessions of its shards stay open for the next bundle."""
     _sessions.leave(config)
+
+
+def end(config: KafkaConfig) -> None:
+    """Has the session of a job without shards closed by ``leave``: its source has ended, and reads no other bundle."""
+    _sessions.end(config)
+
+
+def close_job(config: KafkaConfig) -> None:
+    """Closes the session of a job without shards, if it is open: what is not committed is rolled back.
+
+    Raises:
+        KafkaError: The commit in progress failed for good.
+    """
+    _sessions.close_job(config)
 
 
 def abandon(config: KafkaConfig) -> None:

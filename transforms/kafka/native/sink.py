@@ -31,7 +31,7 @@ class _Write(beam.DoFn):
         """Commits outputs and offsets. A bundle that can't be committed is rolled back, and its records are read again."""
         with reporting_failures():
             bundle_session(self._config).commit()
-        leave(self._config)
+            leave(self._config)
 
 
 class WriteToKafka(beam.PTransform):

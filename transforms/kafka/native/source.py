@@ -23,12 +23,15 @@ from transforms.kafka.native.watermark import Timestamped
 from transforms.kafka.stop import StopConditions
 
 
-class _Read(beam.DoFn):
-    def __init__(self, config: KafkaConfig, stop: StopConditions):
-        self._config, self._stop = config, stop
+class _Read(PollRecords):
+    """Reads for a sink alone: it asks for nothing that only the source without one needs, which would cost every bundle."""
+
+    has_sink = True
 
     @beam.DoFn.unbounded_per_element()
-    def process(self, _: object, tracker: Any = beam.DoFn.RestrictionParam(Polls())) -> Iterator[RecordChunk]:
+    def process(  # Beam gives each DoFn the parameters that it declares
+        self, _: object, tracker: Any = beam.DoFn.RestrictionParam(Polls())
+    ) -> Iterator[RecordChunk]:
         """Reads one bundle, and asks to be called again unless it is time to stop."""
         yield from poll_bundle(self._config, self._stop, tracker)
 

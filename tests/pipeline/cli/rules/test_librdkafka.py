@@ -72,3 +72,11 @@ def test_references_are_not_resolved_for_it() -> None:
     flags = [f"--kafka_config={pair}" for pair in sasl]
     parse(*OWN, *flags)
     assert SECRET not in "".join(mistakes(*OWN, *flags, "--kafka_config=acks=1"))
+
+
+def test_a_word_of_librdkafkas_is_no_secret() -> None:
+    """Whether the group's protocol fits the other flags must be known before anything is asked, a secret manager too."""
+    reference = "${secret:projects/p/secrets/protocol/versions/1}"
+    [found] = mistakes(*OWN, f"--kafka_config=group.protocol={reference}")
+    assert found.startswith("--kafka_config group.protocol: is a word or a number of librdkafka's")
+    assert found.endswith("write it out")
