@@ -1,4 +1,4 @@
-"""``deploy/slim.py``: what it does to an image's environment, and to no other one."""
+"""What makes an image's environment small touches no other environment."""
 
 from __future__ import annotations
 

@@ -108,6 +108,7 @@ def test_made_again_at_once(log: list[list[bool]], seed: int, events: int, deliv
 
 
 @settings(max_examples=150, deadline=None)
+@example([[True, True]], 2379926, 45, False)  # a new member without partitions compares others' commits with the former ends
 @given(logs(), st.integers(0, 2**32), EVENTS, st.booleans())
 def test_until_the_end_of_the_last(log: list[list[bool]], seed: int, events: int, at_once: bool) -> None:
     """It ends, and not before all of the topic is answered, or of the one before if it had ended by then."""

@@ -311,18 +311,16 @@ class Reader:
         return self._watch.identities
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
-        """Returns whether the members of the group together have committed all offsets before ``end_offsets``.
-
-        Not known, and so False, where the input is lost: ``consume`` raises that.
-        """
-        if self._lost is not None:
-            return False
+        """Whether the group has committed all before these (then ``identities`` are of now), and the input is not lost."""
         try:
             with self._losing():
-                found = self.committed_offsets(end_offsets)
+                found = {} if self._lost is not None else self.committed_offsets(end_offsets)
         except InputLostError:
             return False
-        return all(found.get(partition, -1) >= end for partition, end in end_offsets.items())
+        if any(found.get(partition, -1) < end for partition, end in end_offsets.items()):
+            return False
+        self._watch.look_now(self._identities)  # a member without partitions may not have asked yet
+        return self._lost is None
 
     def _seek(self, target: ck.TopicPartition) -> None:
         # Right after its assignment, a partition may refuse a seek for a moment ("Erroneous state").

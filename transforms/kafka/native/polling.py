@@ -193,7 +193,10 @@ class Polling:
         if self._clock() - self._checked_at < CHECK_COMMITTED_S:
             return False
         self._checked_at = self._clock()
-        return kafka.reader.group_has_committed(pending)
+        if not kafka.reader.group_has_committed(pending):
+            return False
+        self._ends.follow(kafka.reader.identities)  # what is committed may be of a topic that was made again
+        return self._ends.are_known
 
     def _open_budget(self) -> Budget | None:
         if self.stop.max_records is None:
