@@ -15,10 +15,11 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import START_S, Job, wait_until
+from tests.servers.environment import added_packages
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 
-for name in ("pandas", "jsonschema"):
-    pytest.importorskip(name, reason="requirements-dev.txt has it: make .venv/.installed-dev")
+PINS = Path(__file__).with_name("beam_yaml.txt")
+"""What the extra ``beam-yaml`` has besides ``requirements.txt``."""
 
 ROOT = Path(__file__).parents[2]
 COUNT, POISON, NO_JSON, TOMBSTONE, LEFT_OUT = 3_000, {7, 1_500, 2_999}, 11, 12, {20, 2_500}
@@ -34,6 +35,8 @@ class Yaml:
     """A run of the example."""
 
     def __init__(self, job: Job, model: str, log: Path):
+        added = added_packages("beam-yaml", PINS.read_text().split())
+        path = os.pathsep.join(filter(None, [str(added), os.environ.get("PYTHONPATH")]))
         variables = {
             "bootstrap_servers": job.bootstrap,
             "model": model,
@@ -50,7 +53,7 @@ class Yaml:
                 stdout=out,
                 stderr=out,
                 cwd=ROOT,
-                env=os.environ | {"PATH": "/nowhere"},  # no Java is to be found there
+                env=os.environ | {"PATH": "/nowhere", "PYTHONPATH": path},  # no Java is to be found there
             )
 
     @property
