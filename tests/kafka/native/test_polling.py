@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +9,8 @@ from typing import Any, cast
 import pytest
 
 from tests.kafka.native.fake_session import FakeSession, finished, make, read
-from transforms.kafka.native.bundle import NOTHING_CARRIED, Bundle, Carried
-from transforms.kafka.native.commits import Commit
-from transforms.kafka.native.polling import FIRST_READ, IDLE_POLL_S, READ_ON_S, SHRINKS
+from transforms.kafka.native.bundle import NOTHING_CARRIED, Carried
+from transforms.kafka.native.polling import FIRST_READ, IDLE_POLL_S, SHRINKS
 from transforms.kafka.native.session import Session
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain
 from transforms.memory import Memory
@@ -48,38 +46,6 @@ def test_the_end_of_a_backlog_ends_the_bundle() -> None:
     kafka = FakeSession(FIRST_READ, FIRST_READ, 5, FIRST_READ)
     assert sum(read(make(kafka), kafka)) == 2 * FIRST_READ + 5
     assert kafka.left_more == 0
-
-
-def under_way(*available: int) -> tuple[FakeSession, concurrent.futures.Future[float]]:
-    """A session whose bundle before is being committed; the future is its end."""
-    kafka, end = FakeSession(*available), concurrent.futures.Future[float]()
-    kafka.commits.underway = Commit(Bundle(), {}, end)
-    return kafka, end
-
-
-def test_while_the_commit_before_is_under_way_a_bundle_reads_on() -> None:
-    """It could only wait for that commit. A poll that finds nothing ends it, or each bound of a bundle."""
-    kafka, _ = under_way(5, 7, FIRST_READ, 3)
-    assert sum(read(make(kafka), kafka)) == 15 + FIRST_READ
-    assert [timeout_s for _, timeout_s, _ in kafka.polls] == [IDLE_POLL_S, READ_ON_S, READ_ON_S, 0.0, READ_ON_S]
-    assert kafka.left_more == 0
-    kafka, _ = under_way(*[5] * 100)
-    kafka.poll_takes_s = 0.2
-    assert sum(read(make(kafka, max_bundle_s=0.5), kafka)) == 15
-    kafka, _ = under_way(*[5] * 100)
-    assert sum(read(make(kafka, max_bundle_records=12), kafka)) == 12
-
-
-def test_once_the_commit_before_is_final_a_bundle_reads_on_no_more() -> None:
-    kafka, end = under_way(5, 7)
-    end.set_result(0.0)
-    assert sum(read(make(kafka), kafka)) == 5
-
-
-def test_with_nothing_to_read_a_bundle_does_not_wait_for_the_commit_before() -> None:
-    kafka, _ = under_way()
-    assert read(make(kafka), kafka) == []
-    assert len(kafka.polls) == 1
 
 
 @pytest.mark.parametrize("bound", [{"max_bundle_records": 5_000}, {"max_bundle_s": 0.0}, {"memory": Memory(1_000)}])

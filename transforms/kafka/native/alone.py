@@ -150,11 +150,6 @@ class AloneSession:
         """Itself: as ``Polled.commits``."""
         return self
 
-    @property
-    def is_under_way(self) -> bool:
-        """As ``PolledCommits.is_under_way``: a bundle waits for no commit of another."""
-        return False
-
     def position(self, partition: Partition) -> int:
         """As ``PolledCommits.position``: what is with the runner counts as being on its way."""
         return max(self._outstanding.position(partition), self._committed.get(partition, -1))

@@ -86,11 +86,6 @@ class Commits:
         self.underway = Commit(bundle, offsets, run(make_final, *arguments))
         return overlaps
 
-    @property
-    def is_under_way(self) -> bool:
-        """As ``PolledCommits.is_under_way``: there is one, and its result is not known."""
-        return self.underway is not None and not self.underway.done_at.done()
-
     def close(self, *, wait: bool = True) -> None:
         """Takes no more commits. Does not wait for the one in progress, nor begin it, unless ``wait``."""
         self._background.shutdown(wait=wait, cancel_futures=not wait)

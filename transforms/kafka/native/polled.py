@@ -14,10 +14,6 @@ from transforms.types import KafkaRecord
 class PolledCommits(Protocol):
     """What was committed of a session's records, or counts as committed while it is on its way."""
 
-    @property
-    def is_under_way(self) -> bool:
-        """Whether the commit of an earlier bundle is on its way, which that of the open bundle has to wait for."""
-
     def position(self, partition: Partition) -> int:
         """Returns the offset from which the group goes on, as far as the session knows it; -1 if it does not."""
 

@@ -5,8 +5,6 @@ The size of a bundle follows the load:
 * Few records: the bundle is what one poll returns, without waiting.
 * A backlog: the bundle reads on, up to ``max_bundle_records`` and ``memory.bundle`` bytes. At its end one commit is made; a
   large bundle makes that cost small per record. Records that are not answered by then are carried over into the next bundle.
-* The commit of the bundle before is still under way: the bundle reads on, too, until a poll finds nothing, as it could only
-  wait for that commit.
 * In between: if a batch would fill within ``batch_max_wait_ms`` at the present rate, the poll waits for the rest of it.
 
 Bytes end a bundle between two polls, so that its positions are those of whole polls. How many bytes a poll will give is not
@@ -33,9 +31,6 @@ IDLE_POLL_S = 0.1
 
 FIRST_READ = 2048
 """Records asked for in one poll. A poll that returns so many means that there is a backlog."""
-
-READ_ON_S = 0.002
-"""Seconds that a poll waits for more while the commit of the bundle before is under way. Requests in flight wait as long."""
 
 SHRINKS = 0.75
 """How much the expected size of a record falls, at most, from one poll to the next. It rises at once."""
@@ -109,7 +104,7 @@ class Polling:
         if self._ending:
             return
         began, memory = self._clock(), self.config.memory
-        read, read_bytes, there_is_more, wait_s = 0, kafka.inherited.size, True, IDLE_POLL_S
+        read, read_bytes, there_is_more = 0, kafka.inherited.size, True
         while read < self.config.max_bundle_records:
             left = memory.bundle - read_bytes - kafka.output_bytes
             if read and left <= 0:
@@ -123,7 +118,7 @@ class Polling:
                     kafka.poll_nothing(IDLE_POLL_S)  # other workers have reserved the rest of the budget: stay in the group
                 there_is_more = False
                 break
-            records = kafka.poll(granted, wait_s)
+            records = kafka.poll(granted, IDLE_POLL_S if not read else 0.0)
             if not read:
                 records += self._fill(kafka, len(records), granted)
                 self._learn_rate(len(records))
@@ -138,10 +133,8 @@ class Polling:
             while chunks:
                 yield chunks.popleft()
             there_is_more = count == wanted
-            reads_on = there_is_more or (count > 0 and kafka.commits.is_under_way)
-            if not reads_on or self._clock() - began > self.config.max_bundle_s or draining():
+            if not there_is_more or self._clock() - began > self.config.max_bundle_s or draining():
                 break
-            wait_s = 0.0 if there_is_more else READ_ON_S
         if there_is_more:
             kafka.leave_more()
 
