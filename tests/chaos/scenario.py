@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
+import textwrap
 import time
 import traceback
 from collections import Counter
@@ -166,5 +167,5 @@ def _most_said(processes: list[Scoring], most: int = 3) -> tuple[str, ...]:
         for line in (process.stdout + process.stderr).splitlines():
             text = _TIME.sub("", line).strip()
             if re.search(r"warning|error|waiting|rolled back|starting a new|draining|down", text, re.IGNORECASE):
-                lines[_NUMBER.sub("N", text)[:SHOWN]] += 1
+                lines[textwrap.shorten(_NUMBER.sub("N", text), SHOWN, placeholder="")] += 1  # not in the middle of a flag
     return tuple(f"{text} (×{count})" if count > 1 else text for text, count in lines.most_common(most))
