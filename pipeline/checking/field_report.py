@@ -78,7 +78,7 @@ def expected_rows(signature: Signature, by_field: bool, features: Paths = ()) ->
     names = {name: name if by_field else f"(record) → {name}" for name in signature.inputs}
     for name, path in features:
         only = name or next(iter(signature.inputs))
-        names[only] = f"{parse_source(path).shown} → {only}"
+        names[only] = f"{parse_source(path).label} → {only}"
     return [FieldRow(names[name], *_declared(spec)) for name, spec in signature.inputs.items()]
 
 

@@ -160,6 +160,20 @@ def test_columns_of_a_record_into_one_input() -> None:
     assert decoder.input_format == "json"
 
 
+def test_a_column_whose_value_does_not_fit_is_named() -> None:
+    """Of ten columns in one input, the message says which; a long list of them is not repeated."""
+    columns = [f"$.payload.after.{name}|number" for name in ("amount", "weight", "height")]
+    features = parse_features([f"[{','.join(columns)}]"])
+    rows = ({"amount": "1", "weight": "2", "height": height} for height in ("3", "tall"))
+    values = [json.dumps({"payload": {"after": row}}).encode() for row in rows]
+    chunk = decode(takes(dense=MANY), "json", *values, features=features)
+    assert rows_of(chunk, "dense") == {0: [1, 2, 3]}
+    assert chunk.failures[1].message == (
+        "dense ([$.payload.after.amount|number,… 3 columns]): $.payload.after.height|number: number: a string is no number "
+        'such as "3.5"'
+    )
+
+
 @pytest.mark.parametrize(
     ("features", "said"),
     [

@@ -38,7 +38,7 @@ class Features:
         names = signature.inputs if signature.known else given
         self.sources: dict[str, FieldSource] = {name: given.get(name) or field(name) for name in names}
         self._optional = {name for name, spec in signature.inputs.items() if spec.has_default}
-        self.labels = {name: f"{name} ({source.shown})" for name, source in given.items()}
+        self.labels = {name: f"{name} ({source.label})" for name, source in given.items()}
 
     def pick(self, document: Any) -> dict[str, Any]:
         """Returns the inputs that ``document`` has, by name.

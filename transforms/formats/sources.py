@@ -38,6 +38,9 @@ _WORD = re.compile(r"([a-z0-9_]+)(?:\((.*)\))?", re.DOTALL)
 _NUMBER = re.compile(r"\s*[+-]?(\d+)?(\.\d*)?([eE][+-]?\d{1,3})?\s*")
 _OPEN, _CLOSE = "([{", ")]}"
 
+MOST_LABEL = 60
+"""Most characters of a list of columns in a message; a longer one is named by its first column and their number."""
+
 
 class FieldSource(abc.ABC):
     """The source of one input.
@@ -49,6 +52,11 @@ class FieldSource(abc.ABC):
 
     text: str
     shown: str
+
+    @property
+    def label(self) -> str:
+        """How messages and tables name it."""
+        return self.shown
 
     @abc.abstractmethod
     def find(self, document: Any) -> Any:
@@ -68,9 +76,22 @@ class Columns(FieldSource):
     shown: str
     sources: tuple[FieldSource, ...]
 
+    @property
+    def label(self) -> str:
+        """As ``FieldSource.label``."""
+        if len(self.shown) <= MOST_LABEL:
+            return self.shown
+        return f"[{self.sources[0].shown},… {len(self.sources)} columns]"
+
     def find(self, document: Any) -> list[Any]:
-        """As ``FieldSource.find``."""
-        return [source.find(document) for source in self.sources]
+        """As ``FieldSource.find``; the error names the column."""
+        found = []
+        for source in self.sources:
+            try:
+                found.append(source.find(document))
+            except FieldMismatch as error:
+                raise FieldMismatch(f"{source.shown}: {error}") from None
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

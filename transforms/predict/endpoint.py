@@ -43,6 +43,9 @@ one of them with the content of another."""
 LANES = 16
 """How many requests may be asked for on connections of their own, side by side."""
 
+KEPT_S = 60.0
+"""How long such a connection is kept after its last request: it may not be needed again for days."""
+
 TRIAL_LANES = 4
 """How many connections trials take in turn: a guilty row may have cut the one that it was asked for on."""
 
@@ -254,6 +257,12 @@ class Endpoint:
                 raise MalformedAnswerError(f"output {min(by_chance)}: its rows follow those of some requests only")
         return answer
 
+    async def disconnect(self) -> None:
+        """Closes the client, with nothing in flight. The next request, if there is one, opens another."""
+        client, self._client, self._connected = self._client, None, False
+        if client is not None:
+            await client.close()
+
     async def close(self) -> None:
         """Closes the client."""
         if self._client is not None:
@@ -286,18 +295,40 @@ class Lanes:
 
     Args:
         endpoints: The endpoints; none of them is opened before it is needed.
+        kept_s: After how many seconds without a request all of them are disconnected; ``None``: never.
     """
 
-    def __init__(self, endpoints: list[Endpoint]):
+    def __init__(self, endpoints: list[Endpoint], kept_s: float | None = KEPT_S):
         self._free = collections.deque(endpoints)
         self._slots = asyncio.Semaphore(len(endpoints))
+        self._count, self._kept_s = len(endpoints), kept_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._disconnecting: asyncio.Future[list[BaseException | None]] | None = None
 
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[Endpoint]:
         """Waits for a free endpoint; the block has it alone."""
         async with self._slots:
             endpoint = self._free.popleft()
+            self._keep()
             try:
                 yield endpoint
             finally:
                 self._free.append(endpoint)
+                if self._kept_s is not None and len(self._free) == self._count:
+                    self._timer = asyncio.get_running_loop().call_later(self._kept_s, self._disconnect)
+
+    async def settle(self) -> None:
+        """Disconnects no endpoint from now on, and waits for what is under way."""
+        self._keep()
+        if self._disconnecting is not None:
+            await self._disconnecting
+
+    def _keep(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _disconnect(self) -> None:
+        self._timer = None
+        self._disconnecting = asyncio.gather(*(endpoint.disconnect() for endpoint in self._free), return_exceptions=True)

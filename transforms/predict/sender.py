@@ -14,7 +14,7 @@ from transforms.errors import ModelError
 from transforms.observe import observer
 from transforms.predict.adaptive_limit import Slot
 from transforms.predict.batching import RowsResult
-from transforms.predict.endpoint import LANES, TRIAL_LANES, Endpoint, Lanes
+from transforms.predict.endpoint import KEPT_S, LANES, TRIAL_LANES, Endpoint, Lanes
 from transforms.predict.limiter import Limiter
 from transforms.predict.pace import Pace
 from transforms.predict.probes import Probes
@@ -61,7 +61,8 @@ class Sender:
         others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
         self._endpoints = dict.fromkeys([self._main, *others])
         probing, *lanes = others
-        self._trial_lanes, self._lanes = Lanes(lanes[:TRIAL_LANES]), Lanes(lanes[TRIAL_LANES:])
+        kept_s = KEPT_S if open_another is not None else None  # else they are the one that all requests share
+        self._trial_lanes, self._lanes = Lanes(lanes[:TRIAL_LANES], kept_s), Lanes(lanes[TRIAL_LANES:], kept_s)
         self._apart = 0  # how many more requests get connections of their own
         self.probes = Probes(probing, limiter, signature, clock)
 
@@ -93,6 +94,7 @@ class Sender:
 
     async def close(self) -> None:
         """Closes the clients."""
+        await asyncio.gather(self._trial_lanes.settle(), self._lanes.settle())
         await asyncio.gather(self._client.close(), *(e.close() for e in self._endpoints if e is not self._main))
 
     async def _send(self, span: Span, endpoint: Endpoint, slot: Slot | None = None) -> RowsResult | ModelError:
