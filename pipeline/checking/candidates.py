@@ -1,4 +1,4 @@
-"""Which fields of the records may be a model's input: by their names, and by what the input's type and shape take."""
+"""Finds the record fields that may be a model's input: their names match, and their values fit its dtype and shape."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from transforms.predict.cures import is_image_text
 from transforms.types import TensorSpec
 
 EXACT, SAME, JOINED, WORDS, CLOSE, ONLY = range(6)
-"""How a field has an input's name: it is the same; but for case and signs; with the names of the objects around it; one has
-all words of the other; nearly. Or not at all: it is the only field that fits the only input."""
+"""How a field's name matches an input's, the best first: equal; equal except for case and punctuation; equal with the names
+of the enclosing objects; one has all words of the other; similar. ``ONLY``: no match, but no other field fits."""
 
 MAX_COLUMNS = 100
 """The most columns of an input that are looked for among fields."""
@@ -25,7 +25,7 @@ MAX_COLUMNS = 100
 BASE64 = "|base64"
 _LEAST_CLOSE = 0.75
 _BESIDE = {"before", "schema", "source", "transaction", "meta", "metadata", "headers"}
-"""Names of objects beside the data, in envelopes such as Debezium's."""
+"""Names of objects that hold metadata instead of data, in envelopes such as Debezium's."""
 _ID = re.compile(
     r"(?i:(.*[\W_])?(id|uuid|guid|key|ts|ts_ms|time|timestamp|date|at|offset|partition|version))"
     r"|.*[a-z0-9](Id|ID|Uuid|UUID|Guid|Key|Ts|Time|Timestamp|Date|At|Offset|Partition|Version)"
@@ -42,8 +42,8 @@ class Candidate:
         source: The source, as ``--features`` takes it.
         path: Where its field is; the first where it is several.
         fits: How many of the values fit.
-        rank: How its name is the input's: lower is more alike.
-        beside: How many of the objects around it are beside the data.
+        rank: How well its name matches the input's, ``EXACT`` to ``ONLY``: lower is better.
+        beside: How many of the enclosing objects hold metadata instead of data.
         parent: The object that its field is in.
         depth: How deep that is.
         columns: Whether it is several fields, whose order is that of the records.
@@ -93,14 +93,14 @@ def named_candidates(name: str, spec: TensorSpec, leaves: Sequence[Leaf], least:
 def column_candidates(
     name: str, spec: TensorSpec, leaves: Sequence[Leaf], least: int, numbered_only: bool
 ) -> list[Candidate]:
-    """Returns fields of one object that are as many as the input has columns, in their order in the records.
+    """Returns candidates of several fields of one object: one field for each column of the input.
 
     Args:
-        name: The input's name: fields of this name and a number are its columns, in the order of the numbers.
+        name: The input's name. Fields of this name and a number are in the order of the numbers, others as in the records.
         spec: Its spec.
         leaves: The records' values, without those that are other inputs.
         least: How many values of each field must fit.
-        numbered_only: Only fields of the input's name and a number, as other inputs may be columns, too.
+        numbered_only: Whether only fields of the input's name and a number count, because other inputs may be columns, too.
     """
     if spec.shape is None or len(spec.shape) != 2 or not 2 <= spec.shape[1] <= MAX_COLUMNS:
         return []
@@ -120,9 +120,9 @@ def column_candidates(
 
 
 def category(name: str, spec: TensorSpec, leaves: Sequence[Leaf], least: int) -> tuple[str, int] | None:
-    """Returns the path of a field of short texts that has an input's name, and how many different ones it has.
+    """Returns the path of a text field that has the input's name, and the number of its different texts.
 
-    That is what ``|lookup(FILE)`` makes numbers of. ``None`` if there is no such field, or the input takes no number.
+    ``|lookup(FILE)`` turns such short texts into numbers. ``None`` if there is no such field, or the input takes no number.
     """
     one_number = spec.dtype not in ("string", "bool") and (spec.shape is None or set(spec.shape[1:]) <= {1, -1})
     found = []
@@ -193,9 +193,9 @@ def _words(name: str) -> frozenset[str]:
 
 
 def _best_source(leaf: Leaf, spec: TensorSpec, least: int) -> tuple[str, int] | None:
-    """Returns the source by which most values of a leaf fit, with the fewest words, and how many these are.
+    """Returns the source that makes most values of a leaf fit (the simplest such source), and the number of these values.
 
-    ``None`` if by no source ``least`` of them do.
+    ``None`` if no source makes at least ``least`` values fit.
     """
     caster = Caster("", spec)
     best: tuple[str, int] | None = None

@@ -169,7 +169,7 @@ def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequen
 
 
 def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: StartWait, output: CheckOutput) -> None:
-    """Writes the file; the model is not asked, as its server may have been refused for want of it."""
+    """Writes the signature file. The model server is not asked: without this file it may have been refused."""
     _, (_, positions) = check_all(
         waiting, lambda: None, lambda: _look_at_topics(config, waiting), lambda: check_registry(config, waiting)
     )
@@ -210,7 +210,7 @@ def _refuse(problems: Sequence[str]) -> None:
 
 
 def _decode(decode: DecodeConfig, records: list[KafkaRecord]) -> tuple[Decoder, DecodedChunk]:
-    """Decodes as the run would, but waits for no registry that is down for longer than for the other checks."""
+    """Decodes as the run would, but waits for the schema registry no longer than one attempt of another check does."""
     retry = dataclasses.replace(decode.retry, deadline_s=min(ATTEMPT_S, decode.retry.deadline_s))
     decode = dataclasses.replace(decode, retry=retry, on_unavailable=FAIL)
     decoder = decode.decoder()
@@ -221,7 +221,7 @@ def _decode(decode: DecodeConfig, records: list[KafkaRecord]) -> tuple[Decoder, 
 
 
 def _judge(decoder: Decoder, decoded: DecodedChunk) -> Judged | None:
-    """Judges the fields of each record, but of those that our own code raises on: they have their dead letter."""
+    """Judges the fields of each record, except for records on which our own code raised: they are dead letters already."""
     sick = {row for row, it in decoded.failures.items() if it.error_class == DeadLetterClass.INTERNAL_ERROR.error_class}
     return decoder.judge([it._replace(value=None) if row in sick else it for row, it in enumerate(decoded.records)])
 
@@ -312,7 +312,7 @@ def _show_sample(
 def _nothing_fits(
     config: Config, model: ModelMetadata, records: Sequence[KafkaRecord], rows: Sequence[FieldRow], proposal: Proposal | None
 ) -> str:
-    """Names the fields that fit in the fewest records, and what as many records have that no field explains."""
+    """Names the fields that fail most often, and failures of whole records if they are at least as frequent."""
     what = f"--input_topic={','.join(config.input_topics)}: none of the {len(records):,} records read fits {model.model}"
     most = max((row.wrong for row in rows if row.field != RECORD), default=0)
     problems = []

@@ -40,13 +40,13 @@ def check_all(
     """Runs the checks in parallel and reports the mistakes of all.
 
     Args:
-        waiting: The wait that the checks share; it is given up when one of them finds what no waiting cures.
+        waiting: The wait that the checks share. It ends early if a check finds a mistake that waiting does not cure.
         model: Asks the model server.
         topics: Asks Kafka.
         registry: Asks the schema registry.
 
     Raises:
-        NotReadyError: Nothing is wrong but that one or more do not answer, or are not ready.
+        NotReadyError: One or more servers do not answer or are not ready; there is no other mistake.
         ContractError: One or more found something wrong.
     """
     pool = concurrent.futures.ThreadPoolExecutor(3, thread_name_prefix="check")

@@ -1,8 +1,8 @@
 """The table of record fields and model inputs: a row for each input, with what was seen in the records and whether it fits.
 
-What counts is what the real ``Decoder`` made of the records; this says why, for each input. Every input of every record is
-judged, also where another input of the record is at fault. Values are not shown unless asked for: only types, shapes and
-lengths.
+The real ``Decoder`` decides whether a record fits; the table says why, for each input. Every input of every record is
+judged, even if another input of the record does not fit. By default the table shows types, shapes and lengths, but no
+values.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _input_row(
 
 
 def _counted(messages: Sequence[str], total: int) -> str:
-    """What is wrong and how often, each kind by itself: the cure of one is not that of another."""
+    """Returns each kind of mistake with its number of records: each kind needs its own cure."""
     kinds = collections.Counter(messages).most_common()
     told = [f"{message} ({count} of {total})" for message, count in kinds[:MAX_KINDS]]
     if rest := sum(count for _, count in kinds[MAX_KINDS:]):
@@ -162,7 +162,7 @@ def _counted(messages: Sequence[str], total: int) -> str:
 
 
 def _image(spec: TensorSpec, values: Sequence[Any]) -> str:
-    """What a model that takes an image's bytes would refuse, though text fits its input."""
+    """Returns a warning about images as base64: the text fits the input, but a model that takes the bytes refuses it."""
     if spec.dtype != "string" or not values or not are_images(values):
         return ""
     return "; an image as base64 text: if the model takes its bytes, |base64 behind its path in --features"

@@ -1,7 +1,7 @@
-"""``--guess_signature``: what a model would take whose inputs are the fields of the records, for a ``--signature`` file.
+"""``--guess_signature``: guesses a model's signature from the fields of the records, for a ``--signature`` file.
 
-Only the records are known. So it is a beginning, for somebody who knows the model: JSON does not tell float32 from float64,
-nor which fields the model has no use for.
+Somebody who knows the model has to complete the guess, because it is made from the records only: JSON does not distinguish
+float32 from float64, and does not show which fields the model does not use.
 """
 
 from __future__ import annotations

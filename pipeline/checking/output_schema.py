@@ -88,7 +88,7 @@ def _made(config: Config, fields: tuple[Field, ...], registry: Registry, waiting
             "take it by --output_schema=require, or name another --output_subject or --output_record_name"
         ) from error
     kind, number = config.output_format.upper(), 0
-    _checked(config, _schema(config, number, text))  # first: what can't be written by is not to stay in the subject
+    _checked(config, _schema(config, number, text))  # first: a schema that can't be used must not be registered
     try:
         if register:
             number = _asked(waiting, lambda: registry.register(subject, kind, source))

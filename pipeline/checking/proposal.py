@@ -1,4 +1,4 @@
-"""The ``--features`` that would fit records which do not: found by names and types, proven by the decoder itself."""
+"""Proposes ``--features`` for records that do not fit: finds fields by name and type, and tries them with the decoder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Proposal:
     Attributes:
         features: The value of ``--features``.
         fits: How many of the records read fit with it.
-        notes: What it rests on, and what else might be meant.
+        notes: What the guess is based on, what it leaves open, and the alternatives.
     """
 
     features: str
@@ -55,13 +55,15 @@ class Proposal:
 
 
 def propose(decode: DecodeConfig, decoder: Decoder, decoded: DecodedChunk, judged: Judged | None) -> Proposal | None:
-    """Returns the best mapping of fields to inputs with which more records fit than without; ``None`` if there is none.
+    """Returns the mapping of fields to inputs that fits the most records.
+
+    ``None`` if no mapping fits more records than the present one, and more than half of the readable records.
 
     Args:
         decode: How the records were decoded.
         decoder: What decoded them.
-        decoded: What became of them.
-        judged: Their inputs, one by one.
+        decoded: What the decoder made of them.
+        judged: The verdict on each input of each record.
     """
     if judged is None or decode.formats.preprocess is not None or not judged.at_fault():
         return None
@@ -83,9 +85,9 @@ def propose(decode: DecodeConfig, decoder: Decoder, decoded: DecodedChunk, judge
 
 
 def found_so_far(decode: DecodeConfig, judged: Judged | None) -> tuple[str, ...]:
-    """Says where the inputs that do not fit are likely to be, for when there is no proposal: lines to put together by hand.
+    """Returns lines that say where the inputs that do not fit may be, for the case that there is no proposal.
 
-    The first has all of them as ``--features``, if all were found: a category needs a file that only the user can write.
+    The first line has the found inputs as ``--features``. A category also needs a lookup file, which the user must write.
 
     Args:
         decode: How the records were decoded.
@@ -100,11 +102,11 @@ def found_so_far(decode: DecodeConfig, judged: Judged | None) -> tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instead:
-    """A field of records that go to the model whole, as text.
+    """A field that the model may take, instead of the whole record as text.
 
     Attributes:
-        features: The ``--features`` that takes it.
-        image: Whether all values are images as base64, which hardly a model takes in the midst of JSON.
+        features: The ``--features`` that selects it.
+        image: Whether all values are images as base64. Hardly any model takes an image inside JSON text.
     """
 
     features: str
@@ -120,9 +122,9 @@ class Instead:
 
 
 def instead_of_text(decode: DecodeConfig, decoder: Decoder, records: list[KafkaRecord]) -> Instead | None:
-    """Returns what takes one field of records that are JSON objects, where they go to the model whole, as text.
+    """Returns the field to use instead, where the records are JSON objects and go to the model whole, as text.
 
-    That fits every model of one string input, but is rarely what is meant. ``None`` if the records are anything else.
+    Whole records fit every model with one string input, but are rarely what the user means. ``None`` for other records.
 
     Args:
         decode: How the records were decoded.
@@ -180,7 +182,7 @@ class _Wanted:
             elif there:
                 taken.append(sources[name])
                 self._used |= {leaf.path for leaf in leaves if _is_of(sources[name], leaf)}
-            else:  # the model's own default stands for it; but where the others are found, it may be, too
+            else:  # the model has a default for it, but the object of the other inputs may have it, too
                 found = named_candidates(name, spec, leaves, 1, single)
                 self._optional[name] = [one for one in found if one.rank <= SAME]
         self._unlike = list(empty)
@@ -191,7 +193,7 @@ class _Wanted:
                 self._categories[name] = texts
 
     def plans(self) -> list[_Plan]:
-        """Returns what may be tried, the best first: inputs from one object before inputs from many."""
+        """Returns the plans to try: those with the best name matches first; of equal ones, those with the fewest objects."""
         parents = dict.fromkeys(one.parent for found in self.candidates.values() for one in found)
         plans = []
         for parent in parents:
@@ -228,7 +230,7 @@ class _Wanted:
         return f"{begin}: {shell_word(f'--features={text}')}", *lines
 
     def _plan(self, parent: tuple[Names, ...]) -> _Plan:
-        """Returns the best for each input, of one object if it has them; no field stands for two inputs."""
+        """Returns the best field for each input, in ``parent`` if possible. Only an input of its name may reuse a field."""
         plan: _Plan = {}
         used = set(self._used)
         by_name = sorted(self.candidates.items(), key=lambda item: min((one.rank for one in item[1]), default=ONLY))

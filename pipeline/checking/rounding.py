@@ -1,4 +1,4 @@
-"""``rounding``: which whole numbers and times a floating-point input takes, but not as they are."""
+"""``rounding``: finds whole numbers and times that a floating-point input accepts but rounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _BITS = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}
 
 
 def rounding(dtype: str, values: Iterable[Any]) -> str:
-    """Says how far a dtype moves the numbers among ``values`` where it changes their whole part; empty if it does not.
+    """Returns a text on how far rounding to a dtype moves the ``values``; empty if it moves none by 1 or more.
 
-    Prices such as 3.59 are always rounded, far behind the point. A time in seconds as float32 is a minute away, which nobody
-    is told otherwise: the record fits.
+    The rounding of prices such as 3.59 is too small to matter. But a Unix time in seconds is up to a minute off as float32,
+    and nothing else reports that, because the record fits.
 
     Args:
         dtype: The input's.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transforms.stages import EncodeConfig
 
 MOST_CHARACTERS = 500
-"""Of an answer that is shown."""
+"""Most characters of an answer that are shown."""
 
 
 def try_request(
@@ -41,11 +41,11 @@ def try_request(
 ) -> str:
     """Sends the first request made of the records read, until the server answers it or the wait is over.
 
-    A server that has just started may describe its model before it can run it. Once it says anything of the request, or that
-    its model failed, that is the answer.
+    A server that has just started may describe its model before it can run it, so transient errors are retried. Any other
+    error is final; so are a failed model and a problem with a certificate.
 
     Returns:
-        The value of the first record's prediction, or why it is none. One by a schema is shown as the JSON it is made of.
+        The value of the first record's prediction, or why it would be a dead letter. Avro and Protobuf are shown as JSON.
 
     Raises:
         NotReadyError: The server did not answer in time.

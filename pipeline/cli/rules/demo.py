@@ -1,6 +1,6 @@
-"""The rule of the demo: its broker, topics and model belong together, and to nothing of yours.
+"""The rule of the demo: its broker, topics and model are used together, and never with the user's own.
 
-An own topic scored by the demo's model is a topic of dead letters, with its offsets committed. So any mixture is refused.
+The demo's model would turn a user's topic into dead letters, and the job would commit its offsets. So any mix is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_demo(values: Values) -> bool:
 
 
 def all_or_nothing(config: Config, values: Values) -> Iterator[str]:
-    """What is missing beside what is named."""
+    """Names the flags that are missing, if the user gave some of them."""
     if is_demo(values):
         return
     for name, cure in _OWN.items():

@@ -100,7 +100,7 @@ def written_by_schema(config: Config, values: Values) -> Iterator[str]:
 
 
 def schema_registry_properties(config: Config, values: Values) -> Iterator[str]:
-    """The registry's client takes its properties. Nothing is asked yet; of JSON the frame is taken off without a schema."""
+    """The registry's client must accept its properties; no request is sent. JSON's frame is removed without a schema."""
     registry = config.formats.registry
     if registry is None or not {config.input_format, config.output_format}.intersection(FRAMED):
         return

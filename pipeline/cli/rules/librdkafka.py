@@ -35,10 +35,10 @@ def property_problem(name: str, value: str) -> str | None:
     """What is wrong with one property, or ``None``."""
     if problem := protected_problem(name, value):
         return problem
-    # A reference is resolved where the client is opened; PEM alone is looked into at once, and a reference is none.
+    # A reference is resolved when the client is opened. librdkafka parses only PEM at once, and a reference is not PEM.
     text = None if name.endswith(".pem") and has_reference(value) else refused_by_librdkafka({name: value})
     if text is None or text.startswith("Failed to create"):
-        return None  # alone it makes no client (SASL without a mechanism, say): that is for all of them together to show
+        return None  # needs other properties (SASL without a mechanism, say): checked with all of them
     if "No such configuration property" in text:
         return "no such librdkafka property"
     if has_reference(value):

@@ -12,14 +12,14 @@ OF_A_PORT = {
     "status_host": ("status_port", "the address of the page"),
     "status_inputs": ("status_port", "about the page"),
 }
-"""Flag to the flag without which it does nothing, and to what it is."""
+"""Flag to the flag that it needs, and to a description of it for the message."""
 
 _AS_WITHOUT = (False, "127.0.0.1")
 """Values that change nothing: a file of flags may list them all."""
 
 
 def served(config: Config, values: Values) -> Iterator[str]:
-    """What is said of a server that nobody has asked for would be dropped without a word."""
+    """Refuses flags about a server that the job does not start: otherwise they would be ignored silently."""
     for name, (port, what) in OF_A_PORT.items():
         if name not in values.given or port in values.given or values[name] in _AS_WITHOUT:
             continue

@@ -45,11 +45,11 @@ LACKS = {
     "SamzaRunner": "it has no splittable DoFns (apache/beam#19693)",
     "SparkRunner": "it has no timers in streaming (apache/beam#20397)",
 }
-"""Beam's other runners, and what they lack of what the source of records is made of, by Beam's issues of 2026."""
+"""Beam's other runners, and which features they lack that the source of records needs, by Beam's issues of 2026."""
 
 
 def supported(config: Config, values: Values) -> Iterator[str]:
-    """Other runners of Beam would take the pipeline and fail in the middle, or drop what a streaming source has to read."""
+    """Refuses Beam's other runners: they would accept the pipeline, then fail midway or drop work of a streaming source."""
     if config.runner in RUNNERS:
         return
     known = LACKS.get(config.runner)
@@ -78,7 +78,7 @@ def flink(config: Config, values: Values) -> Iterable[str]:
 
 
 def portable(config: Config, values: Values) -> Iterator[str]:
-    """Of a runner that only its job server is known of: where that is, and workers that can be told of here."""
+    """Checks a runner of which only the job server is known: its address, and that this process starts its workers."""
     if not config.job_endpoint_alone:
         return
     if config.runner == PORTABLE and beam_value(config.beam_args, "job_endpoint") is None:
