@@ -1,10 +1,10 @@
 """``CommittedOffsets``: what a group's committed offsets are worth. The one place that decides it.
 
-Kafka keeps committed offsets by the topic's *name*. Where a topic was deleted and made again, an offset of the former topic
-may still be there, or come once more with a late commit: it says nothing about the records of the new topic, and to read on
-from it would skip them. So every commit of ours names the topic that its records were read from (``topic_ids.py``), and an
-offset of another topic of this cluster counts as none. An offset that names no topic counts: it is from an older version, or
-another program, and nobody can tell.
+Kafka keeps committed offsets by the topic's *name*. After a topic was deleted and made again, an offset of the former topic
+may remain, or a late commit may write it again. It says nothing about the new topic's records: reading from it would skip
+some. Therefore every commit of ours stores the identity of the topic that was read (``topic_ids.py``), and an offset of
+another topic of this cluster is ignored. An offset without an identity is used: it comes from an older version or another
+program, and its topic is unknown.
 """
 
 from __future__ import annotations

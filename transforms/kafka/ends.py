@@ -1,8 +1,8 @@
 """``Ends``: the end offsets at which a job with ``--until_end`` ends, also where a topic is made again meanwhile.
 
-They are those of the topics as they are when the job starts. A topic that is made again is another one, which is read from
-its start; the former one's ends say nothing of it, and might never come, or come too early. So its own ends take their
-place, as they are when it is first read.
+They are the topics' end offsets at the start of the job. A topic that is made again is a new topic, which is read from its
+start. The former topic's end offsets do not apply to it: reading might never reach them, or stop too early. They are
+replaced by the new topic's end offsets, as they are when it is first read.
 """
 
 from __future__ import annotations

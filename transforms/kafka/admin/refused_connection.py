@@ -1,8 +1,8 @@
 """Finds out why a broker does not take a connection, by asking at its port what it speaks.
 
-librdkafka has one text for every certificate that it does not accept, and none for a client that speaks plain text to a
-TLS port: that is "no broker answers", which a broker that is still starting says, too. Here nothing is guessed: what is
-said, the broker has shown.
+librdkafka has one text for every certificate that it does not accept, and none for a client that speaks plain text to a TLS
+port: it then says "no broker answers", as for a broker that is still starting. This module does not guess: it reports only
+what the broker's answers show.
 
 The requests are those of Kafka's protocol that are answered before anybody has logged in: ApiVersions (key 18, version 0)
 and SaslHandshake (key 17, version 1).

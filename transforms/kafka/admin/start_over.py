@@ -1,8 +1,8 @@
 """``--start_from`` other than ``committed``: moves a group's offsets before a job reads, once for each value.
 
-A service is started again by whatever watches it, with the same flags. So the values that a group has had are kept in the
-metadata of its committed offsets (``commit_metadata.py``), where a start on any machine finds them; every later commit of
-the job keeps them, too. They last as long as the offsets. Beam's Java source on remote workers commits without them.
+A supervisor restarts a service with the same flags, which must not move the offsets again. Therefore the metadata of a
+group's committed offsets keep the values that it has had (``commit_metadata.py``). A start on any machine finds them there,
+and later commits keep them as long as the offsets last. Beam's Java source on remote workers commits without them.
 """
 
 from __future__ import annotations

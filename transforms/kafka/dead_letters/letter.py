@@ -1,8 +1,8 @@
 """``Letter``: a dead letter read back: why it is one, and the input record that it was.
 
-A dead letter is its input record with headers behind it (``transforms.dead_letter``). Where its topic did not take it as it
-was, parts were changed, and headers name each change (``transforms.kafka.fitting``). What was changed is restored: from
-those headers where they have all of it, else from the input record, if Kafka still has it. What can't be is refused.
+A dead letter is its input record with headers behind it (``transforms.dead_letter``). If its topic refused it, parts of it
+were changed, and headers name each change (``transforms.kafka.fitting``). A changed part is restored from those headers if
+they have all of it, else from the input record if Kafka still has it. A dead letter that can't be restored is refused.
 """
 
 from __future__ import annotations

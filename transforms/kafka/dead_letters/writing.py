@@ -1,8 +1,8 @@
 """``ReplayTransactions``: outputs of a replay and the ledger's entries become final together, each exactly once.
 
-One producer of a fixed ``transactional.id`` a dead-letter topic. When it is opened it fences the one before and ends what
-that left open (KIP-98), and only then is the ledger read: what a killed run has committed is in it, and what it has not
-committed will never be.
+Each dead-letter topic has one producer, with a fixed ``transactional.id``. Opening it fences the previous producer and ends
+that one's open transaction (KIP-98). The ledger is read after that: it has all that a killed run has committed, and that run
+can commit nothing more.
 """
 
 from __future__ import annotations

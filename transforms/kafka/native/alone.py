@@ -1,14 +1,14 @@
 """``AloneSession``: reads for a source without ``WriteToKafka``, and commits what the runner has said to be durable.
 
-It delivers at least once. ``finalised.py`` has the rule by which offsets are committed; this module knows when what was read
-can't be relied on any more, and reads again from the committed offsets:
+It delivers at least once. ``finalised.py`` has the rule by which offsets are committed. This module detects that records
+which it has read may have failed, and then reads again from the committed offsets:
 
-* The runner runs a bundle again, or goes back to a checkpoint. The restriction of the source counts its bundles, and only a
-  bundle that succeeded leaves the one of the next number behind (``polls.py``). Any other number than the next one says that
-  what was read after the committed offsets may have failed.
-* The runner has not finalised a bundle within ``FINAL_WITHIN_S``: it drops the callback after a time, or never had one.
+* The runner runs a bundle again, or goes back to a checkpoint. The source's restriction counts its bundles, and the count
+  grows only when a bundle succeeds (``polls.py``). If a bundle does not have the next number, the records read after the
+  committed offsets may have failed.
+* The runner has not finalised a bundle within ``FINAL_WITHIN_S``: it drops the callback after a time, or never kept one.
 
-A partition that the group takes away is forgotten in all bundles, also if it comes back: another member may have gone on.
+A revoked or lost partition is removed from all bundles, even if it comes back: another member may have read on.
 
 The session's offsets are committed by the thread that reads, between two bundles. The runner's callbacks only leave a note.
 """

@@ -6,29 +6,29 @@ process of the same shard. It does not help when a job goes on with another numb
 other names, and no new shard takes over an old name.
 
 So a shard commits its ``transactional.id`` in the metadata of every offset, and for the first time before it reads. A shard
-that takes over a partition reads that name and fences the producer of that name, also where the offset is of a former topic
-of the name and counts as none (``committed.py``): the other one may be about to commit what it has read of it.
+that takes over a partition reads that name and fences the producer of that name. It does so even if the offset belongs to a
+former topic of the same name and is ignored (``committed.py``): the other shard may be about to commit what it has read.
 
-On Flink, where a job's shards start together and stay, that is all of it (``claim_at_start``). Limit: two jobs in different
-numbers of shards that start within the same few milliseconds both find the name of a third job, and do not fence each
-other. ``python -m pipeline`` refuses to start the second job if it sees the first.
+On Flink, a job's shards start together and their number stays the same, so this is enough (``claim_at_start``). Limit: if
+two jobs with different numbers of shards start within the same few milliseconds, both read the name that an earlier job
+left, and do not fence each other. ``python -m pipeline`` refuses to start the second job if it sees the first.
 
-Where shards move between workers while the job runs (Dataflow), two that take over at the same time must not both read the
-same name. Kafka has no compare-and-set for an offset, but a transaction of a fenced producer is refused. So each partition
-belongs to one of ``LOCKS`` transactional ids, the *claim locks* of the group. A claim is made in these steps (``claim``):
+On Dataflow, shards move between workers while the job runs. Two shards that take over a partition at the same time must not
+both read the same name. Kafka has no compare-and-set for an offset, but it refuses a fenced producer's transaction. So each
+partition belongs to one of ``LOCKS`` transactional ids, the *claim locks* of the group. A claim has these steps (``claim``):
 
-1. open the locks of the partitions: any other shard between these steps is fenced there, and its step 5 is refused;
-2. open the shard's own producer anew: a former self is fenced, also one that has opened its session just now;
-3. read the claims, and fence each other name that is found;
-4. read the offsets: nobody is left who could commit others;
+1. open the locks of the partitions: this fences any other shard that is between these steps, and its step 5 is refused;
+2. open the shard's own producer again: this fences its other processes, even one that has just opened its session;
+3. read the claims, and fence the producer of every other name in them;
+4. read the offsets: no producer is left that could commit other ones;
 5. commit the claims, with those offsets, in transactions of the locks.
 
-When step 5 succeeds, nobody has come to step 1 since ours, and everybody who had claimed before is fenced. To open a
-producer takes away the fence that another shard has set; so a shard never does it but by these steps, also when it only
-replaces one (``Writer.renew``): partitions that it holds must still be claimed by its name then.
+If step 5 succeeds, no other shard has done step 1 since this one, and every shard with an earlier claim is fenced. Opening a
+producer removes the fence that another shard has set. Therefore a shard opens its producer only in these steps, even to
+replace it (``Writer.renew``): the partitions that it holds must then still be claimed by its name.
 
-Limit: Kafka deletes a topic's offsets with the topic, and the claims with them: then only the transaction time-out ends the
-other one.
+Limit: Kafka deletes a topic's offsets with the topic, and the claims with them. Then only the transaction time-out ends the
+other shard's transaction.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """``InputWatch``: notices that an input topic was deleted, or made again, while it is read.
 
-librdkafka tells neither for sure. It fetches by the topic's id, but takes the new id over from the metadata, and goes on at
-the former topic's position: the records of the new topic before it would be skipped without a word
-(``rd_kafka_topic_metadata_update`` in rdkafka_topic.c has a FIXME on it, in 2.16). So Kafka is asked for the topics at
-intervals, and a bundle is committed on an answer that is hardly older than its records.
+librdkafka reports neither reliably. It fetches by the topic's id, but takes a new id from the metadata and continues at the
+former topic's position. It would silently skip the new topic's records before that position
+(``rd_kafka_topic_metadata_update`` in rdkafka_topic.c has a FIXME on it, in 2.16). Therefore Kafka is asked for the topics
+at intervals, and a commit waits, up to ``WAIT_S``, for an answer that is hardly older than the bundle's records.
 """
 
 from __future__ import annotations

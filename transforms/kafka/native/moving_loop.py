@@ -1,10 +1,10 @@
 """The native source where a runner moves shards between workers while the job runs (Dataflow). It is as ``loop.py``, but:
 
-* A bundle may run twice, at the same time, and on a worker that has lost the shard. Nothing depends on it: the only thing
-  that the runner keeps of a bundle is the timer, and what was read and written is final by Kafka alone. A session that is
-  fenced ends its bundle, and the shard waits a little (``takeovers.py``).
-* The keys come again at every lap. An updated job goes on from the lap of the former one, and may have more shards than it.
-  A key that has no shard any more ends its loop.
+* A bundle may run twice, at the same time, and on a worker that has lost the shard. This does no harm: the runner keeps only
+  the timer of a bundle, and only Kafka makes reads and writes final. A session that is fenced ends its bundle, and the shard
+  waits a little (``takeovers.py``).
+* The keys are emitted again every ``LAP_S`` seconds. An updated job continues the laps of the former job, and may have more
+  shards than it. A key that has no shard any more ends its loop.
 * A drained job must come to an end: a loop that sets its timer again would keep it running. A drain moves the watermark
   past the end of the window, which fires a second timer; from then on nothing is read.
 """

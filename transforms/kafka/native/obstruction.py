@@ -1,9 +1,9 @@
-"""``Obstruction``: a session waits while somebody has to cure what keeps it from its topics, and then goes on by itself.
+"""``Obstruction``: a session that can't use its topics waits until somebody cures the cause, and then goes on by itself.
 
-A topic that was deleted, a right that was taken away: no attempt of ours changes that, and the end of the job would not,
-either. So the bundle is rolled back, its producer is left behind, and the session reads nothing, but stays in its group.
-Kafka is asked at short intervals. When nothing is missing, a new producer is opened, and the records are read again from the
-committed offsets; by a new consumer, if it was the input that was missing or made again.
+The cause may be a deleted topic or a revoked right: neither a retry nor the end of the job cures it. The session rolls the
+bundle back and abandons its producer. It stays in its group, reads nothing, and asks Kafka every ``AGAIN_S`` seconds. When
+nothing is missing, it opens a new producer and reads the records again from the committed offsets. If an input topic was
+missing or was made again, it opens a new consumer, too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``Outputs``: writes and commits the outputs of a bundle, also where Kafka refuses some of them for what they are.
+"""``Outputs``: writes and commits the outputs of a bundle, even if Kafka refuses some of them for their content.
 
 A refused output (too large, no key, a timestamp too far away) is mended, and the bundle's outputs are written again: in a
-new transaction, with no record read or scored twice. Only what is no refusal makes the bundle void.
+new transaction, with no record read or scored twice. Only failures other than a refusal make the bundle void.
 """
 
 from __future__ import annotations

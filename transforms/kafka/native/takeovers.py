@@ -1,9 +1,9 @@
 """``Takeovers``: how long a shard waits, after another worker has fenced it, before it takes its partitions back.
 
-Where a runner moves shards while a job runs (Dataflow), two workers may each believe to own one: the old one has not heard
-yet. Kafka keeps them from doing the same records twice, as each that opens its session fences the other. But if both came
-back at once, they would fence each other in turn, and neither would come to its commit. So each waits for a random time,
-from a range that doubles with every time it is fenced: soon one of them is left alone for longer than a bundle takes.
+Where a runner moves shards while a job runs (Dataflow), two workers may believe that they own the same shard: the old one
+does not know of the move yet. Kafka prevents duplicates, because a worker that opens its session fences the other. But if
+both came back at once, they would fence each other in turn, and neither would commit. Therefore each waits for a random
+time, from a range that doubles each time it is fenced. Soon one of them is alone for longer than a bundle takes.
 
 A worker that only lost its shard loses nothing by the wait: the runner gives it no more work for the shard.
 """

@@ -3,10 +3,10 @@
 An element has the time of its record in Kafka (``CreateTime`` or ``LogAppendTime``, as the topic has it), or the time of
 reading, where the record has none.
 
-The watermark is the lowest, over the partitions that are read, of the newest timestamp read, and never later than now. A
-partition that is read to its end holds it back by no more than ``IDLE_S``, so that windows close while nothing comes. The
-watermark never goes back. So a record may be late that is older than others before it in its partition, or that is in a
-partition which the group has just assigned: ``allowed_lateness`` of the window is for that.
+The watermark is the minimum, over the owned partitions, of the newest timestamp read, and never later than now. A partition
+that is read to its end holds it back by no more than ``IDLE_S``, so that windows close while nothing comes. The watermark
+never goes back. Therefore two kinds of records may be late: those older than an earlier record of their partition, and those
+of a newly assigned partition. The window's ``allowed_lateness`` is for them.
 """
 
 from __future__ import annotations
