@@ -1,8 +1,8 @@
 """The limiter of requests in flight against simulated model servers, in virtual time: ``python -m bench --only limiter``.
 
-A server answers so many requests at once, each in about so long; the others wait in its queue. The client is one thread, as
-the pipeline's is: a request costs it time when it is sent and when it is answered, and the more are in flight, the more. The
-backlog never ends. Nothing sleeps, and a seed makes every run the same.
+A server answers a fixed number of requests at once, each in about the same time; the others wait in its queue. The client
+is one thread, like the pipeline's. Sending a request and receiving its answer cost it time, which grows with the requests in
+flight. The backlog never ends. Nothing sleeps, and a seed makes every run the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ JITTER = 0.05
 """A request takes so much more or less of the server's time, at random."""
 
 FOUND_S, RUN_S, SLICE_S = 3.0, 9.0, 3.0
-"""When the limit has to be found, how long a run is, and the slices of which the worst is told."""
+"""In seconds: when the limit has to be found, the length of a run, and that of the slices of which the worst is shown."""
 
 AT_LEAST, WORST_AT_LEAST = 0.9, 0.5
 
@@ -45,7 +45,7 @@ class Server:
     Attributes:
         service_s: Seconds that a request takes, without the queue.
         capacity: How many requests it answers at once.
-        batches: With so many more at once each takes twice as long, as on a server that batches; ``None``: no longer.
+        batches: So many more at once double the time of each, as on a server that batches; ``None``: the time is constant.
         refuses_above: It refuses a request if it has so many already; ``None``: it queues them all.
     """
 

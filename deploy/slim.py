@@ -1,4 +1,4 @@
-"""Makes a virtual environment small, for an image: run by the environment's own Python, while the image is built.
+"""Makes the virtual environment of an image small: run this by the environment's own Python while the image is built.
 
     /venv/bin/python deploy/slim.py
 
@@ -80,10 +80,10 @@ def has_debug_information(library: Path) -> bool:
 
 
 def strip(library: Path) -> None:
-    """Takes out the debug information, by a new file in the library's place.
+    """Replaces the library by a copy without debug information.
 
-    ``strip`` by itself writes into the same file, which an installer may have linked into other environments (uv does, and
-    keeps it in its cache): programs that run with it there would be killed by SIGBUS or worse.
+    ``strip`` alone overwrites the file in place. An installer may have linked that file into other environments and its
+    cache (uv does): programs that run with it there would be killed by SIGBUS or worse.
     """
     stripped = library.with_name(f"{library.name}.stripped")
     subprocess.run(["strip", "--strip-debug", "-o", str(stripped), str(library)], check=True)

@@ -1,4 +1,4 @@
-"""Where a job begins to read: the checks of Kafka before it starts, and ``--start_from``, once they all have passed."""
+"""Checks Kafka before a job starts and, once all checks have passed, applies ``--start_from``."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def tell_error(error: object) -> None:
 
 
 def confirmed(question: str) -> bool:
-    """Asks ``question`` where somebody is at the terminal; elsewhere nobody can answer, and the flags are the answer."""
+    """Asks ``question`` at a terminal. Without one it returns true: nobody can answer, and the flags count as the answer."""
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""What builds and checks the documentation; no page of it."""
+"""Tools that build and check the documentation. They are not pages of it."""

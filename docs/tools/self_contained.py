@@ -1,7 +1,7 @@
 """Checks that a built site loads nothing from elsewhere: ``python docs/tools/self_contained.py build/site``.
 
-Links that a reader may follow are fine. Scripts, styles, fonts and images from another host are not: a page must show in a
-network without an outside. Needs nothing but Python, so that it runs in the environment that builds the site.
+Links that a reader may follow are fine. Scripts, styles, fonts and images from another host are not: pages must work in a
+network without internet access. Needs only Python, so that it runs in the environment that builds the site.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Models:
         say: Callable[[str], None] = lambda line: None,
     ):
         self._configs, self._load, self._say = configs, load, say
-        # Each is replaced as a whole, never changed: who asks meanwhile sees the one before or the one after.
+        # Each is replaced as a whole, never changed: a concurrent reader sees either the old or the new one.
         self._versions: dict[str, dict[int, Servable]] = {}
         self._others: dict[str, dict[int, VersionState]] = {}
         self._seen: dict[tuple[str, int], _Files] = {}
@@ -107,9 +107,9 @@ class Models:
     def refresh(self) -> None:
         """Looks once at the folders, and loads and unloads what has changed. Blocks.
 
-        A version is loaded when its files were the same at two looks: who copies it is done. One that can't be loaded is
-        tried again when its files change. The versions before it are kept until it is there; but if no folder is left,
-        nothing is served.
+        A version is loaded when two looks in a row find the same files: then the copy is complete. A version that can't be
+        loaded is tried again when its files change. The old versions are kept until a new one is loaded; but if no folder
+        is left, nothing is served.
         """
         for config in self._configs:
             self._refresh(config)

@@ -1,8 +1,8 @@
-"""When Python's cyclic garbage collector runs: hardly ever while modules are loaded and while a bundle is open.
+"""Makes Python's cyclic garbage collector run rarely while modules are loaded and while a bundle is open.
 
-A collection looks at every object that it has not put aside, and holds the interpreter's lock meanwhile. By default one
-starts with every few hundred new objects. But modules' objects stay for ever, and records are tuples without cycles, which
-are freed by their reference counts: nearly all of those collections would find nothing.
+A collection visits every object that is not frozen, and holds the GIL meanwhile. By default a collection starts after a few
+hundred new objects. But modules' objects are permanent, and records are tuples without cycles, which reference counting
+frees. So nearly all of these collections would find nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def rest_while_loading() -> None:
 
 
 def spare_the_collector() -> None:
-    """Makes collections rare, and takes the objects of the modules that are loaded by now out of them.
+    """Makes collections rare, and freezes the objects of all modules that are loaded now, so that collections skip them.
 
     Measured: 47,000 to 65,000 records/s with frozen modules and a threshold of 50,000; 88,000 to 101,000 records/s with a
     threshold that a bundle does not reach.

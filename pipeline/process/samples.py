@@ -1,7 +1,7 @@
-"""The last outputs of all workers, for the page: a few of each worker, in one memory-mapped file beside the counters.
+"""A few of the last outputs of each worker, for the page, in one memory-mapped file in the folder of the counters' file.
 
-The file is there only while somebody may look (``--status_port``); without it a worker samples nothing. Each worker writes
-slots of its own. A slot carries a checksum, so that a reader who meets a slot that is being written leaves it out.
+The file exists only with ``--status_port``; without it workers sample nothing. Each worker writes its own slots. A slot has
+a checksum, by which a reader notices, and skips, a slot that is being written.
 """
 
 from __future__ import annotations

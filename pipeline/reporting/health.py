@@ -11,10 +11,10 @@ STUCK_S = 120.0
 
 
 def unhealthy(rows: Any, now: float) -> str | None:
-    """What a restart may cure, for a liveness probe: a worker that has not started to read, or is stuck.
+    """Returns a problem that a restart may cure, for a liveness probe: a worker has not started to read, or is stuck.
 
-    A worker polls Kafka all the time: also while nothing comes, while the broker is away, and while it waits for the model
-    server (``on_unavailable=hold``). Restarting it would help with none of these, so they are no reason.
+    A worker keeps polling Kafka while no records arrive, while the broker is down, and while it waits for the model server
+    (``on_unavailable=hold``). A restart helps with none of these, so they do not count.
 
     Args:
         rows: The workers'.
@@ -29,6 +29,6 @@ def unhealthy(rows: Any, now: float) -> str | None:
 
 
 def not_ready(rows: Any) -> str | None:
-    """What keeps records from being answered now, besides, for a readiness probe or an alert."""
+    """Returns what the workers wait for instead of answering records, for a readiness probe or an alert."""
     holding = Totals(rows).holding
     return f"waiting for {holding}" if holding else None

@@ -1,4 +1,4 @@
-"""What is done before a signal ends or stops the process: the terminal is put back as it was."""
+"""Restores the terminal before a signal ends or stops the process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-"""Those that somebody at a terminal, or its end, sends."""
+"""The signals that a user at a terminal sends, or a terminal that closes."""
 
 
 @contextlib.contextmanager
 def before_leaving(put_back: Callable[[], None], take_again: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, a signal does first what is given here, and then what it did before.
+    """While the block runs, a signal first calls ``put_back``, and then has its previous effect.
 
-    A handler that is set meanwhile takes the place of this one. Where it ends the process, it has to call ``put_back``.
+    A handler that is installed during the block replaces this one. If it ends the process, it must call ``put_back`` itself.
 
     Args:
         put_back: Puts the terminal back.

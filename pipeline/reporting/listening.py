@@ -16,8 +16,8 @@ CLIENT_TIMEOUT_S = 10.0
 """How long a client may send or take nothing until its connection, and with it a thread, is given up."""
 
 MOST_CLIENTS = 32
-"""Connections at a time, each of which has a thread. One more cuts the oldest, which is never a client that is served in
-milliseconds: one that sends a byte now and then keeps nobody else out."""
+"""Most connections at a time; each has a thread. A further one closes the oldest: a normal client is served in milliseconds,
+so the oldest is one that stalls. A client that sends a byte now and then can't keep others out."""
 
 MAKE_ROOM_S = 1.0
 """How long a new client waits for the thread of the one that was cut."""

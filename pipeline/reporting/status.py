@@ -59,8 +59,8 @@ class Status:
     def say(self, text: str) -> None:
         """Shows a message. A signal's handler may call it.
 
-        While ``watching`` its thread writes. A handler interrupts the main thread anywhere, also where that has a lock of
-        the terminal's: the thread would wait for it, and the handler for one that the thread has.
+        Within ``watching`` only its thread writes. A handler may interrupt the main thread while that holds a lock of the
+        terminal. If the handler wrote the message itself, it and the thread could each wait for the other's lock.
         """
         if self._said is None:
             self.write(text)

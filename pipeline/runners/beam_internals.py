@@ -1,7 +1,7 @@
-"""The patches of Beam that a stream or its safety needs, each behind a probe of what it changes.
+"""Patches of Beam that streaming jobs or their security need. Each patch first checks the code that it changes.
 
-They reach into modules that Beam promises nothing about. So each patch first looks whether the internals are as they were in
-the tested versions, and is applied only then: on any other Beam the job does not start, and the message names those.
+The patches change internal modules, for which Beam makes no promises. A patch is applied only if the internals behave as in
+the tested versions of Beam. Otherwise the job does not start, and the error names the tested versions.
 """
 
 from __future__ import annotations

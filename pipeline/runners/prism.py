@@ -2,13 +2,13 @@
 
 Prism is Beam's local runner, written in Go. The binary is searched in this order: ``--prism_location`` (a file); the cache
 folder; Go, if it is installed. The version that is built is always the same, whatever the Python SDK's version: older ones
-lack fixes for streams. We start Prism instead of Beam, so that it always ends with this process.
+lack fixes for streams. Prism is started here and not by Beam, so that it always ends with this process.
 
-Prism listens on all addresses of the machine, without asking who calls, and runs what it is told to; it has no option to
-change that. So we build it ourselves: its source comes from Go's module proxy, checked against Go's checksum database, and
-one line of it is changed, so that it listens on 127.0.0.1. Beam's release is not downloaded: it listens on all addresses,
-and no hash of it is known that does not come from where the release itself comes from. Whoever wants it names the file. A
-binary that others can reach is ended at once, unless ``--allow_open_ports`` is given.
+Prism listens on all addresses of the machine, does not check who calls, and runs any code that it gets; no option changes
+that. So we build it ourselves: its source comes from Go's module proxy and is checked against Go's checksum database. One
+line is changed, so that it listens on 127.0.0.1. Beam's release is not downloaded: it listens on all addresses, and its only
+known hash comes from the same place as the release. Users who want the release name its file. A binary that other machines
+can reach is ended at once, unless ``--allow_open_ports`` is given.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What could not be exported: counted, and told to people once in a while."""
+"""Counts what could not be exported, and logs a warning from time to time."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class LastWords(logging.Handler):
 
 @contextlib.contextmanager
 def last_words() -> Iterator[LastWords]:
-    """Keeps what OpenTelemetry's loggers say to itself while the block runs: we tell what was lost, once in a while."""
+    """Keeps OpenTelemetry's messages out of the log while the block runs: ``Losses`` reports what was lost instead."""
     logger, words = logging.getLogger("opentelemetry"), LastWords()
     propagated, logger.propagate = logger.propagate, False
     logger.addHandler(words)
@@ -91,10 +91,10 @@ def last_words() -> Iterator[LastWords]:
 
 
 class LastWork:
-    """Work for the end, in a thread that nobody waits for longer than is said.
+    """The last work of a process, in a thread: ``done_within`` waits for it for a limited time only.
 
-    The thread is started ahead: from Python 3.12 on an interpreter that ends starts none, and the end of a worker process of
-    Flink is one.
+    The thread is started in advance: from Python 3.12 on, no thread can start while the interpreter shuts down, and a
+    worker process on Flink does this work during the shutdown.
 
     Args:
         work: Called once, by ``done_within``.

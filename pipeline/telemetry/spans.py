@@ -1,8 +1,8 @@
 """``OtelTracer``: the spans of requests and of records, by OpenTelemetry's semantic conventions.
 
-A record's span, ``process TOPIC``, continues the record's ``traceparent``. It lasts from decoding to encoding, and its
-context is that of the prediction or dead letter. A request's span, ``predict MODEL``, has a link to each of its records; it
-is in the trace of the first one that is sampled. A record's span has a link to the request that answered it.
+A record's span, ``process TOPIC``, continues the record's ``traceparent``. It lasts from decoding to encoding; its context
+goes into the headers of the prediction or dead letter. A request's span, ``predict MODEL``, has a link to each of its
+sampled records, and is in the trace of the first. A record's span has a link to the request that answered it.
 
 No attribute holds a key, a value, a header or a flag's secret.
 """
@@ -30,7 +30,7 @@ from transforms.types import AnsweredSegment, KafkaRecord, OutputRecord, Predict
 NAME = "kafka-model-scoring"
 
 UNTOLD = frozenset(it.error_class for it in (DeadLetterClass.PREPROCESS_ERROR, DeadLetterClass.POSTPROCESS_ERROR))
-"""Classes whose message is the text of an exception of the user's, which may hold the record."""
+"""Dead-letter classes whose message is left out of spans: it comes from the user's exception, which may quote the record."""
 
 Attributes = Mapping[str, AttributeValue]
 
@@ -122,7 +122,7 @@ class OtelTracer(Tracer):
         }
 
     def _follows(self, context: SpanContext) -> bool:
-        """Whether the sampler has to be asked: what another process does not trace is dropped by most of them anyway."""
+        """Whether to ask the sampler. A parent-based one drops what another process did not sample, so it is not asked."""
         return context.trace_flags.sampled or not self._parents_decide
 
 
@@ -145,7 +145,7 @@ class _Request(RequestTrace):
         self._span.end()
 
     def failed(self, error: BaseException) -> None:
-        """The error's class; of its text only what is ours: the server's may repeat a request of other records."""
+        """Records the error's class and only our own words: the server's text may repeat the request, with other records."""
         kind = failure_kind(error) if isinstance(error, ModelError) else type(error).__name__
         said = error.own_words if isinstance(error, ModelError) else None
         self._span.set_attribute("error.type", kind)

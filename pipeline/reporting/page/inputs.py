@@ -1,7 +1,7 @@
-"""The input records of what the page shows: images, and where it is asked for the beginnings of others.
+"""The input records of the outputs on the page: images and, with ``--status_inputs``, the beginnings of others.
 
-They are read from Kafka again, by their offsets, in a thread of its own, and only while somebody looks at the page. Nothing
-else of a topic can be asked for.
+A separate thread reads them again from Kafka, by their offsets, and only while somebody looks at the page. The page can
+request no other records of a topic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEPT_BYTES = 64_000_000
 """Of all images together; those that the page shows at a time are fewer (``pictures.MOST_BYTES`` each)."""
 
 TRIED = 64
-"""After so many records without an image, none is looked for any more where nothing else is shown."""
+"""After so many records without an image no more records are read, unless the beginnings of records are shown."""
 
 _MOST_TEXT = 400
 

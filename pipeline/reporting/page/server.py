@@ -1,8 +1,8 @@
 """The server of ``--status_port``: the page, its state as JSON, and the images that it shows.
 
-A page in a browser is reached by other pages, too. So the host that a request names must be this machine's address, or
-another site could read the state under a name of its own that leads here (DNS rebinding); and what is sent forbids scripts
-of any other source, frames, and use by other origins.
+Other sites in the same browser can send requests to this server, too. So the ``Host`` of a request must name this machine:
+otherwise a site could read the state by a domain of its own that resolves to this address (DNS rebinding). The headers of
+each answer forbid scripts of any other source, frames, and use by other origins.
 """
 
 from __future__ import annotations

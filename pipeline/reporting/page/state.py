@@ -153,7 +153,7 @@ def _counters(totals: Totals) -> dict[str, Any]:
 
 
 def _graph(totals: Totals) -> dict[str, Any]:
-    """The records that are committed, by how far they came: the count on each edge, and what left at each stage."""
+    """Returns, for each stage, how many committed records reached it, and how many became dead letters there."""
     left = {stage: sum(count for (failed, _), count in totals.kinds.items() if failed == stage) for stage in STAGES}
     edges, rest = [], totals.records
     for stage in STAGES:
@@ -163,7 +163,7 @@ def _graph(totals: Totals) -> dict[str, Any]:
 
 
 def _batches(totals: Totals) -> list[dict[str, Any]]:
-    """The requests by their size: how many had up to so many records, and more than the bucket before."""
+    """Returns the requests by size: for each bucket its upper bound in records, and how many requests are in it."""
     buckets, _ = totals.histograms[REQUEST_RECORDS]
     before, found = 0, []
     for bound, count in buckets:
