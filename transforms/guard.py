@@ -1,7 +1,7 @@
-"""What a bundle asks of its Kafka source: to be kept alive while it waits, and what may go over into the next one.
+"""What a bundle needs from its Kafka source: to be kept alive while it waits, and to carry records over into the next one.
 
-A bundle waits for the model server or the schema registry (``BundleGuard``). Where there is more to read, it need not wait
-for its last answers: what has none yet is carried over into the next bundle (``Carrier``).
+A bundle waits for the model server or the schema registry (``BundleGuard``). If there is more to read, it need not wait for
+its last answers: records without an answer are carried over into the next bundle (``Carrier``).
 """
 
 from __future__ import annotations

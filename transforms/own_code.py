@@ -1,7 +1,7 @@
 """``OwnCode``: a function of the user's (``--preprocess``, ``--postprocess``), called for one record at a time.
 
-Whatever it raises is that record's dead letter: nothing that it does to a record ends the job or touches other records. But
-for what says that the process is sick (``errors.is_sick``): it is raised, so that no healthy record pays for it.
+If it raises or returns no dict, its record is a dead letter: nothing that it does to a record ends the job or affects other
+records. Errors that show a fault of the process (``errors.is_sick``) are raised instead: no record is to blame for them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Avro's unions and enums for fastavro, in a form in which the index of a branch or symbol can't be below 0.
 
-A union's value begins with its branch's index, an enum's is its symbol's. fastavro (1.13) looks them up in Python lists, in
-which -1 is the last item: a value that no writer makes would be read as some branch. Here the lists are dicts by index, in
-which -1 is nothing. fastavro looks a dict up as well, but does not promise it: whether it does is tried once, and where it
-does not, a walk over each value finds such an index (``avro_cost.py``).
+A union's value begins with the index of its branch; an enum's value is the index of its symbol. fastavro (1.13) looks the
+indexes up in Python lists, in which -1 is the last item: a value that no writer makes would be read as some branch. Here the
+lists are dicts by index, in which -1 is missing. fastavro accepts a dict too, but does not promise it. This is tested once;
+if it fails, a walk over each value finds such an index (``avro_cost.py``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``BoundedPatterns``: the patterns of a compiled schema, matched in bounded time.
 
 Python's ``re`` tries every way in which a text may match, and can't be interrupted: for ``^(a+)+$`` each letter of
-``aaaa…!`` doubles the time, and not every pattern of which that is true looks it. So they are matched by the package
-``regex``, which takes the same patterns and stops after a time.
+``aaaa…!`` doubles the time. Such patterns are not always easy to recognise. Therefore the package ``regex`` matches all of
+them: it takes the same patterns, and stops after a time.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""``Bisection``: finds the guilty rows of a request that failed, and asks for little of which the answer is known.
+"""``Bisection``: finds the guilty rows of a request that failed, with few requests whose answer is already known.
 
 A request that failed has a guilty row, unless it failed by chance. Its first half is asked for. If that is answered, the
-guilty row is in the second half, which is halved without being asked for. If it fails, it is halved in turn, and the second
-half is left for later. At the end, all rows before the guilty one are answered, and those after it make one request. So a
-guilty row of ``n`` costs ``log2(n) + 1`` requests and its verdict. Two halves a level would be twice as many.
+guilty row is in the second half, which is halved without being asked for. If the first half fails, it is halved in turn, and
+the second half is asked for later. At the end, all rows before the guilty one are answered, and those after it make one
+request. So a guilty row of ``n`` costs ``log2(n) + 1`` requests and its verdict. Both halves at each level cost twice that.
 
-Both halves are asked for, side by side, where that is not so sure, or too slow: of a server that fails requests by chance,
-or that is not known yet; and beside a guilty row, where there may be many, to be found one after the other.
+Both halves are asked for at the same time in two cases. If the server fails requests by chance, or is not known yet, one
+failure proves too little. If a guilty row was found beside these rows, there may be many: one after the other is too slow.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """``Turns``: who waits for the rate limits, in order, and when each of them is due.
 
-A turn that is cancelled leaves its time to those behind it, and to no others: whoever stands before it would be sent early,
-and both together faster than the limit. What requests have taken besides their estimate moves all who wait.
+A cancelled turn leaves its time to the turns behind it only. If a turn before it took that time, it would be sent early, and
+the rate would exceed the limit. If a request takes more or fewer tokens than estimated, all waiting turns move.
 
-A turn may be taken late, because its thread was busy with records or with a commit. So much of that as ``LATE_S`` is made up
-for; those behind it wait for the rest. Otherwise all that were due in a long pause would be sent at its end, at once.
+A turn may be taken late, because its thread was busy with records or with a commit. Up to ``LATE_S`` of the delay is made up
+for; the turns behind it wait for the rest. Otherwise all turns that became due in a long pause would be sent at once.
 
-Each waits in the asyncio loop of its own thread, asleep until it is due. If they are due earlier, the first one of each
-loop is woken, which wakes the next one when it is sent: to wake them all would cost a thousand tasks for each answer.
+Each turn sleeps in the asyncio loop of its own thread until it is due. If turns become due earlier, only the first one of
+each loop is woken; it wakes the next one when it is sent. Waking all would cost a thousand tasks for each answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``OneRow``: requests to a model whose shapes have no batch dimension, one record each, in the shape as it is declared.
 
-Triton says by ``max_batch_size: 0`` that it adds no batch dimension. Many such models declare one of their own, which is
-then the first of their shapes: a free one, one of 1, or a fixed one that inputs and outputs share. Where the shapes can't
-have one, ``has_no_batch_dimension`` says so. Where they could and do not, ``?batch=none`` in the URI does.
+Triton says by ``max_batch_size: 0`` that it adds no batch dimension. Many such models declare one themselves, as the first
+dimension of their shapes: free, 1, or a fixed size that inputs and outputs share. If the shapes can't have a batch
+dimension, ``has_no_batch_dimension`` finds that out. If they could have one but do not, the URI must say ``?batch=none``.
 
 To the rest of the project such a model has a fixed batch of one row, which is taken off inputs and put before outputs here.
 

@@ -2,8 +2,8 @@
 
 Source: https://platform.openai.com/docs/api-reference
 
-The servers publish no signature; the task states it (``task.py``). Whether the model is there says the list of models. That
-is no proof to the contrary: some servers have no list, or leave out names that they take. Then the smallest request is.
+The servers publish no signature; the task states it (``task.py``). The list of models shows that a model exists. A missing
+entry proves nothing: some servers have no list, or leave out names that they take. Then the smallest request decides.
 
 An answer names the model that gave it, such as ``gpt-4o-2024-08-06``: that is the version.
 """

@@ -95,9 +95,9 @@ class _Kept:
     """The connections that are used again: not those that are too old, and those after a 5xx if this server takes them.
 
     Servers on uvicorn (MLServer, KServe) close the connection after a 5xx answer without announcing it: the next request on
-    it is cut. Other servers keep it, and a new one for each row that a model fails on costs more than the request does. So
-    it is kept until a request is cut behind a 5xx. That request is sent once more, as nothing of it was answered; and from
-    then on each connection is closed after a 5xx.
+    it is cut. Other servers keep it, and a new one for each row that a model fails on costs more than the request does.
+    Therefore a connection is kept after a 5xx until a request is cut after one. That request is sent once more, because no
+    part of it was answered. From then on each connection is closed after a 5xx.
 
     Args:
         clock: Returns the seconds of a monotonic clock.
