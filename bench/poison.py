@@ -79,13 +79,14 @@ def measure(
         bootstrap: The broker's address.
         records: Records of a run.
         runs: Pairs of each kind.
-        names: Of the kinds to measure; none: all.
+        names: Of the kinds to measure; see ``named``.
         flags: Further flags of the pipeline.
         say: Shows progress.
 
     Raises:
         BenchmarkError: A side failed, or a record was not answered as it should be.
     """
+    kinds = named(names)
     clean = setting.values(records)
     topic_of = {}
     for side, values in {
@@ -95,9 +96,7 @@ def measure(
         topic_of[side] = setting.new_topic(bootstrap, "input")
         topics.produce(bootstrap, topic_of[side], values)
     figures = []
-    for kind in KINDS:
-        if names and kind.name not in names:
-            continue
+    for kind in kinds:
         rates: dict[str, list[float]] = {"clean": [], "guilty": []}
         asked: dict[str, list[float]] = {"clean": [], "guilty": []}
         for run in range(-1, runs):
@@ -119,6 +118,20 @@ def measure(
             median_of(f"{kind.name}: requests, 1% guilty", asked["guilty"], "per record"),
         ]
     return figures
+
+
+def named(names: list[str]) -> tuple[Kind, ...]:
+    """Returns the kinds of these names; all of them for no name, and for ``all``.
+
+    Raises:
+        BenchmarkError: There is no kind of one of these names.
+    """
+    if not names or "all" in names:
+        return KINDS
+    known = {kind.name: kind for kind in KINDS}
+    if unknown := [name for name in names if name not in known]:
+        raise setting.BenchmarkError(f"--kind={unknown[0]}: give all, or one of {', '.join(known)}")
+    return tuple(known[name] for name in names)
 
 
 def _guilty(value: bytes) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import latency, memory, scaling, sizing, throughput
+from bench import latency, memory, poison, scaling, sizing, throughput
 from bench.report import Figure, median_of, table, write_json
 from bench.setting import BenchmarkError, run_to_end
 
@@ -92,3 +92,11 @@ def test_a_side_that_fails_gives_no_figure() -> None:
     """The end of its output is in the error."""
     with pytest.raises(BenchmarkError, match=r"(?s)status 3.*broken"):
         run_to_end(["sh", "-c", "echo broken; exit 3"], 10)
+
+
+def test_kinds_of_guilty_rows_are_all_there_or_refused() -> None:
+    """A kind that nobody knows had measured nothing, without a word, and so had "all"."""
+    assert poison.named([]) == poison.named(["all"]) == poison.KINDS
+    assert [kind.name for kind in poison.named(["HTTP 500", "INTERNAL"])] == ["HTTP 500", "INTERNAL"]
+    with pytest.raises(BenchmarkError, match="--kind=INTERNALS: give all, or one of INVALID_ARGUMENT, INTERNAL, "):
+        poison.named(["INTERNAL", "INTERNALS"])
