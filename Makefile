@@ -71,7 +71,7 @@ N ?= 20
 mutants-sample: $(VENV)/.installed-dev $(MUTATION)/.installed  ## a random sample of generated mutations (N=20 SEED=1)
 	$(BIN)/python -m tests.mutants.sample --number=$(N) $(if $(SEED),--seed=$(SEED)) $(MUTANTS_ARGS)
 
-format: $(VENV)/.installed-dev  ## lets ruff mend what it can
+format: $(VENV)/.installed-dev  ## lets ruff correct what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,7 +1,7 @@
 """A few of the last outputs of each worker, for the page, in one memory-mapped file in the folder of the counters' file.
 
-The file exists only with ``--status_port``; without it workers sample nothing. Each worker writes its own slots. A slot has
-a checksum, by which a reader notices, and skips, a slot that is being written.
+The file exists only with ``--status_port``; without it workers sample nothing. Each worker writes its own places. A place
+has a checksum, by which a reader notices, and skips, a place that is being written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FILE = "samples"
 """The file's name, in the folder of the counters' file."""
 
 PREDICTIONS, DEAD_LETTERS = 16, 32
-"""Slots of a worker for either kind."""
+"""Places of a worker for either kind."""
 
 AT_ONCE = 4
 """Predictions that are taken of one bundle."""
@@ -35,9 +35,9 @@ INTERVAL_S = 1.0
 """Seconds between two bundles of which predictions are taken: nobody reads faster. Dead letters are taken of each bundle."""
 
 _HEAD = struct.Struct("<II")  # the length of the text, and its CRC-32
-_SLOT_BYTES = 8192
+_PLACE_BYTES = 8192
 _MOST_KEY, _MOST_VALUE, _MOST_MESSAGE = 80, 400, 800
-"""Characters. A slot has room for all of them, however they are encoded."""
+"""Characters. A place has room for all of them, however they are encoded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class Sampler:
             self._map = mmap.mmap(file.fileno(), 0)
         self._clock, self._next_at = clock, float("-inf")
         self._first = worker * (PREDICTIONS + DEAD_LETTERS)
-        own = [slot for slot in map(self._sample, range(PREDICTIONS + DEAD_LETTERS)) if slot is not None]
+        own = [place for place in map(self._sample, range(PREDICTIONS + DEAD_LETTERS)) if place is not None]
         # A restarted worker goes on behind the samples of the process before.
         self._taken = {False: 0, True: 0}
         for dead in self._taken:
-            self._taken[dead] = max((slot.number for slot in own if (slot.stage is not None) == dead), default=0)
+            self._taken[dead] = max((place.number for place in own if (place.stage is not None) == dead), default=0)
 
     def take(self, outputs: Sequence[OutputRecord]) -> None:
         """Takes samples of a bundle's outputs, once they are committed."""
@@ -105,15 +105,15 @@ class Sampler:
         for output in reversed(taken):
             self._write(output)
 
-    def _sample(self, slot: int) -> Sample | None:
-        return _read(self._map, self._first + slot)
+    def _sample(self, place: int) -> Sample | None:
+        return _read(self._map, self._first + place)
 
     def _write(self, output: OutputRecord) -> None:
         is_dead = output.failed_stage is not None
         number = self._taken[is_dead] = self._taken[is_dead] + 1
-        slot = PREDICTIONS + number % DEAD_LETTERS if is_dead else number % PREDICTIONS
+        place = PREDICTIONS + number % DEAD_LETTERS if is_dead else number % PREDICTIONS
         text = orjson.dumps(dataclasses.asdict(_sample_of(output, number)))
-        start = (self._first + slot) * _SLOT_BYTES
+        start = (self._first + place) * _PLACE_BYTES
         whole = _HEAD.pack(len(text), zlib.crc32(text)) + text
         self._map[start : start + len(whole)] = whole
 
@@ -122,7 +122,7 @@ def make(folder: Path, workers: int) -> Path:
     """Makes the file for so many workers, which sample from then on; returns its path."""
     path = folder / FILE
     with path.open("wb") as file:
-        file.truncate(workers * (PREDICTIONS + DEAD_LETTERS) * _SLOT_BYTES)
+        file.truncate(workers * (PREDICTIONS + DEAD_LETTERS) * _PLACE_BYTES)
     return path
 
 
@@ -145,7 +145,7 @@ class Samples:
 
     def latest(self) -> tuple[list[Sample], list[Sample]]:
         """Returns the latest predictions and the latest dead letters, the newest first."""
-        found = [_read(self._map, slot) for slot in range(len(self._map) // _SLOT_BYTES)]
+        found = [_read(self._map, place) for place in range(len(self._map) // _PLACE_BYTES)]
         samples = sorted((one for one in found if one is not None), key=lambda one: (-one.at, -one.number))
         predictions = [one for one in samples if one.stage is None][:PREDICTIONS]
         return predictions, [one for one in samples if one.stage is not None][:DEAD_LETTERS]
@@ -177,8 +177,8 @@ def _text(value: bytes, most: int) -> str:
     return shortened(value[: 4 * most + 4].decode("utf-8", "replace"), most)
 
 
-def _read(mapped: mmap.mmap, slot: int) -> Sample | None:
-    whole = mapped[slot * _SLOT_BYTES : (slot + 1) * _SLOT_BYTES]
+def _read(mapped: mmap.mmap, place: int) -> Sample | None:
+    whole = mapped[place * _PLACE_BYTES : (place + 1) * _PLACE_BYTES]
     length, checksum = _HEAD.unpack_from(whole)
     text = whole[_HEAD.size : _HEAD.size + length]
     if not length or zlib.crc32(text) != checksum:

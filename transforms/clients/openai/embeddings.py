@@ -23,7 +23,7 @@ from transforms.types import METHOD_PREDICT, Answer, Signature, TensorSpec, Toke
 INPUT = "input"
 OUTPUT = "embedding"
 
-PROBE = "hello"
+SMALLEST_TEXT = "hello"
 """The text of the request that finds out how many numbers a vector has."""
 
 
@@ -44,11 +44,11 @@ class Embeddings(Task):
     async def prove(self, ask: Ask) -> None:
         """See ``Task``: asks for one vector, whose length is that of all."""
         try:
-            document = await ask(self._request([PROBE]))
+            document = await ask(self._request([SMALLEST_TEXT]))
         except RejectedError:
             if "encoding_format" in self._parameters or self._encoding == FLOAT:
                 raise
-            document = await ask({**self._request([PROBE]), "encoding_format": FLOAT})
+            document = await ask({**self._request([SMALLEST_TEXT]), "encoding_format": FLOAT})
             self._encoding = FLOAT
         self._numbers = _vectors(document, 1).shape[1]
         self.proved = True

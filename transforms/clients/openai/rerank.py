@@ -22,7 +22,7 @@ QUERY = "query"
 DOCUMENTS = "documents"
 OUTPUT = "scores"
 
-PROBE = "hello"
+SMALLEST_TEXT = "hello"
 """Query and document of the request that finds out whether the model has the task."""
 
 
@@ -42,7 +42,7 @@ class Rerank(Task):
 
     async def prove(self, ask: Ask) -> None:
         """See ``Task``."""
-        _scores(await ask(self._request(PROBE, [PROBE])), 1)
+        _scores(await ask(self._request(SMALLEST_TEXT, [SMALLEST_TEXT])), 1)
 
     def signature(self) -> Signature:
         """See ``Task``. Each record has as many documents as it likes, and as many scores."""

@@ -28,7 +28,7 @@ from transforms.types import METHOD_PREDICT, Answer, Failure, Header, Signature,
 PROMPT = "prompt"
 OUTPUT = "answer"
 
-PROBE = "hello"
+SMALLEST_TEXT = "hello"
 """The prompt of the request that finds out whether a model is there that the server does not list."""
 
 Outputs = Mapping[str, Sequence[Any] | np.ndarray]
@@ -54,7 +54,7 @@ class _Texts(Task):
 
     async def prove(self, ask: Ask) -> None:
         """See ``Task``: asks for one token; of a model that takes no such limit (OpenAI's that reason) without one."""
-        request = self._request(PROBE)
+        request = self._request(SMALLEST_TEXT)
         if "max_completion_tokens" in self._parameters:
             await ask(request)
             return

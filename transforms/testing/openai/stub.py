@@ -16,9 +16,9 @@ from urllib.parse import unquote
 import numpy as np
 from aiohttp import web
 
-from transforms.clients.openai.embeddings import PROBE
-from transforms.clients.openai.rerank import PROBE as RERANK_PROBE
-from transforms.clients.openai.texts import PROBE as TEXT_PROBE
+from transforms.clients.openai.embeddings import SMALLEST_TEXT
+from transforms.clients.openai.rerank import SMALLEST_TEXT as RERANK_TEXT
+from transforms.clients.openai.texts import SMALLEST_TEXT as PROMPT_TEXT
 from transforms.clients.openai.uri import EMBEDDINGS
 from transforms.testing.command import parser, serve
 from transforms.testing.faults import StubError
@@ -81,7 +81,7 @@ class OpenAiStub(HttpStub):
     space between them, so that the models of other stubs can be served; vectors are then filled up with zeros to ``width``.
     A version is a part of the model's name, as in ``gpt-4o-2024-08-06``: ``model`` is answered by ``model-1``.
 
-    Requests for ``PROBE`` alone, by which a client finds out how long vectors are, meet no faults and are counted apart.
+    Requests for ``SMALLEST_TEXT`` alone, by which a client finds out how long vectors are, meet no faults, and count apart.
 
     Attributes:
         task: What its URI asks for: ``embeddings``, ``chat``, ``completions`` or ``rerank``. All are served.
@@ -166,7 +166,7 @@ class OpenAiStub(HttpStub):
         texts = asked["input"]
         as_numbers = self.answers_numbers or asked.get("encoding_format") != "base64"
         width = asked.get("dimensions", self.width)
-        if texts == [PROBE]:
+        if texts == [SMALLEST_TEXT]:
             self.probes += 1
             vectors: Any = np.zeros((1, width), np.float32)
         else:
@@ -194,7 +194,7 @@ class OpenAiStub(HttpStub):
         version = self._served(asked["model"])
         chats = "messages" in asked
         prompt = asked["messages"][-1]["content"] if chats else asked["prompt"]
-        if prompt == TEXT_PROBE:
+        if prompt == PROMPT_TEXT:
             self.probes += 1
             said, there = "h", True
         else:
@@ -220,7 +220,7 @@ class OpenAiStub(HttpStub):
         asked = self.last_request = await request.json()
         version = self._served(asked["model"])
         query, documents = asked["query"], asked["documents"]
-        if query == RERANK_PROBE:
+        if query == RERANK_TEXT:
             self.probes += 1
             scores: Any = [0.5]
         else:
