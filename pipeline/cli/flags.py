@@ -28,7 +28,6 @@ from pipeline.cli.kinds.model import answer_paths, headers, model_uri, output_ty
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
-    count_or_auto,
     host_port,
     http_url,
     milliseconds,
@@ -138,7 +137,7 @@ class Flags:
         "what is promised when processes fail; at_least_once with --kafka_io=beam", default=EXACTLY_ONCE,
         settle=settle.delivery)
     workers: int = flag(
-        KAFKA, count_or_auto(WORKERS_TO_FIT),
+        KAFKA, whole_or_auto(WORKERS_TO_FIT),
         "processes that share the partitions, on this machine; auto: one less than its cores, at most one a partition, and "
         "1 where the model is in the worker", default="1", no_parameter=_PLACED,
         refused=(FlagRefusal(Where.NOT_DIRECT, "is for the DirectRunner; {runner} places work itself"),))
@@ -268,7 +267,7 @@ class Flags:
         REQUESTS, whole(least=0), "how long to wait for a batch to fill, when it will", default="20")
     window_seconds: float | None = flag(REQUESTS, seconds(), "never mix event-time windows in a batch")
     max_in_flight: int | None = flag(
-        REQUESTS, whole_or_auto(), "requests at a time; auto: as many as bring more answers, up to 1024", default=AUTO)
+        REQUESTS, whole_or_auto(None), "requests at a time; auto: as many as bring more answers, up to 1024", default=AUTO)
     rate_limit: float | None = flag(
         REQUESTS, rate(),
         "N/s or N/min: requests to the model server at most, each of --workers or of the shards of Flink and Dataflow its "

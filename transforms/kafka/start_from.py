@@ -27,7 +27,7 @@ _DAYS_AGO = {"today": 0, "yesterday": 1}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(r"-?(\d{1,6})([smhdw])")
 
-PATTERN = r"committed|committed_or_earliest|earliest|latest|today|yesterday|-?\d{1,6}[smhdw]|\d{4}-\d{2}-\d{2}([T ].*)?"
+PATTERN = "|".join((*_PLACES, *_DAYS_AGO, r"-?\d{1,6}[smhdw]", r"\d{4}-\d{2}-\d{2}([T ].*)?"))
 """A regular expression that fits every good text."""
 
 HOW = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pipeline.cli.kinds.base import Many, One, Switch
 from pipeline.cli.names import AUTO
@@ -11,6 +12,8 @@ from pipeline.cli.nearest import nearest
 from transforms.errors import ConfigError
 from transforms.hosts import HOST
 from transforms.printable import one_line
+
+T = TypeVar("T")
 
 SWITCH = Switch()
 
@@ -74,21 +77,11 @@ def whole(least: int = 1, most: int | None = None) -> One[int]:
     return One(check=check, metavar="N", pattern=_WHOLE_FROM_1 if least else _WHOLE_FROM_0)
 
 
-def whole_or_auto() -> One[int | None]:
-    """A whole number from 1, or ``auto``, which becomes ``None``."""
+def whole_or_auto(auto: T) -> One[int | T]:
+    """A whole number from 1, or the word ``auto``, which becomes the value ``auto``."""
     number = whole()
 
-    def check(name: str, value: str) -> int | None:
-        return None if value == AUTO else number.check(name, value)
-
-    return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")
-
-
-def count_or_auto(auto: int) -> One[int]:
-    """A whole number from 1, or ``auto``, which becomes the number ``auto`` that stands for it."""
-    number = whole()
-
-    def check(name: str, value: str) -> int:
+    def check(name: str, value: str) -> int | T:
         return auto if value == AUTO else number.check(name, value)
 
     return One(check=check, metavar="N|auto", pattern=f"{AUTO}|{number.pattern}")

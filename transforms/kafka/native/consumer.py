@@ -311,7 +311,7 @@ class Reader:
         return self._watch.identities
 
     def group_has_committed(self, end_offsets: Mapping[Partition, int]) -> bool:
-        """Whether the group has committed all before these (then ``identities`` are of now), and the input is not lost."""
+        """Returns whether the group has committed all before ``end_offsets``. If so, ``identities`` are up to date."""
         try:
             with self._losing():
                 found = {} if self._lost is not None else self.committed_offsets(end_offsets)
