@@ -60,6 +60,7 @@ def test_broker(new_job_there: NewJob, own_kafka: KafkaBroker, stubs: list[TfSer
     processes = [job.start() for job in jobs]
     for job, process, stub in zip(jobs, processes, stubs, strict=True):
         job.wait_for_commit(500, process, stub=stub)
+        job.keep_busy()  # that may have been all there was, in one bundle: nothing would be held any more
         job.wait_for_held(stub, process)
     own_kafka.kill()
     for stub in stubs:
