@@ -11,16 +11,41 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.cli.command_line import version
+from pipeline.cli.command_line import beam_flags, version
+from pipeline.cli.entry import EXIT_WRONG, flags_or_told
 from pipeline.cli.program import program
+from pipeline.cli.telling import TellingParser, stray_words, unknown_flags
 from pipeline.runners.dataflow.options import missing_packages
+from pipeline.terminal import tell_error
+from transforms.errors import ConfigError
 
 STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status: 0 done, 1 refused by Dataflow, 2 a wrong flag."""
-    parser = argparse.ArgumentParser(
+    flags = flags_or_told(_parse, argv, "dataflow_job")
+    if flags is None:
+        return EXIT_WRONG
+    args, beam_args = flags
+    from apitools.base.py.exceptions import HttpError
+
+    try:
+        state = act(args.action, args.job, [f"--project={args.project}", f"--region={args.region}", *beam_args])
+    except HttpError as error:
+        tell_error(f"Dataflow answered HTTP {error.status_code} for {args.job}")
+        return 1
+    except LookupError as error:
+        tell_error(error)
+        return 1
+    print(f"{args.job}: {state}")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the command's own values, and Beam's options."""
+    parser = TellingParser(
+        allow_abbrev=False,
         prog=program("dataflow_job"),
         description="Drains or cancels a Dataflow job, or tells its state.",
         epilog="Beam's own options (--impersonate_service_account, --dataflow_endpoint, …) pass through.",
@@ -30,22 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("job", help="the job's id, or its name")
     parser.add_argument("--project", required=True, help="the Google Cloud project")
     parser.add_argument("--region", required=True, help="the job's region")
-    args, rest = parser.parse_known_args(argv)
+    args, rest = parser.parse_known_args(list(argv))
     if mistakes := list(missing_packages()):
-        print(f"error: {mistakes[0]}", file=sys.stderr)
-        return 2
-    from apitools.base.py.exceptions import HttpError
-
-    try:
-        state = act(args.action, args.job, [f"--project={args.project}", f"--region={args.region}", *rest])
-    except HttpError as error:
-        print(f"error: Dataflow answered HTTP {error.status_code} for {args.job}", file=sys.stderr)
-        return 1
-    except LookupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{args.job}: {state}")
-    return 0
+        raise ConfigError(mistakes)
+    if rest and (mistakes := [*unknown_flags(rest, beam_flags(), ("--project", "--region")), *stray_words(rest)]):
+        raise ConfigError(mistakes)
+    return args, rest
 
 
 def act(action: str, job: str, beam_args: Sequence[str]) -> str:

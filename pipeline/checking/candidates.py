@@ -22,6 +22,10 @@ of the enclosing objects; one has all words of the other; similar. ``ONLY``: no 
 MAX_COLUMNS = 100
 """The most columns of an input that are looked for among fields."""
 
+AS_READ = "that the fields have in the records"
+BY_NUMBER = "of the numbers in the names of the fields"
+"""What the columns of an input are in the order of."""
+
 BASE64 = "|base64"
 _LEAST_CLOSE = 0.75
 _BESIDE = {"before", "schema", "source", "transaction", "meta", "metadata", "headers"}
@@ -46,7 +50,7 @@ class Candidate:
         beside: How many of the enclosing objects hold metadata instead of data.
         parent: The object that its field is in.
         depth: How deep that is.
-        columns: Whether it is several fields, whose order is that of the records.
+        columns: What several fields are in the order of; empty for one field.
     """
 
     source: str
@@ -56,7 +60,7 @@ class Candidate:
     beside: int
     parent: tuple[Names, ...]
     depth: int
-    columns: bool = False
+    columns: str = ""
 
     @property
     def order(self) -> tuple[int, int, int, int]:
@@ -111,11 +115,13 @@ def column_candidates(
             objects.setdefault(leaf.parent, []).append((leaf, *best))
     found = []
     for members in objects.values():
-        chosen = _numbered(name, columns, members) or ([] if numbered_only else _as_many(columns, members))
+        order, chosen = BY_NUMBER, _numbered(name, columns, members)
+        if not chosen and not numbered_only:
+            order, chosen = AS_READ, _as_many(columns, members)
         if chosen:
             fits = min(count for _, _, count in chosen)
             source = f"[{','.join(text for _, text, _ in chosen)}]"
-            found.append(dataclasses.replace(_candidate(chosen[0][0], source, fits, ONLY), columns=True))
+            found.append(dataclasses.replace(_candidate(chosen[0][0], source, fits, ONLY), columns=order))
     return sorted(found, key=lambda one: one.order)
 
 

@@ -318,8 +318,10 @@ def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], proof: _P
             yield f"{name}: {moved}{' seconds' if one.source.endswith('|time') else ''}"
         if _FIRST.search(one.source):
             yield f"{name}: {one.source} takes the first value alone; each list that was read has no other"
-    if any(one.columns for one in plan.values()):
-        yield "the columns are in the order that the fields have in the records: compare it with that of the training"
+    for order in dict.fromkeys(one.columns for one in plan.values() if one.columns):
+        names = [name for name, one in plan.items() if one.columns == order]
+        whose = "" if len({one.columns for one in plan.values() if one.columns}) == 1 else f" of {' and '.join(names)}"
+        yield f"the columns{whose} are in the order {order}: compare it with that of the training"
     for name, chosen in plan.items():
         others = [one.source for one in candidates.get(name, ()) if one is not chosen]
         if others:
@@ -329,7 +331,7 @@ def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], proof: _P
 
 def _guessed_by(plan: _Plan) -> str:
     named = any(one.rank < ONLY for one in plan.values())
-    columns = any(one.columns for one in plan.values())
+    columns = any(bool(one.columns) for one in plan.values())
     alone = any(one.rank == ONLY and not one.columns for one in plan.values())
     reasons = {"names": named, "their number": columns, "type: no other field fits": alone}
     return " and ".join(reason for reason, is_so in reasons.items() if is_so)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from pipeline.cli.flag import Flag
 from pipeline.cli.kinds.base import Switch
-from transforms.errors import ConfigError
+from pipeline.cli.telling import TellingParser
 
 ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
 
@@ -23,7 +23,7 @@ def given_flags(argv: Sequence[str], flags: Sequence[Flag], prog: str, about: st
         prog: The command, for ``--help``.
         about: What it does, for ``--help``.
     """
-    parser = _Parser(
+    parser = TellingParser(
         prog=prog,
         usage=f"{prog} [--flag=value …]",
         description=about,
@@ -74,11 +74,6 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 NO_VALUE = object()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError([message.replace("argument ", "")])
 
 
 def beam_flags() -> set[str]:

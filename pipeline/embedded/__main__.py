@@ -57,14 +57,18 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with the given flags; returns the exit status."""
+    from pipeline.cli.entry import flags_or_told
     from pipeline.embedded.options import parse
+    from pipeline.terminal import tell_error
     from transforms.errors import ConfigError, ContractError
 
+    config = flags_or_told(parse, arguments, "embedded")
+    if config is None:
+        return EXIT_WRONG
     try:
-        return _serve(parse(sys.argv[1:] if arguments is None else arguments))
+        return _serve(config)
     except (ConfigError, ContractError, ImportError) as error:  # an ImportError: a package of the extra is not installed
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        tell_error(error)
         return EXIT_WRONG
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.cli.command_line import version
 from pipeline.cli.program import program
+from pipeline.cli.telling import TellingParser
 from pipeline.embedded.digits import MODEL_DIR, MODEL_NAME
 from pipeline.embedded.server_config import POLL_S, ModelConfig, ServerConfig
 from transforms.errors import ConfigError
@@ -50,9 +51,12 @@ class EmbeddedConfig:
     verbose: bool
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("embedded"), description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+def _parser() -> TellingParser:
+    parser = TellingParser(
+        prog=program("embedded"),
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--version", action="version", version=version(), help="print the version")
@@ -91,10 +95,9 @@ def parse(arguments: Sequence[str]) -> EmbeddedConfig:
 
     Raises:
         ConfigError: A flag is wrong; the message lists every mistake.
-        SystemExit: An unknown flag, or ``--help``.
+        SystemExit: ``--help`` or ``--version`` was asked for.
     """
-    args = _parser().parse_args(arguments)
-    mistakes: list[str] = []
+    args, mistakes = _parser().parse_telling(arguments)
     kafka_port = _port("--kafka_port", args.kafka_port, mistakes)
     grpc_port = _port("--grpc_port", args.grpc_port, mistakes)
     rest_port = _port("--rest_port", args.rest_port, mistakes)

@@ -80,6 +80,29 @@ def test_an_unknown_scheme_lists_every_form(uri: str) -> None:
         open_client(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("grcp://h:1/m", "grpc://HOST"),
+        ("GRPC://h:1/m", "grpc://HOST"),
+        ("tensrflow://h:1/m", "grpc://HOST"),
+        ("oip-http://h:1/m", "oip+http://HOST"),
+        ("triton://h:1/m", "oip+grpc://HOST"),
+        ("s3://bucket/m", "saved_model:///PATH"),
+    ],
+)
+def test_an_unknown_scheme_is_asked_about(uri: str, meant: str) -> None:
+    """A misspelt one, or the name of a server."""
+    with pytest.raises(ConfigError, match=re.escape(f"unknown form; did you mean {meant}")):
+        check_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["quantum://h:1/m", "h:8500", ""])
+def test_nothing_is_suggested_for_what_is_like_none(uri: str) -> None:
+    with pytest.raises(ConfigError, match="unknown form; use one of"):
+        check_uri(uri)
+
+
 @pytest.mark.parametrize("client", [Toy, f"{__name__}:Toy", types.SimpleNamespace(parse=Toy.parse, open=Toy.open)])
 def test_a_registered_client(toy: str, client: str | registry.ClientFactory) -> None:
     register_client(toy, client, form="toy+http://HOST:PORT/MODEL")

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import dataflow_job, score
 from pipeline.checking import command
+from pipeline.embedded import __main__ as embedded
 from pipeline.embedded import options as embedded_options
 from pipeline.embedded.broker import EmbeddedBroker
 from tests.mistakes.table import ASKED, FILES, OWN, PARSED, Mistake
@@ -135,3 +136,28 @@ def test_the_version(main: Callable[[list[str]], object], capsys: pytest.Capture
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("kafka-model-scoring ")
+
+
+@pytest.mark.parametrize(
+    ("main", "flags", "says"),
+    [
+        (embedded.main, ["--kafka_prt=1"], "--kafka_prt: no such flag; did you mean --kafka_port?"),
+        (embedded.main, ["--topic"], "--topic: takes a value, as in --topic=VALUE"),
+        (embedded.main, ["digits"], "a word belongs to no flag"),
+        (dataflow_job.main, ["drian", "job", "--project=p", "--region=r"], "action: invalid choice: 'drian' (choose from "),
+        (dataflow_job.main, ["drain", "job"], "the following arguments are required: --project, --region"),
+        (
+            dataflow_job.main,
+            ["drain", "job", "--project=p", "--region=r", "--dataflow_endpont=h"],
+            "--dataflow_endpont: no such flag; did you mean --dataflow_endpoint?",
+        ),
+    ],
+)
+def test_the_other_commands_say_it_as_this_one(
+    main: Callable[[list[str]], int], flags: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line for the mistake, one for where the flags are listed; argparse's usage is not among them."""
+    assert main(flags) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {says}")
+    assert second.endswith("--help lists the flags")

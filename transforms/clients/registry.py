@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
 from transforms.clients.base import ClientOptions, ModelClient
@@ -116,6 +117,18 @@ _BUILT_IN = {
     ),
     "saved_model": Entry("transforms.clients.saved_model.client", "saved_model:///PATH", f"{DISTRIBUTION}[embedded]"),
 }
+
+_SERVERS = {
+    **dict.fromkeys(("tensorflow", "tfserving", "tensorflow_serving", "tf"), "grpc"),
+    **dict.fromkeys(("triton", "mlserver", "kserve", "seldon", "oip", "v2"), "oip+grpc"),
+    **dict.fromkeys(("torchserve", "torch", "mms"), "mms+http"),
+    **dict.fromkeys(("openai", "vllm", "ollama"), "openai+http"),
+    **dict.fromkeys(("mlflow", "databricks"), "mlflow+http"),
+    **dict.fromkeys(("json", "fastapi", "bentoml", "litserve"), "json+http"),
+    **dict.fromkeys(("file", "savedmodel", "s3", "gs"), "saved_model"),
+    **dict.fromkeys(("vertexai", "vertex_ai"), "vertex"),
+}
+"""What people write in a scheme's place: the name of the server. For the question only, never taken as the scheme."""
 
 _entries: dict[str, Entry] = dict(_BUILT_IN)
 
@@ -244,9 +257,19 @@ def _entry(uri: str) -> Entry:
     scheme = _scheme(uri)
     entry = _entries.get(scheme) or schemes().get(scheme)  # reading all packages' metadata takes time: only on a miss
     if entry is None:
-        forms = ", ".join(dict.fromkeys(known.form for known in schemes().values()))
-        raise ConfigError([f"--model={shown(uri)}: unknown form; use one of {forms}, or embedded"])
+        known = schemes()
+        meant = _meant(scheme, known)
+        forms = ", ".join(dict.fromkeys(one.form for one in known.values() if one.form != meant))
+        asked = f"did you mean {meant}? If not, " if meant else ""
+        raise ConfigError([f"--model={shown(uri)}: unknown form; {asked}use one of {forms}, or embedded"])
     return entry
+
+
+def _meant(scheme: str, known: Mapping[str, Entry]) -> str:
+    """Returns the form that may be meant: the scheme is misspelt, or is the name of a server. Empty if none is like it."""
+    names = {name: name for name in known} | _SERVERS
+    close = difflib.get_close_matches(scheme.lower(), names, 1, 0.7)
+    return known[names[close[0]]].form if close else ""
 
 
 def _refuse_unprintable(uri: str) -> None:

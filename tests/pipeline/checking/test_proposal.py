@@ -152,10 +152,18 @@ def test_what_else_might_be_meant_is_told() -> None:
     found = proposed(takes(dense=columns(2), country=STRING), {"a": 1, "b": 2, "Country": "DE"})
     assert found is not None
     assert found.notes[0].endswith("a guess by names and their number")
-    assert found.notes[1].startswith("the columns are in the order that the fields have in the records")
+    assert found.notes[1].startswith("the columns are in the order that the fields have in the records: ")
     alone = proposed(KERAS, {"amount": 1})
     assert alone is not None
     assert alone.notes[0].endswith("a guess by type: no other field fits")
+
+
+def test_the_order_of_columns_is_told() -> None:
+    """Numbered fields are sorted by their numbers, wherever they stand in the records."""
+    found = proposed(takes(x=columns(3)), {"x10": 1, "x2": 2, "x1": 3})
+    assert found is not None
+    assert found.features == "[$.x1,$.x2,$.x10]"
+    assert found.notes[1].startswith("the columns are in the order of the numbers in the names of the fields: ")
 
 
 def test_it_says_how_many_fit_with_it() -> None:
