@@ -17,6 +17,7 @@ from pipeline.checking.contract import check_all, client_options, formats, kafka
 from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
 from pipeline.checking.waiting import StartWait
+from pipeline.cli.beam_values import beam_value
 from pipeline.cli.config import Config
 from pipeline.cli.names import DATAFLOW, WORKERS_TO_FIT
 from pipeline.demo import Demo
@@ -74,6 +75,11 @@ def launch(config: Config) -> int:
         try:
             demo = stack.enter_context(Demo(config, status)) if config.demo else None
             config = demo.resolved if demo else config
+            if config.job_endpoint_alone and (endpoint := beam_value(config.beam_args, "job_endpoint")) is not None:
+                from pipeline.runners.job_service import check_job_server
+
+                loading.join()
+                check_job_server(endpoint)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at once see incomplete modules
             waiting = StartWait(config.wait_for_start_s)
@@ -98,7 +104,7 @@ def launch(config: Config) -> int:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
-            instance_id = (config.instance_id or SHARD) if config.flink or config.shards_move else ids.ids[0]
+            instance_id = (config.instance_id or SHARD) if config.remote or config.shards_move else ids.ids[0]
             job = _job(config, instance_id, model, topics, stop, started_from, java, schema)
         except NotReadyError as error:
             tell_error(error)
@@ -124,6 +130,10 @@ def launch(config: Config) -> int:
             from pipeline.runners.flink import job as remote
 
             return remote.run(config, job, topics.partitions, status)
+        if config.remote:
+            from pipeline.runners import job_service
+
+            return job_service.run(config, job, topics.partitions, status)
         if config.runner == DATAFLOW:
             return _submit(config, job, topics, status)
         try:
@@ -208,7 +218,7 @@ def _rate_limits(config: Config, partitions: Sequence[Partition] = ()) -> RateLi
 
     whole = RateLimits(config.rate_limit, config.token_limit)
     if config.shards_move:
-        from pipeline.runners.dataflow.shards import shards
+        from pipeline.runners.moving_shards import shards
 
         return dataclasses.replace(whole.share(shards(partitions, config.beam_args).count), per_shard=True)
     if not config.flink:
@@ -226,8 +236,8 @@ def _telemetry(config: Config, instance_id: str) -> Telemetry:
 
 
 def _submit(config: Config, job: Job, topics: Topics, status: Status) -> int:
-    from pipeline.runners.dataflow.shards import shards
     from pipeline.runners.dataflow.submit import submit
+    from pipeline.runners.moving_shards import shards
 
     divided = shards(topics.partitions, config.beam_args) if config.shards_move else None
     if divided is not None:

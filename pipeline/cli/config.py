@@ -72,8 +72,8 @@ class Config(Flags):
 
     @property
     def shards_move(self) -> bool:
-        """Whether the runner moves shards between its workers while the job runs."""
-        return self.runner == DATAFLOW and not self.with_java
+        """Whether the runner may move shards between its workers while the job runs."""
+        return not self.with_java and (self.runner == DATAFLOW or (self.remote and not self.flink))
 
     @property
     def flink(self) -> bool:
@@ -85,6 +85,12 @@ class Config(Flags):
     def job_endpoint_alone(self) -> bool:
         """Whether the job goes to Prism or another runner of which nothing is known but its job server."""
         return self.runner in (PRISM, PORTABLE) and not self.flink
+
+    @property
+    def remote(self) -> bool:
+        """Whether the job is handed to a cluster, and watched from here: its workers are elsewhere."""
+        portable = self.runner == PORTABLE and not self.with_java and not self.workers_are_here
+        return self.flink or portable
 
     @property
     def endless(self) -> bool:

@@ -30,7 +30,7 @@ class Where(enum.Enum):
     """Where a flag may be refused: on a runner, or with one of the two implementations of Kafka."""
 
     NOT_DIRECT = "on other runners than the DirectRunner"
-    FLINK = "on Flink"
+    REMOTE = "on Flink, and on another cluster by `PortableRunner`"
     DATAFLOW = "on Dataflow"
     NATIVE = "with `--kafka_io=native`"
     JAVA = "with `--kafka_io=beam`"

@@ -151,7 +151,7 @@ class Flags:
         default=AUTO,
         settle=settle.assignment, no_parameter=_PLACED, refused=(
             _JAVA_PLACES,
-            FlagRefusal(Where.FLINK, "{runner} places the shards itself; leave it out or use static", value="group"),
+            FlagRefusal(Where.REMOTE, "{runner} places the shards itself; leave it out or use static", value="group"),
             FlagRefusal(Where.DATAFLOW, "{runner} places the shards itself; leave it out", value="group")))
     instance_id: str | None = flag(
         KAFKA, text("NAME"),
@@ -297,7 +297,7 @@ class Flags:
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(
             _JAVA_STOPS,
-            FlagRefusal(Where.FLINK, "{runner}'s workers, which are on several machines, have no count in common; use "
+            FlagRefusal(Where.REMOTE, "{runner}'s workers, which are on several machines, have no count in common; use "
                     "--until_end or --duration_s")))
     until_end: bool = flag(
         STOPPING, SWITCH, "read to the end that the input has now, then end", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
@@ -308,7 +308,7 @@ class Flags:
         REPORTING, choice(AUTO, "live", "plain", "off"),
         "what is shown meanwhile; auto: live on a terminal, else plain", default=AUTO,
         no_parameter="nobody watches the launcher", refused=(
-            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; use plain, or look at Flink's own pages",
+            FlagRefusal(Where.REMOTE, "{runner}'s workers are elsewhere; use plain, or look at the runner's own pages",
                     value="live"),))
     summary_json: Path | None = flag(
         REPORTING, output_file(), "write the summary to this file at the end", no_parameter=_ENDLESS,
@@ -317,8 +317,8 @@ class Flags:
         REPORTING, whole(most=65535), "serve /metrics (Prometheus), /healthz, /readyz on this port",
         no_parameter=_OWN_METRICS, refused=(
             _DATAFLOW_RUNS,
-            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; the same figures are among Flink's metrics "
-                    "(scoring_…), for which Flink has a Prometheus reporter")))
+            FlagRefusal(Where.REMOTE, "{runner}'s workers are elsewhere; the same figures are among the runner's own "
+                    "metrics (scoring_…); Flink has a Prometheus reporter for them")))
     metrics_host: str = flag(
         REPORTING, text("HOST"), "the address for that; 0.0.0.0 for all, as in a container", default="127.0.0.1",
         no_parameter=_OWN_METRICS)
@@ -332,7 +332,7 @@ class Flags:
         "serve a page for a browser on this port (0: a free one), with what is going on; the demo then runs until Ctrl-C",
         no_parameter=_OWN_PAGES, refused=(
             _DATAFLOW_RUNS,
-            FlagRefusal(Where.FLINK, "{runner}'s workers are elsewhere; look at Flink's own pages")))
+            FlagRefusal(Where.REMOTE, "{runner}'s workers are elsewhere; look at the runner's own pages")))
     status_host: str = flag(
         REPORTING, text("HOST"),
         "the address for that; on any other than this machine's own whoever reaches it sees predictions and images, without "

@@ -12,7 +12,7 @@ from docs.tools.reference import PART, PARTS, modules, renewed
 from pipeline.cli.reference import reference
 from pipeline.process.stats import Totals, WorkerStats
 from pipeline.reporting.lag import Lag
-from pipeline.runners.flink.job import summarize
+from pipeline.runners.remote import summarize
 from tests.docs.pages import PAGES, ROOT
 from transforms.types import Tokens
 

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.cli.beam_values import beam_value
 from pipeline.runners.prism import with_prism
+from tests.beam_workers import worker_pool
 from tests.integration.conftest import NewJob
 from tests.integration.process import Scoring
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -63,4 +64,28 @@ def test_a_portable_runner_is_given_the_job_by_its_job_server(new_job: NewJob, s
         job.wait_for_commit(100, scoring)
         scoring.terminate()
         scoring.done()
+    assert job.report().ok, job.report()
+
+
+def test_a_portable_runner_starts_workers_elsewhere_and_reads_by_shards(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """The same, with a worker that the runner has a pool start: a process of its own, whose shards the runner places."""
+    job = new_job(stub.uri(), partitions=4)
+    with with_prism((), print) as options, worker_pool() as pool:
+        there = (
+            "--runner=PortableRunner",
+            f"--job_endpoint={beam_value(options, 'job_endpoint')}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={pool.address}",
+        )
+        job.produce(range(400))
+        ended = job.start(*there, "--until_end").done()
+        assert "submitted in 4 shards for 4 partitions" in ended.stdout
+        assert ended.summary["records"] == 400
+        running = job.start(*there)
+        job.produce(range(400, 800))
+        job.wait_for_commit(800, running)
+        running.terminate()
+        running.done()
+        assert "cancelling the job" in running.stdout
+        assert "done (the job is canceled" in running.stdout
     assert job.report().ok, job.report()

@@ -31,7 +31,7 @@ def refusals(config: Config, flags: Sequence[Flag], values: Values) -> Iterator[
 def _places(config: Config) -> set[Where]:
     found = {
         Where.NOT_DIRECT: not config.direct,
-        Where.FLINK: config.flink,
+        Where.REMOTE: config.remote,
         Where.DATAFLOW: config.runner == DATAFLOW,
         Where.NATIVE: not config.with_java,
         Where.JAVA: config.with_java,
@@ -77,8 +77,12 @@ def flink(config: Config, values: Values) -> Iterable[str]:
     return flink_options.mistakes(config) if config.flink else ()
 
 
+_WORKERS = ("environment_config", "environment_option", "environment_options", "sdk_container_image")
+"""Beam's flags that say where workers come from."""
+
+
 def portable(config: Config, values: Values) -> Iterator[str]:
-    """Checks a runner of which only the job server is known: its address, and that this process starts its workers."""
+    """Checks a runner of which only the job server is known: its address, and who starts its workers."""
     if not config.job_endpoint_alone:
         return
     if config.runner == PORTABLE and beam_value(config.beam_args, "job_endpoint") is None:
@@ -86,11 +90,16 @@ def portable(config: Config, values: Values) -> Iterator[str]:
             f"--runner={PORTABLE}: give --job_endpoint=HOST:PORT of the runner's job server; for a Flink cluster "
             f"--flink_master=HOST:PORT, too"
         )
-    if not config.with_java and not config.workers_are_here:
-        given = beam_value(config.beam_args, "environment_type")
+    given = beam_value(config.beam_args, "environment_type")
+    if config.runner == PRISM and not config.with_java and not config.workers_are_here:
         yield (
-            f"--environment_type={given}: of workers elsewhere nothing could be told here, and no signal would drain them; "
-            f"leave it out (LOOPBACK), or use FlinkRunner or DataflowRunner"
+            f"--environment_type={given}: Prism's workers are threads of this process; leave it out (LOOPBACK), or start a "
+            f"Prism of your own and use --runner={PORTABLE} with --job_endpoint"
+        )
+    if config.remote and all(beam_value(config.beam_args, name) is None for name in _WORKERS):
+        yield (
+            f"--environment_type={given}: give --environment_config=…, by which the runner gets workers with this package: "
+            f"HOST:PORT of a worker pool (EXTERNAL), an image (DOCKER), a command (PROCESS)"
         )
 
 

@@ -10,32 +10,19 @@ was restarted twice within a minute (seen once with Flink 1.19, on a fast machin
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import re
 import urllib.error
 import urllib.request
 from typing import Any
 
+from pipeline.runners.remote import ENDED, JobState
+
 TIMEOUT_S = 10.0
-ENDED = ("CANCELED", "FAILED", "FINISHED")
 
 
 class FlinkRestError(Exception):
     """Flink does not answer, or refuses a request."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class JobState:
-    """The state of a job.
-
-    Attributes:
-        state: Flink's name of the state: ``RUNNING``, ``RESTARTING``, ``FAILED``, ``CANCELED``, ``FINISHED`` …
-        restarted_ms: When Flink last restarted the job, in milliseconds since the epoch; 0 if it never did.
-    """
-
-    state: str
-    restarted_ms: int = 0
 
 
 class FlinkRest:

@@ -9,6 +9,12 @@ import pytest
 from tests.pipeline.cli.parsing import OWN, mistake, parse
 
 PRISM = "--runner=PrismRunner"
+ELSEWHERE = (
+    "--runner=PortableRunner",
+    "--job_endpoint=h:1",
+    "--environment_type=EXTERNAL",
+    "--environment_config=h:2",
+)
 JAVA = (PRISM, "--kafka_io=beam")
 
 
@@ -36,6 +42,18 @@ def test_prism_assigns_by_the_group_and_its_workers_are_here() -> None:
     assert not parse(*OWN, *JAVA, "--environment_type=DOCKER").workers_are_here, "a gate in a container is nobody's here"
 
 
+def test_a_portable_runner_with_workers_elsewhere_has_shards_that_move() -> None:
+    """Of such a runner nothing says that it leaves a shard where it is; of workers in this process there is one session."""
+    config = parse(*OWN, *ELSEWHERE)
+    assert (config.remote, config.shards_move, config.assignment) == (True, True, "static")
+    here = parse(*OWN, "--runner=PortableRunner", "--job_endpoint=h:1")
+    assert (here.remote, here.shards_move) == (False, False)
+    on_flink = parse(*OWN, *ELSEWHERE, "--flink_master=f:1")
+    assert (on_flink.remote, on_flink.shards_move) == (True, False)
+    java = parse(*OWN, *ELSEWHERE, "--kafka_io=beam")
+    assert (java.remote, java.shards_move) == (False, False)
+
+
 REFUSED = {
     ("--kafka_io=beam",): ("--kafka_io=beam", "--runner=PrismRunner"),
     ("--expansion_service=h:1",): ("--expansion_service", "--kafka_io=beam"),
@@ -50,8 +68,11 @@ REFUSED = {
     ("--runner=PortableRunner",): ("--runner=PortableRunner", "--job_endpoint=HOST:PORT"),
     ("--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=PROCESS"): (
         "--environment_type=PROCESS",
-        "LOOPBACK",
+        "--environment_config=…",
     ),
+    (*ELSEWHERE, "--max_records=5"): ("--max_records=5", "--until_end"),
+    (*ELSEWHERE, "--status_port=0"): ("--status_port=0", "the runner's own pages"),
+    (*ELSEWHERE, "--assignment=group"): ("--assignment=group", "leave it out"),
     (PRISM, "--environment_type=DOCKER"): ("--environment_type=DOCKER", "leave it out"),
     ("--runner=FlinkRunner", "--flink_master=f:1", "--kafka_io=beam"): ("--kafka_io=beam", "use --kafka_io=native"),
     ("--runner=FlinkRunner", "--flink_master=f:1", "--job_name=mine"): ("--job_name", "leave it out"),

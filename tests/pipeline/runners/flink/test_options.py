@@ -34,7 +34,7 @@ def test_the_runner_needs_flinks_rest_interface_and_a_portable_one_a_job_server(
         ("--assignment=group", "--assignment", "leave it out or use static"),
         ("--max_records=5", "--max_records", "use --until_end or --duration_s"),
         ("--status=live", "--status", "use plain"),
-        ("--metrics_port=9100", "--metrics_port", "Flink's metrics"),
+        ("--metrics_port=9100", "--metrics_port", "the runner's own metrics"),
         ("--parallelism=x", "--parallelism", "whole number"),
         ("--parallelism=0", "--parallelism", "whole number"),
         ("--max_parallelism=-1", "--max_parallelism", "whole number"),

@@ -1,7 +1,8 @@
-"""How many shards a job with ``--kafka_io=native`` has on Dataflow.
+"""How many shards a job with ``--kafka_io=native`` has where the runner moves them between its workers.
 
-A shard is a key; Dataflow processes each key in one worker at a time, and places keys by a hash of its own. So there are
-more shards than workers, or some workers would have several and others none. No shard is without a partition.
+That is Dataflow, and any runner of which nothing is known but its job server. A shard is a key; the runner processes each
+key in one worker at a time, and places keys by a hash of its own. So there are more shards than workers, or some workers
+would have several and others none. No shard is without a partition.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How many shards a job has on Dataflow: by its partitions, and by its workers."""
+"""How many shards a job has where the runner moves them: by its partitions, and by its workers."""
 
 from __future__ import annotations
 
 import pytest
 
-from pipeline.runners.dataflow.shards import A_WORKER, MOST_UNASKED, shards
+from pipeline.runners.moving_shards import A_WORKER, MOST_UNASKED, shards
 
 
 @pytest.mark.parametrize(
