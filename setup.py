@@ -55,6 +55,8 @@ setup(
         "schemaregistry": ["confluent-kafka[schemaregistry]>=2.11", "googleapis-common-protos>=1.60"],  # --schema_registry
         "vertex": ["google-cloud-aiplatform>=1.60", "google-auth[requests]>=2.30"],  # vertex:// models
         "sagemaker": ["botocore>=1.34"],  # sagemaker:// models; its signer and its credentials, no client of boto3
+        # sasl.mechanism=AWS_MSK_IAM; before 2.13 nobody asks for the tokens of a client that is not polled
+        "msk": ["botocore>=1.34", "confluent-kafka>=2.13"],
         # The steps of transforms.beam_yaml: what apache-beam[yaml] has, but JavaScript and the making of environments.
         "beam-yaml": ["docstring-parser>=0.15,<1", "jinja2>=3.1.6,<3.2", "jsonschema>=4,<5", "pandas>=1.4.3,<2.3"],
         "testing": ["pytest>=8", "cryptography>=42"],  # transforms.testing.contract, for protocols of other packages

@@ -121,6 +121,7 @@ class KafkaBroker:
         node: Node | None = None,
         data_folder: Path | None = None,
         more_listeners: Mapping[str, str] | None = None,
+        classes: Path | None = None,
     ):
         """Starts a broker and waits until it answers.
 
@@ -130,11 +131,12 @@ class KafkaBroker:
             node: Its place in a cluster; alone if left out.
             data_folder: Where its data are; a temporary folder if left out.
             more_listeners: Name to security protocol of further listeners. Their settings are ``properties``.
+            classes: A folder of Java classes that the broker is to find besides its own.
 
         Raises:
             BrokerError: ``java`` or ``mvn`` is missing, or the broker did not start.
         """
-        self._jars = install()
+        self._class_path = f"{install()}/*" if classes is None else f"{install()}/*:{classes}"
         more_listeners = more_listeners or {}
         first, sasl, controller, *more = free_ports(3 + len(more_listeners))
         self._node = node or Node(1, (controller,), new_cluster_id())
@@ -246,7 +248,7 @@ class KafkaBroker:
             f"{simple_logger}.showDateTime=true",
             f"{simple_logger}.dateTimeFormat=HH:mm:ss.SSS",
             "-cp",
-            f"{self._jars}/*",
+            self._class_path,
             main,
             *arguments,
         ]

@@ -13,7 +13,14 @@ BEAM, KAFKA, TENSORFLOW = "apache_beam", "confluent_kafka", "tensorflow"
 
 
 LAYERS = (
-    ("transforms.types", "transforms.errors", "transforms.printable", "transforms.hosts", "transforms.tls"),
+    (
+        "transforms.types",
+        "transforms.errors",
+        "transforms.printable",
+        "transforms.hosts",
+        "transforms.tls",
+        "transforms.aws",
+    ),
     ("transforms.private_folder",),
     ("transforms.outcomes", "transforms.headers", "transforms.dead_letter_classes", "transforms.memory"),
     ("transforms.dead_letter", "transforms.internal_errors", "transforms.own_code"),

@@ -128,8 +128,9 @@ class Flags:
         KAFKA, SWITCH, "move the group without asking; only on a terminal there is a question",
         no_parameter="nobody is at a terminal")
     kafka_properties: Pairs = flag(
-        KAFKA, properties(), "a librdkafka property NAME=VALUE", name="kafka_config", secret=True,
-        lines="kafka_config_file")
+        KAFKA, properties(),
+        "a librdkafka property NAME=VALUE; sasl.mechanism=AWS_MSK_IAM and aws.region=REGION log in to Amazon MSK by IAM",
+        name="kafka_config", secret=True, lines="kafka_config_file", settle=settle.kafka_properties)
     kafka_config_file: str | None = flag(
         KAFKA, file(), "a file of such lines, for secrets", no_parameter=_IN_THE_IMAGE.format("kafka_config"))
     delivery: str = flag(

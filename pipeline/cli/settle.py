@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.cli.flag import Values
 from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM
+from transforms.kafka import msk
 
 
 def input_topics(values: Values) -> tuple[str, ...]:
@@ -41,6 +42,13 @@ def assignment(values: Values) -> str:
     if given != AUTO:
         return given
     return "group" if values["runner"] in (*DIRECT, PRISM) else "static"
+
+
+def kafka_properties(values: Values) -> tuple[tuple[str, str], ...]:
+    """Returns the properties of Kafka. MSK's login by IAM gets its region here: a worker elsewhere may have another."""
+    given: tuple[tuple[str, str], ...] = values["kafka_config"]
+    region = msk.region_of(dict(given), values["bootstrap_servers"]) if msk.by_iam(dict(given)) else None
+    return given if region is None else tuple(sorted({**dict(given), msk.REGION: region}.items()))
 
 
 def delivery(values: Values) -> str:

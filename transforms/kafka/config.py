@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 
+from transforms.kafka.msk import OAUTH_CALLBACK, by_iam, logged_in
 from transforms.kafka.protected import MOCK, PROTECTED
 from transforms.memory import Memory
 from transforms.secret_manager import resolve_all
@@ -95,16 +96,24 @@ class KafkaConfig:
     def client_properties(self) -> dict[str, Value]:
         """Returns the properties of every client: the address and the user's properties, with all secrets resolved.
 
+        With ``sasl.mechanism=AWS_MSK_IAM`` a function is among them, which makes the tokens.
+
         Raises:
-            SecretError: A secret can't be read.
+            ConfigError: What ``AWS_MSK_IAM`` needs is missing.
+            SecretError: A secret can't be read, or there are no AWS credentials.
         """
         ours = {name for name, _ in self.properties if name in PROTECTED or name.startswith(MOCK)}
         given = {name: value for name, value in resolve_all(self.properties) if name not in ours}
-        return {**given, "bootstrap.servers": self.bootstrap_servers}
+        return {**logged_in(given, self.bootstrap_servers), "bootstrap.servers": self.bootstrap_servers}
 
     def _given(self, name: str) -> str:
         """One of the user's properties as clients get it: the only way to look at one before; ``""`` without it."""
         return str(dict(resolve_all(tuple(it for it in self.properties if it[0] == name))).get(name, ""))
+
+    @property
+    def by_iam(self) -> bool:
+        """Whether clients log in to Amazon MSK by an IAM identity."""
+        return by_iam(dict(self.properties))
 
     @property
     def broker_assigns(self) -> bool:
@@ -265,7 +274,7 @@ def _without(properties: Mapping[str, str | int | float | bool], prefixes: tuple
 
 COMMON = (
     "bootstrap.servers", "broker.address.family", "client.dns.lookup", "security.", "sasl.", "ssl.", "enable.ssl",
-    "enable.sasl", "socket.", "https.",
+    "enable.sasl", "socket.", "https.", OAUTH_CALLBACK,
 )  # fmt: skip
 
 

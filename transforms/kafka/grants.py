@@ -6,6 +6,24 @@ from confluent_kafka.admin import AclOperation
 
 from transforms.kafka.config import ASSIGN_STATIC, KafkaConfig
 
+_IAM = {
+    (AclOperation.READ, "--topic"): "kafka-cluster:DescribeTopic and kafka-cluster:ReadData",
+    (
+        AclOperation.WRITE,
+        "--topic",
+    ): "kafka-cluster:DescribeTopic, kafka-cluster:WriteData and kafka-cluster:WriteDataIdempotently",
+    (AclOperation.CREATE, "--topic"): "kafka-cluster:CreateTopic",
+    (AclOperation.READ, "--group"): "kafka-cluster:DescribeGroup and kafka-cluster:AlterGroup",
+    (
+        AclOperation.WRITE,
+        "--transactional-id",
+    ): "kafka-cluster:DescribeTransactionalId and kafka-cluster:AlterTransactionalId",
+}
+"""What MSK has in place of ``kafka-acls.sh``, by the right and the option of its resource.
+
+Source: https://docs.aws.amazon.com/msk/latest/developerguide/kafka-actions.html.
+"""
+
 
 def name_of(right: AclOperation) -> str:
     """Returns the right as ``kafka-acls.sh`` has it, such as ``Read``."""
@@ -14,6 +32,8 @@ def name_of(right: AclOperation) -> str:
 
 def grant(config: KafkaConfig, right: AclOperation, resource: str) -> str:
     """Says how to grant the job's user a right on a resource, which is given by its option of ``kafka-acls.sh``."""
+    if config.by_iam:
+        return f"its IAM policy must allow {_IAM[right, resource.split()[0]]} on it"
     user = config.client_properties().get("sasl.username") or "NAME"
     return (
         f"kafka-acls.sh --bootstrap-server {config.bootstrap_servers} --add --allow-principal User:{user} "

@@ -73,6 +73,11 @@ _LACKS_LOGIN = (
     "sasl.oauthbearer.client.secret in --kafka_config_file, and that the server of tokens runs"
 )
 
+_LACKS_IDENTITY = "no token to log in to MSK with: no AWS credentials can be had (the log says why)"
+
+_LATER = ("OAUTHBEARER token", "Too many connects")
+"""In librdkafka's text where no token could be had, and in MSK's where too many log in by IAM at a time."""
+
 NO_TIMESTAMP = -1
 """Kafka's value for a record without a timestamp."""
 
@@ -92,8 +97,15 @@ def is_transient(error: ck.KafkaError) -> bool:
     return bool(not error.fatal() and (error.retriable() or error.code() in _TRANSIENT))
 
 
+def may_log_in_later(error: ck.KafkaError) -> bool:
+    """Whether a login failed for want of a token, or of room: librdkafka tries it again by itself."""
+    return any(words in error.str() for words in _LATER)
+
+
 def describe(error: ck.KafkaError) -> str:
     """Returns a message for the user: the cure if we know one, then Kafka's own message."""
-    cure = _LACKS_LOGIN if "OAUTHBEARER token" in error.str() else _CURES.get(error.code())
+    cure = _CURES.get(error.code())
+    if "OAUTHBEARER token" in error.str():
+        cure = _LACKS_IDENTITY if "OAuth callback" in error.str() else _LACKS_LOGIN
     own = f"{error.name()}: {error.str()}"
     return f"{cure} ({own})" if cure else own

@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
+from transforms.kafka import msk
 from transforms.kafka.config import ASSIGN_GROUP, CONSUMER_PROTOCOL, GROUP_PROTOCOL, KafkaConfig
 from transforms.kafka.protected import protected_problem
 from transforms.secret_manager import has_reference
 
 
 def accepted(config: Config, values: Values) -> Iterator[str]:
-    """Librdkafka takes each property and, if so, all of them together."""
-    found = dict(config.kafka_properties)
-    problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))}
+    """Librdkafka takes each property and, if so, all of them together. MSK's login by IAM is put into its words before."""
+    found: Mapping[str, str] = dict(config.kafka_properties)
+    of_login = dict(msk.problems(found, config.bootstrap_servers))
+    found = msk.as_librdkafka_has_it(found)
+    problems = {name: problem for name, value in found.items() if (problem := property_problem(name, value))} | of_login
     yield from (f"--kafka_config {name}: {problem}" for name, problem in problems.items())
     if not found or problems:
         return
@@ -73,7 +76,7 @@ def refused_by_clients(config: Config) -> str | None:
     """Why librdkafka makes no consumer or producer of our own properties and the user's together, or ``None``."""
     import confluent_kafka as ck
 
-    known = without_references(dict(config.kafka_properties))
+    known = without_references(msk.as_librdkafka_has_it(dict(config.kafka_properties)))
     properties = tuple((name, "-" if has_reference(value) else value) for name, value in known.items())
     job = KafkaConfig("", config.input_topics, config.group_id, delivery=config.delivery, assignment=config.assignment)
     kafka = dataclasses.replace(job, properties=properties)

@@ -16,9 +16,10 @@ from botocore import credentials as of_botocore
 from botocore import exceptions
 
 from tests.clients.asking import ask
+from transforms.aws import load_default
 from transforms.clients.base import ClientOptions
 from transforms.clients.sagemaker.client import SageMakerClient
-from transforms.clients.sagemaker.credentials import AGAIN_S, AwsCredentials, current_within, load_default
+from transforms.clients.sagemaker.credentials import AGAIN_S, AwsCredentials, current_within
 from transforms.clients.sagemaker.uri import parse
 from transforms.clients.wire.json_rows import as_instances
 from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError

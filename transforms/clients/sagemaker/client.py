@@ -60,7 +60,8 @@ def open(uri: str, options: ClientOptions) -> SageMakerClient:  # every protocol
     if any(name.lower() == "authorization" for name, _ in options.headers):
         return SageMakerClient(address, options, None)
     # Here, because only this scheme needs botocore.
-    from transforms.clients.sagemaker.credentials import AwsCredentials, load_default
+    from transforms.aws import load_default
+    from transforms.clients.sagemaker.credentials import AwsCredentials
 
     return SageMakerClient(address, options, AwsCredentials(lambda: load_default(address.region)))
 

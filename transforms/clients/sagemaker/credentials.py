@@ -1,15 +1,12 @@
-"""AWS credentials, from botocore's chain: environment, files, SSO, web identity, the container's or the machine's role.
+"""AWS credentials of one client.
 
-They are found and refreshed in a thread, because both may read files, start a process or ask a server, and botocore does
-it in blocking calls.
-
-Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html.
+They are found (``transforms/aws.py``) and refreshed in a thread, because both may read files, start a process or ask a
+server, and botocore does it in blocking calls.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,21 +14,14 @@ from typing import Any, Protocol
 from botocore import exceptions
 from botocore.credentials import ReadOnlyCredentials
 
+from transforms.aws import CURE
 from transforms.clients.wire.renewal import Renewal
 from transforms.clients.wire.status_codes import clean
 from transforms.errors import ModelError, NotServedError, OverloadedError, UnavailableError, is_sick
 
-# Before anything of it is used: at DEBUG botocore logs the headers that it signs, a session token among them, and answers
-# of STS, which hold keys; at INFO where each client's credentials were found.
-logging.getLogger("botocore").setLevel(logging.WARNING)
-
 AGAIN_S = 30.0
 """Seconds between two attempts to refresh credentials that are still valid. botocore tries it in their last 15 minutes."""
 
-CURE = (
-    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role is given (aws sts "
-    "get-caller-identity shows whether there are any)"
-)
 _UNREACHABLE = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
@@ -75,19 +65,6 @@ async def current_within(credentials: Credentials, timeout_s: float, where: str)
             return await credentials.current()
     except TimeoutError as error:
         raise OverloadedError(f"{where}: no AWS credentials within {timeout_s:g} s") from error
-
-
-def load_default(region: str) -> Any:
-    """Returns the credentials that botocore's chain finds; ``None`` for none. Blocks, and may ask a server.
-
-    Args:
-        region: The region of STS, where the chain asks it for the credentials of a role.
-    """
-    from botocore.session import Session
-
-    session = Session()
-    session.set_config_variable("region", region)
-    return session.get_credentials()
 
 
 class AwsCredentials:

@@ -21,12 +21,13 @@ from transforms.kafka.committed import CommittedOffsets
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.fitting import LEAST_BYTES
 from transforms.kafka.grants import create_command
+from transforms.kafka.msk import REFUSED
 from transforms.kafka.retention import deleted_records, message
 from transforms.kafka.rights import may_be_hidden, missing_rights
 from transforms.kafka.start_from import COMMITTED, COMMITTED_OR_EARLIEST, EARLIEST, moment_ms
 from transforms.kafka.stop import StopConditions
 from transforms.kafka.topic_limits import TopicLimits, read_limits
-from transforms.kafka.vendor import CONNECTION, describe, is_transient
+from transforms.kafka.vendor import CONNECTION, describe, is_transient, may_log_in_later
 from transforms.retry import Deadline
 
 TIMEOUT_S = 10.0
@@ -325,6 +326,8 @@ class Checker:
         # librdkafka does not tell all that is wrong with a connection, and calls some of it transient.
         if problem.code() in CONNECTION and (why := why_refused(self.config, problem.str())):
             return ContractError(f"{where}: {why}"), True
+        if self.config.by_iam and problem.code() == ck.KafkaError._AUTHENTICATION and not may_log_in_later(problem):
+            return ContractError(f"{where}: {REFUSED} ({problem.str()})"), True
         kind = NotReadyError if is_transient(problem) else ContractError
         return kind(f"{where}: {describe(problem)}"), problem.code() == ck.KafkaError._AUTHENTICATION
 

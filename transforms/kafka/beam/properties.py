@@ -13,6 +13,7 @@ from pathlib import Path
 from transforms.errors import ConfigError
 from transforms.kafka.beam.java import in_jaas, provider_properties
 from transforms.kafka.config import CONSUMER_ONLY, PRODUCER_ONLY, KafkaConfig
+from transforms.kafka.msk import AWS_MSK_IAM, by_iam
 from transforms.secret_manager import has_reference
 
 SAME = frozenset(
@@ -152,6 +153,8 @@ def _common(config: KafkaConfig, but: tuple[str, ...]) -> dict[str, str]:
 
 def _login(properties: Mapping[str, str]) -> dict[str, str]:
     """Returns the JAAS configuration of the SASL login."""
+    if by_iam(properties):
+        raise ConfigError([f"sasl.mechanism: {AWS_MSK_IAM} is not translated for Java's client; use --kafka_io=native"])
     mechanism = (properties.get("sasl.mechanism") or properties.get("sasl.mechanisms") or "GSSAPI").upper()
     if not properties.get("security.protocol", "").lower().startswith("sasl_"):
         return {}

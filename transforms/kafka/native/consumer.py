@@ -27,7 +27,7 @@ from transforms.kafka.native.starts import StartOffsets, Starts
 from transforms.kafka.obstacles import CURABLE
 from transforms.kafka.start_from import GO_ON_WITHOUT
 from transforms.kafka.topic_ids import UNKNOWN, TopicIds
-from transforms.kafka.vendor import describe, is_transient, timestamp_of
+from transforms.kafka.vendor import describe, is_transient, may_log_in_later, timestamp_of
 from transforms.retry import Deadline
 from transforms.types import KafkaRecord
 
@@ -353,12 +353,14 @@ class Reader:
         return KafkaError(f"{topic or 'reading'}: {describe(error)}")
 
     def _on_error(self, error: ck.KafkaError) -> None:
-        # Errors of librdkafka's background threads. It retries by itself; only an error that no retry can cure ends the job.
+        # Of librdkafka's background threads. It retries by itself; only an error that no retry can cure ends the job.
         if error.code() in (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._SSL) and time.monotonic() >= self._say_down_at:
             self._say_down_at = time.monotonic() + SAY_DOWN_S
             why = f": {describe(error)}" if error.code() == ck.KafkaError._SSL else ""
             log.warning("no broker of %s answers; still trying%s", self.config.bootstrap_servers, why)
-        if error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
+        if may_log_in_later(error):
+            log.warning("can't log in to %s; still trying: %s", self.config.bootstrap_servers, describe(error))
+        elif error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
             self._failure = KafkaError(describe(error))
 
 

@@ -80,3 +80,17 @@ def test_a_word_of_librdkafkas_is_no_secret() -> None:
     [found] = mistakes(*OWN, f"--kafka_config=group.protocol={reference}")
     assert found.startswith("--kafka_config group.protocol: is a word or a number of librdkafka's")
     assert found.endswith("write it out")
+
+
+def test_the_region_of_a_login_by_iam_goes_with_the_job() -> None:
+    config = parse(
+        *OWN,
+        "--bootstrap_servers=b-1.demo.ab12cd.c2.kafka.eu-west-1.amazonaws.com:9098",
+        "--kafka_config=sasl.mechanism=AWS_MSK_IAM",
+    )
+    assert config.kafka_properties == (("aws.region", "eu-west-1"), ("sasl.mechanism", "AWS_MSK_IAM"))
+
+
+def test_a_region_without_that_login_is_refused() -> None:
+    [text] = mistakes(*OWN, "--kafka_config=aws.region=eu-west-1")
+    assert text == "--kafka_config aws.region: is for sasl.mechanism=AWS_MSK_IAM alone: leave it out"
