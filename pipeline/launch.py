@@ -141,7 +141,7 @@ def launch(config: Config) -> int:
         except ScoringError as error:  # before the job has begun, for example if the metrics' port is in use
             tell_error(error)
             return EXIT_WRONG
-        print_summary(totals, config, demo.watcher.accuracy() if demo else {}, code, lag)
+        print_summary(totals, config, demo.watcher.accuracy() if demo else None, code, lag)
         if config.summary_json is not None:
             write_summary(totals, config.summary_json, lag)
         return code

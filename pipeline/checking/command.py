@@ -139,8 +139,8 @@ def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequen
         if sample:
             output.lines("sample", "the topics have no records to look at")
         output.request(one_request(config, model, None), _address(config))
+        _show_command(argv, topics, output)
         _refuse(topics.problems)
-        _show_command(argv, output)
         return
     decoder, decoded = _decode(decode, records)
     judged = _judge(decoder, decoded)
@@ -155,8 +155,8 @@ def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequen
     elif len(decoded.failures) == len(records) and (hints := found_so_far(decode, judged)):
         output.lines("features", *hints)
     if len(decoded.failures) == len(records):
-        if proposal is not None and not topics.problems:
-            _show_command(argv, output, proposal.features)
+        if proposal is not None:
+            _show_command(argv, topics, output, proposal.features)
         _refuse((*topics.problems, _nothing_fits(config, model, records, rows, proposal)))
     output.request(one_request(config, model, decoded), _address(config))
     if asked.try_request:
@@ -164,8 +164,8 @@ def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequen
             output.lines("answer", try_request(config, model, decoded, encode, waiting.rest()))
         except ContractError as error:
             _refuse((*topics.problems, str(error)))
+    _show_command(argv, topics, output, None if proposal is None else proposal.features, instead)
     _refuse(topics.problems)
-    _show_command(argv, output, None if proposal is None else proposal.features, instead)
 
 
 def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: StartWait, output: CheckOutput) -> None:
@@ -189,16 +189,27 @@ def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: St
 
 
 def _show_command(
-    argv: Sequence[str] | None, output: CheckOutput, features: str | None = None, instead: Instead | None = None
+    argv: Sequence[str] | None,
+    topics: Topics,
+    output: CheckOutput,
+    features: str | None = None,
+    instead: Instead | None = None,
 ) -> None:
-    """Prints the command of the run, with the ``--features`` that were found in it; and one that takes a field instead."""
-    if argv is None:
+    """Prints the command of the run, with the ``--features`` that were found in it; and one that takes a field instead.
+
+    It has ``--create_topics`` where only the output topic is missing. None is printed where something else is wrong.
+    """
+    if argv is None or (topics.problems and not topics.creatable):
         return
-    commands = [run_command(argv, features)]
+
+    def command_with(features: str | None) -> str:
+        return run_command(argv, features, create_topics=topics.creatable)
+
+    commands = [command_with(features)]
     if instead is not None and instead.image:
-        commands = [run_command(argv, instead.features), "or, with the whole record as it is:", *commands]
+        commands = [command_with(instead.features), "or, with the whole record as it is:", *commands]
     elif instead is not None:
-        commands += ["or, with that field:", run_command(argv, instead.features)]
+        commands += ["or, with that field:", command_with(instead.features)]
     notes = [f"put your own values in the place of {LEFT_OUT}, or write them as ${{ENV}}"] if LEFT_OUT in commands[0] else []
     output.lines("to run", *commands, *notes)
 

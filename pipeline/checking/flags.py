@@ -62,18 +62,21 @@ class CheckConfig(AttendedConfig):
     show_values: bool = flag(CHECK, SWITCH, "show values of the records; without it, only their types and shapes")
 
 
-def run_command(argv: Sequence[str], features: str | None = None) -> str:
+def run_command(argv: Sequence[str], features: str | None = None, *, create_topics: bool = False) -> str:
     """Returns the command of the run that was checked, for a shell, without values that may be secrets.
 
     Args:
         argv: The command line of the check.
         features: The value of ``--features`` that was found to fit, in place of what was given.
+        create_topics: Whether the run is to make the output topic, which is missing.
     """
     flags = flags_of(CheckConfig)
     given, rest = given_flags(argv, flags, program(NAME), ABOUT)
     words = []
     if features is not None:
         given["features"] = [features]
+    if create_topics:
+        given["create_topics"] = True
     for row in flags:
         if row.section == CHECK or row.name not in given:
             continue

@@ -70,6 +70,7 @@ class Flag:
         lines: For a ``Named`` flag: the flag that names a file of such lines.
         refused: Where it does not fit, and why.
         no_parameter: Why the flex template has no parameter of this name; empty if it has.
+        literal: Whether ``${NAME}`` in its value may be meant as it stands: it is of keys, fields or texts of records.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Flag:
     lines: str = ""
     refused: tuple[FlagRefusal, ...] = ()
     no_parameter: str = ""
+    literal: bool = False
 
     @property
     def unset(self) -> Any:
@@ -111,11 +113,13 @@ class Values:
         read: By the flag's name; the default where it was not given, or is wrong.
         given: What was given by name, as text or as YAML has it; wrong ones, too.
         variables: Where ``${ENV}`` was replaced (``"kafka_config sasl.password"``), to the variable's name.
+        unread: Whether the ``--config`` file could not be read. What seems to be missing may stand in it.
     """
 
     read: Mapping[str, Any]
     given: Mapping[str, Any]
     variables: Mapping[str, str]
+    unread: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.read[name]

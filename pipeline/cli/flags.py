@@ -189,7 +189,8 @@ class Flags:
         "$row, $row.name")
     response: Paths = flag(
         MODEL, answer_paths(),
-        "PATH or NAME=PATH,… for the same: where the rows' answers are in the answer, such as $.predictions[*]")
+        "PATH or NAME=PATH,… for the same: where the rows' answers are in the answer, such as $.predictions[*]",
+        literal=True)
     input_format: str = flag(
         MODEL, choice(AUTO, "json", "bytes", "tf_example", "avro", "protobuf", "npy"),
         "how values are read; auto asks the model's signature", default=AUTO)
@@ -214,7 +215,7 @@ class Flags:
         MODEL, sources(),
         "where in a JSON, Avro or Protobuf record the model's inputs are: x=$.a.b,y=$.c[0]; several columns into one input: "
         "x=[$.a,$.b]; with words that change a value: $.price|number, default(0), base64, time, lookup(FILE), lower, json. "
-        "A model of one input needs no name")
+        "A model of one input needs no name", literal=True)
     prompt: str | None = flag(
         MODEL, prompt_file(),
         "a Jinja2 template that makes the model's one text of such a record: {{ name }}, {% for line in lines %}; in place "
@@ -227,7 +228,7 @@ class Flags:
         "by it, and its properties are the fields of the prediction")
     pass_through: Paths = flag(
         MODEL, paths(),
-        "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs")
+        "NAME or NAME=PATH,…: what of such a record to write beside the model's outputs", literal=True)
     preprocess: str | None = flag(
         MODEL, function(),
         "your own Python: a function that takes the fields of a record (a dict) and returns those that the model, or "

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.cli.kinds.base import items
+from pipeline.cli.flag import Flag
+from pipeline.cli.kinds.base import Named, items
+from transforms.errors import ConfigError
 from transforms.request_headers import TOKEN
 from transforms.secret_manager import reference_problem
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class NamedValues:
@@ -67,11 +71,34 @@ class NamedValues:
                 return ""
             return self._environ[variable]
 
-        found = re.sub(r"\$\{(\w+)\}", replace, value)
+        found = _VARIABLE.sub(replace, value)
         if "\0" in found or not _is_utf8(found):  # C's strings end at a null character: a part of a password would be lost
             self.mistakes.append(f"{where}: the value is not UTF-8 text, or has a null character in it")
             return ""
         return found
+
+
+def refuse_variables(name: str, given: object, flags: Sequence[Flag]) -> None:
+    """Refuses ``${ENV}`` where it is not replaced: it would be taken as it stands, as the name of a group, say.
+
+    Args:
+        name: The flag.
+        given: Its value.
+        flags: The table.
+
+    Raises:
+        ConfigError: The environment's variable stands in it.
+    """
+    found = [match for item in items(given) for match in _VARIABLE.findall(item)]
+    if found:
+        where = ", ".join(f"--{row.name}" for row in flags if isinstance(row.kind, Named))
+        raise ConfigError(
+            [
+                f"--{name}: ${{{variable}}} is not replaced here, only in {where}: write the value, or let a shell put it "
+                "in (within double quotes, not single ones)"
+                for variable in dict.fromkeys(found)
+            ]
+        )
 
 
 def _no_pair(item: str) -> str:

@@ -21,10 +21,10 @@ from pipeline.cli.command_line import ABOUT, NO_VALUE, given_flags
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values, by_name, flags_of
 from pipeline.cli.kinds.base import Named
-from pipeline.cli.named_values import NamedValues
+from pipeline.cli.named_values import NamedValues, refuse_variables
 from pipeline.cli.program import program
 from pipeline.cli.rules import Rule, broken_rules
-from pipeline.cli.yaml_file import CONFIG, flags_in
+from pipeline.cli.yaml_file import CONFIG, ConfigFile, flags_in
 from transforms.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
@@ -66,9 +66,8 @@ def parse_as(
     mistakes: list[str] = []
     given, rest = given_flags(argv, flags, prog, about)
     given = _with_values(given, mistakes)
-    if CONFIG in given:
-        given = {**flags_in(given[CONFIG], by_name(flags), mistakes), **given}
-    values = _read(flags, given, environ, mistakes)
+    file = flags_in(given[CONFIG], by_name(flags), mistakes) if CONFIG in given else ConfigFile({}, {})
+    values = _read(flags, given, file, environ, mistakes)
     config = table(
         beam_args=tuple(rest), **{row.field: row.settle(values) if row.settle else values[row.name] for row in flags}
     )
@@ -91,21 +90,28 @@ def _with_values(given: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any
     return found
 
 
-def _read(flags: Sequence[Flag], given: Mapping[str, Any], environ: Mapping[str, str], mistakes: list[str]) -> Values:
+def _read(
+    flags: Sequence[Flag], typed: Mapping[str, Any], file: ConfigFile, environ: Mapping[str, str], mistakes: list[str]
+) -> Values:
     """Checks each flag alone. A wrong one gets its default, so that the checks of the others still run."""
     named = NamedValues(environ)
-    read = {}
+    given, read = {**file.values, **typed}, {}
     for row in flags:
         value = given.get(row.name)
-        if isinstance(row.kind, Named):
-            value = _pairs(row, given, named)
+        told = len(named.mistakes)
         try:
+            if isinstance(row.kind, Named):
+                value = _pairs(row, given, named)
+            elif not row.literal:
+                refuse_variables(row.name, value, flags)
             read[row.name] = row.unset if value is None else row.kind.read(row.name, value)
         except ConfigError as error:
-            mistakes.extend(error.mistakes)
+            named.mistakes.extend(error.mistakes)
             read[row.name] = row.unset
+        if row.name in file.lines and row.name not in typed:
+            named.mistakes[told:] = [f"{mistake} ({file.lines[row.name]})" for mistake in named.mistakes[told:]]
     mistakes.extend(named.mistakes)
-    return Values(read, given, named.variables)
+    return Values(read, given, named.variables, file.unread)
 
 
 def _pairs(row: Flag, given: Mapping[str, Any], named: NamedValues) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,23 @@ CONFIG = "config"
 """The flag that names the file; it has no place in one."""
 
 
-def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str, Any]:
-    """Returns what a file says, by flag, as the command line would give it.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What a file says.
+
+    Attributes:
+        values: By flag, as the command line would give it.
+        lines: By flag, the place in the file: its name and the line.
+        unread: Whether it could not be read.
+    """
+
+    values: Mapping[str, Any]
+    lines: Mapping[str, str]
+    unread: bool = False
+
+
+def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> ConfigFile:
+    """Reads a file.
 
     Args:
         path: The file.
@@ -27,17 +43,16 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str
         text = Path(path).read_text(encoding="utf-8")
         content, lines = yaml.safe_load(text), _lines(text)
     except OSError as error:
-        mistakes.append(f"--{CONFIG}={path}: can't be read: {error.strerror}")
-        return {}
+        problem = f": can't be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        mistakes.append(f"--{CONFIG}={path}: can't be read: is not UTF-8 text (byte {error.start})")
-        return {}
+        problem = f": can't be read: is not UTF-8 text (byte {error.start})"
     except yaml.YAMLError as error:
-        mistakes.append(f"--{CONFIG}={path}{_where(error)}: can't be read as YAML; give flags as 'name: value' lines")
-        return {}
-    if not isinstance(content, dict):
-        mistakes.append(f"--{CONFIG}={path}: give flags as 'name: value' lines")
-        return {}
+        problem = f"{_where(error)}: can't be read as YAML; give flags as 'name: value' lines"
+    else:
+        problem = "" if isinstance(content, dict) else ": give flags as 'name: value' lines"
+    if problem:
+        mistakes.append(f"--{CONFIG}={path}{problem}")
+        return ConfigFile({}, {}, unread=True)
     known = {name for name in content if name in names and name != CONFIG}
     unknown = [name for name in content if name not in known]
     mistakes += [
@@ -49,7 +64,8 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> dict[str
         for name, found in lines.items()
         if len(found) > 1
     ]
-    return {name: _plain(value) for name, value in content.items() if name in known and value is not None}
+    values = {name: _plain(value) for name, value in content.items() if name in known and value is not None}
+    return ConfigFile(values, {name: f"{path}, line {lines[name][-1]}" for name in values if name in lines})
 
 
 def _lines(text: str) -> dict[str, list[int]]:

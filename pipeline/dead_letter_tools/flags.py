@@ -75,9 +75,11 @@ class FilterConfig(AttendedConfig):
     error_classes: tuple[str, ...] = flag(
         _FILTERS, names("CLASS,…"), "CLASS,…: those of one of these dead-letter classes", name="error_class"
     )
-    message: MessagePattern | None = flag(_FILTERS, pattern(), "those in whose message this regular expression is found")
+    message: MessagePattern | None = flag(
+        _FILTERS, pattern(), "those in whose message this regular expression is found", literal=True
+    )
     keys: tuple[str, ...] = flag(
-        _FILTERS, texts("KEY"), "those of a record with this key, as the samples show it", name="key"
+        _FILTERS, texts("KEY"), "those of a record with this key, as the samples show it", name="key", literal=True
     )
     sources: tuple[str, ...] = flag(_FILTERS, places(), "the one of this input record", name="source")
     since_ms: int | None = flag(
@@ -139,6 +141,8 @@ def parse_replay(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -
 
 def _topic_of_letters(config: FilterConfig, values: Values) -> Iterator[str]:
     """Which topic, on which Kafka. The embedded broker of a demo is gone with it."""
+    if values.unread:
+        return  # they may stand in the --config file
     if config.bootstrap_servers == EMBEDDED:
         yield "--bootstrap_servers: name the Kafka that has the dead letters"
     if "dead_letter_topic" not in values.given and "output_topic" not in values.given:

@@ -50,6 +50,16 @@ class Lag:
         return {"records": self.records, "by_partition": by_partition}
 
 
+def lag_shown(lag: Lag | None, holding: str) -> Lag | None:
+    """Returns the lag as it is told now. While the job holds, nobody knows how long it will take.
+
+    Args:
+        lag: The lag.
+        holding: What the job waits for; empty if it does not hold.
+    """
+    return dataclasses.replace(lag, to_go_s=None) if lag is not None and holding else lag
+
+
 class Looks(Protocol):
     """Where the numbers come from: ``GroupLag``."""
 

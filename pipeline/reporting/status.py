@@ -23,7 +23,7 @@ from pipeline.cli.config import Config
 from pipeline.cli.program import program
 from pipeline.process.stats import Totals
 from pipeline.reporting.keys import Keys
-from pipeline.reporting.lag import Lag
+from pipeline.reporting.lag import Lag, lag_shown
 from pipeline.reporting.leaving import before_leaving
 from pipeline.reporting.live_view import Choice, height, view
 from pipeline.reporting.moment import Moment, Predictions
@@ -102,7 +102,7 @@ class Status:
             while True:
                 totals = Totals(rows)
                 recent.add(time.monotonic(), totals)
-                self.show(Moment(totals, recent, phase(rows, totals), predictions, lag()))
+                self.show(Moment(totals, recent, phase(rows, totals), predictions, lag_shown(lag(), totals.holding)))
                 if self._write_for(self.interval_s if totals.records else min(LIVE_S, self.interval_s), said):
                     return
 
@@ -260,9 +260,17 @@ def open_status(kind: str) -> Status:
 
 
 def print_summary(
-    totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]], code: int, lag: Lag | None = None
+    totals: Totals, config: Config, accuracy: Mapping[str, tuple[int, int]] | None, code: int, lag: Lag | None = None
 ) -> None:
-    """Prints the summary and, after the demo, what to try next."""
+    """Prints the summary and, after the demo, what to try next.
+
+    Args:
+        totals: What was counted.
+        config: The configuration of the job.
+        accuracy: Of the demo: how many predictions were right, and how many were compared. ``None`` for other jobs.
+        code: The exit status.
+        lag: How many records are to go; ``None`` if that is not known.
+    """
     if config.status == "off":
         return
     rows = [
@@ -274,7 +282,7 @@ def print_summary(
         *([("tokens", f"{counts['input']:,} in, {counts['output']:,} out")] if (counts := totals.token_counts) else []),
         *([("waited for the limit", f"{totals.paced_s:.0f} s, all requests together")] if totals.paced_s else []),
     ]
-    if "all" in accuracy:
+    if accuracy is not None and "all" in accuracy:
         right, compared = accuracy["all"]
         text = f"{right / compared:.1%} ({right:,} of {compared:,} right)"
         if "held-out" in accuracy:
@@ -295,7 +303,7 @@ def print_summary(
     print("done" if code == 0 else "failed")
     for name, value in rows:
         print(f"  {name:<16} {value}")
-    if config.demo or ("127.0.0.1" in config.model and config.model.endswith("/digits")):
+    if accuracy is not None:
         print(NEXT.format(run=program(), check=program("check")))
     sys.stdout.flush()
 

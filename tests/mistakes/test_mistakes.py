@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import dataflow_job, score
 from pipeline.checking import command
+from pipeline.dead_letter_tools import replay
 from pipeline.embedded import __main__ as embedded
 from pipeline.embedded import options as embedded_options
 from pipeline.embedded.broker import EmbeddedBroker
@@ -115,6 +116,7 @@ def test_all_of_them_at_once(
         "--model_ca_file=/nowhere.pem",
         "--runner=SparkRunner",
         "--start_from=tomorrow",
+        "--features=x=$.a|numbr,y=a.b",
         "--input_topic=orders",
         "--bootstrap_servers=h:1",
         "--model=grpc://h:1/m",
@@ -122,10 +124,27 @@ def test_all_of_them_at_once(
     monkeypatch.setattr(sys, "argv", ["pipeline", *flags])
     assert score.main() == 2
     lines = told(capsys)
-    assert len(lines) == len(set(lines)) == 9, lines
+    assert len(lines) == len(set(lines)) == 11, lines
     for words in ("line 1: output_topik", "--workers=0", "labels 2, 4", "NOT_SET is", "NOT_SET_EITHER is", "/nowhere.pem",
-                  "SparkRunner", "tomorrow", "--output_topic: name"):  # fmt: skip
+                  "SparkRunner", "tomorrow", "numbr: no such word", "--features=a.b: ", "--output_topic: name"):  # fmt: skip
         assert [line for line in lines if words in line], (words, lines)
+
+
+@pytest.mark.parametrize("text", [None, "a: [", "- orders", ""])
+def test_what_stands_in_a_file_that_cannot_be_read_is_not_missing(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file alone is told, with other mistakes of the command line: topics and model stand in it."""
+    config = tmp_path / "job.yaml"
+    if text is not None:
+        config.write_text(text)
+    monkeypatch.setattr(sys, "argv", ["pipeline", f"--config={config}", "--workers=0"])
+    commands: list[Callable[[], int]] = [score.main, replay.main]
+    for main in commands:
+        assert main() == 2
+        file, workers = sorted(told(capsys))
+        assert file.startswith(f"--config={config}")
+        assert workers.startswith("--workers=0: ")
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,23 @@ def test_before_anything_was_answered_a_few_records_are_blamed_and_then_the_oper
     assert "not allowed" in str(heard.held[0])
 
 
+def test_the_operator_is_told_the_cure_before_what_the_server_said() -> None:
+    """Records that are JSON objects, whole, of a model that wants an image: what a dead letter would say, the hold says."""
+
+    async def behave(call: Call) -> Answer:
+        raise RejectedError("INVALID_ARGUMENT: Unknown image file format")
+
+    async def work() -> None:
+        asked = dispatcher(FakeModel(behave))
+        for _ in range(500):
+            await asked.answer({"x": np.array([b'{"image": "iVBORw0KGgo="}'], dtype=object)}, 1)
+
+    with recording() as heard, pytest.raises(RuntimeError, match="for ever"):
+        run(work())
+    reason = str(heard.held[0])
+    assert reason.index("--features=x=$.FIELD") < reason.index("Unknown image file format")
+
+
 def test_a_first_record_that_is_refused_is_rejected_if_zeros_are_answered() -> None:
     async def behave(call: Call) -> Answer:
         if call.inputs["x"].any():

@@ -17,7 +17,11 @@ HOW = "a path is $.name, $.list[0] or $['any name'], or several such steps: $.a.
 
 
 class PathError(ValueError):
-    """A path can't be read; the message says where."""
+    """A path can't be read, or several; each argument is a message that says where."""
+
+    def __str__(self) -> str:
+        """All messages in one."""
+        return "; ".join(map(str, self.args))
 
 
 class NotFoundError(LookupError):

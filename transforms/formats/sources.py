@@ -159,26 +159,42 @@ def parse_features(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
         Input names and sources, as ``parse_source`` reads them again. The name is empty for a model of one input.
 
     Raises:
-        PathError: They can't be read, or an input is given twice.
+        PathError: They can't be read, or an input is given twice; with every mistake found.
     """
     found: dict[str, str] = {}
-    alone = []
+    alone: list[str] = []
+    problems: list[str] = []
     for text in texts:
-        for piece in split_outside(text, ","):
-            name, *source = split_outside(piece, "=", 1)
-            if source and name.strip():
-                if name.strip() in found:
-                    raise PathError(f"{name.strip()}: is given twice")
-                found[name.strip()] = parse_source(source[0]).text
-            elif piece.strip().startswith(("$", "[")):
-                alone.append(parse_source(piece).text)
-            else:
-                raise PathError(f"{piece or 'empty'}: give NAME=PATH; {HOW}")
+        try:
+            pieces = split_outside(text, ",")
+        except PathError as error:
+            problems += error.args
+            continue
+        for piece in pieces:
+            try:
+                _add(piece, found, alone)
+            except PathError as error:
+                problems += error.args
+    if problems:
+        raise PathError(*problems)
     if alone and found:
         raise PathError(f"{alone[0]}: give NAME=PATH, as for {next(iter(found))}; for several columns [{alone[0]},…]")
     if alone:
         return (("", alone[0] if len(alone) == 1 else f"[{','.join(alone)}]"),)
     return tuple(found.items())
+
+
+def _add(piece: str, found: dict[str, str], alone: list[str]) -> None:
+    """Adds one source to those with the name of an input, or to those without."""
+    name, *source = split_outside(piece, "=", 1)
+    if source and name.strip():
+        if name.strip() in found:
+            raise PathError(f"{name.strip()}: is given twice")
+        found[name.strip()] = parse_source(source[0]).text
+    elif piece.strip().startswith(("$", "[")):
+        alone.append(parse_source(piece).text)
+    else:
+        raise PathError(f"{piece or 'empty'}: give NAME=PATH; {HOW}")
 
 
 def split_outside(text: str, separator: str, most: int = -1) -> list[str]:

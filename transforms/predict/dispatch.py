@@ -347,7 +347,7 @@ class Dispatcher:
 
     def _blame_unproven(self, span: Span, error: ModelError) -> list[RowsResult] | Wait:
         if self._unproven >= UNPROVEN_MOST:
-            reason = f"it has refused the first {self._unproven} records and has answered none so far: {error}"
+            reason = f"it has refused the first {self._unproven} records and has answered none so far{span.cure}: {error}"
             return Wait(error, reason, told=True)
         self._unproven += 1
         return [span.blamed(error)]

@@ -132,13 +132,14 @@ class Span:
         if isinstance(error, RequestTooLargeError):
             return self.failed(DeadLetterClass.REJECTED, RequestTooLargeError(f"{error}; {TOO_LARGE_ALONE}"))
         if isinstance(error, RejectedError):
-            return self.failed(DeadLetterClass.REJECTED, error, self._cure)
+            return self.failed(DeadLetterClass.REJECTED, error, self.cure)
         if isinstance(error, MalformedAnswerError):
             return self.failed(DeadLetterClass.MALFORMED_ANSWER, error)
-        return self.failed(DeadLetterClass.SERVER_ERROR, error, self._cure)
+        return self.failed(DeadLetterClass.SERVER_ERROR, error, self.cure)
 
     @property
-    def _cure(self) -> str:
+    def cure(self) -> str:
+        """What in its one row is likely to be the cause of a refusal, and the flag that mends it; empty if unknown."""
         return cure_of(self.inputs) if self.rows == 1 else ""
 
 

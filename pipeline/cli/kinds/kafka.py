@@ -12,6 +12,8 @@ from transforms.kafka.start_from import HOW, PATTERN, normalized
 from transforms.printable import one_line
 
 _TOPIC = "[a-zA-Z0-9._-]{1,249}"
+_LISTENERS = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+"""What librdkafka takes before ``://``."""
 _BROKER = rf"(?:[A-Za-z_]+://)?{HOST}:[0-9]{{1,5}}"
 
 
@@ -26,6 +28,10 @@ def brokers() -> One[str]:
         for broker in value.split(","):
             if broker.strip() and not is_authority(broker.strip().rpartition("://")[2]):
                 raise ConfigError([f"--{name}={one_line(value)}: {one_line(broker)} is no HOST:PORT"])
+            scheme, separator, _ = broker.strip().rpartition("://")
+            if separator and scheme.upper() not in _LISTENERS:  # librdkafka would have no broker, and say nothing
+                cure = "give HOST:PORT alone; --kafka_config=security.protocol=SSL is for TLS"
+                raise ConfigError([f"--{name}={one_line(value)}: Kafka is not asked by {one_line(scheme)}://; {cure}"])
         return value
 
     return One(check=check, metavar="HOST:PORT[,…]", pattern=f"{_BROKER}(,{_BROKER})*")
@@ -40,7 +46,7 @@ def topics() -> Many[tuple[str, ...]]:
     """Names of topics, each once."""
 
     def check(name: str, values: Sequence[str]) -> tuple[str, ...]:
-        mistakes = [mistake for value in values for mistake in _topic_mistakes(name, value)]
+        mistakes = [mistake for value in values for mistake in _topic_mistakes(name, value, repeatable=True)]
         if mistakes:
             raise ConfigError(mistakes)
         return tuple(dict.fromkeys(values))
@@ -54,10 +60,11 @@ def _topic(name: str, value: str) -> str:
     return value
 
 
-def _topic_mistakes(name: str, value: str) -> list[str]:
+def _topic_mistakes(name: str, value: str, *, repeatable: bool = False) -> list[str]:
     if re.fullmatch(_TOPIC, value):
         return []
-    return [f"--{name}={value}: a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'"]
+    several = f"; for several topics give --{name} several times" if repeatable and re.search(r"[,;\s]", value) else ""
+    return [f"--{name}={value}: a topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_' and '-'{several}"]
 
 
 def start_from() -> One[str]:

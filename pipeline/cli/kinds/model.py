@@ -81,7 +81,7 @@ def _many_paths(
         try:
             return parse(values)
         except PathError as error:
-            raise ConfigError([f"--{name}={error}"]) from error
+            raise ConfigError([f"--{name}={problem}" for problem in error.args]) from error
 
     return Many(check=check, metavar=metavar, pattern=pattern)
 

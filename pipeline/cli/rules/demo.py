@@ -26,7 +26,7 @@ def is_demo(values: Values) -> bool:
 
 def all_or_nothing(config: Config, values: Values) -> Iterator[str]:
     """Names the flags that are missing, if the user gave some of them."""
-    if is_demo(values):
+    if is_demo(values) or values.unread:
         return
     for name, cure in _OWN.items():
         if not _is_own(name, values):

@@ -24,7 +24,7 @@ def accepted(config: Config, values: Values) -> Iterator[str]:
         return
     refusal = refused_by_librdkafka(without_references(found))
     if refusal := refusal or (None if config.with_java else refused_by_clients(config)):
-        yield f"--kafka_config: not accepted by librdkafka: {refusal}"
+        yield f"--kafka_config: {_in_words(refusal)}"
     if found.get(GROUP_PROTOCOL, "").lower() == CONSUMER_PROTOCOL and (
         config.with_java or config.assignment != ASSIGN_GROUP
     ):
@@ -32,6 +32,15 @@ def accepted(config: Config, values: Values) -> Iterator[str]:
             f"--kafka_config {GROUP_PROTOCOL}: {CONSUMER_PROTOCOL} is for --assignment=group and --kafka_io=native; here no "
             "group assigns the partitions: leave it out"
         )
+
+
+def _in_words(refusal: str) -> str:
+    if "SASL mechanism GSSAPI" in refusal:  # librdkafka's default, which its text does not say; its cure is a compiler's
+        return (
+            "sasl.mechanism: SASL wants one, as the broker has it: --kafka_config=sasl.mechanism=PLAIN, SCRAM-SHA-256, "
+            "SCRAM-SHA-512 or OAUTHBEARER (GSSAPI, which is Kerberos and the default, is not in this build of librdkafka)"
+        )
+    return f"not accepted by librdkafka: {refusal}"
 
 
 def property_problem(name: str, value: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.process.histograms import REQUEST_RECORDS
 from pipeline.process.samples import Sample, Samples
 from pipeline.process.stats import Totals
-from pipeline.reporting.lag import Lag, duration
+from pipeline.reporting.lag import Lag, duration, lag_shown
 from pipeline.reporting.page.history import History
 from pipeline.reporting.page.inputs import Inputs
 from pipeline.reporting.phase import phase
@@ -98,7 +98,7 @@ class PageState:
                 for (stage, name), count in sorted(totals.kinds.items(), key=lambda kind: (-kind[1], kind[0]))
             ],
             "batches": _batches(totals),
-            "lag": _lag(self._lag()),
+            "lag": _lag(lag_shown(self._lag(), totals.holding)),
             "points": [list(point) for point in self._history.points],
             "versions": [change._asdict() for change in self._history.changes],
             "shows_inputs": self._inputs.texts,

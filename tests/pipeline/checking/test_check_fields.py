@@ -50,7 +50,20 @@ def test_it_proposes_the_features_that_would_fit(checking: Checking, two_inputs:
     out = io.StringIO()
     assert check(check_flags.parse(missing, {}), out, missing) == 2
     assert f"features   '--features={fits}'" in out.getvalue()
-    assert "to run" not in out.getvalue()
+    assert "to run" not in out.getvalue(), "out may be meant"
+
+
+def test_where_only_the_output_topic_is_missing_the_command_makes_it(checking: Checking, stub: TfServingGrpcStub) -> None:
+    """With records that fit, with --features for those that do not, and without records; still with exit status 2."""
+    for values, features in ((), ""), ((b'{"x":[1,2]}',), ""), ((b'{"X":[1,2]}',) * 9, " '--features=$.X'"):
+        checking.produce(*values)
+        argv = checking.flags(f"--model={stub.uri()}", "--sample=20", "--output_topic=quite.another")
+        out = io.StringIO()
+        assert check(check_flags.parse(argv, {}), out, argv) == 2
+        command = out.getvalue().splitlines()[-1]
+        assert command.startswith("to run     python -m pipeline --bootstrap_servers="), out.getvalue()
+        assert " --output_topic=quite.another --create_topics " in command
+        assert command.endswith(features)
 
 
 def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServingGrpcStub) -> None:

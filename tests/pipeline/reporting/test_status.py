@@ -119,6 +119,21 @@ def test_watching_shows_again_and_again_and_ends() -> None:
     assert seen[0].phase == "scoring 2 partitions"
 
 
+def test_while_it_holds_nobody_knows_how_long_it_will_take() -> None:
+    """The speed of the last half minute would say so: first too short a time, then one that grows."""
+    seen: list[Moment] = []
+    shown = threading.Event()
+
+    class Short(Status):
+        def show(self, moment: Moment) -> None:
+            seen.append(moment)
+            shown.set()
+
+    with Short().watching(worker(holding="the model server").rows, None, lambda: Lag({("in", 0): 5}, 60.0)):
+        assert shown.wait(10)
+    assert seen[0].lag == Lag({("in", 0): 5}, None)
+
+
 def test_what_happens_first_is_shown_at_once() -> None:
     """Not after the interval, which may be longer than the first seconds."""
     seen = threading.Event()
@@ -248,6 +263,9 @@ def test_standard_error_in_a_file_stays_there(
     screen.close()
 
 
+OWN = ["--bootstrap_servers=h:1", "--model=grpc://127.0.0.1:1/digits", "--input_topic=a", "--output_topic=b"]
+
+
 def test_the_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     config = options.parse([])
     print_summary(totals(), config, {"all": (8, 10)}, 0)
@@ -256,8 +274,10 @@ def test_the_summary(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         assert expected in text
     assert "retries" not in text
     assert "to go" not in text
-    print_summary(totals(0), config, {}, 1, Lag({("in", 0): 1200}))
-    assert "to go            1,200 records" in capsys.readouterr().out
+    print_summary(totals(0), options.parse(OWN), None, 1, Lag({("in", 0): 1200}))
+    text = capsys.readouterr().out
+    assert "to go            1,200 records" in text
+    assert "next" not in text, "of the demo alone, whatever the model is called"
     print_summary(totals(0), config, {}, 1)
     text = capsys.readouterr().out
     assert "failed" in text

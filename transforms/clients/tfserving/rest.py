@@ -143,6 +143,8 @@ class TfServingRestClient(ModelClient):
             status, _, document, _ = await self._get(self._address.model_url, timeout_s)
         states = _states(document) if status == 200 else {}
         explained = signatures.explain_versions(error, self._address, states)
+        if status == 404 and not states:
+            raise signatures.no_such_model(error)
         if isinstance(explained, NotServedError | UnavailableError):
             raise explained
         raise NotServedError(str(explained))

@@ -48,6 +48,7 @@ class Topics:
         max_batch_bytes: The largest batch that both of them take; ``None`` if the broker did not say.
         notes: What a person should know of the topics, though the job can run.
         problems: Why the job can't run, with ``create=False``.
+        creatable: Whether ``--create_topics`` cures the problems: the output topic is missing, and none has a name like it.
     """
 
     partitions: tuple[Partition, ...]
@@ -57,6 +58,7 @@ class Topics:
     max_batch_bytes: int | None = None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    creatable: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,10 +132,11 @@ class Checker:
             if topic not in found
         ]
         most = max((len(found[topic].partitions) for topic in self.config.topics if topic in found), default=1)
-        lacking_output = ""
+        lacking_output = near = ""
         if output_topic not in found and not create_output:
+            near = _nearest(output_topic, found.keys() - ours)
             lacking_output = (
-                f"--output_topic={output_topic}: the topic does not exist{_nearest(output_topic, found.keys() - ours)}"
+                f"--output_topic={output_topic}: the topic does not exist{near}"
                 f"; --create_topics makes it, with as many partitions as the input ({most}), or: "
                 f"{create_command(self.config, output_topic, most)}{may_be_hidden(self.config, output_topic, 'WRITE')}"
             )
@@ -165,6 +168,7 @@ class Checker:
             min(batches, default=None),
             tuple(_notes(output_topic, dead_letter_topic, limits)),
             (lacking_output,) if lacking_output else (),
+            bool(lacking_output) and not near,
         )
 
     def check_group(self, default_group: str, *, shared: bool = False) -> None:

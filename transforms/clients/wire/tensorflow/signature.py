@@ -98,6 +98,11 @@ def choose(signatures: Mapping[str, Signature], address: Address) -> Signature:
     raise NotServedError(f"{address} has no signature {wanted}: {there}")
 
 
+def no_such_model(error: ModelError) -> NotServedError:
+    """Returns the error for a model that the server does not know, not even another version of it."""
+    return NotServedError(f"{error}; is that the model's name on this server? No version of it is known there")
+
+
 def explain_versions(error: ModelError, address: Address, states: Mapping[int, str]) -> ModelError:
     """Returns a more helpful error for a model or version that was not found.
 
