@@ -66,7 +66,7 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
     if part == "poison":
-        return poison.measure(bootstrap, args.records // 4, args.runs, args.kind, flags, _say)
+        return poison.measure(bootstrap, args.records // 4, args.runs, args.kind, args.server_ms or [0], flags, _say)
     if part == "scaling":
         return scaling.measure(bootstrap, args.runs, flags, _say)
     if part == "startup":
@@ -105,7 +105,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, help="throughput: records in the topic (400,000; quick: 150,000)")
     parser.add_argument("--runs", type=int, help="runs of each side, in turn (3; quick: 1)")
     parser.add_argument(
-        "--server_ms", type=float, action="append", help="throughput: the server's latency (repeatable; by default 0 and 20)"
+        "--server_ms",
+        type=float,
+        action="append",
+        help="throughput (0 and 20), poison (0): the server's latency (repeatable)",
     )
     parser.add_argument("--seconds", type=float, help="latency: seconds of load after the warm-up (20; quick: 8)")
     parser.add_argument("--latency_runs", type=int, default=1, help="latency: runs of each side")

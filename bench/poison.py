@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import signal
 import subprocess
@@ -71,7 +72,13 @@ class _Asked:
 
 
 def measure(
-    bootstrap: str, records: int, runs: int, names: list[str], flags: tuple[str, ...], say: Callable[[str], None]
+    bootstrap: str,
+    records: int,
+    runs: int,
+    names: list[str],
+    server_ms: list[float],
+    flags: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> list[Figure]:
     """Returns for each kind both rates, their ratio, and the requests per record.
 
@@ -80,6 +87,7 @@ def measure(
         records: Records of a run.
         runs: Pairs of each kind.
         names: Of the kinds to measure; see ``named``.
+        server_ms: The server's latencies, in milliseconds: each kind with each.
         flags: Further flags of the pipeline.
         say: Shows progress.
 
@@ -96,26 +104,27 @@ def measure(
         topic_of[side] = setting.new_topic(bootstrap, "input")
         topics.produce(bootstrap, topic_of[side], values)
     figures = []
-    for kind in kinds:
+    for kind, latency_ms in itertools.product(kinds, server_ms):
+        name = f"{kind.name}, {latency_ms:g} ms"
         rates: dict[str, list[float]] = {"clean": [], "guilty": []}
         asked: dict[str, list[float]] = {"clean": [], "guilty": []}
         for run in range(-1, runs):
             for side in ("clean", "guilty")[:: 1 if run % 2 else -1]:
                 if run < 0 and side == "guilty":
                     continue
-                per_second, requests = _run(bootstrap, kind, topic_of[side], records, side == "guilty", flags)
+                per_second, requests = _run(bootstrap, kind, latency_ms, topic_of[side], records, side == "guilty", flags)
                 if run >= 0:  # the first one warms up
                     rates[side].append(per_second)
                     asked[side].append(requests / records)
-                    say(f"  {kind.name}, {side}: {per_second:,.0f} records/s, {requests:,} requests")
-        without = median_of(f"{kind.name}: without", rates["clean"], "records/s")
-        with_guilty = median_of(f"{kind.name}: 1% guilty", rates["guilty"], "records/s")
+                    say(f"  {name}, {side}: {per_second:,.0f} records/s, {requests:,} requests")
+        without = median_of(f"{name}: without", rates["clean"], "records/s")
+        with_guilty = median_of(f"{name}: 1% guilty", rates["guilty"], "records/s")
         figures += [
             without,
             with_guilty,
-            ratio(f"{kind.name}: 1% guilty / without", with_guilty, without, kind.at_least),
-            median_of(f"{kind.name}: requests without", asked["clean"], "per record"),
-            median_of(f"{kind.name}: requests, 1% guilty", asked["guilty"], "per record"),
+            ratio(f"{name}: 1% guilty / without", with_guilty, without, kind.at_least),
+            median_of(f"{name}: requests without", asked["clean"], "per record"),
+            median_of(f"{name}: requests, 1% guilty", asked["guilty"], "per record"),
         ]
     return figures
 
@@ -138,9 +147,11 @@ def _guilty(value: bytes) -> bytes:
     return value.replace(b"[", b"[-1", 1)
 
 
-def _run(bootstrap: str, kind: Kind, source: str, records: int, guilty: bool, flags: tuple[str, ...]) -> tuple[float, int]:
+def _run(
+    bootstrap: str, kind: Kind, latency_ms: float, source: str, records: int, guilty: bool, flags: tuple[str, ...]
+) -> tuple[float, int]:
     output = setting.new_topic(bootstrap, "output", message_timestamp_type="LogAppendTime")
-    with _server(kind) as server:
+    with _server(kind, latency_ms) as server:
         job = setting.Job(bootstrap, server.uri, source, output, True, (*kind.flags, *flags))
         setting.run_to_end(job.command(setting.EXACTLY_ONCE), TIMEOUT_S)
     times, distinct = append_times(bootstrap, output)
@@ -155,8 +166,9 @@ def _run(bootstrap: str, kind: Kind, source: str, records: int, guilty: bool, fl
 
 
 @contextlib.contextmanager
-def _server(kind: Kind) -> Iterator[_Asked]:
-    command = [sys.executable, "-m", STUBS[kind.protocol], f"--model={setting.MODEL}", "--fast", f"--guilty={kind.guilty}"]
+def _server(kind: Kind, latency_ms: float) -> Iterator[_Asked]:
+    flags = f"--model={setting.MODEL}", "--fast", f"--guilty={kind.guilty}", f"--latency_ms={latency_ms:g}"
+    command = [sys.executable, "-m", STUBS[kind.protocol], *flags]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

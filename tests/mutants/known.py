@@ -327,6 +327,19 @@ KNOWN = (
         "tests/predict/test_innocent_rows.py",
     ),
     Mutation(
+        "a comparison that proves little is a verdict", "transforms/predict/comparisons.py",
+        "if strikes >= LEAST_STRIKES and _by_chance(strikes, self._answered - answered) <= FALSE_VERDICT:",
+        "if strikes >= LEAST_STRIKES:", "tests/predict/test_comparisons.py",
+    ),
+    Mutation(
+        "a comparison forgets that the known-good row failed", "transforms/predict/comparisons.py",
+        "if self._failed > failed or not", "if not", "tests/predict/test_comparisons.py",
+    ),
+    Mutation(
+        "one acquittal leaves a cause proven", "transforms/predict/causes.py",
+        "self._of(error).guilty = -math.inf", "self._of(error).guilty -= 1", "tests/predict/test_causes.py",
+    ),
+    Mutation(
         "a later bundle that is final commits an earlier one that is not", "transforms/kafka/native/finalised.py",
         "while self._bundles and self._bundles[0].final:", "while any(bundle.final for bundle in self._bundles):",
         "tests/kafka/native/test_finalised.py",

@@ -62,6 +62,42 @@ def test_no_healthy_record_is_dead_though_three_of_ten_requests_fail(
         assert run(ask(model, values, size, deadline_s)) == [2 * value for value in values]
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("size", [1, 64])
+def test_no_healthy_record_is_dead_when_a_slow_server_with_guilty_rows_gets_busy(size: int, share: float) -> None:
+    """Trials have proven what guilty rows fail of, and then healthy ones fail under load with the same text."""
+    rng, time, busy = random.Random(5), Time(), False
+    values = [POISON if at % 25 == 7 else float(at + 1) for at in range(4000)]
+
+    async def behave(call: Call) -> Answer:
+        time.now += 0.02
+        await asyncio.sleep(0)
+        chance = busy and rng.random() < share and model.in_flight > 1
+        await asyncio.sleep(0)
+        if chance or POISON in call.inputs["x"]:
+            raise TransientError("INTERNAL: failed")
+        return await doubled(call)
+
+    model = FakeModel(behave)
+
+    async def work() -> list[object]:
+        nonlocal busy
+        asked, found = dispatcher(model, time), list[object]()
+        for half in (values[:2000], values[2000:]):
+            ahead = asyncio.Semaphore(64)
+
+            async def answer(batch: list[float], ahead: asyncio.Semaphore = ahead) -> list[object]:
+                async with ahead:
+                    return by_row(await asked.answer(x_of(*batch), len(batch)), len(batch))
+
+            batches = [half[at : at + size] for at in range(0, len(half), size)]
+            found += [row for rows in await asyncio.gather(*map(answer, batches)) for row in rows]
+            busy = True
+        return found
+
+    assert run(work()) == ["ServerError" if value == POISON else 2 * value for value in values]
+
+
 def test_a_guilty_row_is_found_among_requests_that_fail_by_chance() -> None:
     values = [float(value) for value in range(1, 201)]
     values[77] = POISON

@@ -10,6 +10,7 @@ import pytest
 from tests.dispatching import run
 from transforms.errors import ModelError, TransientError
 from transforms.predict.batching import RowsResult
+from transforms.predict.causes import Causes
 from transforms.predict.false_alarms import FALSE_VERDICT, FalseAlarms
 from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Span
@@ -27,7 +28,7 @@ class Court:
 
     def __init__(self, raises: Exception | None = None) -> None:
         self.limiter, self.asked, self._raises = Limiter(4), list[int](), raises
-        self.trials = Trials(self.limiter, self._attempt, self._control, FalseAlarms())
+        self.trials = Trials(self.limiter, self._attempt, self._control, FalseAlarms(), Causes())
 
     async def _attempt(self, span: Span) -> RowsResult | ModelError:
         self.asked.append(self.limiter.in_flight)

@@ -8,7 +8,8 @@ What a failed request means:
 * **Failed** (any other 5xx, a cut connection, not served): is the server at fault, or the rows? The server works if it has
   answered a request that was sent later, or answers a probe (``Probes``). If it works, the rows are bisected at once; if the
   connection was cut, first asked for on a connection of their own, as it may have been cut by another request. A row that
-  still fails alone gets a trial (``Trials``). If the server does not work, the request is sent again until the deadline.
+  still fails alone gets a trial (``Trials``), or is compared with the known-good row if trials are too slow
+  (``Comparisons``). If the server does not work, the request is sent again until the deadline.
 * **Refused** for its content, or answered with the wrong number of rows: bisected, until only the guilty rows fail. If
   nothing else was answered meanwhile, the known-good row is asked for, too. If that is refused as well, the contract has
   changed: ``ContractChangedError`` if the signature is another one, else hold.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -41,6 +43,8 @@ from transforms.errors import (
 from transforms.observe import observer
 from transforms.predict.batching import RowsResult
 from transforms.predict.bisection import Bisection
+from transforms.predict.causes import Causes
+from transforms.predict.comparisons import Comparisons
 from transforms.predict.contract import ContractChangedError, Finding, Verdict
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.hold import Hold
@@ -51,7 +55,7 @@ from transforms.predict.pace import Pace
 from transforms.predict.sender import Sender
 from transforms.predict.spans import Inputs, Pair, Span, all_of, with_attempts
 from transforms.predict.steps import Again, Wait
-from transforms.predict.trials import Guilty, Trials
+from transforms.predict.trials import Guilty, Judgement, Trials
 from transforms.tracing import BatchTraces
 from transforms.types import ModelMetadata, Signature
 
@@ -63,6 +67,9 @@ LOOK_AGAIN_S = 1.0
 
 OVERLOADED_PARTS = 8
 """Into how many parts rows are cut that are too much: halves would take three times as many rounds, each a time-out."""
+
+SLOW_S = 0.004
+"""If a request of a trial takes longer, a comparison costs less: about six requests, but no pause."""
 
 UNPROVEN_MOST = 16
 """How many rows may be blamed while the server has answered nothing at all. Then it is not the rows: the job holds."""
@@ -101,7 +108,10 @@ class Dispatcher:
         )
         self._probes = probes = self._sender.probes
         self._failures, self._refusals, self._overloads = FalseAlarms(), FalseAlarms(), FalseAlarms()
-        self._trials = Trials(self._limiter, self._sender.attempt_alone, lambda: probes.control(alone=True), self._failures)
+        self._causes = Causes()
+        alone = self._sender.attempt_alone, lambda: probes.control(alone=True), self._failures, self._causes
+        self._trials = Trials(self._limiter, *alone, clock)
+        self._comparisons = Comparisons(self._sender.attempt, self._sender.attempt_known_good, self._failures, self._causes)
         self._bisection = Bisection(probes, self._sender.attempt, self._resolve, self._part_deadline_s)
         self._unproven, self._holds, self._limits = 0, Hold(), Limits()
         self._declined: list[tuple[Signature, str]] = []
@@ -165,6 +175,7 @@ class Dispatcher:
         self._sender.renew(metadata.signature)
         self._declined.clear()
         self._unproven, self._limits = 0, Limits()
+        self._causes.forget()
 
     def decline(self, signature: Signature, why: str) -> None:
         """Holds instead of ``ContractChangedError`` while the model has this signature; ``why`` the records misfit it."""
@@ -323,7 +334,7 @@ class Dispatcher:
         return await self._probes.answers_a_row_of(span)
 
     async def _try(self, span: Span, error: ModelError) -> list[RowsResult] | Wait | Again:
-        outcome = await self._trials.judge(span, error)
+        outcome = await self._judge(span, error)
         if isinstance(outcome, RowsResult):
             return [outcome]
         if isinstance(outcome, Guilty):
@@ -331,6 +342,26 @@ class Dispatcher:
         if isinstance(outcome, RejectedError | MalformedAnswerError):
             return await self._refused(span, outcome, span.sent, None)
         return Wait(outcome)
+
+    async def _judge(self, span: Span, error: ModelError) -> Judgement:
+        sample = self._causes.samples(error)
+        if not sample:
+            compare = functools.partial(self._may_compare, span, error)
+            if not compare() and (outcome := await self._trials.judge(span, error, excused=compare)) is not None:
+                return outcome
+            if (verdict := await self._comparisons.judge(span, error)) is not None:
+                return verdict
+        outcome = await self._trials.judge(span, error, urgent=sample)
+        assert outcome is not None  # nobody excuses it
+        return outcome
+
+    def _may_compare(self, span: Span, error: ModelError) -> bool:
+        """Whether a trial would be slow, and can be spared: this server fails nothing by chance, but rows of this cause."""
+        alarms = self._failures
+        if span.rows > 1 or self._trials.took_s < SLOW_S or not alarms.reliable or alarms.any:
+            return False
+        known = self._causes.proven(error) if span.began_at is not None else self._causes.any_proven
+        return known and self._probes.as_large(span)
 
     def _broken(self, error: ModelError, found: Finding) -> Wait:
         if found.verdict is Verdict.DOWN:

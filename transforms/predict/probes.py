@@ -16,6 +16,7 @@ from transforms.errors import ModelError, RejectedError, TransientError
 from transforms.predict.contract import WORKS, ContractChangedError, Finding, Verdict, difference
 from transforms.predict.endpoint import Endpoint
 from transforms.predict.limiter import Limiter
+from transforms.predict.limits import row_bytes
 from transforms.predict.spans import Inputs, Span
 from transforms.types import ModelMetadata, Signature
 
@@ -76,6 +77,12 @@ class Probes:
         """Whether request ``number``, or one that was sent after it, was answered."""
         return self._answered >= number
 
+    def as_large(self, span: Span) -> bool:
+        """Whether the known-good row is about as large as the first row of a span, or larger: that one is not too large."""
+        known = self._known_good
+        most = 2 * row_bytes(known, PROBE_ROWS)[0] if known is not None else 0
+        return bool(row_bytes(span.inputs, span.rows)[0] <= most)
+
     async def examine(self, since: int) -> Finding:
         """Finds out whether the server still takes what it took before.
 
@@ -117,16 +124,17 @@ class Probes:
     def _remembers_bad(self) -> bool:
         return self._bad is not None and self._clock() - self._bad_at < REMEMBER_S
 
-    async def control(self, alone: bool = False) -> bool:
+    async def control(self, alone: bool = False, by: Endpoint | None = None) -> bool:
         """Sends a probe, whatever is known; returns whether the server works.
 
         Args:
             alone: Whether the caller has all slots, so that the probe must not wait for one.
+            by: Where it is sent; ``None``: where all probes are.
         """
         probe = self._known_good or _zeros(self._signature)
         if probe is None:
             return False
-        error = await (self._send(probe) if alone else self._send_first(probe))
+        error = await (self._send(probe, by=by) if alone else self._send_first(probe, by=by))
         # Zeros may be refused: a server that refuses them is there.
         return error is None or (self._known_good is None and isinstance(error, RejectedError))
 
@@ -180,15 +188,15 @@ class Probes:
             f"{_as_version(found.version)}: {error}",
         )
 
-    async def _send_first(self, probe: Inputs, learn: bool = False) -> ModelError | None:
+    async def _send_first(self, probe: Inputs, learn: bool = False, by: Endpoint | None = None) -> ModelError | None:
         async with self._limiter.first():
-            return await self._send(probe, learn)
+            return await self._send(probe, learn, by)
 
-    async def _send(self, probe: Inputs, learn: bool = False) -> ModelError | None:
+    async def _send(self, probe: Inputs, learn: bool = False, by: Endpoint | None = None) -> ModelError | None:
         """Sends a probe; returns its error. With ``learn`` an answered one becomes the known-good row."""
         number = self.begin()
         try:
-            answer, _ = await self._endpoint.send(probe, PROBE_ROWS)
+            answer, _ = await (by or self._endpoint).send(probe, PROBE_ROWS)
         except ModelError as error:
             return error
         if learn:

@@ -82,6 +82,10 @@ class Sender:
         async with self._trial_lanes.take() as endpoint:
             return await self._send(span, endpoint if span.apart else self._main)
 
+    async def attempt_known_good(self) -> bool:
+        """Sends the known-good row as any other request; returns whether it was answered."""
+        return await self.probes.control(by=self._main)
+
     def separate(self) -> None:
         """Gives the next requests connections of their own: one was cut, and another request may have been the cause."""
         self._apart = APART

@@ -3,22 +3,30 @@
 A server that is busy, or that merges requests, fails rows that are innocent. So a row is guilty only if it fails again and
 again while nothing else is in flight, and a probe is answered between its failures. All rows that wait for a trial share the
 pause and its probes: it begins when nothing else is left to ask, or when many rows wait for it.
+
+Trials of a slow server hold the stream up. Once they have shown what rows fail of (``Causes``), all but a sample of the rows
+that fail of the same may be compared instead (``Comparisons``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable
 
 from transforms.errors import MalformedAnswerError, MergedBatchError, ModelError, OverloadedError, RejectedError
 from transforms.predict.batching import RowsResult
+from transforms.predict.causes import Causes
 from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Span
 
 MANY = 32
 """So many rows are not kept waiting until nothing else is left to ask: requests in flight end, and no other begins."""
+
+TOGETHER = MANY
+"""So many rows are asked for between two probes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,10 +43,12 @@ Judgement = RowsResult | ModelError | Guilty
 @dataclasses.dataclass(eq=False, slots=True)
 class _Suspect:
     span: Span
-    merged: bool
-    verdict: asyncio.Future[Judgement]
+    error: ModelError
+    urgent: bool
+    excused: Callable[[], bool]
+    verdict: asyncio.Future[Judgement | None]
 
-    def decide(self, judgement: Judgement) -> None:
+    def decide(self, judgement: Judgement | None) -> None:
         if not self.verdict.done():  # else its batch was cancelled meanwhile
             self.verdict.set_result(judgement)
 
@@ -51,6 +61,11 @@ class Trials:
         attempt: Sends one request without taking a slot; returns its answer or its error.
         control: Sends a probe without taking a slot; returns whether it was answered.
         alarms: How often this server fails by chance.
+        causes: Learns from the verdicts.
+        clock: Returns seconds, monotonic.
+
+    Attributes:
+        took_s: How long the last request of a trial took, in seconds; 0 before.
     """
 
     def __init__(
@@ -59,20 +74,31 @@ class Trials:
         attempt: Callable[[Span], Awaitable[RowsResult | ModelError]],
         control: Callable[[], Awaitable[bool]],
         alarms: FalseAlarms,
+        causes: Causes,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self._limiter, self._attempt, self._control, self._alarms = limiter, attempt, control, alarms
+        self._limiter, self._attempt, self._control = limiter, attempt, control
+        self._alarms, self._causes, self._clock = alarms, causes, clock
+        self.took_s = 0.0
         self._suspects: list[_Suspect] = []
         self._session: asyncio.Task[None] | None = None
         self._sitting = asyncio.Lock()
 
-    async def judge(self, span: Span, error: ModelError) -> Judgement:
+    async def judge(
+        self, span: Span, error: ModelError, urgent: bool = False, excused: Callable[[], bool] = lambda: False
+    ) -> Judgement | None:
         """Waits for a pause, and asks for ``span`` until it is answered, or guilty, or nothing can be said of it.
 
         Args:
             span: The rows.
             error: How they failed, with other requests in flight.
+            urgent: Whether they are not kept waiting until nothing else is left to ask.
+            excused: Whether these rows need no trial any more. It is asked before each of them is tried.
+
+        Returns:
+            The judgement; ``None`` if they are excused.
         """
-        suspect = _Suspect(span, isinstance(error, MergedBatchError), asyncio.get_running_loop().create_future())
+        suspect = _Suspect(span, error, urgent, excused, asyncio.get_running_loop().create_future())
         self._suspects.append(suspect)
         if self._session is None or self._session.done():
             self._session = asyncio.ensure_future(self._sit())
@@ -86,18 +112,28 @@ class Trials:
 
     async def _sit(self) -> None:
         try:
-            async with self._sitting, self._limiter.alone(lambda: len(self._suspects) >= MANY):
+            async with self._sitting, self._limiter.alone(self._urgent):
                 await self._rounds()
         except Exception as error:  # noqa: BLE001  # raised again where a verdict is waited for
             for suspect in self._undecided:
                 suspect.verdict.set_exception(error)
 
+    def _urgent(self) -> bool:
+        return len(self._suspects) >= MANY or any(suspect.urgent for suspect in self._suspects)
+
     @property
     def _undecided(self) -> list[_Suspect]:
         return [suspect for suspect in self._suspects if not suspect.verdict.done()]
 
+    def _next(self) -> list[_Suspect]:
+        """Those to be asked for next, without those whom the verdicts so far excuse."""
+        for suspect in self._undecided:
+            if suspect.excused():
+                suspect.decide(None)
+        return self._undecided[:TOGETHER]
+
     async def _rounds(self) -> None:
-        while suspects := self._undecided:
+        while suspects := self._next():
             struck = [(suspect, error) for suspect in suspects if (error := await self._ask(suspect)) is not None]
             if not struck:
                 continue
@@ -108,13 +144,19 @@ class Trials:
             for suspect, error in struck:
                 suspect.span.strikes += 1
                 if suspect.span.strikes >= self._alarms.strikes_in_trial():
+                    self._causes.found_guilty(error)
                     suspect.decide(Guilty(error))
 
     async def _ask(self, suspect: _Suspect) -> ModelError | None:
         """Sends one row; returns the error that is a strike, if a probe is answered after it."""
+        began = self._clock()
         found = await self._attempt(suspect.span)
+        self.took_s = self._clock() - began
         if isinstance(found, RowsResult):
-            if not suspect.merged:  # not by chance: it is how that server treats requests side by side
+            self._causes.acquitted(suspect.error)
+            if not isinstance(
+                suspect.error, MergedBatchError
+            ):  # that is no chance: such a server merges what comes together
                 self._alarms.alarm()
         elif not isinstance(found, RejectedError | MalformedAnswerError | OverloadedError | MergedBatchError):
             return found
