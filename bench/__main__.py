@@ -11,14 +11,14 @@ import contextlib
 import sys
 from pathlib import Path
 
-from bench import flink, latency, limiter, poison, prism, scaling, servers, setting, startup, throughput
+from bench import embeddings, flink, latency, limiter, poison, prism, scaling, servers, setting, startup, throughput
 from bench.report import Figure, table, write_json
 from tests.flink_cluster import FlinkError
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
 WITHOUT_BROKER = ("limiter",)
 DEFAULT_PARTS = (*WITHOUT_BROKER, "throughput", "latency", "startup", "servers")
-PARTS = (*DEFAULT_PARTS, "poison", "prism", "flink", "scaling")
+PARTS = (*DEFAULT_PARTS, "embeddings", "poison", "prism", "flink", "scaling")
 """All parts. Those that are not in ``DEFAULT_PARTS`` need a further download, or depend on the number of cores."""
 
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
@@ -65,6 +65,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
     if part == "latency":
         sides = [side for side in ALL_SIDES if side in args.sides and side != setting.HANDWRITTEN]
         return latency.measure(bootstrap, sides, args.seconds, args.latency_runs, flags, _say)
+    if part == "embeddings":
+        return embeddings.measure(bootstrap, args.runs, flags, _say)
     if part == "poison":
         return poison.measure(bootstrap, args.records // 4, args.runs, args.kind, args.server_ms or [0], flags, _say)
     if part == "scaling":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
-from tests.servers.litserve import CHAT, EMBEDDINGS, litserve
+from tests.servers.litserve import CHAT, EMBEDDINGS, litserve, minilm, minilm_vectors
 from transforms.testing.openai.stub import OpenAiStub, rerank_model, text_model
 
 RECORDS, BATCH = 1600, 64
@@ -42,6 +43,28 @@ def test_embeddings_are_asked_for_in_full_batches(new_job: NewJob) -> None:
         assert dict(record.headers)["inference.version"] == b"model-1"
 
 
+def test_a_kill_in_mid_stream_asks_again_for_what_was_not_committed(new_job: NewJob) -> None:
+    """And for nothing else, in full batches; each record is written once."""
+    half, held = RECORDS // 2, 10
+    with OpenAiStub() as first, OpenAiStub() as second:
+        job = new_job(first.uri(), flags=("--max_in_flight=4",))
+        produce = functools.partial(topics.produce, job.bootstrap, job.inputs[0], partitions=[0] * half)
+        produce([b"sea %d" % n for n in range(half)])
+        process = job.start()
+        job.wait_for_commit(half, process)
+        first.faults.hold_after(held)
+        produce([b"sea %d" % n for n in range(half, RECORDS)])
+        job.wait_for_held(first, process)
+        process.kill()
+        committed, asked = sum(job.committed().values()), sum(first.faults.batch_sizes)
+        job.run("--until_end", f"--model={second.uri()}")
+        again = second.faults.batch_sizes
+    assert job.report().ok, job.report()
+    assert sum(again) == RECORDS - committed
+    assert len(again) == math.ceil(sum(again) / BATCH)
+    assert 0 < asked - committed <= (held + 4) * BATCH, "asked for twice: what was in the bundle that was cut off"
+
+
 def test_real_embeddings(new_job: NewJob) -> None:
     """Texts as they are, with some that are refused; the most texts of a request are learnt."""
     values: list[bytes | None] = [b"sea %d" % n for n in range(300)]
@@ -58,6 +81,32 @@ def test_real_embeddings(new_job: NewJob) -> None:
         message = dict(record.headers)["inference.error.message"] or b""
         assert b"poison" not in message
         assert base64.b64encode(b"\xff\xfe") not in message
+
+
+SENTENCES = ("The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium.")
+ALIKE = [[1.0, 0.6660, 0.1046], [0.6660, 1.0, 0.1411], [0.1046, 0.1411, 1.0]]
+"""How alike they are, as sentence-transformers has it of these weights.
+
+Source: https://sbert.net/docs/sentence_transformer/usage/usage.html.
+"""
+
+
+def test_real_weights(new_job: NewJob) -> None:
+    """all-MiniLM-L6-v2: the vectors in Kafka are the model's own, and those of near sentences are near."""
+    texts = [*SENTENCES, *(f"Parcel {n} was sent on a rainy day." for n in range(130))]
+    with minilm() as address:
+        job = new_job(f"openai+http://{address}/all-MiniLM-L6-v2?task=embeddings")
+        topics.produce(
+            job.bootstrap, job.inputs[0], [text.encode() for text in texts], keys=[b"%d" % n for n in range(len(texts))]
+        )
+        summary = job.run("--until_end").summary
+    assert job.report().ok, job.report()
+    assert summary["predictions"] == len(texts)
+    found = {int(record.key or b""): json.loads(record.value or b"")["embedding"] for record in job.predictions()}
+    vectors = np.array([found[n] for n in range(len(texts))])
+    assert vectors.shape == (len(texts), 384)
+    np.testing.assert_allclose(vectors, minilm_vectors(*texts), atol=1e-5)
+    np.testing.assert_allclose(vectors[:3] @ vectors[:3].T, ALIKE, atol=1e-3)
 
 
 def test_real_chat(new_job: NewJob) -> None:
