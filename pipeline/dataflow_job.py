@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.cli.command_line import beam_flags, version
 from pipeline.cli.entry import EXIT_WRONG, flags_or_told
+from pipeline.cli.names import DATAFLOW
 from pipeline.cli.program import program
 from pipeline.cli.telling import TellingParser, stray_words, unknown_flags
 from pipeline.runners.dataflow.options import missing_packages
@@ -57,7 +58,7 @@ def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--region", required=True, help="the job's region")
     args, rest = parser.parse_known_args(list(argv))
     if mistakes := list(missing_packages()):
-        raise ConfigError(mistakes)
+        raise ConfigError([mistake.removeprefix(f"--runner={DATAFLOW}: ") for mistake in mistakes])  # it has no such flag
     if rest and (mistakes := [*unknown_flags(rest, beam_flags(), ("--project", "--region")), *stray_words(rest)]):
         raise ConfigError(mistakes)
     return args, rest

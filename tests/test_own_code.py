@@ -191,3 +191,8 @@ def test_a_mapping_is_a_dict_and_a_callable_object_a_function() -> None:
 def test_it_goes_to_workers_by_its_name() -> None:
     config = parse(*OWN, "--preprocess=own_orders:clean")
     assert pickle.loads(pickle.dumps(config.formats)) == config.formats
+
+
+def test_where_a_module_has_no_syntax_is_told_once() -> None:
+    """By its own line, not by one of Python's importer."""
+    assert problem("own_syntax:clean").endswith(" (own_syntax.py, line 1)")

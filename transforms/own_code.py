@@ -146,7 +146,8 @@ def _imported(what: str, name: str) -> Any:
                 f"{top}.py is, set PYTHONPATH to its folder, or, for workers on other machines, send it along by "
                 "--setup_file or --extra_package"
             ]) from error  # fmt: skip
-        raise ConfigError([f"{what}: the module can't be imported: {exception_text(error)}"]) from error
+        text = f"SyntaxError: {error}" if isinstance(error, SyntaxError) else exception_text(error)  # it has its own place
+        raise ConfigError([f"{what}: the module can't be imported: {text}"]) from error
     try:
         return functools.reduce(getattr, attribute.split("."), loaded)
     except AttributeError as error:

@@ -43,7 +43,7 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.decode.decoder import Decoder
 from transforms.decode.judging import Judged
 from transforms.decode.readable import decode_readable
-from transforms.errors import ContractError, ScoringError
+from transforms.errors import ContractError, NotReadyError, ScoringError
 from transforms.guard import NoGuard
 from transforms.kafka.admin.checks import Checker, Position, Topics
 from transforms.kafka.admin.sample import read_sample
@@ -255,13 +255,23 @@ def _look_at_topics(config: Config, waiting: StartWait) -> tuple[Topics, dict[Pa
             create_output=config.create_topics,
             timeout_s=timeout_s,
         )
-        checker.check_group(DEFAULT_GROUP, shared=config.allow_shared_group)
-        if config.start_from == "committed":
-            checker.check_retention(topics.partitions)
-        return topics, checker.positions(topics.partitions, config.start_from)
+        return _with_group(checker, topics, config), checker.positions(topics.partitions, config.start_from)
 
     with contextlib.closing(Checker(kafka_config(config, "check"))) as checker:
         return waiting.until_there("Kafka", look)
+
+
+def _with_group(checker: Checker, topics: Topics, config: Config) -> Topics:
+    """Adds what is wrong with the group to the problems, which are told after everything else."""
+    try:
+        checker.check_group(DEFAULT_GROUP, shared=config.allow_shared_group)
+        if config.start_from == "committed":
+            checker.check_retention(topics.partitions)
+    except NotReadyError:
+        raise
+    except ContractError as error:
+        return dataclasses.replace(topics, problems=(*topics.problems, str(error)), creatable=False)
+    return topics
 
 
 _ROWS = {
@@ -297,7 +307,7 @@ def _show_topics(topics: Topics, positions: dict[Partition, Position], config: C
         topic: f"{topic}{' (a run would make it)' if topic in topics.created else ''}"
         for topic in (config.output_topic, config.dead_letter_topic)
     }
-    missing = " (missing)" if topics.problems else ""
+    missing = " (missing)" if any(problem.startswith("--output_topic=") for problem in topics.problems) else ""
     lines.append(f"predictions to {said[config.output_topic]}{missing}, dead letters to {said[config.dead_letter_topic]}")
     output.lines("topics", *lines)
 

@@ -83,7 +83,8 @@ def served(config: Config, waiting: StartWait) -> ModelMetadata:
         except CertificateError as error:
             raise ContractError(f"--model={shown(config.model)}: {problem}: {error}{cure}") from error
         except TransientError as error:
-            raise NotReadyError(f"--model={shown(config.model)}: {problem}: {error}{cure}") from error
+            kind = ContractError if cure else NotReadyError  # it is no model server, however long it is waited for
+            raise kind(f"--model={shown(config.model)}: {problem}: {error}{cure}") from error
         except NotServedError as error:
             raise ContractError(f"--model={shown(config.model)}: {error}{cure}") from error
 

@@ -184,7 +184,8 @@ def _whole_record(expected: FieldRow, records: Sequence[KafkaRecord], decoded: D
     messages = [failure.message for _, failure in sorted(decoded.failures.items())]
     values = [record.value for record in records]
     lengths = [len(value) for value in values if value is not None]
-    parts = [f"{min(lengths):,} to {max(lengths):,} bytes"] if lengths else []
+    span = dict.fromkeys((f"{min(lengths):,}", f"{max(lengths):,}")) if lengths else {}
+    parts = [f"{' to '.join(span)} bytes"] if span else []
     if nulls := len(values) - len(lengths):
         parts.append(f"{nulls} null")
     wrong = len(messages)

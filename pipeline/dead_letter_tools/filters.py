@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
 
+from pipeline.cli.nearest import nearest
 from pipeline.dead_letter_tools.flags import FilterConfig
 from transforms.kafka.dead_letters.letter import Letter
 from transforms.printable import one_line
@@ -25,6 +27,18 @@ def is_meant(config: FilterConfig, letter: Letter) -> bool:
         and (config.since_ms is None or (timestamp_ms is not None and timestamp_ms >= config.since_ms))
         and (config.until_ms is None or (timestamp_ms is not None and timestamp_ms < config.until_ms))
     )
+
+
+def classes_left_out(others: Mapping[str, int], classes: Sequence[str]) -> str:
+    """Returns the classes of the dead letters that the filters leave out, and what a name of none of them may mean.
+
+    Args:
+        others: The classes that were left out, with how many there are.
+        classes: Those of ``--error_class``.
+    """
+    text = ", ".join(f"{one_line(name)} {count:,}" for name, count in sorted(others.items()))
+    meant = [f"{name}{near}" for name in classes if name not in others and (near := nearest(name, list(others)))]
+    return "".join([f" ({text})", *(f"; --error_class={name}" for name in meant)])
 
 
 def shown(data: bytes | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.dead_letter_tools.filters import shown, source_text, time_text
+from pipeline.dead_letter_tools.filters import classes_left_out, shown, source_text, time_text
 from pipeline.dead_letter_tools.selecting import Counts
 from pipeline.dead_letter_tools.tally import Tally
 from pipeline.terminal import aligned
@@ -53,8 +53,19 @@ def print_samples(letters: Sequence[Letter], out: TextIO, *, show_values: bool) 
     _lines("samples", lines, out)
 
 
-def print_counts(counts: Counts, out: TextIO, *, score: bool, dry_run: bool, stopped: bool) -> None:
-    """Prints what became of the records."""
+def print_counts(
+    counts: Counts, out: TextIO, *, score: bool, dry_run: bool, stopped: bool, classes: Sequence[str] = ()
+) -> None:
+    """Prints what became of the records.
+
+    Args:
+        counts: How many there were.
+        out: Where to print.
+        score: Whether they were put through the model.
+        dry_run: Whether none was replayed.
+        stopped: Whether a signal ended it before the end.
+        classes: Those of ``--error_class``.
+    """
     rows = [("read", f"{counts.read:,}"), ("would be replayed" if dry_run else "replayed", f"{counts.replayed:,}")]
     if score and not dry_run:
         dead = counts.dead.total()
@@ -62,7 +73,9 @@ def print_counts(counts: Counts, out: TextIO, *, score: bool, dry_run: bool, sto
         rows += [("  predictions", f"{counts.replayed - dead:,}"), ("  dead letters", f"{dead:,}{why}")]
     rows += [("replayed before", f"{counts.before:,}")]
     if counts.others:
-        rows += [("other", f"{counts.others:,}, which the filters leave out")]
+        rows += [
+            ("other", f"{counts.others.total():,}, which the filters leave out{classes_left_out(counts.others, classes)}")
+        ]
     rows += [("refused", f"{counts.refused.total():,}")]
     rows += [("", f"{count:,}: {one_line(reason)}") for reason, count in counts.refused.most_common()]
     print("stopped: run it again for the rest" if stopped else "done", file=out)
@@ -76,7 +89,7 @@ def write_counts(counts: Counts, path: Path) -> None:
         "read": counts.read,
         "replayed": counts.replayed,
         "replayed_before": counts.before,
-        "other": counts.others,
+        "other": counts.others.total(),
         "refused": counts.refused.total(),
         "refused_by_reason": dict(counts.refused),
         "dead_letters_by_class": dict(counts.dead),

@@ -82,7 +82,7 @@ def replay(asked: ReplayConfig, out: TextIO) -> int:
         print_tally(tally, out, with_replayed=False)
         print_samples(tally.samples(), out, show_values=asked.show_values)
     if asked.status != "off" or asked.dry_run:
-        print_counts(counts, out, score=asked.score, dry_run=asked.dry_run, stopped=draining())
+        print_counts(counts, out, score=asked.score, dry_run=asked.dry_run, stopped=draining(), classes=asked.error_classes)
     if asked.summary_json is not None:
         write_counts(counts, asked.summary_json)
     return EXIT_DONE

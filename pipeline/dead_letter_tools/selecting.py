@@ -23,7 +23,7 @@ class Counts:
 
     Attributes:
         read: How many were read.
-        others: Those that the filters leave out.
+        others: Those that the filters leave out, by class.
         before: Those that were replayed by an earlier run.
         replayed: Those that were replayed now; with ``--dry_run``, that would be.
         refused: Why a record is not replayed, to the number of such records.
@@ -31,7 +31,7 @@ class Counts:
     """
 
     read: int = 0
-    others: int = 0
+    others: Counter[str] = dataclasses.field(default_factory=Counter)
     before: int = 0
     replayed: int = 0
     refused: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -90,7 +90,7 @@ class Selection:
             if letter is None:
                 counts.refused[NO_LETTER] += 1
             elif not is_meant(self._config, letter):
-                counts.others += 1
+                counts.others[letter.error_class] += 1
             elif letter.place in self._ledger:
                 counts.before += 1
             elif (reason := self._reason_against(letter)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -11,7 +12,7 @@ from pipeline import worker
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.entry import flags_or_told
 from pipeline.dead_letter_tools.exit_status import exit_status
-from pipeline.dead_letter_tools.filters import is_meant
+from pipeline.dead_letter_tools.filters import classes_left_out, is_meant
 from pipeline.dead_letter_tools.flags import SHOW, ShowConfig, parse_show
 from pipeline.dead_letter_tools.output import print_samples, print_tally
 from pipeline.dead_letter_tools.tally import Tally
@@ -44,7 +45,7 @@ def show(asked: ShowConfig, out: TextIO) -> int:
         0; 2 if the topic can't be found, 1 if it can't be read, or Kafka did not come in time.
     """
     kafka = replay_config(asked.bootstrap_servers, asked.dead_letter_topic, asked.kafka_properties)
-    tally, others, strangers = Tally(asked.sample), 0, 0
+    tally, others, strangers = Tally(asked.sample), Counter[str](), 0
     try:
         with contextlib.ExitStack() as stack:
             waiting = StartWait(asked.wait_for_start_s)
@@ -60,12 +61,14 @@ def show(asked: ShowConfig, out: TextIO) -> int:
                     elif is_meant(asked, letter):
                         tally.add(letter, replayed=letter.place in ledger)
                     else:
-                        others += 1
+                        others[letter.error_class] += 1
     except ScoringError as error:
         tell_error(error)
         return exit_status(error, asked.wait_for_start_s)
     parts = [f"{tally.letters:,} dead letters, of which {tally.replayed:,} were replayed"]
-    parts += [f"{others:,} others, which the filters leave out"] if others else []
+    if others:
+        left_out = classes_left_out(others, asked.error_classes)
+        parts.append(f"{others.total():,} others, which the filters leave out{left_out}")
     parts += [f"{strangers:,} records that are none"] if strangers else []
     print(f"{asked.dead_letter_topic}: {'; '.join(parts)}", file=out)
     print_tally(tally, out)

@@ -89,6 +89,7 @@ def test_an_unknown_scheme_lists_every_form(uri: str) -> None:
         ("oip-http://h:1/m", "oip+http://HOST"),
         ("triton://h:1/m", "oip+grpc://HOST"),
         ("s3://bucket/m", "saved_model:///PATH"),
+        ("/models/fraud", "saved_model:///PATH"),
     ],
 )
 def test_an_unknown_scheme_is_asked_about(uri: str, meant: str) -> None:

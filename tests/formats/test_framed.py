@@ -90,7 +90,7 @@ def test_broken_frames_and_unknown_schemas(framed: Framed, shared_registry: Sche
     }  # fmt: skip
     assert rows_of(chunk) == {0: [1, 2], 13: [1, 2]}
     assert "has no schema 9999" in chunk.failures[1].message
-    assert "is JSON, not AVRO" in chunk.failures[11].message
+    assert "is JSON, not AVRO: --input_format=json reads it" in chunk.failures[11].message
 
 
 def test_a_frame_in_a_header_is_read_as_one_before_the_value(shared_registry: SchemaRegistryStub) -> None:

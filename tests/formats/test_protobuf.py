@@ -216,7 +216,7 @@ def test_a_schema_of_another_kind(framed: Framed, shared_registry: SchemaRegistr
     number = shared_registry.add('"string"', subject="avro")
     chunk = framed.decode(records(b"\0" + number.to_bytes(4, "big") + b"\0"))
     assert classes(chunk) == {0: "SchemaError"}
-    assert "is AVRO, not PROTOBUF" in chunk.failures[0].message
+    assert "is AVRO, not PROTOBUF: --input_format=avro reads it" in chunk.failures[0].message
 
 
 def test_without_a_registry_there_is_no_schema() -> None:

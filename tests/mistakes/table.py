@@ -129,6 +129,7 @@ ASKED = (
     typed("--model={model}?signature=nosuch:", "serving_default", model="{model}?signature=nosuch"),
     typed("--model=http://{at}/v1/models/m:", "it speaks HTTP/2", "use grpc://{at}/m", model="http://{at}/v1/models/m"),
     typed("--model=grpc://{rest}/m:", "it speaks HTTP/1", "use http://{rest}/v1/models/m", model="grpc://{rest}/m"),
+    typed("--model=http://{kafka}/v1/models/m:", "{kafka} is an address of", model="http://{kafka}/v1/models/m"),
     typed("--bootstrap_servers={other}:", "HTTP/2, as a gRPC port does", "no Kafka broker", bootstrap_servers="{other}"),
     typed("--bootstrap_servers={rest}:", "speaks HTTP answers", "no Kafka broker", bootstrap_servers="{rest}"),
     typed("--model=grpc://{kafka}/m:", "{kafka} is an address of --bootstrap_servers", model="grpc://{kafka}/m"),

@@ -258,16 +258,18 @@ def _entry(uri: str) -> Entry:
     entry = _entries.get(scheme) or schemes().get(scheme)  # reading all packages' metadata takes time: only on a miss
     if entry is None:
         known = schemes()
-        meant = _meant(scheme, known)
+        meant = _meant(uri, known)
         forms = ", ".join(dict.fromkeys(one.form for one in known.values() if one.form != meant))
         asked = f"did you mean {meant}? If not, " if meant else ""
         raise ConfigError([f"--model={shown(uri)}: unknown form; {asked}use one of {forms}, or embedded"])
     return entry
 
 
-def _meant(scheme: str, known: Mapping[str, Entry]) -> str:
-    """Returns the form that may be meant: the scheme is misspelt, or is the name of a server. Empty if none is like it."""
-    names = {name: name for name in known} | _SERVERS
+def _meant(uri: str, known: Mapping[str, Entry]) -> str:
+    """Returns the form that may be meant by a misspelt scheme, the name of a server or a path. Empty if none is like it."""
+    if uri.startswith(("/", "./", "~")):
+        return known["saved_model"].form
+    scheme, names = _scheme(uri), {name: name for name in known} | _SERVERS
     close = difflib.get_close_matches(scheme.lower(), names, 1, 0.7)
     return known[names[close[0]]].form if close else ""
 

@@ -101,11 +101,15 @@ class DocumentCaster:
             if caster.name in document:
                 fields.append((caster, document[caster.name]))
             elif not caster.spec.has_default:
-                raise FieldMismatch(f"{caster.name}: missing; expected {caster.expected}; {_names(document)}")
+                raise FieldMismatch(f"{caster.name}: missing; expected {caster.expected}; {_names(document)}{ABSENT}")
         if not fields:
             inputs = ", ".join(c.name for c in self._casters)
             raise FieldMismatch(f"has none of the inputs ({inputs}); {_names(document)}")
         return fields
+
+
+ABSENT = "; --features says where it is, with |default(JSON) what it is where it is absent"
+"""The cure of an absent field."""
 
 
 def _cast_group(members: list[_Row], failures: dict[int, Failure]) -> list[Group]:

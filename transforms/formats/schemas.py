@@ -68,7 +68,9 @@ class FramedReader(abc.ABC):
         """Adds a schema."""
         try:
             if schema.kind != self.kind.upper():
-                raise SchemaError(f"schema {key} is {schema.kind}, not {self.kind.upper()}")
+                raise SchemaError(
+                    f"schema {key} is {schema.kind}, not {self.kind.upper()}: --input_format={schema.kind.lower()} reads it"
+                )
             self._known[key] = self._open(schema)
         except SchemaError as error:
             self._unusable[key] = error

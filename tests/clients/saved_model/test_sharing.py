@@ -223,7 +223,7 @@ def test_without_tensorflow_it_says_what_to_install(stub: SavedModelStub, error:
 
     async def run() -> None:
         async with stub.client() as client:
-            with pytest.raises(ConfigError, match=f"--model=model model at stub://.*{said}"):
+            with pytest.raises(ConfigError, match=f"--model=saved_model://stub://.*{said}"):
                 await client.metadata(TIMEOUT_S)
 
     asyncio.run(run())

@@ -10,9 +10,11 @@ from typing import Any
 
 import fastavro
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.checking import flags as check_flags
 from pipeline.checking.command import check
+from pipeline.cli.names import DEFAULT_GROUP
 from tests.pipeline.checking.checking import Checking
 from transforms.testing.schema_registry_stub import SchemaRegistryStub
 from transforms.testing.stub_model import StubModel
@@ -64,6 +66,18 @@ def test_where_only_the_output_topic_is_missing_the_command_makes_it(checking: C
         assert command.startswith("to run     python -m pipeline --bootstrap_servers="), out.getvalue()
         assert " --output_topic=quite.another --create_topics " in command
         assert command.endswith(features)
+
+
+def test_a_group_that_is_in_use_hides_nothing_else(checking: Checking, stub: TfServingGrpcStub) -> None:
+    """It is told after the rest, and there is no command to run."""
+    checking.produce(b'{"x":[1,2]}')
+    with Consumer({"bootstrap.servers": checking.address, "group.id": DEFAULT_GROUP}) as other:
+        other.commit(offsets=[TopicPartition("out", 0, 0)], asynchronous=False)
+    argv = [*checking.flags(f"--model={stub.uri()}", "--sample=20"), f"--group_id={DEFAULT_GROUP}"]
+    out = io.StringIO()
+    assert check(check_flags.parse(argv, {}), out, argv) == 2
+    assert "1 records read, 1 fit" in out.getvalue()
+    assert "to run" not in out.getvalue()
 
 
 def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServingGrpcStub) -> None:

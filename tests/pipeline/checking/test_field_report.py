@@ -118,7 +118,7 @@ def test_whole_records() -> None:
     assert (row.dtype, row.wrong) == ("tf.Example", 1)
     unknown = Signature("", METHOD_PREDICT, {}, {}, known=False)
     assert told(table(unknown, [{"a": 1}])) == [
-        ("(record)", "8 to 8 bytes", "sent as it is: the server publishes no signature", 0)
+        ("(record)", "8 bytes", "sent as it is: the server publishes no signature", 0)
     ]
 
 

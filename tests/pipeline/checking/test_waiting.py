@@ -6,9 +6,11 @@ import threading
 
 import pytest
 
+from pipeline.checking import flags as check_flags
 from pipeline.checking import waiting
-from pipeline.checking.contract import check_all
+from pipeline.checking.contract import check_all, served
 from pipeline.checking.waiting import StartWait
+from pipeline.embedded.broker import EmbeddedBroker
 from transforms.errors import ContractError, NotReadyError
 
 
@@ -139,3 +141,12 @@ def test_if_nothing_is_wrong_but_that_they_are_not_there_the_error_says_so() -> 
             lambda: None,
         )
     assert str(raised.value).splitlines() == ["--model=m: refused", "--bootstrap_servers=k: refused"]
+
+
+def test_kafkas_address_is_not_waited_for_as_a_model_server(broker: EmbeddedBroker) -> None:
+    """It would answer as little after two minutes."""
+    flags = [f"--bootstrap_servers={broker.address}", "--input_topic=a", "--output_topic=b"]
+    for uri in (f"http://{broker.address}/v1/models/m", f"grpc://{broker.address}/m"):
+        with pytest.raises(ContractError, match="is an address of --bootstrap_servers") as caught:
+            served(check_flags.parse([*flags, f"--model={uri}"], {}), StartWait(0))
+        assert not isinstance(caught.value, NotReadyError)

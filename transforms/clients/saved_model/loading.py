@@ -95,7 +95,7 @@ class Loader:
             if copy is not None:
                 copy.remove()
             if isinstance(error, ImportError):
-                raise missing_packages(str(self.address), SCHEME, error) from error
+                raise missing_packages(f"{SCHEME}://{self.address.path}", SCHEME, error) from error
             if isinstance(error, MemoryError):
                 raise UnavailableError(f"{self.address}: not enough memory to load {folder}") from error
             if isinstance(error, OSError):

@@ -135,10 +135,8 @@ class TfServingGrpcClient(ModelClient):
         try:
             body = await self._channel.call(messages.GET_MODEL_STATUS, request.SerializeToString(), timeout_s)
             statuses = messages.GetModelStatusResponse.FromString(of_metadata(body, self._where)).model_version_status
-        except NotServedError as nothing:  # not every server of this protocol has a ModelService
-            return error if nothing.unimplemented else signatures.no_such_model(error)
-        except (ModelError, DecodeError):
-            return error
+        except (ModelError, DecodeError) as nothing:  # not every server of this protocol has a ModelService
+            return signatures.no_such_model(error) if "NOT_FOUND" in str(nothing) else error
         states = {status.version: messages.VERSION_STATES.get(status.state, "UNKNOWN") for status in statuses}
         return signatures.explain_versions(error, self._address, states)
 
