@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from pipeline import worker
 from pipeline.checking import flags as check_flags
+from pipeline.checking.carried import carried_lines
 from pipeline.checking.contract import check_all, formats, kafka_config, served
 from pipeline.checking.field_report import RECORD, FieldRow, expected_rows, sampled_rows
 from pipeline.checking.flags import LEFT_OUT, CheckConfig, run_command
@@ -147,6 +148,8 @@ def _check(asked: CheckConfig, config: Config, output: CheckOutput, argv: Sequen
     rows = sampled_rows(model.signature, records, decoded, judged, asked.show_values, config.formats)
     output.table(rows)
     _show_sample(records, decoded, model.signature.known, asked.try_request, output)
+    if absent := carried_lines(decoded, config.formats.pass_through):
+        output.lines("passed on", *absent)
     proposal, instead = propose(decode, decoder, decoded, judged), None
     if proposal is not None:
         output.lines("features", shell_word(f"--features={proposal.features}"), *proposal.notes)

@@ -80,6 +80,16 @@ def test_a_group_that_is_in_use_hides_nothing_else(checking: Checking, stub: TfS
     assert "to run" not in out.getvalue()
 
 
+def test_a_field_to_pass_through_that_no_record_has_is_told(checking: Checking, stub: TfServingGrpcStub) -> None:
+    """It is null in each prediction. One that some record has is not told, nor what would be a dead letter."""
+    checking.produce(b'{"x":[1,2],"id":1}', b'{"x":[1,2],"id":null,"some":2}', b'{"idd":1}')
+    assert checking.run(f"--model={stub.uri()}", "--sample=20", "--pass_through=idd,some,of=$.id") == 0
+    [line] = [line for line in checking.printed.splitlines() if line.startswith("passed on")]
+    assert line == "passed on  idd: null in all 2 of the records read that fit: none has a value at $['idd']"
+    assert checking.run(f"--model={stub.uri()}", "--sample=20", "--pass_through=id") == 0
+    assert "passed on" not in checking.printed
+
+
 def test_it_proposes_what_more_records_fit_with(checking: Checking, stub: TfServingGrpcStub) -> None:
     checking.produce(b'{"x":[1,2]}', *[b'{"X":[1,2],"x":null}'] * 4)
     argv = checking.flags(f"--model={stub.uri()}", "--sample=10")
