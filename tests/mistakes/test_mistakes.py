@@ -138,7 +138,7 @@ def test_what_stands_in_a_file_that_cannot_be_read_is_not_missing(
     config = tmp_path / "job.yaml"
     if text is not None:
         config.write_text(text)
-    monkeypatch.setattr(sys, "argv", ["pipeline", f"--config={config}", "--workers=0"])
+    monkeypatch.setattr(sys, "argv", ["pipeline", f"--config={config}", "--workers=0", "--bootstrap_servers=h:1"])
     commands: list[Callable[[], int]] = [score.main, replay.main]
     for main in commands:
         assert main() == 2
