@@ -34,6 +34,8 @@ SOURCE: dict[str, Any] = {"bootstrap_servers": "127.0.0.1:1", "topics": ["in"], 
         ({"consumer_config": {"a": ["secret"]}}, "consumer_config: a: one value is needed, text or a number$"),
         ({"consumer_config": {"group.id": "x"}}, "consumer_config: group.id can't be set: it is the field group_id"),
         ({"consumer_config": {"enable.auto.commit": True}}, "consumer_config: enable.auto.commit can't be set"),
+        ({"until_end": "yes"}, "ReadFromKafkaNative: until_end: true or false, not 'yes'"),
+        ({"delivery": "at_most_once"}, "delivery: exactly_once or at_least_once, not 'at_most_once'"),
         ({"topic": "in"}, "unexpected keyword argument 'topic'"),
     ],
 )

@@ -34,7 +34,7 @@ def value_of(index: int) -> bytes | None:
 class Yaml:
     """A run of the example."""
 
-    def __init__(self, job: Job, model: str, log: Path):
+    def __init__(self, job: Job, model: str, log: Path, **more: str):
         added = added_packages("beam-yaml", PINS.read_text().split())
         path = os.pathsep.join(filter(None, [str(added), os.environ.get("PYTHONPATH")]))
         variables = {
@@ -43,6 +43,7 @@ class Yaml:
             "input_topic": job.inputs[0],
             "output_topic": job.output,
             "group_id": job.group,
+            **more,
         }
         command = [sys.executable, "-m", "apache_beam.yaml.main", "--yaml_pipeline_file=examples/score.yaml"]
         command += [f"--jinja_variable_flags={','.join(variables)}"]
@@ -113,3 +114,26 @@ def test_killed_and_started_again(new_job: NewJob, model: TfServingGrpcStub, tmp
         assert record.value == value_of(index)
     told = {index: dict(record.headers)["inference.error.class"] for index, record in dead.items()}
     assert told == dict.fromkeys(POISON, b"Rejected") | {NO_JSON: b"JsonError", TOMBSTONE: b"Tombstone"}
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_it_ends_where_the_topic_ended_at_its_start(
+    new_job: NewJob, model: TfServingGrpcStub, tmp_path: Path, delivery: str
+) -> None:
+    job = new_job(model.uri(), partitions=2)
+    job.produce(range(20))
+    run = Yaml(job, model.uri(), tmp_path / "log", until_end="true", delivery=delivery)
+    assert run.process.wait(START_S) == 0, run
+    assert job.report().ok, job.report()
+    assert sum(job.committed().values()) >= 20
+    marked = job.end_of_output() > 20  # a transaction leaves a marker at the end of each partition
+    assert marked is (delivery == "exactly_once")
+
+
+def test_a_topic_that_is_not_there_is_told_before_anything_runs(
+    new_job: NewJob, model: TfServingGrpcStub, tmp_path: Path
+) -> None:
+    job = new_job(model.uri())
+    run = Yaml(job, model.uri(), tmp_path / "log", input_topic="nowhere", until_end="true")
+    assert run.process.wait(START_S) != 0, run
+    assert "ReadFromKafkaNative: until_end: the topic nowhere does not exist" in str(run)

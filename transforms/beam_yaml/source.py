@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: Beam YAML reads the types of the fields from the signature.
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import apache_beam as beam
 
 from transforms.beam_yaml.fields import Fields
-from transforms.kafka.config import KafkaConfig
+from transforms.errors import ContractError, SecretError
+from transforms.kafka.admin.until_end import until_end
+from transforms.kafka.config import AT_LEAST_ONCE, EXACTLY_ONCE, KafkaConfig
 from transforms.kafka.native.rows import ToRows
 from transforms.kafka.native.source import ReadFromKafka
 from transforms.kafka.protected import protected_problem
@@ -33,6 +36,10 @@ class ReadFromKafkaNative(beam.PTransform):
             output ends the pipeline, and what comes from ``ScoreWithModel`` can't be written to Kafka.
         max_num_records: End after so many records; without it the pipeline goes on for ever.
         max_read_time: End after so many seconds.
+        until_end: End where the topics end when the pipeline is built; Kafka is asked then.
+        delivery: ``exactly_once``, or ``at_least_once``: outputs are written without transactions, and after a failure
+            some of them again.
+        instance_id: Names this process among those of the group: each needs another, and the same at its next start.
 
     Raises:
         ValueError: A field can't be used.
@@ -47,6 +54,9 @@ class ReadFromKafkaNative(beam.PTransform):
         dead_letter_topic: str | None = None,
         max_num_records: int | None = None,
         max_read_time: float | None = None,
+        until_end: bool = False,
+        delivery: str = EXACTLY_ONCE,
+        instance_id: str = "0",
     ):
         super().__init__()
         properties = _FIELDS.properties("consumer_config", {} if consumer_config is None else consumer_config)
@@ -55,19 +65,38 @@ class ReadFromKafkaNative(beam.PTransform):
                 raise _FIELDS.mistake("consumer_config", f"{name} {_in_yaml(problem)}")
         _FIELDS.number("max_num_records", max_num_records, whole=True)
         _FIELDS.number("max_read_time", max_read_time)
+        if not isinstance(until_end, bool):
+            raise _FIELDS.mistake("until_end", f"true or false, not {until_end!r}")
+        if delivery not in (EXACTLY_ONCE, AT_LEAST_ONCE):
+            raise _FIELDS.mistake("delivery", f"{EXACTLY_ONCE} or {AT_LEAST_ONCE}, not {delivery!r}")
+        self._until_end = until_end
         self._config = KafkaConfig(
             _FIELDS.text("bootstrap_servers", bootstrap_servers),
             _FIELDS.texts("topics", topics),
             _FIELDS.text("group_id", group_id),
             properties=properties,
+            delivery=delivery,
+            instance_id=_FIELDS.text("instance_id", instance_id),
             dead_letter_topic=None if dead_letter_topic is None else _FIELDS.text("dead_letter_topic", dead_letter_topic),
         )
         end = None if max_read_time is None else time.time() + max_read_time
         self._stop = StopConditions(max_records=max_num_records, drain_at_s=end)
 
     def expand(self, pbegin: Any) -> Any:
-        """Returns the PCollection of ``KafkaRow`` elements."""
-        return pbegin | "Read" >> ReadFromKafka(config=self._config, stop=self._stop) | "Rows" >> ToRows()
+        """Returns the PCollection of ``KafkaRow`` elements.
+
+        Raises:
+            ValueError: The ends of ``until_end`` can't be had.
+        """
+        read = ReadFromKafka(config=self._config, stop=self._ends() if self._until_end else self._stop)
+        return pbegin | "Read" >> read | "Rows" >> ToRows()
+
+    def _ends(self) -> StopConditions:
+        try:
+            ends = until_end(self._config)
+        except (ContractError, SecretError) as error:
+            raise _FIELDS.mistake("until_end", str(error)) from error
+        return dataclasses.replace(ends, max_records=self._stop.max_records, drain_at_s=self._stop.drain_at_s)
 
 
 def _in_yaml(problem: str) -> str:

@@ -330,3 +330,33 @@ def test_as_many_connections_as_requests_in_flight_and_no_more_than_allowed() ->
 
     asyncio.run(most_at_once(ClientOptions(), 150, 150))
     asyncio.run(most_at_once(ClientOptions(max_connections=3), 10, 3))
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "content_type", "body", "is_page"),
+    [
+        ("POST", 200, "text/html; charset=utf-8", "\n<!DOCTYPE html><title>log in</title>", True),
+        ("PUT", 201, "Text/HTML", "<html>", True),
+        ("POST", 200, "text/html", '{"y": [1]}', False),  # what Flask calls a text that a function returns
+        ("POST", 200, "application/json", "<html>", False),
+        ("POST", 500, "text/html", "<html>", False),
+        ("GET", 200, "text/html", "<html>", False),  # of the metadata: another path, told at the start
+    ],
+)
+def test_a_web_page_is_no_answer_of_the_server(
+    method: str, status: int, content_type: str, body: str, is_page: bool
+) -> None:
+    """Every record would else be a dead letter while somebody else answers in the server's place."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body.encode(), headers={"Content-Type": content_type})
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        sent = None if method == "GET" else b"{}"
+        if is_page:
+            with pytest.raises(UnavailableError, match=f"HTTP {status} with a web page in place of an answer"):
+                await http.send(method, url, TIMEOUT_S, sent)
+        else:
+            assert (await http.send(method, url, TIMEOUT_S, sent)).status == status
+
+    use(answer, work)

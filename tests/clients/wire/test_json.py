@@ -21,3 +21,9 @@ def test_half_of_a_surrogate_pair_is_a_malformed_answer(escape: bytes) -> None:
     document = loads(b'{"predictions": ["good", "%b"]}' % escape)
     with pytest.raises(MalformedAnswerError, match="element 1 has half of a surrogate pair"):
         read_outputs(document, Signature("", METHOD_PREDICT, {}, {"predictions": TensorSpec("string", (-1,))}))
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    """.NET's servers write one."""
+    assert loads(b'\xef\xbb\xbf{"y": [NaN]}').keys() == {"y"}
+    assert loads(b"\xef\xbb\xbf[1]") == [1]

@@ -161,6 +161,11 @@ def _response_class(kept: _Kept) -> type[aiohttp.ClientResponse]:
     return Response
 
 
+def _is_page(status: int, content_type: str, body: bytes) -> bool:
+    """Whether a web page came: what stands before the server has answered in its place. Flask calls JSON text/html, too."""
+    return 200 <= status < 300 and content_type.lower().startswith("text/html") and body.lstrip()[:1] == b"<"
+
+
 class HttpConnection:
     """Connections to one server, opened with the first request. For one asyncio loop.
 
@@ -210,7 +215,8 @@ class HttpConnection:
             The response, whatever its status.
 
         Raises:
-            UnavailableError: No connection could be made, or it was cut, or the client is closed.
+            UnavailableError: No connection could be made, or it was cut, or the client is closed; or a web page answers
+                a request with a body.
             OverloadedError: No answer came within ``timeout_s``.
             MalformedAnswerError: The answer is not HTTP, or compressed without being asked for; a ``SpeaksHttp2Error``
                 if it is that of a gRPC server.
@@ -243,6 +249,11 @@ class HttpConnection:
                 retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._now())
                 kind = response.headers.get("Content-Type", "")
                 answer = await self._body(response)
+                if body is not None and _is_page(response.status, kind, answer):
+                    raise UnavailableError(
+                        f"{self._where}: HTTP {response.status} with a web page in place of an answer; is the address "
+                        "right, and what stands before it: a login, a notice of maintenance?"
+                    )
                 return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time{_through(proxy)}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -17,6 +18,7 @@ def loads(body: bytes) -> Any:
     Raises:
         ValueError: It is not JSON, even if bare NaN and Infinity are allowed, or it is too deeply nested.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)  # .NET's servers write one, and a reader may ignore it (RFC 8259, 8.1)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
