@@ -29,6 +29,7 @@ from typing import Any, Self
 
 PROJECT, REGION, BUCKET = "demo-project", "europe-west1", "demo-bucket"
 TOKEN = "token-of-the-stub"  # worth nothing
+UPDATED = "2026-11-24T01:02:03Z"
 ACTIVE = ("JOB_STATE_RUNNING", "JOB_STATE_DRAINING", "JOB_STATE_PENDING")
 
 
@@ -198,6 +199,11 @@ class GoogleCloud:
     ) -> tuple[int, dict[str, str], Any]:
         if method == "GET" and path == f"/storage/v1/b/{BUCKET}":
             return 200, {}, {"kind": "storage#bucket", "name": BUCKET, "id": BUCKET}
+        if method == "GET" and path == f"/storage/v1/b/{BUCKET}/o":
+            names = sorted(url for url in self.objects if url.startswith(f"gs://{BUCKET}/{query.get('prefix', '')}"))
+            return 200, {}, {"kind": "storage#objects", "items": [self._resource(url) for url in names]}
+        if method == "GET" and (found := re.fullmatch(rf"/download/storage/v1/b/{BUCKET}/o/(.*)", path)):
+            return self._part(self.object(f"gs://{BUCKET}/{found[1]}"), headers.get("range", "bytes=0-"))
         if method == "GET" and (found := re.fullmatch(rf"/storage/v1/b/{BUCKET}/o/(.*)", path)):
             url = f"gs://{BUCKET}/{found[1]}"
             if url not in self.objects:
@@ -212,6 +218,13 @@ class GoogleCloud:
             return self._chunk(query["upload_id"], headers["content-range"], body)
         raise RefusedError(404, f"nothing at {method} {path}")
 
+    def _part(self, content: bytes, wanted: str) -> tuple[int, dict[str, str], bytes]:
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(content)), len(content) - 1)
+        if start >= len(content):
+            raise RefusedError(416, "the range is not in the object")
+        return 206, {"Content-Range": f"bytes {start}-{end}/{len(content)}"}, content[start : end + 1]
+
     def _chunk(self, upload: str, content_range: str, body: bytes) -> tuple[int, dict[str, str], Any]:
         url, file = self._uploads[upload]
         with file.open("ab") as opened:
@@ -224,7 +237,14 @@ class GoogleCloud:
     def _resource(self, url: str) -> dict[str, Any]:
         name = url.removeprefix(f"gs://{BUCKET}/")
         size = str(self.objects[url].stat().st_size)
-        return {"kind": "storage#object", "bucket": BUCKET, "name": name, "size": size, "generation": "1"}
+        return {
+            "kind": "storage#object",
+            "bucket": BUCKET,
+            "name": name,
+            "size": size,
+            "generation": "1",
+            "updated": UPDATED,
+        }
 
 
 def _listen(host: str, port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> http.server.ThreadingHTTPServer:
@@ -253,7 +273,7 @@ def _handler(cloud: GoogleCloud) -> type[http.server.BaseHTTPRequestHandler]:
             except RefusedError as error:
                 status, headers = error.status, {}
                 answer = {"error": {"code": error.status, "message": str(error)}}
-            content = b"" if answer is None else json.dumps(answer).encode()
+            content = answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.stream import GOES_ON_S, Stream
-from tests.integration.process import Scoring, wait_until
+from tests.integration.process import Running, Scoring, wait_until
 from tests.processes import alive
 
 SHORT_TIMES = ("--kafka_config=session.timeout.ms=6000", "--kafka_config=transaction.timeout.ms=4000")
@@ -111,7 +111,7 @@ def suspend(stream: Stream, times: int) -> None:
     stream.drain(*processes)
 
 
-def in_mid_stream(stream: Stream, times_left: int, process: Scoring | None = None) -> None:
+def in_mid_stream(stream: Stream, times_left: int, process: Running | None = None) -> None:
     """Waits for some answers, and some more time: less than what the model server gives before it holds."""
     share = stream.left() // times_left
     stream.answered(stream.rng.randrange(max(1, share // 2)), process)

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 
 from tests import topics
 from tests.chaos.verdict import Generation, Verdict, judge_all
-from tests.integration.process import Job, Scoring, wait_until
+from tests.integration.process import Job, Running, Scoring, wait_until
 from transforms.testing.stub_server import StubServer
 
 GOES_ON_S = 360.0
@@ -140,7 +140,7 @@ class Stream:
             except KafkaException:  # Kafka is away, which may be the scenario
                 time.sleep(0.2)
 
-    def answered(self, rows: int, process: Scoring | None = None) -> None:
+    def answered(self, rows: int, process: Running | None = None) -> None:
         """Waits until the model server has answered so many rows more, or holds them (``throttle``), or the process ends."""
         faults = self.stub.faults
         mark = faults.rows_answered + rows
@@ -151,13 +151,13 @@ class Stream:
         wait_until(met, f"{rows} more answers", GOES_ON_S, process)
 
     @contextlib.contextmanager
-    def fault(self, process: Scoring | None = None) -> Iterator[None]:
+    def fault(self, process: Running | None = None) -> Iterator[None]:
         """Counts the fault that is made in the block, and measures how long after it the next commit comes."""
         self.faults += 1
         yield
         self.goes_on(process)
 
-    def goes_on(self, process: Scoring | None = None) -> None:
+    def goes_on(self, process: Running | None = None) -> None:
         """Waits for the next commit, and notes how long it took. Where nothing is left, none is to come."""
         before, began = self.committed(), time.monotonic()
         if self.left() <= 0:
@@ -166,7 +166,7 @@ class Stream:
         self.pauses.append(time.monotonic() - began)
         self.say(f"fault {self.faults}: went on after {self.pauses[-1]:.1f} s, {before:,} records committed")
 
-    def until(self, condition: Callable[[], bool], what: str, process: Scoring | None = None) -> None:
+    def until(self, condition: Callable[[], bool], what: str, process: Running | None = None) -> None:
         """Waits for what needs answers. A model server that holds them all (``throttle``) answers some rows more.
 
         What it was to answer may have gone into bundles that a rebalance has rolled back, or into answers that were cut.

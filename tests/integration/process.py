@@ -51,13 +51,13 @@ class Scoring:
         flags: What it was started with.
     """
 
-    def __init__(self, flags: Sequence[str], environ: dict[str, str] | None = None):
+    def __init__(self, flags: Sequence[str], environ: dict[str, str] | None = None, module: str = "pipeline"):
         self.flags = tuple(flags)
         self._folder = tempfile.TemporaryDirectory(prefix="scoring-")
         folder = Path(self._folder.name)
         self._out, self._err, self._summary = folder / "out", folder / "err", folder / "summary.json"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._process = start("pipeline", [*flags, f"--summary_json={self._summary}"], out, err, environ)
+            self._process = start(module, [*flags, f"--summary_json={self._summary}"], out, err, environ)
         self.pid = self._process.pid
 
     @property

@@ -180,6 +180,14 @@ def test_a_token_that_the_server_refuses_is_renewed_for_the_next_request(stub_cl
     assert source.given == 2
 
 
+def _of_a_silent_metadata_server() -> Exception:
+    """As google.auth.compute_engine raises it: the true error is the cause."""
+    with pytest.raises(exceptions.RefreshError) as raised:
+        raise exceptions.RefreshError("server unavailable") from exceptions.TransportError("server unavailable")
+    error: Exception = raised.value
+    return error
+
+
 def test_a_late_refusal_of_a_token_long_renewed_counts_for_nothing() -> None:
     source = Source()
 
@@ -202,6 +210,7 @@ def test_a_late_refusal_of_a_token_long_renewed_counts_for_nothing() -> None:
         (exceptions.RefreshError("invalid_grant: revoked"), NotServedError, "invalid_grant: revoked"),
         (exceptions.RefreshError("internal_failure", retryable=True), UnavailableError, "no access token from Google now"),
         (exceptions.TransportError("connection refused"), UnavailableError, "connection refused"),
+        (_of_a_silent_metadata_server(), UnavailableError, "server unavailable"),
     ],
 )
 def test_no_token(stub_class: type[VertexStub], failure: Exception, error: type[ModelError], told: str) -> None:

@@ -70,8 +70,9 @@ class Sessions(ProcessSessions):
     def enter(self, key: SessionKey) -> Any:
         return self.entered.setdefault(key, self.there.pop(0) if self.there else BegunSession(*[3] * 5))
 
-    def abandon(self, config: KafkaConfig) -> None:
-        self.entered.clear()
+    def abandon(self, config: KafkaConfig, only: SessionKey | None = None) -> None:
+        for key in [*self.entered] if only is None else [only]:
+            self.entered.pop(key, None)
 
     def fenced(self, key: SessionKey) -> None:
         self.fences.append(key)
@@ -107,6 +108,14 @@ def test_a_fence_before_anything_was_read_ends_no_bundle_in_an_error() -> None:
     assert not sessions.entered, "the next bundle opens another"
     assert len(timer.at) == 1
     assert poll(source, 0, timer) == [3]
+
+
+def test_a_fence_leaves_the_other_shards_of_the_bundle_alone() -> None:
+    """What they have emitted is still to be written, each by its own session."""
+    sessions, timer = Sessions(BegunSession(3), FencedSession(3)), Timer()
+    source = made(sessions)
+    assert [poll(source, key, timer) for key in (0, 1)] == [[3], []]
+    assert list(sessions.entered) == [SessionKey(CONFIG, 0, 2)]
 
 
 def test_a_fence_in_the_middle_fails_the_bundle_and_is_noted() -> None:

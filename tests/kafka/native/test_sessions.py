@@ -209,6 +209,32 @@ def test_several_shards_in_one_bundle_each_commit_their_own_records(process: Pro
     assert (one.lives, two.lives) == (False, False)
 
 
+def test_of_several_shards_one_that_cannot_be_committed_has_the_others_give_up(process: Process) -> None:
+    """The stages drop all outcomes then. Committing another one would miss its own, and blame the graph."""
+    one, two = process.at(0), process.at(1)
+    both = process.of_bundle()
+    assert both.keep_alive()
+    assert (one.lives, two.lives) == (True, True)
+    one.lives = False
+    assert not both.keep_alive()
+    assert not two.lives
+
+
+def test_a_shard_that_is_read_after_another_was_void_is_not_committed_either(process: Process) -> None:
+    process.at(0).lives = False
+    late = process.at(1)
+    process.of_bundle().commit()
+    assert (late.lives, late.commits) == (False, 1)
+
+
+def test_one_shard_of_several_may_be_abandoned_alone(process: Process) -> None:
+    one, two = process.at(0), process.at(1)
+    process.sessions.abandon(CONFIG, SessionKey(CONFIG, 0, 2))
+    assert (one.discarded, two.discarded) == (True, False)
+    process.of_bundle().write([output(1)])
+    assert two.written == [1]
+
+
 def test_where_shards_move_a_fence_ends_the_bundle_and_not_the_job(process: Process) -> None:
     """The commit is a rollback: the runner keeps nothing of the bundle but its timer. The next one opens another session."""
     sessions, key = process.sessions, SessionKey(MOVING, 0, 2)

@@ -133,8 +133,8 @@ class SessionsOf(ProcessSessions):
     def enter(self, key: SessionKey) -> Session:
         return self._of.enter(key)
 
-    def abandon(self, config: KafkaConfig) -> None:
-        self._of.abandon(config)
+    def abandon(self, config: KafkaConfig, only: SessionKey | None = None) -> None:
+        self._of.abandon(config, only)
 
     def fenced(self, key: SessionKey) -> None:
         self._of.fenced(key)

@@ -172,6 +172,8 @@ def _translated(error: Exception) -> ModelError:
     if isinstance(error, exceptions.DefaultCredentialsError):
         cure = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key file"
         return NotServedError(f"no Google application-default credentials: {text}; {cure}")
-    if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
+    # For a metadata server that does not answer, google-auth raises an error not to be retried, caused by the true one.
+    unanswered = any(isinstance(it, exceptions.TransportError) for it in (error, error.__cause__))
+    if unanswered or getattr(error, "retryable", False):
         return UnavailableError(f"no access token from Google now: {text}")
     return NotServedError(f"Google gives no access token for these credentials: {text}")

@@ -68,9 +68,9 @@ class ProcessSessions:
         """See ``sessions.enter``."""
         return enter(key)
 
-    def abandon(self, config: KafkaConfig) -> None:
+    def abandon(self, config: KafkaConfig, only: SessionKey | None = None) -> None:
         """See ``sessions.abandon``."""
-        abandon(config)
+        abandon(config, only)
 
     def fenced(self, key: SessionKey) -> None:
         """See ``sessions.fenced``."""
@@ -144,8 +144,8 @@ class PollMovingShards(beam.DoFn):
             chunks = self._read(shard)
             try:
                 first = next(chunks, None)
-            except FencedError:  # before anything was emitted, so that this bundle is as good as none
-                self._sessions.abandon(self._config)
+            except FencedError:  # before anything of this shard was emitted; the bundle may have records of others
+                self._sessions.abandon(self._config, shard)
                 self._sessions.fenced(shard)
                 again.set(Timestamp.now())
                 return

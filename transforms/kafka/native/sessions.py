@@ -86,6 +86,7 @@ class _Several:
             session.write([record for record in records if record.source[1] % self._shards == shard])
 
     def commit(self) -> CommitResult:
+        self.keep_alive()  # also for a shard whose records came after the stages had dropped those of a void one
         results = {session.commit() for session in self._sessions.values()}  # independent of each other
         for result in (CommitResult.ROLLED_BACK, CommitResult.BEGUN):
             if result in results:
@@ -94,6 +95,8 @@ class _Several:
 
     def keep_alive(self) -> bool:
         alive = [session.keep_alive() for session in self._sessions.values()]
+        if not all(alive):  # the stages drop all outcomes of the bundle then, so that no session may commit
+            self.give_up("another shard of the bundle can't be committed")
         return all(alive)
 
     def give_up(self, reason: str) -> int:
@@ -270,9 +273,9 @@ class Sessions:
         if entry is not None:
             entry.session.close()
 
-    def abandon(self, config: KafkaConfig) -> None:
+    def abandon(self, config: KafkaConfig, only: SessionKey | None = None) -> None:
         """See the module's ``abandon``."""
-        for key in [key for key in self._here.entered if key.config == config]:
+        for key in [key for key in self._here.entered if key.config == config and only in (None, key)]:
             kafka = self._here.entered.pop(key)
             with self._lock:
                 if key in self._entries and self._entries[key].session is kafka:
@@ -384,9 +387,9 @@ def close_job(config: KafkaConfig) -> None:
     _sessions.close_job(config)
 
 
-def abandon(config: KafkaConfig) -> None:
-    """Ends the bundle of this thread, which failed. Its shards' sessions are closed; the next bundles open new ones."""
-    _sessions.abandon(config)
+def abandon(config: KafkaConfig, only: SessionKey | None = None) -> None:
+    """Closes the sessions of this thread's bundle, which failed, or that of one shard. The next bundles open new ones."""
+    _sessions.abandon(config, only)
 
 
 def close_sessions() -> None:
