@@ -11,15 +11,28 @@ import contextlib
 import sys
 from pathlib import Path
 
-from bench import embeddings, flink, latency, limiter, poison, prism, scaling, servers, setting, startup, throughput
+from bench import (
+    embeddings,
+    flink,
+    latency,
+    limiter,
+    poison,
+    prism,
+    scaling,
+    servers,
+    setting,
+    startup,
+    throughput,
+    transaction,
+)
 from bench.report import Figure, table, write_json
 from tests.flink_cluster import FlinkError
 from tests.kafka_broker import ROOT, BrokerError, KafkaBroker
 
 WITHOUT_BROKER = ("limiter",)
 DEFAULT_PARTS = (*WITHOUT_BROKER, "throughput", "latency", "startup", "servers")
-PARTS = (*DEFAULT_PARTS, "embeddings", "poison", "prism", "flink", "scaling")
-"""All parts. Those that are not in ``DEFAULT_PARTS`` need a further download, or depend on the number of cores."""
+PARTS = (*DEFAULT_PARTS, "embeddings", "poison", "transaction", "prism", "flink", "scaling")
+"""All parts. Those that are not in ``DEFAULT_PARTS`` answer one question, need a download, or depend on the cores."""
 
 ALL_SIDES = [setting.HANDWRITTEN, setting.HANDWRITTEN_HEADERS, setting.EXACTLY_ONCE, setting.AT_LEAST_ONCE]
 SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
@@ -69,6 +82,8 @@ def _measure(part: str, bootstrap: str, args: argparse.Namespace) -> list[Figure
         return embeddings.measure(bootstrap, args.runs, flags, _say)
     if part == "poison":
         return poison.measure(bootstrap, args.records // 4, args.runs, args.kind, args.server_ms or [0], flags, _say)
+    if part == "transaction":
+        return transaction.measure(bootstrap, args.seconds, flags, _say)
     if part == "scaling":
         return scaling.measure(bootstrap, args.runs, flags, _say)
     if part == "startup":

@@ -67,6 +67,8 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
     switch_often()
     spare_the_collector()
     try:
+        if any(name == "debug" for name, _ in job.kafka.properties):
+            show_librdkafka()
         with traced(dataclasses.replace(job.telemetry, instance=job.kafka.instance_id)):
             if runner in DIRECT:
                 direct.run(job, beam_args)
@@ -99,10 +101,18 @@ def quiet_logging() -> None:
     quiet_grpc()
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
     logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)
-    librdkafka = logging.getLogger("transforms.kafka.librdkafka")
     # librdkafka logs retries and rolled-back transactions as errors, and as critical that a producer was fenced, also where
     # the job goes on with a new one. Its calls raise the same errors, and we report those that stop the job.
-    librdkafka.setLevel(logging.CRITICAL + 1)
+    _librdkafka().setLevel(logging.CRITICAL + 1)
+
+
+def show_librdkafka() -> None:
+    """Shows what librdkafka logs, all of it: ``--kafka_config=debug=protocol`` or the like asks for it."""
+    _librdkafka().setLevel(logging.DEBUG)
+
+
+def _librdkafka() -> logging.Logger:
+    return logging.getLogger("transforms.kafka.librdkafka")
 
 
 def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import latency, memory, poison, scaling, sizing, throughput
+from bench import latency, memory, poison, scaling, sizing, throughput, transaction
 from bench.report import Figure, median_of, table, write_json
 from bench.setting import BenchmarkError, run_to_end
 
@@ -100,3 +100,30 @@ def test_kinds_of_guilty_rows_are_all_there_or_refused() -> None:
     assert [kind.name for kind in poison.named(["HTTP 500", "INTERNAL"])] == ["HTTP 500", "INTERNAL"]
     with pytest.raises(BenchmarkError, match="--kind=INTERNALS: give all, or one of INVALID_ARGUMENT, INTERNAL, "):
         poison.named(["INTERNAL", "INTERNALS"])
+
+
+PROTOCOL = """\
+RECV [thrd:x]: TxnCoordinator/1: Received AddPartitionsToTxnResponse (v0, 60 bytes, CorrId 5, rtt 1.50ms)
+SEND [thrd:x]: 127.0.0.1:9092/1: Sent ProduceRequest (v10, 410 bytes @ 0, CorrId 6)
+RECV [thrd:x]: 127.0.0.1:9092/1: Received ProduceResponse (v10, 60 bytes, CorrId 6, rtt 2.00ms)
+RECV [thrd:x]: 127.0.0.1:9092/1: Received ProduceResponse (v10, 60 bytes, CorrId 7, rtt 4.00ms)
+RECV [thrd:x]: 127.0.0.1:9092/1: Received FetchResponse (v16, 60 bytes, CorrId 8, rtt 500.00ms)
+RECV [thrd:x]: TxnCoordinator/1: Received EndTxnResponse (v1, 60 bytes, CorrId 9, rtt 0.80ms)
+RECV [thrd:x]: TxnCoordinator/1: Received EndTxnResponse (v1, 60 bytes, CorrId 10, rtt 1.00ms)
+"""
+
+
+def test_a_transaction_costs_what_librdkafka_logs_of_it() -> None:
+    said: list[str] = []
+    figures = transaction.figures_of(PROTOCOL.splitlines(), said.append)
+    assert [(figure.name, figure.value, figure.remark) for figure in figures] == [
+        ("AddPartitionsToTxn", 1.5, "0.50 a transaction"),
+        ("Produce", 3.0, "1.00 a transaction"),
+        ("EndTxn", 0.9, "1.00 a transaction"),
+    ]
+    assert said == ["  2 transactions; AddPartitionsToTxn v0, Produce v10, EndTxn v1"]
+
+
+def test_a_log_without_a_transaction_gives_no_figure() -> None:
+    with pytest.raises(BenchmarkError, match="no transaction"):
+        transaction.figures_of(PROTOCOL.splitlines()[:5], lambda line: None)

@@ -72,3 +72,19 @@ logging.getLogger("pipeline").warning("a warning of ours")
         "ERROR root: an error of runners/portability/portable_runner",
         "WARNING pipeline: a warning of ours",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"), [(False, []), (True, ["DEBUG transforms.kafka.librdkafka: Sent EndTxnRequest"])]
+)
+def test_what_librdkafka_logs_is_shown_to_who_asks_for_it(asked: bool, shown: list[str]) -> None:
+    """``--kafka_config=debug=protocol`` showed nothing of a job's own clients."""
+    code = f"""
+import logging
+from pipeline import worker
+worker.quiet_logging()
+{asked} and worker.show_librdkafka()
+logging.getLogger("transforms.kafka.librdkafka").debug("Sent EndTxnRequest")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.splitlines() == shown
