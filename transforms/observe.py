@@ -28,7 +28,6 @@ class RollbackCause(enum.Enum):
 
     REBALANCE = "rebalance"  # the group rebalanced: nobody's failure
     STAGE = "stage"  # a stage raised, or the runner gave up the bundle
-    SLOW = "slow"  # the transaction was open for too long
     KAFKA = "kafka"  # Kafka did not take the outputs or their commit
     OBSTRUCTED = "obstructed"  # a topic or a right is missing, which somebody has to cure
     ENDED = "ended"  # the job ended before the bundle was answered

@@ -327,6 +327,11 @@ KNOWN = (
         "tests/predict/test_innocent_rows.py",
     ),
     Mutation(
+        "outputs of a transaction that was open for too long are lost", "transforms/kafka/native/outputs.py",
+        "if not self._mend(bundle):\n            bundle.buffered = list(bundle.outputs)", "self._mend(bundle)",
+        "tests/kafka/native/test_waiting.py",
+    ),
+    Mutation(
         "a comparison that proves little is a verdict", "transforms/predict/comparisons.py",
         "if strikes >= LEAST_STRIKES and _by_chance(strikes, self._answered - answered) <= FALSE_VERDICT:",
         "if strikes >= LEAST_STRIKES:", "tests/predict/test_comparisons.py",

@@ -33,7 +33,7 @@ EVENTS: dict[str, tuple[Any, ...]] = {
     "request_failed": (OverloadedError("x"),),
     "requesting": (2, 16),
     "retried": (),
-    "rolled_back": ("x", RollbackCause.SLOW),
+    "rolled_back": ("x", RollbackCause.KAFKA),
     "left_unanswered": (3,),
     "assigned": (["a/0"],),
     "holding": ("down",),

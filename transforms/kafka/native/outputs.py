@@ -60,6 +60,18 @@ class Outputs:
         else:
             bundle.buffered = []
 
+    def postpone(self, bundle: Bundle) -> None:
+        """Aborts a transaction that is open for too long, and has all outputs so far wait for the commit in a new one.
+
+        While it is open, it blocks every ``read_committed`` reader, and in the end Kafka would abort it. The records are not
+        asked for again: that costs a slow model server time, and money where requests are paid for.
+
+        Raises:
+            NotCommittedError: The bundle can't be committed any more.
+        """
+        if not self._mend(bundle):
+            bundle.buffered = list(bundle.outputs)
+
     def commit(self, bundle: Bundle, offsets: list[ck.TopicPartition], reader: Reader) -> float:
         """Makes the outputs and ``offsets`` final, as ``Writer.commit``; returns the time when that is done.
 

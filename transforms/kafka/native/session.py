@@ -229,10 +229,12 @@ class Session:
             if commit.done_at.done():
                 self.finish_commit()
             return self.state is not State.VOID
-        if self.writer.transaction_too_old:
-            # An open transaction blocks every read_committed reader, and Kafka would abort it in the end.
-            self._make_void("the model server was too slow for one transaction", RollbackCause.SLOW)
+        if self.state is not State.VOID and self.writer.transaction_too_old:
             self._cautious = CAUTIOUS_BUNDLES
+            try:
+                self._outputs.postpone(self._bundle)
+            except NotCommittedError as error:
+                self._make_void(str(error), RollbackCause.KAFKA, error)
         return self.state is not State.VOID
 
     def give_up(self, reason: str) -> int:

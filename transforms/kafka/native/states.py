@@ -12,7 +12,7 @@
                               │
                               └── final, or begun in the background ──► READING, the next records
 
-(1) a rebalance, ``give_up``, a failed write or background commit, a transaction that was open for too long, an input
+(1) a rebalance, ``give_up``, a failed write or background commit, an input
 topic that is gone or was made again; ``commit`` where another copy of the stage has the requests of carried records; and
 ``begin`` after a bundle that was never committed, which is rolled back first. ``begin`` after a bundle that read nothing
 goes from WAITING to READING, as ``poll`` does.
