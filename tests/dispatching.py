@@ -131,12 +131,26 @@ def failing(errors: Sequence[Exception], then: Behaviour = doubled) -> Behaviour
     return behave
 
 
+def again(error: ModelError) -> ModelError:
+    """The same error once more, with what the server said of it."""
+    copy = type(error)(*error.args)
+    copy.said = error.said
+    return copy
+
+
+def says(kind: type[ModelError], text: str) -> ModelError:
+    """An error as a client makes it of what a server said."""
+    error = kind(f"INTERNAL: {text}")
+    error.said = text
+    return error
+
+
 def refusing(guilty: Callable[[np.ndarray], Any], error: ModelError) -> Behaviour:
     """A request with a guilty row fails."""
 
     async def behave(call: Call) -> Answer:
         if np.any(guilty(call.inputs["x"])):
-            raise type(error)(*error.args)
+            raise again(error)
         return await doubled(call)
 
     return behave

@@ -30,6 +30,7 @@ class RollbackCause(enum.Enum):
     STAGE = "stage"  # a stage raised, or the runner gave up the bundle
     KAFKA = "kafka"  # Kafka did not take the outputs or their commit
     OBSTRUCTED = "obstructed"  # a topic or a right is missing, which somebody has to cure
+    SHARD = "shard"  # another shard of the same bundle could not be committed
     ENDED = "ended"  # the job ended before the bundle was answered
 
 

@@ -19,7 +19,19 @@ from pipeline.cli.rules.runners import LACKS
 from pipeline.reporting.status import Status
 from pipeline.runners import remote
 from pipeline.runners.moving_shards import shards
-from pipeline.runners.remote import CANCELED, CHECK_S, ENDED, FAILED, FINISHED, JobState, RemoteError, Waiting, last_line
+from pipeline.runners.remote import (
+    ANSWER_S,
+    CANCELED,
+    CHECK_S,
+    ENDED,
+    FAILED,
+    FINISHED,
+    JobState,
+    RemoteError,
+    Waiting,
+    in_time,
+    last_line,
+)
 from transforms.errors import ContractError
 from transforms.kafka.config import Partition
 from transforms.retry import Deadline
@@ -104,6 +116,7 @@ class SubmittedJob:
         name: Under which it was submitted.
         clock: For tests.
         sleep: For tests.
+        answer_s: How long one call of the job server may take.
     """
 
     def __init__(
@@ -112,8 +125,10 @@ class SubmittedJob:
         name: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        answer_s: float = ANSWER_S,
     ):
         self._result, self._name, self._clock, self._sleep = result, name, clock, sleep
+        self._answer_s = answer_s
         self._last, self._heard_at = JobState("CREATED"), clock()
         self._waiting = Waiting(result)
 
@@ -124,7 +139,7 @@ class SubmittedJob:
             RemoteError: It has not answered for long.
         """
         try:
-            state = str(self._result.state)
+            state = str(in_time(lambda: self._result.state, self._answer_s))
         except Exception as error:
             if self._clock() - self._heard_at > SILENT_S:
                 raise RemoteError(
@@ -148,7 +163,7 @@ class SubmittedJob:
         """
         deadline, refusal = Deadline(CANCEL_S), ""
         try:
-            self._result.cancel()
+            in_time(self._result.cancel, self._answer_s)
         except Exception as error:  # noqa: BLE001  # of gRPC: the job may have ended by itself
             refusal = last_line(error)
         while (state := self.state().state) not in ENDED and not deadline.passed:

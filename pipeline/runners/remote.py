@@ -6,6 +6,7 @@ runner. Cancelling the job loses nothing: records in flight are not committed, s
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import logging
@@ -13,7 +14,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.cli.config import Config
 from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_WRONG
@@ -33,6 +34,9 @@ CANCELED, FAILED, FINISHED = "CANCELED", "FAILED", "FINISHED"
 ENDED = (CANCELED, FAILED, FINISHED)
 
 CHECK_S = 0.5
+ANSWER_S = 10.0
+"""How long one call of a job server may take."""
+
 SAY_S = 2.0
 STILL_S = 2.0
 """After ``--duration_s``, the job is cancelled once no offset has been committed for this many seconds, …"""
@@ -78,6 +82,30 @@ class Remote(Protocol):
         Raises:
             RemoteError: It could not be cancelled.
         """
+
+
+T = TypeVar("T")
+
+
+def in_time(call: Callable[[], T], answer_s: float = ANSWER_S) -> T:
+    """Calls what has no deadline of its own, as Beam's client of a job server: in a thread, which is left if it hangs.
+
+    Raises:
+        TimeoutError: It has not come back after ``answer_s``.
+    """
+    answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001  # raised again where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="one call", daemon=True).start()
+    try:
+        return answer.result(answer_s)
+    except concurrent.futures.TimeoutError as error:
+        raise TimeoutError(f"no answer within {answer_s:.0f} s") from error
 
 
 class Waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, RefreshableCredentials
 
 from tests.kafka_broker import ROOT
 from tests.servers.environment import added_packages
@@ -95,6 +96,28 @@ def test_the_clients_of_a_process_share_a_token_until_five_minutes_before_its_en
     clock.now += 1
     assert tokens.current()[1] == clock.now + LIFETIME_S
     assert chain.asked == 2
+
+
+def test_a_token_ends_with_its_credentials() -> None:
+    """Those of a role or of a process end, and MSK refuses a token of theirs from then on."""
+    clock, chain = Clock(), Chain()
+
+    def now() -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(clock.now, datetime.UTC)
+
+    def renewed() -> dict[str, str]:
+        end = now() + datetime.timedelta(seconds=120)
+        return {"access_key": "AKIA", "secret_key": "planted-3c", "token": "t", "expiry_time": end.isoformat()}
+
+    chain.found = RefreshableCredentials("AKIA", "planted-3c", "t", now(), renewed, "a process", now)
+    tokens = MskTokens("eu-west-1", chain, clock)
+    first = tokens.current()
+    assert first[1] == clock.now + 120
+    clock.now += 79
+    assert tokens.current() == first, "it is not signed anew with each call"
+    chain.found = KEY
+    clock.now += 2
+    assert tokens.current()[1] == clock.now + LIFETIME_S
 
 
 def test_without_credentials_for_a_while_the_token_before_serves_until_its_end(caplog: pytest.LogCaptureFixture) -> None:

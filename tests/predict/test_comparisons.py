@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from tests.dispatching import says
 from transforms.errors import ModelError, TransientError
 from transforms.predict.batching import RowsResult
 from transforms.predict.causes import PROVEN, Causes
@@ -13,7 +14,7 @@ from transforms.predict.false_alarms import FalseAlarms
 from transforms.predict.spans import Span
 from transforms.predict.trials import Guilty
 
-ERROR = TransientError("INTERNAL: the model raised")
+ERROR = says(TransientError, "the model raised")
 ANSWER = RowsResult(0, 1, 1)
 
 
@@ -83,5 +84,5 @@ def test_nothing_is_told_if_the_known_good_row_fails_once() -> None:
 
 
 def test_nothing_is_told_of_a_row_that_fails_of_something_else() -> None:
-    other = TransientError("INTERNAL: out of memory")
+    other = says(TransientError, "out of memory")
     assert Bench(lambda number: other).judge(64) == [None] * 64

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.dispatching import Highest, Recorder, Time, by_row, dispatcher, recording, refusing, run, x_of
+from tests.dispatching import Highest, Recorder, Time, by_row, dispatcher, recording, refusing, run, says, x_of
 from tests.fake_model import Call, FakeModel, doubled, signature
 from transforms.answer_body import RAISE_LIMIT
 from transforms.clients.base import ModelClient
@@ -165,7 +165,7 @@ def test_guilty_rows_of_a_slow_server_hold_no_other_up() -> None:
     """Trials show what they fail of; from then on only a sample is asked for with all other requests paused."""
     values = [float(value) for value in range(1, 20_001)]
     poison = np.array([value for value in values if value % 100 == 50], np.float32)
-    refuse, time, alone = refusing(lambda x: np.isin(x, poison), TransientError("INTERNAL: failed")), Time(), list[float]()
+    refuse, time, alone = refusing(lambda x: np.isin(x, poison), says(TransientError, "failed")), Time(), list[float]()
 
     async def behave(call: Call) -> Answer:
         time.now += 0.02
@@ -190,7 +190,7 @@ def test_guilty_rows_of_a_slow_server_hold_no_other_up() -> None:
     assert [value for value, row in zip(values, found, strict=True) if isinstance(row, str)] == poison.tolist()
     tried = {value for value in alone if value % 100 == 50}
     assert 8 <= len(tried) <= 60, "of 200"
-    assert len(model.calls) <= 3174, "of 313 with no guilty row; docs/reference/speed.md is to be changed with it"
+    assert len(model.calls) <= 3191, "of 313 with no guilty row; docs/reference/speed.md is to be changed with it"
 
 
 class Server:

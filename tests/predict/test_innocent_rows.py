@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.dispatching import POISON, Time, by_row, dispatcher, recording, run, x_of
+from tests.dispatching import POISON, Time, by_row, dispatcher, recording, run, says, x_of
 from tests.fake_model import Behaviour, Call, FakeModel, doubled
 from transforms.errors import (
     MergedBatchError,
@@ -75,7 +75,7 @@ def test_no_healthy_record_is_dead_when_a_slow_server_with_guilty_rows_gets_busy
         chance = busy and rng.random() < share and model.in_flight > 1
         await asyncio.sleep(0)
         if chance or POISON in call.inputs["x"]:
-            raise TransientError("INTERNAL: failed")
+            raise says(TransientError, "failed")
         return await doubled(call)
 
     model = FakeModel(behave)

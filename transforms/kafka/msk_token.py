@@ -9,8 +9,10 @@ Source: https://github.com/aws/aws-msk-iam-sasl-signer-python.
 from __future__ import annotations
 
 import base64
+import datetime
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +28,7 @@ LIFETIME_S = 900
 """Seconds that a token is good for: the most that MSK takes."""
 
 RENEW_S = 300
-"""A token that is good for fewer seconds than this is made anew."""
+"""A token that is good for fewer seconds than this is made anew; one whose credentials end sooner, in its last third."""
 
 SERVICE = "kafka-cluster"
 MISSING = "AWS_MSK_IAM: botocore is missing: pip install 'kafka-model-scoring[msk]'"
@@ -47,7 +49,7 @@ class MskTokens:
     def __init__(self, region: str, load: Callable[[str], Any] = load_default, clock: Callable[[], float] = time.time):
         self._region, self._load, self._clock = region, load, clock
         self._lock = threading.Lock()
-        self._token, self._ends_at = "", 0.0
+        self._token, self._ends_at, self._renew_at = "", 0.0, 0.0
 
     def current(self) -> tuple[str, float]:
         """Returns a token and its end, in seconds since 1970.
@@ -58,9 +60,11 @@ class MskTokens:
         """
         with self._lock:
             now = self._clock()
-            if self._ends_at - now < RENEW_S:
+            if now > self._renew_at:
                 try:
-                    self._token, self._ends_at = self._signed(), float(int(now) + LIFETIME_S)
+                    self._token, credentials_end = self._signed()
+                    self._ends_at = min(float(int(now) + LIFETIME_S), credentials_end)
+                    self._renew_at = self._ends_at - min(RENEW_S, (self._ends_at - now) / 3)
                 except SecretError as error:
                     if self._ends_at <= now:
                         raise
@@ -86,7 +90,8 @@ class MskTokens:
             log.warning("no token to log in to Kafka with; asking again: %s", one_line(str(error)))
             raise
 
-    def _signed(self) -> str:
+    def _signed(self) -> tuple[str, float]:
+        """Returns a token, and when its credentials end, in seconds since 1970: infinity if they don't say it."""
         try:
             from botocore.auth import SigV4QueryAuth
             from botocore.awsrequest import AWSRequest
@@ -108,7 +113,9 @@ class MskTokens:
             text = one_line(str(error)) or type(error).__name__
             raise SecretError(f"--kafka_config sasl.mechanism: AWS_MSK_IAM: no AWS credentials: {text}; {CURE}") from error
         signed = f"{request.url}&User-Agent=kafka-model-scoring"  # beside the signature: MSK's log shows it
-        return base64.urlsafe_b64encode(signed.encode()).decode().rstrip("=")
+        end = getattr(found, "_expiry_time", None)  # of botocore's credentials that are renewed: it shows it nowhere else
+        ends_at = end.timestamp() if isinstance(end, datetime.datetime) else math.inf
+        return base64.urlsafe_b64encode(signed.encode()).decode().rstrip("="), ends_at
 
 
 @functools.lru_cache

@@ -1,17 +1,26 @@
 """``Causes``: what rows failed of, as trials have shown. Rows that fail of the same may be compared (``Comparisons``).
 
-A cause is an error's class and text. It is proven by ``PROVEN`` rows that their trials found guilty. From then on a sample
-of the rows that fail of it has trials, and one acquittal ends that: what a server says under load may be the same.
+A cause is an error's class and text, where the server said more than its status. It is proven by ``PROVEN`` rows that their
+trials found guilty. From then on a sample of the rows that fail of it has trials, and one acquittal ends that: what a server
+says under load may be the same.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import http
 import math
 import re
 
-from transforms.errors import MergedBatchError, ModelError, OverloadedError, TransientError, UnavailableError
+from transforms.errors import (
+    SERVERS_TEXT,
+    MergedBatchError,
+    ModelError,
+    OverloadedError,
+    TransientError,
+    UnavailableError,
+)
 
 PROVEN = 8
 """So many rows must have been found guilty in trials, and none acquitted, before a cause is proven."""
@@ -25,8 +34,11 @@ MOST_CAUSES = 64
 OF_SEVERAL = OverloadedError, UnavailableError, MergedBatchError
 """What other requests may have caused: too much to do, a connection that was cut. It is never proven."""
 
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
+_VARYING = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|[0-9]+")
 """What differs between two texts of the same cause: quoted values, and numbers."""
+
+
+_PHRASES = frozenset(status.phrase.lower() for status in http.HTTPStatus)
 
 
 @dataclasses.dataclass(slots=True)
@@ -62,12 +74,15 @@ class Causes:
 
     def found_guilty(self, error: ModelError) -> None:
         """A trial found a row guilty, which failed with this error."""
-        if isinstance(error, TransientError) and not isinstance(error, OF_SEVERAL):
+        if isinstance(error, TransientError) and not isinstance(error, OF_SEVERAL) and _names_a_cause(error):
             self._of(error).guilty += 1
 
     def acquitted(self, error: ModelError) -> None:
         """A row failed with this error, and was answered when asked for alone: the cause is not proven from now on."""
         self._of(error).guilty = -math.inf
+        if SERVERS_TEXT in error.args[0]:  # the row failed with others, and what was said of them is hidden: it may be any
+            for cause in self._causes.values():
+                cause.guilty = -math.inf
 
     def blamed(self, error: ModelError) -> None:
         """A row was found guilty without a trial."""
@@ -88,6 +103,11 @@ class Causes:
         if len(self._causes) > MOST_CAUSES:
             self._causes.popitem(last=False)
         return cause
+
+
+def _names_a_cause(error: ModelError) -> bool:
+    """Whether the server said more than its status: "Internal Server Error" is said of anything."""
+    return bool(_VARYING.sub("", error.said).strip(" .:")) and error.said.strip(" .").lower() not in _PHRASES
 
 
 def _key(error: ModelError) -> int:

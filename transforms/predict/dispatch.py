@@ -358,7 +358,7 @@ class Dispatcher:
     def _may_compare(self, span: Span, error: ModelError) -> bool:
         """Whether a trial would be slow, and can be spared: this server fails nothing by chance, but rows of this cause."""
         alarms = self._failures
-        if span.rows > 1 or self._trials.took_s < SLOW_S or not alarms.reliable or alarms.any:
+        if span.rows > 1 or span.apart or self._trials.took_s < SLOW_S or not alarms.reliable or alarms.any:
             return False
         known = self._causes.proven(error) if span.began_at is not None else self._causes.any_proven
         return known and self._probes.as_large(span)

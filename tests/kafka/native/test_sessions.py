@@ -46,7 +46,7 @@ class FakeSession:
     def keep_alive(self) -> bool:
         return self.lives
 
-    def give_up(self, reason: str) -> int:
+    def give_up(self, reason: str, cause: object = None) -> int:
         self.lives = False
         return 3
 

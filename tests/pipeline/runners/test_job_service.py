@@ -131,3 +131,24 @@ def test_a_job_server_may_be_silent_for_a_while_and_not_for_ever() -> None:
     clock.now = SILENT_S + 1
     with pytest.raises(RemoteError, match=r"group-1 may be running still: nobody is there"):
         job.state()
+
+
+def test_a_job_server_that_takes_a_call_and_never_answers_is_silent() -> None:
+    """Beam's client asks for the state, and cancels, without a deadline."""
+    never, clock = threading.Event(), Clock()
+
+    class Hangs(Result):
+        @property
+        def state(self) -> str:
+            never.wait()
+            return "RUNNING"
+
+        def cancel(self) -> None:
+            never.wait()
+
+    job = SubmittedJob(Hangs("RUNNING"), "group-1", clock.read, answer_s=0.05)
+    assert job.state() == JobState("CREATED"), "the last known"
+    clock.now = SILENT_S + 1
+    with pytest.raises(RemoteError, match=r"group-1 may be running still: no answer within"):
+        job.cancel()
+    never.set()

@@ -90,6 +90,23 @@ def claim_at_start(config: KafkaConfig, reader: Reader, writer: Writer, starts: 
     return starts
 
 
+def claim_again_at_start(config: KafkaConfig, reader: Reader, writer: Writer, held: Mapping[Partition, int | None]) -> None:
+    """As ``claim`` of what is held, without locks. The new producer fences whoever has taken the shard over meanwhile.
+
+    Args:
+        config: The configuration of this shard.
+        reader: The reader of this shard.
+        writer: The writer of this shard, without an open transaction.
+        held: As for ``claim``.
+
+    Raises:
+        FencedError: Another process has gone on with a partition.
+        KafkaError: Kafka does not answer, or refuses.
+    """
+    writer.reopen()
+    _check_held(config, reader.starts(sorted(held), commit_first=False), held)
+
+
 def claim(
     config: KafkaConfig,
     reader: Reader,

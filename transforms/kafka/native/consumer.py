@@ -20,6 +20,7 @@ from transforms.kafka.admin_client import open_admin
 from transforms.kafka.committed import is_of_another
 from transforms.kafka.config import KafkaConfig, Partition
 from transforms.kafka.messages import headers_of
+from transforms.kafka.msk import REFUSED
 from transforms.kafka.native.assignment import AssignmentChange
 from transforms.kafka.native.input_watch import InputLostError, InputWatch
 from transforms.kafka.native.offset_commits import OffsetCommits
@@ -37,7 +38,6 @@ SAY_DOWN_S = 10.0
 """Seconds between two warnings that no broker answers."""
 
 _SEEKABLE_S = 10.0
-
 ENDS_TIMEOUT_S = 3.0
 """How long Kafka may take to say the end offset of a partition."""
 
@@ -361,7 +361,7 @@ class Reader:
         if may_log_in_later(error):
             log.warning("can't log in to %s; still trying: %s", self.config.bootstrap_servers, describe(error))
         elif error.code() in (ck.KafkaError._AUTHENTICATION, ck.KafkaError.SASL_AUTHENTICATION_FAILED) or error.fatal():
-            self._failure = KafkaError(describe(error))
+            self._failure = KafkaError(REFUSED if self.config.by_iam and not error.fatal() else describe(error))
 
 
 class GroupReader(Reader):

@@ -14,7 +14,8 @@ from transforms.kafka.native.producer import ObstructedError, OutcomeUnknownErro
 from transforms.observe import RollbackCause, observer
 
 MAX_ROLLBACKS = 20
-"""Rollbacks in a row, not counting those after a rebalance, after which the job fails: another attempt would not help."""
+"""Rollbacks in a row, not counting those after a rebalance or for another shard, after which the job fails: another attempt
+would not help."""
 
 NEVER_COMMITTED = (
     "; nothing has committed any of them: a pipeline with ReadFromKafka ends in WriteToKafka with the same config, in the "
@@ -66,7 +67,8 @@ class Rollbacks:
         except OutcomeUnknownError:
             unknown = True
         if obstacle is None:
-            self.rolled_back(bundle.void_because, rebalanced=bundle.rebalanced)
+            own = not bundle.rebalanced and bundle.cause is not RollbackCause.SHARD
+            self.rolled_back(bundle.void_because, own=own)
             rewind = self._reader.rewind_to_committed if unknown else self._reader.rewind
             try:
                 rewind(bundle.first)
@@ -81,17 +83,17 @@ class Rollbacks:
         self.in_a_row = 0
         self.obstruction.committed()
 
-    def rolled_back(self, reason: str, *, rebalanced: bool) -> None:
+    def rolled_back(self, reason: str, *, own: bool) -> None:
         """Counts one.
 
         Args:
             reason: Why the bundle could not be committed.
-            rebalanced: Whether a rebalance was why, which is nobody's failure.
+            own: Whether it was a failure of this session's: not a rebalance, nor another shard of the bundle.
 
         Raises:
             KafkaError: There were too many.
         """
-        self.in_a_row += not rebalanced
+        self.in_a_row += own
         if self.in_a_row > MAX_ROLLBACKS:
             missing = "" if self._sink_reached else NEVER_COMMITTED
             raise KafkaError(f"{self.in_a_row} bundles in a row could not be committed; the last because: {reason}{missing}")

@@ -237,10 +237,10 @@ class Session:
                 self._make_void(str(error), RollbackCause.KAFKA, error)
         return self.state is not State.VOID
 
-    def give_up(self, reason: str) -> int:
+    def give_up(self, reason: str, cause: RollbackCause = RollbackCause.ENDED) -> int:
         """Makes the open bundle void, with ``reason`` for the log; returns how many records that leaves unanswered."""
         unanswered = 0 if self.state is State.VOID else self._bundle.read
-        self._make_void(reason, RollbackCause.ENDED)
+        self._make_void(reason, cause)
         return unanswered
 
     def _poll_paused(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from transforms.kafka.config import KafkaConfig, Partition
-from transforms.kafka.native.claims import OpenWriter, claim, claim_at_start
+from transforms.kafka.native.claims import OpenWriter, claim, claim_again_at_start, claim_at_start
 from transforms.kafka.native.commits import Commits
 from transforms.kafka.native.consumer import Reader
 from transforms.kafka.native.producer import Writer
@@ -18,7 +18,7 @@ class SessionClaims:
 
     Args:
         config: The job's Kafka configuration.
-        writer: The session's writer. Where shards move, its producer is replaced by a claim (``Writer.under_claim``).
+        writer: The session's writer. Its producer is replaced by a claim (``Writer.under_claim``).
         commits: What the session has committed.
         is_settled: Waits for the commit in progress; returns whether it is final, and no bundle is open.
         open_writer: Opens the locks, and the producers to fence.
@@ -42,8 +42,7 @@ class SessionClaims:
     def start(self, reader: Reader) -> None:
         """Takes over the session's reader, which calls ``claim`` from its first poll on."""
         self._reader = reader
-        if self._config.shards_move:
-            self._writer.under_claim(self.claim_again)
+        self._writer.under_claim(self.claim_again)
 
     def claim(self, new: Collection[Partition]) -> Starts | None:
         """Claims partitions before they are read; ``None`` while a bundle is open, whose transaction that would end.
@@ -57,9 +56,11 @@ class SessionClaims:
         """
         if not self._config.shards_move:
             starts = self._reader.starts(sorted(new))
-            if self._commits.underway is not None or self._writer.open_s:
-                return starts  # a bundle is in progress, so these partitions are new to the topic, and no shard had them
-            return claim_at_start(self._config, self._reader, self._writer, starts, self._open_writer)
+            # While a bundle is in progress, these partitions are new to the topic, and no shard had them.
+            if self._commits.underway is None and not self._writer.open_s:
+                starts = claim_at_start(self._config, self._reader, self._writer, starts, self._open_writer)
+                self._claimed |= {(tp.topic, tp.partition): tp.offset for tp in starts.offsets}
+            return starts
         if not self._is_settled():
             return None
         starts = claim(self._config, self._reader, self._writer, new, self._held(), self._open_writer, self._sleep)
@@ -73,6 +74,11 @@ class SessionClaims:
             FencedError: Another shard has claimed what this one held.
             KafkaError: Kafka does not answer, or refuses.
         """
+        if not self._config.shards_move:
+            # What the bundle had claimed. One that does not go on reads the committed offsets again, whoever made them.
+            ours = {it: offset for it, offset in self._held().items() if offset is not None} if goes_on else {}
+            claim_again_at_start(self._config, self._reader, self._writer, ours)
+            return
         held = self._held() if goes_on else dict.fromkeys(self._reader.owned)
         claim(self._config, self._reader, self._writer, (), held, self._open_writer, self._sleep)
 

@@ -96,7 +96,8 @@ class _Several:
     def keep_alive(self) -> bool:
         alive = [session.keep_alive() for session in self._sessions.values()]
         if not all(alive):  # the stages drop all outcomes of the bundle then, so that no session may commit
-            self.give_up("another shard of the bundle can't be committed")
+            for session in self._sessions.values():
+                session.give_up("another shard of the bundle can't be committed", RollbackCause.SHARD)
         return all(alive)
 
     def give_up(self, reason: str) -> int:
