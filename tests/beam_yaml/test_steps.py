@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, Optional
 
 import apache_beam as beam
 import pytest
 from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.schemas import named_fields_from_element_type
 
 from tests.beam_run import run
 from transforms.beam_yaml import ReadFromKafkaNative, ScoreWithModel, WriteToKafkaNative
@@ -99,6 +100,15 @@ def test_mistakes_of_the_sink(between: Any, sink: dict[str, Any], told: str) -> 
     pipeline = beam.Pipeline()
     with pytest.raises(ValueError, match=told):
         pipeline | ReadFromKafkaNative(**SOURCE) | between | WriteToKafkaNative(**{"topic": "out"} | sink)
+
+
+def test_the_fields_have_the_types_that_the_default_value_needs() -> None:
+    """Beam had taken them for Any, so that the default of ``value`` was refused, as neither text nor bytes."""
+    rows = beam.Pipeline() | ReadFromKafkaNative(**SOURCE)
+    assert dict(named_fields_from_element_type(rows.element_type))["value"] == Optional[bytes]  # noqa: UP045
+    rows | "Records" >> WriteToKafkaNative("out")
+    scored = beam.Pipeline() | ReadFromKafkaNative(**SOURCE) | ScoreWithModel(MODEL)
+    scored | "Predictions" >> WriteToKafkaNative("out")
 
 
 def test_scored_rows_need_a_dead_letter_topic_and_keep_their_error() -> None:

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: Beam YAML reads the types of the fields from the signature.
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import apache_beam as beam
 from apache_beam.typehints.row_type import RowTypeConstraint
@@ -25,11 +25,11 @@ from transforms.types import Headers, KafkaRecord
 _FIELDS = Fields("ScoreWithModel")
 
 ADDED: Schema = {
-    "prediction": str | None,
+    "prediction": Optional[str],  # noqa: UP045  # Beam takes str | None for Any
     "model": str,
     "version": str,
-    "error_class": str | None,
-    "error_message": str | None,
+    "error_class": Optional[str],  # noqa: UP045
+    "error_message": Optional[str],  # noqa: UP045
 }
 """The fields that a scored row has besides those of its input."""
 

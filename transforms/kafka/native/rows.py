@@ -1,9 +1,10 @@
 """``ToRows``: records as rows with a schema, for Beam's transforms that take fields by their names."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations", and with Optional: Beam reads the types of the rows below when they run,
+# and takes a type that is text, and bytes | None, for Any.
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import apache_beam as beam
 from apache_beam import coders
@@ -20,7 +21,7 @@ class KafkaHeader(NamedTuple):
     """
 
     key: str
-    value: bytes | None
+    value: Optional[bytes]  # noqa: UP045
 
 
 class KafkaRow(NamedTuple):
@@ -39,9 +40,9 @@ class KafkaRow(NamedTuple):
     topic: str
     partition: int
     offset: int
-    timestamp_ms: int | None
-    key: bytes | None
-    value: bytes | None
+    timestamp_ms: Optional[int]  # noqa: UP045
+    key: Optional[bytes]  # noqa: UP045
+    value: Optional[bytes]  # noqa: UP045
     headers: Sequence[KafkaHeader]
 
 
