@@ -22,19 +22,19 @@ from pipeline.runners.moving_shards import shards
 from pipeline.runners.remote import (
     ANSWER_S,
     CANCELED,
+    CANCELLING,
     CHECK_S,
-    ENDED,
     FAILED,
     FINISHED,
     JobState,
     RemoteError,
     Waiting,
+    cancelled,
     in_time,
     last_line,
 )
 from transforms.errors import ContractError
 from transforms.kafka.config import Partition
-from transforms.retry import Deadline
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 ASK_S = 20.0
 """How long the job server may take to say what options it has."""
 
-CANCEL_S = 60.0
 SILENT_S = 60.0
 """How long the job server may be silent before the job counts as lost."""
 
@@ -161,16 +160,15 @@ class SubmittedJob:
         Raises:
             RemoteError: The job server does not answer, or the job runs on.
         """
-        deadline, refusal = Deadline(CANCEL_S), ""
-        try:
-            in_time(self._result.cancel, self._answer_s)
-        except Exception as error:  # noqa: BLE001  # of gRPC: the job may have ended by itself
-            refusal = last_line(error)
-        while (state := self.state().state) not in ENDED and not deadline.passed:
-            self._sleep(CHECK_S)
-        if state not in ENDED:
-            raise RemoteError(f"job {self._name} could not be cancelled, and may be running still: {refusal or state}")
-        return state
+        return cancelled(self._name, lambda: self.state().state, self._ask_to_cancel, self._sleep)
+
+    def _ask_to_cancel(self, state: str) -> str:
+        if state != CANCELLING:
+            try:
+                in_time(self._result.cancel, self._answer_s)
+            except Exception as error:  # noqa: BLE001  # of gRPC: the job may have ended by itself
+                return last_line(error)
+        return ""
 
 
 def run(config: Config, job: Job, partitions: Sequence[Partition], status: Status) -> int:

@@ -26,14 +26,16 @@ from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
 from transforms.kafka.ends import Ends
 from transforms.kafka.stop import StopConditions, draining, request_drain
+from transforms.retry import Deadline
 
 if TYPE_CHECKING:
     from pipeline.job import Job
 
-CANCELED, FAILED, FINISHED = "CANCELED", "FAILED", "FINISHED"
+CANCELED, CANCELLING, FAILED, FINISHED = "CANCELED", "CANCELLING", "FAILED", "FINISHED"
 ENDED = (CANCELED, FAILED, FINISHED)
 
 CHECK_S = 0.5
+CANCEL_S = 60.0
 ANSWER_S = 10.0
 """How long one call of a job server may take."""
 
@@ -106,6 +108,28 @@ def in_time(call: Callable[[], T], answer_s: float = ANSWER_S) -> T:
         return answer.result(answer_s)
     except concurrent.futures.TimeoutError as error:
         raise TimeoutError(f"no answer within {answer_s:.0f} s") from error
+
+
+def cancelled(name: str, look: Callable[[], str], ask: Callable[[str], str], sleep: Callable[[float], None]) -> str:
+    """Cancels a job; returns its final state. Waits a minute at most.
+
+    Args:
+        name: The job's.
+        look: Returns the job's state.
+        ask: Asks the runner to cancel a job in this state; returns why it refused, ``""`` if it did not. It is called until
+            the job has ended.
+        sleep: Waits a number of seconds.
+
+    Raises:
+        RemoteError: The runner does not answer, or the job runs on.
+    """
+    deadline, refusal = Deadline(CANCEL_S), ""
+    while (state := look()) not in ENDED and not deadline.passed:
+        refusal = ask(state) or refusal
+        sleep(CHECK_S)
+    if state not in ENDED:
+        raise RemoteError(f"job {name} could not be cancelled, and may be running still: {refusal or state}")
+    return state
 
 
 class Waiting:

@@ -90,8 +90,8 @@ class Causes:
 
     def samples(self, error: ModelError) -> bool:
         """Whether a row shall have a trial although its cause is proven. The next one follows after as many rows again."""
-        cause = self._of(error)
-        if not cause.proven or cause.blamed < cause.sample:
+        cause = self._causes.get(_key(error))
+        if cause is None or not cause.proven or cause.blamed < cause.sample:
             return False
         cause.blamed, cause.sample = 0, min(2 * cause.sample, SAMPLE_MOST)
         return True

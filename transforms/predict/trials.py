@@ -23,10 +23,8 @@ from transforms.predict.limiter import Limiter
 from transforms.predict.spans import Span
 
 MANY = 32
-"""So many rows are not kept waiting until nothing else is left to ask: requests in flight end, and no other begins."""
-
-TOGETHER = MANY
-"""So many rows are asked for between two probes."""
+"""So many rows are not kept waiting until nothing else is left to ask: requests in flight end, and no other begins. At
+most so many are asked for between two probes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class Trials:
         for suspect in self._undecided:
             if suspect.excused():
                 suspect.decide(None)
-        return self._undecided[:TOGETHER]
+        return self._undecided[:MANY]
 
     async def _rounds(self) -> None:
         while suspects := self._next():
@@ -154,9 +152,7 @@ class Trials:
         self.took_s = self._clock() - began
         if isinstance(found, RowsResult):
             self._causes.acquitted(suspect.error)
-            if not isinstance(
-                suspect.error, MergedBatchError
-            ):  # that is no chance: such a server merges what comes together
+            if not isinstance(suspect.error, MergedBatchError):  # no chance: that server merges what comes together
                 self._alarms.alarm()
         elif not isinstance(found, RejectedError | MalformedAnswerError | OverloadedError | MergedBatchError):
             return found

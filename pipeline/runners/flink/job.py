@@ -15,14 +15,11 @@ from pipeline.reporting.status import Status
 from pipeline.runners import remote
 from pipeline.runners.flink import options as flink
 from pipeline.runners.flink.rest import FlinkRest, FlinkRestError
-from pipeline.runners.remote import CHECK_S, ENDED, JobState, RemoteError, Waiting, last_line
+from pipeline.runners.remote import CANCELLING, JobState, RemoteError, Waiting, cancelled, last_line
 from transforms.kafka.config import Partition
-from transforms.retry import Deadline
 
 if TYPE_CHECKING:
     from pipeline.job import Job
-
-CANCEL_S = 60.0
 
 
 class RemoteJob:
@@ -66,17 +63,15 @@ class RemoteJob:
         Raises:
             RemoteError: Flink does not answer.
         """
-        deadline, refusal = Deadline(CANCEL_S), ""
-        while (state := self.state().state) not in ENDED and not deadline.passed:
-            if self._id is not None and state != "CANCELLING":
-                try:
-                    self._rest.cancel(self._id)
-                except FlinkRestError as error:
-                    refusal = str(error)
-            self._sleep(CHECK_S)
-        if state not in ENDED:
-            raise RemoteError(f"job {self._name} could not be cancelled, and may be running still: {refusal or state}")
-        return state
+        return cancelled(self._name, lambda: self.state().state, self._ask_to_cancel, self._sleep)
+
+    def _ask_to_cancel(self, state: str) -> str:
+        if self._id is not None and state != CANCELLING:
+            try:
+                self._rest.cancel(self._id)
+            except FlinkRestError as error:
+                return str(error)
+        return ""
 
 
 def run(config: Config, job: Job, partitions: Sequence[Partition], status: Status) -> int:
