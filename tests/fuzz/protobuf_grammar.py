@@ -11,6 +11,8 @@ _TYPES = tuple(F.Type.values())
 _LABELS = (F.LABEL_OPTIONAL, F.LABEL_REPEATED, F.LABEL_OPTIONAL, F.LABEL_REQUIRED)
 _OTHERS = (".google.protobuf.Any", ".google.protobuf.Value", "x")
 _NUMBERS = (1, 2, 3, 15, 16, 100, 19000, 536870911)
+MOST_BYTES = 1 << 16
+"""Of what is repeated, at each depth."""
 
 
 def file_of(source: Source) -> descriptor_pb2.FileDescriptorProto:
@@ -51,6 +53,11 @@ def varint(number: int) -> bytes:
     return bytes([*written, number])
 
 
+def _repeated(held: bytes) -> bytes:
+    """Repeats it, up to ``MOST_BYTES``: what is repeated may hold repetitions, and 500 of 500 of 500 fill a machine."""
+    return held * max(1, min(500, MOST_BYTES // max(1, len(held))))
+
+
 def message_of(source: Source, depth: int = 6) -> bytes:
     """A message of whatever fields, some of them of the file's numbers."""
     written = b""
@@ -64,7 +71,7 @@ def message_of(source: Source, depth: int = 6) -> bytes:
             written += source.take(8 if wire == 1 else 4)
         elif wire == 2:
             held = message_of(source, depth - 1) if depth and source.chance(2) else source.take(source.small())
-            held = held * 500 if source.chance(8) else held
+            held = _repeated(held) if source.chance(8) else held
             written += varint(source.edge() if source.chance(10) else len(held)) + held
         elif wire == 3:
             written += (message_of(source, depth - 1) if depth else b"") + varint(number << 3 | 4)

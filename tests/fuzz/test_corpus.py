@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.fuzz.table import CORPUS, FINDINGS, TARGETS, kept_inputs
 
 _BY_CHANCE = 50
 _MOST_BYTES = 1 << 20
+_MOST_MEMORY = 64 << 20  # of the 2 GB at which libFuzzer calls an input a finding
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -22,6 +24,20 @@ def test_every_input_that_is_kept(target: str) -> None:
             TARGETS[target](path.read_bytes())
         except Exception as error:
             raise AssertionError(f"{path} raised {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_input_that_filled_the_memory(target: str) -> None:
+    """What the reader of it or the generator from it allocates is bounded."""
+    for path in kept_inputs(FINDINGS, target):
+        if path.name.startswith("oom-"):
+            tracemalloc.start()
+            try:
+                TARGETS[target](path.read_bytes())
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert peak < _MOST_MEMORY, f"{path.name}: {peak:,} bytes"
 
 
 @pytest.mark.parametrize("target", TARGETS)
