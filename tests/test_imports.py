@@ -17,6 +17,7 @@ LAYERS = (
         "transforms.types",
         "transforms.errors",
         "transforms.printable",
+        "transforms.exact_json",
         "transforms.hosts",
         "transforms.tls",
         "transforms.aws",

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import orjson
 
 from pipeline.checking.contract import ask_timeout_s, client_options
 from pipeline.cli.config import Config
@@ -14,6 +13,7 @@ from transforms.clients import open_client
 from transforms.clients.base import RequestPreview
 from transforms.clients.registry import mistakes_named, read_metadata
 from transforms.errors import ModelError
+from transforms.exact_json import dumps_exactly
 from transforms.predict.batching import Batcher, PendingChunk, batch_size, request_inputs
 from transforms.predict.request_loop import run_here
 from transforms.types import DecodedChunk, ModelMetadata, Signature, TensorSpec
@@ -108,7 +108,7 @@ def _tensor(signature: Signature, name: str, array: np.ndarray) -> Tensor:
     dtype = "JSON" if not signature.known else "tf.Example" if signature.takes_examples or spec is None else spec.dtype
     if array.dtype == object:
         items = array.ravel().tolist()
-        size = sum(len(item) if isinstance(item, bytes) else len(orjson.dumps(item)) for item in items)
+        size = sum(len(item) if isinstance(item, bytes) else len(dumps_exactly(item)) for item in items)
     else:
         size = array.size * (2 if dtype == "bfloat16" else array.itemsize)
     return Tensor(name, TensorSpec(dtype, array.shape), size)

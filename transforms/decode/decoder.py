@@ -7,6 +7,7 @@ as one column. If a column does not cast, its rows are cast one by one (``docume
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +24,7 @@ from transforms.decode.pass_through import PassThrough
 from transforms.decode.preprocess import Preprocess, whole_value
 from transforms.decode.prompting import Prompting
 from transforms.errors import ContractError
+from transforms.exact_json import loads_all_exactly
 from transforms.formats.as_json import with_bytes_as_b64
 from transforms.formats.casting import Caster, FieldMismatch
 from transforms.formats.codecs import (
@@ -104,6 +106,9 @@ class Decoder:
         if window_seconds is not None and not window_seconds >= 0.001:
             raise ContractError(f"--window_seconds={window_seconds}: must be 0.001 or more, the resolution of a timestamp")
         self._signature = signature
+        # Integers beyond 64 bits are of use where values are not cast to 64 bits at most: the test for them is spared there.
+        changed = bool(formats.features or formats.prompt or formats.preprocess)
+        self._exact = changed or not signature.known
         self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
         self._keep = keep_documents
         self._features = Features(signature, formats.features) if formats.features else None
@@ -199,9 +204,11 @@ class Decoder:
         if self.input_format != JSON:
             return self._read_each(chunk, values, whole_value)
         try:
-            return range(len(values)), list(map(orjson.loads, values))  # type: ignore[arg-type]  # raises for null, too
-        except ValueError:
-            return self._read_each(chunk, values, parse_json)
+            # For null, orjson raises, too.
+            found = loads_all_exactly(values) if self._exact else list(map(orjson.loads, values))  # type: ignore[arg-type]
+        except (ValueError, RecursionError):
+            return self._read_each(chunk, values, parse_json if self._exact else _parse_quickly)
+        return range(len(values)), found
 
     def _read_each(
         self, chunk: DecodedChunk, values: Sequence[bytes | None], read: Callable[[bytes], Any]
@@ -248,7 +255,7 @@ class Decoder:
         if not can_be_sent_on(documents):
             good = list(map(can_be_sent_on, documents))
             for row in itertools.compress(rows, (not g for g in good)):
-                message = "can't be sent on: nested too deeply, an integer beyond 64 bits, or half a surrogate pair"
+                message = "can't be sent on: nested too deeply, or half a surrogate pair"
                 chunk.failures[row] = DeadLetterClass.FIELD_ERROR.failure(f"the JSON value {message}")
             rows = list(itertools.compress(rows, good))
             documents = list(itertools.compress(documents, good))
@@ -315,6 +322,9 @@ class Decoder:
     def _dtype(self, name: str) -> str:
         spec = self._signature.inputs.get(name)
         return "json" if spec is None else spec.dtype
+
+
+_parse_quickly = functools.partial(parse_json, loads=orjson.loads)
 
 
 def _map_each(

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from transforms.exact_json import loads_exactly
 from transforms.formats.bounded_patterns import MATCH_S, BoundedPatterns, PatternTimeoutError
 from transforms.formats.extras import missing
 from transforms.printable import shortened
@@ -117,8 +118,8 @@ class AnswerSchema:
             raise self._too_long()
         self._patterns.begin()
         try:
-            found = orjson.loads(text)
-        except ValueError:  # its text may quote the answer
+            found = loads_exactly(text.encode())
+        except (ValueError, RecursionError):  # its text may quote the answer
             raise OffSchemaError("the answer is no JSON", "it is no JSON") from None
         try:
             self._validate(found)

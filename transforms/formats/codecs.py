@@ -15,14 +15,13 @@ A value framed by a schema registry may be ``avro``, ``json`` or ``protobuf``: s
 from __future__ import annotations
 
 import json
-import math
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
-
-import orjson
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
+from transforms.exact_json import dumps_exactly, finite, loads_exactly
 from transforms.types import Signature, TensorSpec
 
 AUTO = "auto"
@@ -135,21 +134,25 @@ def row_shape(spec: TensorSpec) -> tuple[int, ...]:
     return (spec.shape or ())[1:]
 
 
-def parse_json(value: bytes) -> Any:
+def parse_json(value: bytes, loads: Callable[[bytes], Any] = loads_exactly) -> Any:
     """Parses JSON (RFC 8259) and, as TensorFlow Serving does, the literals ``NaN``, ``Infinity`` and ``-Infinity``.
 
-    If a key occurs twice, the last value is used. Integers are exact from -2**63 to 2**64 - 1. Integers beyond that become
-    float64, which integer inputs refuse.
+    If a key occurs twice, the last value is used.
+
+    Args:
+        value: The JSON.
+        loads: What reads it, unless it has such a literal. orjson's makes float64 of integers beyond 64 bits, which is
+            quicker, and the same for values that are only cast to the dtype of an input.
 
     Raises:
         JsonError: The value is not JSON, is nested too deeply, or has a number beyond float64.
     """
     try:
-        return orjson.loads(value)
-    except ValueError:
-        pass  # orjson takes no NaN, no Infinity and no larger integers; json does
+        return loads(value)
+    except (ValueError, RecursionError):
+        pass  # orjson takes no NaN and no Infinity; json does
     try:
-        return json.loads(value.decode(), parse_float=_finite)
+        return json.loads(value.decode(), parse_float=finite)
     except UnicodeDecodeError as error:
         raise JsonError(
             f"the value is not JSON: {_other_format(value) or f'not UTF-8 at byte {error.start}{_ANY_FORMAT}'}"
@@ -191,20 +194,13 @@ def _other_format(value: bytes) -> str:
     return next((what for beginning, what in _BEGINNINGS if value.startswith(beginning)), "")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("beyond float64")
-    return number
-
-
 def can_be_sent_on(document: Any) -> bool:
-    """Whether orjson can serialize a document in a request: less than 250 levels, 64-bit integers, no lone surrogates.
+    """Whether orjson can serialize a document in a request: less than 250 levels, and no lone surrogates.
 
     ``parse_json`` accepts more. Such a record would fail the request for every record of its batch.
     """
     try:
-        orjson.dumps([[[document]]])
+        dumps_exactly([[[document]]])
     except TypeError:
         return False
     return True

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import http.server
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from tests.clients import asking
+from tests.http_server import answering
 from transforms.clients import check_uri, open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.json_http.uri import parse
 from transforms.errors import ConfigError, MalformedAnswerError, NotServedError, RejectedError, UnavailableError
+from transforms.formats.json_columns import column_texts
 from transforms.testing.json_http.stub import REQUEST, RESPONSE, JsonStub
 from transforms.testing.stub_model import StubModel
 from transforms.types import TensorSpec
@@ -82,6 +85,34 @@ def test_a_record_as_it_is(stub: JsonStub) -> None:
     assert list(ask(stub.uri(), {"x": [1.0]}, options=ClientOptions()).outputs["y"]) == [[2.5]]
     with pytest.raises(RejectedError, match="a request takes one row, not 2 rows"):
         ask(stub.uri(), {"x": [1.0]}, {"x": [2.0]}, options=ClientOptions())
+
+
+@pytest.mark.parametrize(
+    ("request_text", "expected"),
+    [
+        ('{"rows": {"$rows": "$row"}}', b'{"rows":[{"id":12345678901234567890123,"x":[1.0]}]}'),
+        ('{"rows": {"$rows": {"id": "$row.id"}}}', b'{"rows":[{"id":12345678901234567890123}]}'),
+        ('{"model": -99999999999999999999, "rows": {"$rows": "$row.x"}}', b'{"model":-99999999999999999999,"rows":[[1.0]]}'),
+    ],
+)
+def test_integers_beyond_64_bits_are_sent_with_all_digits(request_text: str, expected: bytes) -> None:
+    """In the record and in the template; and they are read so in an answer."""
+    bodies: list[bytes] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        bodies.append(handler.rfile.read(int(handler.headers.get("Content-Length", 0))))
+        body = b'{"y": [{"seen": 98765432109876543210987, "score": 0.5}]}'
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    options = ClientOptions(request=request_text, response=(("", "$.y[*]"),))
+    with answering(answer) as url:
+        seen = ask(f"json+{url}/p", {"id": 12345678901234567890123, "x": [1.0]}, options=options).outputs
+    assert bodies[-1] == expected
+    assert seen == {"score": [0.5], "seen": [98765432109876543210987]}
+    assert column_texts("seen", seen["seen"])[0] == [b"98765432109876543210987"]
 
 
 def test_bytes_and_forms(stub: JsonStub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from transforms.clients.wire.json import loads, text_bytes
@@ -27,3 +28,16 @@ def test_a_byte_order_mark_is_ignored() -> None:
     """.NET's servers write one."""
     assert loads(b'\xef\xbb\xbf{"y": [NaN]}').keys() == {"y"}
     assert loads(b"\xef\xbb\xbf[1]") == [1]
+
+
+def test_integers_beyond_64_bits_of_an_answer() -> None:
+    """As values they keep their digits; an output of numbers has its dtype, and refuses what does not fit."""
+    document = loads(b'{"predictions": [12345678901234567890123, 1]}', exact=True)
+    assert read_outputs(document, None)["predictions"] == [12345678901234567890123, 1]
+    assert list(read_outputs({"outputs": document["predictions"]}, None)["predictions"]) == [12345678901234567890123, 1]
+    for dtype in ("float32", "float64"):
+        values = read_outputs(document, Signature("", METHOD_PREDICT, {}, {"predictions": TensorSpec(dtype, (-1,))}))
+        assert list(values["predictions"]) == [np.dtype(dtype).type(12345678901234567890123), 1]
+    for dtype in ("int64", "uint64"):
+        with pytest.raises(MalformedAnswerError, match=f"does not fit the declared {dtype}"):
+            read_outputs(document, Signature("", METHOD_PREDICT, {}, {"predictions": TensorSpec(dtype, (-1,))}))

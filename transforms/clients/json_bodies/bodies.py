@@ -91,7 +91,7 @@ class Bodies:
         """
         if content_type.partition(";")[0].strip().lower() == CSV_TYPE:
             return self._of_csv(body, rows)
-        document = read_answer(body, self._where)
+        document = read_answer(body, self._where, exact=True)
         try:
             per_row, whole = self._answers.outputs(document, rows)
         except MalformedAnswerError as error:

@@ -105,7 +105,7 @@ class MlflowClient(ModelClient):
         answer = await self._http.send("POST", self._address.url, timeout_s, self._body(inputs))
         if answer.status != 200:
             raise from_answer(self._where, answer)
-        document = read_answer(answer.body, self._where)
+        document = read_answer(answer.body, self._where, exact=True)
         try:
             predictions = document if self._form == INPUT_DATA else predictions_of(document)
             outputs = read_outputs(predictions, self._signature)

@@ -158,7 +158,7 @@ class TfServingRestClient(ModelClient):
         status, answer, retry_after_s, *_ = await self._http.send("POST", self._predict_url, timeout_s, body)
         if status != 200:
             raise from_http_status(self._where, status, _error_text(answer), retry_after_s, SERVING_RULES)
-        document = read_answer(answer, self._where)
+        document = read_answer(answer, self._where, exact=signature is None)
         if isinstance(document, dict) and "error" in document:
             refused = RejectedError(f"{self._where}: {(said := clean(_error_text(answer)))}")
             refused.said = said

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 import yarl
 
 from transforms.clients.base import ClientOptions
@@ -20,6 +19,7 @@ from transforms.clients.vertex.uri import VertexAddress
 from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.errors import MalformedAnswerError, UnavailableError
+from transforms.exact_json import dumps_exactly
 
 _MOST_TEXT = 1000
 
@@ -46,7 +46,7 @@ class RestTransport(Transport):
 
     def body(self, instances: Sequence[Any]) -> bytes:
         """See ``Transport``."""
-        return b'{"instances":%b%b' % (orjson.dumps(instances), self._tail)
+        return b'{"instances":%b%b' % (dumps_exactly(instances), self._tail)
 
     async def send(self, body: bytes, timeout_s: float) -> Reply | VertexRefusal:
         """See ``Transport``."""
@@ -60,7 +60,7 @@ class RestTransport(Transport):
 
     def _read(self, status: int, answer: bytes, retry_after_s: float | None) -> Reply | VertexRefusal:
         try:
-            document = loads(answer)
+            document = loads(answer, exact=True)
         except ValueError as error:
             if status == 200:
                 raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error

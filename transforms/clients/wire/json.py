@@ -10,18 +10,24 @@ import numpy as np
 import orjson
 
 from transforms.errors import MalformedAnswerError
+from transforms.exact_json import dumps_exactly, loads_exactly
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes, exact: bool = False) -> Any:
     """Parses a JSON body.
+
+    Args:
+        body: The body.
+        exact: Keep the digits of integers beyond 64 bits, which else become floats. Where values stay JSON they are read so;
+            not where arrays are made of them, which is what large answers are for.
 
     Raises:
         ValueError: It is not JSON, even if bare NaN and Infinity are allowed, or it is too deeply nested.
     """
     body = body.removeprefix(codecs.BOM_UTF8)  # .NET's servers write one, and a reader may ignore it (RFC 8259, 8.1)
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return loads_exactly(body) if exact else orjson.loads(body)
+    except (ValueError, RecursionError):
         pass
     try:
         return json.loads(body.decode("utf-8", "surrogateescape"))
@@ -29,18 +35,19 @@ def loads(body: bytes) -> Any:
         raise ValueError("too deeply nested") from error
 
 
-def read_answer(body: bytes, where: str) -> Any:
+def read_answer(body: bytes, where: str, exact: bool = False) -> Any:
     """Parses the body of an answer.
 
     Args:
         body: The body.
         where: The model and its address, for the error.
+        exact: As ``loads``.
 
     Raises:
         MalformedAnswerError: It is not JSON. The message does not quote it.
     """
     try:
-        return loads(body)
+        return loads(body, exact)
     except ValueError as error:
         raise MalformedAnswerError(f"{where}: the answer is no JSON ({len(body)} bytes)") from error
 
@@ -62,7 +69,7 @@ def text_bytes(text: str, what: str) -> bytes:
 
 
 def dumps(document: Any) -> bytes:
-    """Serializes a document. NaN and infinities are written bare.
+    """Serializes a document. NaN and infinities are written bare, and integers with all digits.
 
     Args:
         document: Any JSON value; lists of numbers may be C-contiguous NumPy arrays.
@@ -70,7 +77,7 @@ def dumps(document: Any) -> bytes:
     Raises:
         TypeError: A value has no JSON form.
     """
-    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    body = dumps_exactly(document, orjson.OPT_SERIALIZE_NUMPY)
     # orjson writes NaN and infinities as null. A body without null has none of them; the others are written again by json.
     return json.dumps(document, default=_plain).encode() if b"null" in body else body
 

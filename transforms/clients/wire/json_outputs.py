@@ -86,6 +86,10 @@ def array_of(name: str, value: Any, signature: Signature | None) -> np.ndarray:
         values = np.array(value)
     except ValueError as error:  # lists of different lengths
         raise MalformedAnswerError(f"output {name}: its rows have different shapes") from error
+    if values.dtype.kind == "O" and declared != "string" and set(map(type, values.ravel().tolist())) <= {int, float}:
+        if declared is None:
+            return values  # integers beyond 64 bits, with all digits
+        values = values.astype(np.float64)
     if values.dtype.kind in "OUS" or (declared == "string" and not values.size):
         if declared not in (None, "string"):
             raise MalformedAnswerError(f"output {name}: has values which are no numbers; the signature declares {declared}")

@@ -162,7 +162,7 @@ def read_answer(content: bytes, content_type: str) -> Outputs:
         return _one(PREDICTIONS, content)
     if not kind.startswith("text/"):
         try:
-            return _outputs(loads(content))
+            return _outputs(loads(content, exact=True))
         except ValueError as error:
             if kind:
                 raise MalformedAnswerError(f"the answer is no JSON ({len(content)} bytes)") from error
