@@ -230,25 +230,92 @@ def test_a_host_that_no_proxy_names(over: Over, monkeypatch: pytest.MonkeyPatch)
     asyncio.run(over(work))
 
 
+LOGIN = r": it wants a login: https?_proxy=http://USER:PASSWORD@HOST:PORT"
+WRONG_LOGIN = r": it does not accept the login in https?_proxy"
+LET_THROUGH = r"; let it through to the server there, or name the host in no_proxy"
+
+
+async def refused_http(proxy: Proxy, secure: bool) -> None:
+    http = HttpConnection("here", secure, ClientOptions())
+    try:
+        await http.send("POST", yarl.URL(f"{'https' if secure else 'http'}://models.test/m"), TIMEOUT_S, b"x")
+    finally:
+        await http.close()
+
+
+async def refused_grpc(proxy: Proxy, secure: bool) -> None:
+    channel = GrpcChannel("models.test:8500", secure, ClientOptions(), "here", from_grpc_code)
+    try:
+        await channel.call("/a/b", b"x", TIMEOUT_S)
+    finally:
+        await channel.close()
+
+
+@pytest.mark.parametrize("secure", [True, False])
+@pytest.mark.parametrize("ask", [refused_http, refused_grpc])
 @pytest.mark.parametrize(
-    ("refusal", "kind"), [(b"407 Proxy Authentication Required", NotServedError), (b"503 no", UnavailableError)]
+    ("refusal", "login", "kind", "cure"),
+    [
+        (b"407 Proxy Authentication Required", "", NotServedError, LOGIN),
+        (b"407 Proxy Authentication Required", "user:secret@", NotServedError, WRONG_LOGIN),
+        (b"403 Forbidden", "", NotServedError, LET_THROUGH),
+        (b"502 Bad Gateway", "user:secret@", UnavailableError, LET_THROUGH),
+        (b"503 no", "user:secret@", UnavailableError, LET_THROUGH),
+    ],
 )
-def test_a_proxy_that_refuses_is_told(refusal: bytes, kind: type[ModelError], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it should make a connection, over TLS."""
+def test_a_proxy_that_refuses_is_told(
+    ask: Callable[[Proxy, bool], Awaitable[None]],
+    secure: bool,
+    refusal: bytes,
+    login: str,
+    kind: type[ModelError],
+    cure: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it should make a connection (TLS, gRPC), and where it should forward a request (HTTP)."""
 
     async def run() -> None:
         async with proxy_to(1) as proxy:
-            proxy.refusal = refusal
-            monkeypatch.setenv("https_proxy", f"http://user:secret@{proxy.address}")
-            http = HttpConnection("here", True, ClientOptions())
+            proxy.refusal = refusal + b"\r\nContent-Type: text/html\r\nProxy-Authenticate: Basic realm=x"
+            for variable in ("http_proxy", "https_proxy"):
+                monkeypatch.setenv(variable, f"http://{login}{proxy.address}")
+            await ask(proxy, secure)
+
+    with pytest.raises(kind, match=rf"^here: HTTP {refusal[:3].decode()} of the proxy 127.0.0.1:\d+ .*{cure}") as told:
+        asyncio.run(run())
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "is_of_proxy"),
+    [
+        (b"X-Squid-Error: ERR_CONNECT_FAIL 111", True),
+        (b"Proxy-Status: p; error=connection_refused", True),
+        (b"Content-Type: text/html; charset=utf-8", True),
+        (b"Proxy-Status: p; received-status=503", False),
+        (b"Content-Type: application/json", False),
+    ],
+)
+def test_a_forwarding_proxy_answers_for_a_server_that_is_away(
+    header: bytes, is_of_proxy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it does not call its own is the server's answer, whose text is for the protocol to read."""
+
+    async def run() -> int:
+        async with proxy_to(1) as proxy:
+            proxy.refusal = b"503 Service Unavailable\r\n" + header
+            monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
+            http = HttpConnection("here", False, ClientOptions())
             try:
-                await http.send("POST", yarl.URL("https://models.test/m"), TIMEOUT_S, b"x")
+                return (await http.send("POST", yarl.URL("http://models.test/m"), TIMEOUT_S, b"x")).status
             finally:
                 await http.close()
 
-    with pytest.raises(kind, match=rf"here: HTTP {refusal[:3].decode()} of the proxy 127.0.0.1:\d+ \(https_proxy\)") as told:
+    if not is_of_proxy:
+        assert asyncio.run(run()) == 503
+        return
+    with pytest.raises(UnavailableError, match=r"^here: HTTP 503 of the proxy 127.0.0.1:\d+ \(http_proxy\), or of what"):
         asyncio.run(run())
-    assert "secret" not in str(told.value)
 
 
 def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

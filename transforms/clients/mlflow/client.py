@@ -92,7 +92,10 @@ class MlflowClient(ModelClient):
         """MLflow before 2.0 had other forms of requests. A server that does not say its version is not doubted."""
         if self._address.version_url is None:
             return
-        answer = await self._http.send("GET", self._address.version_url, timeout_s)
+        try:
+            answer = await self._http.send("GET", self._address.version_url, timeout_s)
+        except NotServedError:  # a redirect, for example
+            return
         if answer.status == 200 and answer.body[:2] in (b"0.", b"1."):
             version = answer.body[:20].decode("ascii", "replace").strip()
             raise NotServedError(

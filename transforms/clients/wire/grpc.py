@@ -19,6 +19,7 @@ from transforms.clients.base import ClientOptions
 from transforms.clients.wire.addresses import LOOK_S, AddressWatch, Resolve, is_address, resolve
 from transforms.clients.wire.proxies import proxy_of
 from transforms.clients.wire.rpc_status import RetryInfo, RpcStatus
+from transforms.clients.wire.stand_ins import refused_over_grpc
 from transforms.errors import ConfigError, MalformedAnswerError, ModelError, UnavailableError
 from transforms.request_headers import grpc_metadata
 from transforms.tls import with_tls_cure
@@ -122,7 +123,7 @@ class GrpcChannel:
             body: bytes | None = await call(request, timeout=timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             # Not "from error": its text may repeat the request, and a traceback shows it.
-            raise self._translate(self._where, error.code().name, self._details(error), retry_after_s(error)) from None
+            raise self._translated(error) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or not task.cancelling():
@@ -134,11 +135,13 @@ class GrpcChannel:
             raise MalformedAnswerError(f"{self._where}: the status is OK, but no message came")
         return body
 
-    def _details(self, error: grpc.aio.AioRpcError) -> str:
+    def _translated(self, error: grpc.aio.AioRpcError) -> ModelError:
         details = details_of(error, self._secure, self._options)
-        if self._proxy is None or error.code() is not grpc.StatusCode.UNAVAILABLE:
-            return details
-        return f"{details}, through {self._proxy}"
+        if self._proxy is not None and error.code() is grpc.StatusCode.UNAVAILABLE:
+            if (refused := refused_over_grpc(self._proxy, self._where, details)) is not None:
+                return refused
+            details = f"{details}, through {self._proxy}"
+        return self._translate(self._where, error.code().name, details, retry_after_s(error))
 
     def _open_call(self, method: str) -> Any:
         if self._closed:

@@ -30,13 +30,13 @@ from transforms.answer_body import (
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.addresses import is_address
 from transforms.clients.wire.proxies import Proxy, proxy_of
+from transforms.clients.wire.stand_ins import is_page, refused_by, stand_in
 from transforms.clients.wire.status_codes import SpeaksHttp2Error, clean
 from transforms.errors import (
     CertificateError,
     ConfigError,
     MalformedAnswerError,
     ModelError,
-    NotServedError,
     OverloadedError,
     UnavailableError,
 )
@@ -161,11 +161,6 @@ def _response_class(kept: _Kept) -> type[aiohttp.ClientResponse]:
     return Response
 
 
-def _is_page(status: int, content_type: str, body: bytes) -> bool:
-    """Whether a web page came: what stands before the server has answered in its place. Flask calls JSON text/html, too."""
-    return 200 <= status < 300 and content_type.lower().startswith("text/html") and body.lstrip()[:1] == b"<"
-
-
 class HttpConnection:
     """Connections to one server, opened with the first request. For one asyncio loop.
 
@@ -212,16 +207,16 @@ class HttpConnection:
             headers: Headers of this request, in addition to those of every request.
 
         Returns:
-            The response, whatever its status.
+            The response, whatever its status, if it is the server's.
 
         Raises:
             UnavailableError: No connection could be made, or it was cut, or the client is closed; or a web page answers
-                a request with a body.
+                a request with a body. Other classes, too, where a proxy answers by itself.
             OverloadedError: No answer came within ``timeout_s``.
             MalformedAnswerError: The answer is not HTTP, or compressed without being asked for; a ``SpeaksHttp2Error``
                 if it is that of a gRPC server.
             AnswerTooLargeError: The body has more than ``max_answer_bytes``.
-            NotServedError: A proxy refuses to connect to the server.
+            NotServedError: A proxy refuses to connect to the server, or a redirect leads elsewhere.
             ConfigError: A TLS file can't be read, or the environment names a proxy that can't be used.
         """
         proxy = self._proxy_of(url)
@@ -249,11 +244,10 @@ class HttpConnection:
                 retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._now())
                 kind = response.headers.get("Content-Type", "")
                 answer = await self._body(response)
-                if body is not None and _is_page(response.status, kind, answer):
-                    raise UnavailableError(
-                        f"{self._where}: HTTP {response.status} with a web page in place of an answer; is the address "
-                        "right, and what stands before it: a login, a notice of maintenance?"
-                    )
+                page = body is not None and is_page(kind, answer)
+                forwards = None if self._secure else proxy  # with TLS it only connects
+                if other := stand_in(self._where, url, response.status, response.headers, page, forwards):
+                    raise other
                 return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
             raise UnavailableError(f"{self._where}: no connection in time{_through(proxy)}") from error
@@ -268,8 +262,9 @@ class HttpConnection:
             refused: type[ModelError] = CertificateError if told else UnavailableError
             raise refused(f"{self._where}: {clean(why) or type(error).__name__}{_through(proxy)}") from error
         except aiohttp.ClientHttpProxyError as error:
-            refused = UnavailableError if error.status >= 500 else NotServedError
-            raise refused(f"{self._where}: HTTP {error.status} of {proxy}, which should connect to it") from None
+            if proxy is None:
+                raise
+            raise refused_by(proxy, self._where, error.status) from None
         except aiohttp.ClientError as error:
             # Not "from error": aiohttp's text quotes the answer.
             if isinstance(error, aiohttp.ClientResponseError) and _SETTINGS.search(error.message):

@@ -37,6 +37,11 @@ class Proxy:
     url: str = dataclasses.field(repr=False)
     variable: str
 
+    @property
+    def has_login(self) -> bool:
+        """Whether a user name stands in its URL."""
+        return urlsplit(self.url).username is not None
+
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         return f"the proxy {parts.hostname}:{parts.port} ({self.variable})"
