@@ -19,6 +19,7 @@ LAYERS = (
         "transforms.printable",
         "transforms.exact_json",
         "transforms.hosts",
+        "transforms.text_files",
         "transforms.tls",
         "transforms.aws",
     ),

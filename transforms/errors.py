@@ -212,7 +212,13 @@ class InternalError(RejectedError):
 
 
 class MalformedAnswerError(ModelError):
-    """The answer is short, long or unreadable: it can't be matched to the rows of the request."""
+    """The answer is short, long or unreadable: it can't be matched to the rows of the request.
+
+    Attributes:
+        tokens: What the request took of the prompt and of the answer (``types.Tokens``), where the server has said it.
+    """
+
+    tokens: tuple[int | None, int | None] | None = None
 
 
 class AnswerTooLargeError(MalformedAnswerError):

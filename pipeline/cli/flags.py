@@ -24,7 +24,16 @@ from pipeline.cli.kinds.files import (
 )
 from pipeline.cli.kinds.functions import function
 from pipeline.cli.kinds.kafka import brokers, properties, start_from, topic, topics
-from pipeline.cli.kinds.model import answer_paths, headers, model_uri, output_types, paths, registry_urls, sources
+from pipeline.cli.kinds.model import (
+    answer_paths,
+    headers,
+    model_uri,
+    output_types,
+    paths,
+    record_name,
+    registry_urls,
+    sources,
+)
 from pipeline.cli.kinds.plain import (
     SWITCH,
     choice,
@@ -254,7 +263,7 @@ class Flags:
         "the subject's name: <output_topic>-value, the record's name, or <output_topic>-<record's name> (Confluent's "
         "TopicNameStrategy, RecordNameStrategy, TopicRecordNameStrategy)", default=TOPIC)
     output_record_name: str | None = flag(
-        MODEL, text("NAMESPACE.NAME", r"([A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*"),
+        MODEL, record_name(),
         f"the name of the record, or Protobuf message, in that schema; {RECORD_NAME} unless given")
     output_types: tuple[Field, ...] = flag(
         MODEL, output_types(),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from pipeline.cli.flag import Flag
 from pipeline.cli.kinds.base import Named, items
 from transforms.errors import ConfigError
 from transforms.request_headers import TOKEN
 from transforms.secret_manager import reference_problem
+from transforms.text_files import NotTextError, read_text
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -47,8 +47,8 @@ class NamedValues:
         found = []
         try:
             lines = list(_lines(path))
-        except ValueError:
-            self.mistakes.append(f"--{flag}_file={path}: the file is not UTF-8 text")
+        except NotTextError as error:
+            self.mistakes.append(f"--{flag}_file={path}: {error}")
             return []
         for number, line in lines:
             key, equals, value = line.partition("=")
@@ -119,7 +119,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if text and not text.startswith(("#", "!")):
             yield number, text

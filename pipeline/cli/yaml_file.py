@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.cli.nearest import nearest
+from transforms.text_files import NotTextError, read_text
 
 CONFIG = "config"
 """The flag that names the file; it has no place in one."""
@@ -40,12 +40,12 @@ def flags_in(path: str, names: Collection[str], mistakes: list[str]) -> ConfigFi
         mistakes: What is wrong is added to it: the file can't be read, or has names that are no flags.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
         content, lines = yaml.safe_load(text), _lines(text)
     except OSError as error:
         problem = f": can't be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        problem = f": can't be read: is not UTF-8 text (byte {error.start})"
+    except NotTextError as error:
+        problem = f": can't be read: {error}"
     except yaml.YAMLError as error:
         problem = f"{_where(error)}: can't be read as YAML; give flags as 'name: value' lines"
     else:

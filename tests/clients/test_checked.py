@@ -73,6 +73,42 @@ def test_a_limit_of_rows_must_be_one() -> None:
         asyncio.run(ask_metadata(Outside(metadata(max_rows=0)), 1.0))
 
 
+FIXED, ANY, UNKNOWN = TensorSpec("float32", (8, 10)), TensorSpec("float32", (-1, 10)), TensorSpec("float32", None)
+TOLD = "m: the shape of input x begins with 8, which is the number of rows of every request"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (metadata(inputs={"x": FIXED}, outputs={}), "if the model takes 8 and no other number, declare the outputs, too"),
+        (metadata(inputs={"x": FIXED}, outputs={"y": FIXED, "z": UNKNOWN}), "declare the shape of output z, too"),
+        (metadata(inputs={"x": FIXED, "w": TensorSpec("bool", (4,))}, outputs={"y": FIXED}), "and that of w with 4"),
+        (metadata(inputs={"x": FIXED}, outputs={"y": FIXED}, max_rows=1), "and a request takes 1 at most"),
+    ],
+)
+def test_a_fixed_batch_size_that_no_answer_could_fit_is_refused(found: ModelMetadata, said: str) -> None:
+    """Every record was a dead letter."""
+    with pytest.raises(NotServedError) as told:
+        asyncio.run(ask_metadata(Outside(found), 1.0))
+    assert str(told.value).startswith(TOLD)
+    assert said in str(told.value)
+    assert "-1 stands for any number" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        metadata(inputs={"x": FIXED}, outputs={"y": FIXED}, max_rows=8),
+        metadata(inputs={"x": FIXED, "w": ANY}, outputs={"y": ANY}),
+        metadata(inputs={"x": FIXED, "w": TensorSpec("bool", (4,), has_default=True)}, outputs={"y": FIXED}),
+        metadata(inputs={"x": TensorSpec("float32", (1, 10))}, outputs={}),
+        metadata(inputs={"x": ANY, "w": UNKNOWN}, outputs={}),
+    ],
+)
+def test_a_batch_size_that_fits_is_taken(found: ModelMetadata) -> None:
+    assert asyncio.run(ask_metadata(Outside(found), 1.0)) == found
+
+
 def test_a_version_is_one_short_line() -> None:
     found = asyncio.run(ask_metadata(Outside(metadata(version="1\x1b[31m\ud800" + "x" * 5000)), 1.0))
     assert found.version.startswith(r"1\x1b[31m\ud800xx")

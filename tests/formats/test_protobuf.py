@@ -147,8 +147,9 @@ def test_whatever_comes_is_a_document_or_an_error(value: bytes) -> None:
 
 
 def test_schemas_that_are_none() -> None:
-    with pytest.raises(SchemaError, match=r"^the registry sent no serialized file.*format=serialized"):
-        ProtobufReader('syntax = "proto3";', {})
+    for text, sent in (('syntax = "proto3";', r"the text of the \.proto file"), ("no", "something else")):
+        with pytest.raises(SchemaError, match=rf"^the registry was asked for .*format=serialized\), and sent {sent}"):
+            ProtobufReader(text, {})
     with pytest.raises(SchemaError, match=r"unit\.proto"):
         ProtobufReader(text_of(FILE), {})
 

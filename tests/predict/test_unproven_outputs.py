@@ -81,7 +81,9 @@ def test_a_fixed_batch_size_is_asked_for_again_where_the_outputs_are_declared() 
 
 @pytest.mark.parametrize("rows", [3])
 def test_a_fixed_batch_size_can_not_be_proven(rows: int) -> None:
-    signature = Signature("s", METHOD_PREDICT, {"x": TensorSpec("float32", (rows, 1))}, {})
+    signature = Signature(
+        "s", METHOD_PREDICT, {"x": TensorSpec("float32", (rows, 1))}, {"y": TensorSpec("float32", (rows,))}
+    )
     model = FakeModel(undeclared(lambda call: call.inputs["x"][:, 0]), signature)
     [results] = results_of(model, rows)
     assert by_row(results, rows) == ["MalformedAnswer"] * rows

@@ -49,6 +49,8 @@ async def ask_metadata(client: ModelClient, timeout_s: float) -> ModelMetadata:
         raise NotServedError(f"{found.model}: the server takes {shortened(str(found.max_rows))} rows in a request")
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
         _check_side(found.model, kind, specs, signature.takes_examples)
+    if not signature.takes_examples and (wrong := _wrong_batch(signature, found.max_rows)):
+        raise NotServedError(f"{found.model}: {wrong}")
     return dataclasses.replace(found, version=shortened(found.version))
 
 
@@ -65,6 +67,29 @@ def _check_side(model: str, kind: str, specs: Mapping[str, TensorSpec], examples
             wrong = f"is of type {shortened(str(spec.dtype))}, which no record has"
         if wrong:
             raise NotServedError(f"{model}: the model's {kind} {shortened(name)} {wrong}")
+
+
+def _wrong_batch(signature: Signature, max_rows: int | None) -> str:
+    """Why no request of a fixed batch size could be answered; empty if it could, or if the size is not fixed.
+
+    All requests have the same size then, so no answer shows which outputs have a value for each row: they must be declared.
+    """
+    sizes = {name: spec.shape[0] for name, spec in signature.inputs.items() if spec.shape and not spec.has_default}
+    fixed = {name: size for name, size in sizes.items() if size > 0}
+    if not fixed:
+        return ""
+    (name, size), *others = fixed.items()
+    told = f"the shape of input {shortened(name)} begins with {size}, which is the number of rows of every request"
+    cure = "-1 stands for any number, in --signature if the shape is from there"
+    if unlike := [other for other, its_size in others if its_size != size]:
+        return f"{told}, and that of {shortened(unlike[0])} with {fixed[unlike[0]]}: they must be the same; {cure}"
+    if max_rows is not None and size > max_rows:
+        return f"{told}, and a request takes {max_rows} at most; {cure}"
+    unknown = [output for output, spec in signature.outputs.items() if spec.shape is None]
+    if size > 1 and (unknown or not signature.outputs):
+        what = f"the shape of output {shortened(unknown[0])}" if unknown else "the outputs"
+        return f"{told}; {cure}; if the model takes {size} and no other number, declare {what}, too"
+    return ""
 
 
 def _wrong_name(name: str) -> str:

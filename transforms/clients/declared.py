@@ -5,8 +5,9 @@ The file is JSON::
     {"inputs": {"x": {"dtype": "float32", "shape": [-1, 16]}},
      "outputs": {"y": {"dtype": "float32", "shape": [-1, 3]}}}
 
-The first size of a shape is that of the batch: -1 for any. A shape that is left out is not known. An input with
-``"optional": true`` may be missing in a record. ``outputs`` may be left out: answers then show them.
+The first size of a shape is that of the batch: -1 for any. A fixed one is the number of rows of every request, filled up if
+records are missing; then the outputs have to be declared (``checked.py``). A shape that is left out is not known. An input
+with ``"optional": true`` may be missing in a record. ``outputs`` may be left out: answers then show them.
 
 The ``MLmodel`` file of an MLflow model is read as well (``mlmodel.py``).
 

@@ -11,6 +11,7 @@ import orjson
 
 from transforms.errors import ConfigError, ContractError
 from transforms.formats.json_columns import Texts, column_texts, number_texts
+from transforms.text_files import NotTextError, read_text
 from transforms.types import METHOD_CLASSIFY, Signature, TensorSpec
 
 DEFAULT_TOP_K = 5
@@ -35,11 +36,11 @@ def parse_labels(path: str | Path) -> list[str]:
     """
     flag = f"--labels={path}"
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError([f"{flag}: can't be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{flag}: is not UTF-8 text (byte {error.start}); save it as UTF-8"]) from error
+    except NotTextError as error:
+        raise ConfigError([f"{flag}: {error}"]) from error
     except ValueError as error:  # a path with a null byte
         raise ConfigError([f"{flag}: can't be read: {error}"]) from error
     if text.lstrip()[:1] in ("[", "{"):

@@ -41,6 +41,10 @@ class FrameError(FormatError):
     dead_letter_class = DeadLetterClass.FRAME_ERROR
 
 
+class _BrokenHeader(bytes):
+    """What a record's header has in place of a frame."""
+
+
 class Frame(NamedTuple):
     """The frame of a value.
 
@@ -59,6 +63,11 @@ def read_frame(value: bytes) -> Frame:
     Raises:
         FrameError: There is no frame, or it is cut short.
     """
+    if isinstance(value, _BrokenHeader):
+        raise FrameError(
+            f"the header {VALUE_HEADER} ({len(value)} bytes) has no schema's frame: 0 and an id of 4 bytes, or 1 and a GUID "
+            "of 16; whoever writes it must mend it, or leave it out where the value has its frame"
+        )
     end = _BYTES.get(value[:1])
     if end is None:
         raise FrameError(
@@ -78,6 +87,8 @@ def framed_value(record: KafkaRecord, indexes: bool = False) -> bytes | None:
     Args:
         record: The record.
         indexes: Whether indexes follow the frame in a header, too (Protobuf).
+
+    Where a header has something else, ``read_frame`` says so of what this returns.
     """
     if record.value is None or not record.headers:
         return record.value
@@ -86,7 +97,7 @@ def framed_value(record: KafkaRecord, indexes: bool = False) -> bytes | None:
         return record.value
     end = _BYTES.get(frame[:1], len(frame) + 1)
     if len(frame) < end:
-        return frame  # without the value, whose first bytes are not the rest of the frame
+        return _BrokenHeader(frame)  # without the value, whose first bytes are not the rest of the frame
     return (frame if indexes else frame[:end]) + record.value
 
 
@@ -116,6 +127,6 @@ class FramedJson:
         Raises:
             FormatError: The value has no frame, or is not JSON.
         """
-        if self._optional and value[:1] not in _BYTES:
+        if self._optional and value[:1] not in _BYTES and not isinstance(value, _BrokenHeader):
             return parse_json(value)
         return parse_json(value[read_frame(value).end :])

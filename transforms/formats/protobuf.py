@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -138,8 +139,10 @@ def read_file(text: str, name: str | None = None) -> descriptor_pb2.FileDescript
     try:
         found = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, DecodeError) as error:
+        sent = "the text of the .proto file" if re.search(r"\b(syntax|message)\b", text) else "something else"
         raise SchemaError(
-            "the registry sent no serialized file; it must support format=serialized, as Confluent's does"
+            f"the registry was asked for the serialized file (format=serialized), and sent {sent}: Protobuf needs a "
+            "registry that has it, as Confluent's does"
         ) from error
     if name is not None:
         found.name = name

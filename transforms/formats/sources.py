@@ -24,12 +24,12 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from transforms.formats.casting import FieldMismatch, json_kind
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.field_paths import HOW, FieldPath, NotFoundError, PathError
+from transforms.text_files import NotTextError, read_text
 
 MOST_LOOKUP_BYTES = 16_000_000
 """The largest file of ``lookup``, which becomes part of the job."""
@@ -248,7 +248,7 @@ def _word(part: str, whole: str) -> tuple[Callable[[Any], Any], str]:
 def _lookup(argument: str, whole: str) -> _Lookup:
     name, inline, content = argument.partition("={")
     try:
-        text = "{" + content if inline else Path(name).read_text(encoding="utf-8")
+        text = "{" + content if inline else read_text(name)
         if len(text) > MOST_LOOKUP_BYTES:
             raise PathError(f"{whole}: {name}: is larger than {MOST_LOOKUP_BYTES:,} bytes")
         values = json.loads(text)
@@ -256,6 +256,8 @@ def _lookup(argument: str, whole: str) -> _Lookup:
         raise PathError(f"{whole}: {name}: can't be read: {error.strerror}") from error
     except PathError:
         raise
+    except NotTextError as error:
+        raise PathError(f"{whole}: {name}: {error}") from error
     except ValueError as error:
         raise PathError(f"{whole}: {name}: is no JSON: {error}") from error
     if type(values) is not dict:

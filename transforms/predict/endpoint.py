@@ -34,7 +34,8 @@ from transforms.predict.echoes import hide_echo
 from transforms.predict.limits import row_bytes
 from transforms.predict.pace import Pace
 from transforms.predict.spans import Inputs, Span
-from transforms.types import Answer, ModelMetadata, Signature
+from transforms.predict.unmended import Unmended
+from transforms.types import Answer, ModelMetadata, Signature, Tokens
 
 MOST_MERGED = 8
 """How many requests in flight a server's text is compared with, besides its own: a server that merges requests may answer
@@ -127,12 +128,16 @@ class Endpoint:
         return answer, took_s, traced.traceparent
 
     async def _counted(self, span: Span) -> tuple[Answer, float]:
-        answer, took_s = await self.send(span.inputs, span.rows, span.paced)
+        answer, took_s = await self.send(span.inputs, span.rows, span.paced, span.unmended)
         span.count(answer.asked - 1)
         return answer, took_s
 
     async def send(
-        self, inputs: Inputs, rows: int, paced: Callable[[float], None] = lambda waited_s: None
+        self,
+        inputs: Inputs,
+        rows: int,
+        paced: Callable[[float], None] = lambda waited_s: None,
+        unmended: Unmended | None = None,
     ) -> tuple[Answer, float]:
         """Sends one request, filled up to a fixed batch dimension, once the rate limits allow it.
 
@@ -140,6 +145,7 @@ class Endpoint:
             inputs: Input name to an array of shape ``[rows, …]``.
             rows: How many.
             paced: Called with the seconds that the request waited for the limits.
+            unmended: What is kept of these rows' attempt before, and is kept for the next one.
 
         Returns:
             The answer for ``rows`` rows, and the seconds that it took.
@@ -156,7 +162,7 @@ class Endpoint:
         began, pauses = self._clock(), _Pauses(paced)
         self._in_flight[id(inputs)] = inputs
         try:
-            answer = await self._ask(self._client, inputs, rows, pauses)
+            answer = await self._ask(self._client, inputs, rows, pauses, unmended or Unmended())
         except ModelError as error:
             others = (it for it in self._in_flight.values() if it is not inputs)
             hide_echo(error, itertools.chain((inputs,), itertools.islice(others, MOST_MERGED)))
@@ -176,25 +182,41 @@ class Endpoint:
         return answer, self._clock() - began - pauses.total_s
 
     async def _paced(self, work: Callable[[float], Awaitable[Answer]], inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
-        """Sends one request when it may be sent."""
-        if self._pace is None:
+        """Sends one request when it may be sent, and counts what it has taken, however it ends."""
+        took = self._counted_tokens
+        if self._pace is not None:
+            size = float(row_bytes(inputs, rows).sum()) if self._pace.counts_tokens else 0.0
+            waited_s, estimate = await self._pace.turn(size)
+            pauses.add(waited_s)
+            took = functools.partial(took, estimate=estimate, size=size)
+        try:
             answer = await work(self._timeout_s)
-            _count_tokens(answer)
-            return answer
-        size = float(row_bytes(inputs, rows).sum()) if self._pace.counts_tokens else 0.0
-        waited_s, estimate = await self._pace.turn(size)
-        pauses.add(waited_s)
-        answer = await work(self._timeout_s)
-        self._pace.took(answer.tokens, estimate, size)
-        _count_tokens(answer)
+        except MalformedAnswerError as error:
+            took(None if error.tokens is None else Tokens(*error.tokens))
+            raise
+        except (RejectedError, NotServedError, UnavailableError) as error:
+            if not isinstance(error, InternalError):
+                took(Tokens(), seen=False)  # no model has worked on it
+            raise
+        took(answer.tokens)
         return answer
 
-    async def _ask(self, client: ModelClient, inputs: Inputs, rows: int, pauses: _Pauses) -> Answer:
-        sent, sent_rows = request_inputs(self._signature, inputs, rows)
+    def _counted_tokens(self, tokens: Tokens | None, estimate: float = 0.0, size: float = 0.0, *, seen: bool = True) -> None:
+        """Counts the tokens of a request. Of one that may have been answered (cancelled, too late) the estimate stays."""
+        if self._pace is not None:
+            self._pace.took(tokens, estimate, size if seen else 0.0)
+        if tokens is not None and seen:
+            observer().counted_tokens(tokens)
+
+    async def _ask(self, client: ModelClient, inputs: Inputs, rows: int, pauses: _Pauses, unmended: Unmended) -> Answer:
+        signature = self._signature
+        sent, sent_rows = request_inputs(signature, inputs, rows)
         predict = functools.partial(client.predict, sent, sent_rows)
-        answer = await self._paced(predict, sent, sent_rows, pauses)
+        answer = unmended.answer(client, signature) or await self._paced(predict, sent, sent_rows, pauses)
         if answer.again is not None:
+            unmended.keep(client, signature, answer)
             answer = await self._mended(answer, answer.again, sent, sent_rows, pauses)
+            unmended.settled()
         if not self._proven.issuperset(answer.unproven_outputs):
             answer = await self._prove(client, answer, sent, sent_rows, pauses)
         if sent_rows != rows:
@@ -234,7 +256,8 @@ class Endpoint:
                 return answer
             raise MalformedAnswerError(
                 f"nothing says whether output {answer.unproven_outputs[0]} has one value for each of the {rows} rows of a "
-                "request, and the model's batch size is fixed: let the model declare the shapes of its outputs"
+                "request, and the model's batch size is fixed: let the model, or --signature, declare the shapes of its "
+                "outputs"
             )
         came = self._clock()
         async with self._proving:  # requests in flight at the same time wait for the first one's proof
@@ -280,11 +303,6 @@ class _Pauses:
         if waited_s:
             self.total_s += waited_s
             self._tell(waited_s)
-
-
-def _count_tokens(answer: Answer) -> None:
-    if answer.tokens is not None:
-        observer().counted_tokens(answer.tokens)
 
 
 class Lanes:

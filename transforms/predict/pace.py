@@ -134,20 +134,21 @@ class Pace:
                 self._turns.spent(requests, self._clock())
 
     def took(self, tokens: Tokens | None, estimate: float, request_bytes: float) -> None:
-        """Notes the tokens of a request that was answered.
+        """Notes the tokens of a request that was answered or refused.
 
         Args:
-            tokens: Its tokens, if the server states them.
+            tokens: Its tokens, if the server states them; none at all (``Tokens()``) if no model worked on it.
             estimate: Its estimated tokens.
-            request_bytes: Its bytes.
+            request_bytes: Its bytes; 0 where its tokens say nothing of others.
         """
         if tokens is None:
             return
         count = (tokens.prompt or 0) + (tokens.completion or 0)
         with self._lock:
             self._turns.correct(count - estimate, self._clock())
-            self._seen_tokens += count
-            self._seen_bytes += max(1.0, request_bytes)
+            if request_bytes:
+                self._seen_tokens += count
+                self._seen_bytes += request_bytes
 
 
 _paces: dict[tuple[str, RateLimits], Pace] = {}

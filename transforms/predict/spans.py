@@ -13,6 +13,7 @@ from transforms.errors import InternalError, MalformedAnswerError, ModelError, R
 from transforms.internal_errors import internal_failure
 from transforms.predict.batching import RowsResult
 from transforms.predict.cures import cure_of
+from transforms.predict.unmended import Unmended
 from transforms.tracing import BatchTraces
 from transforms.types import STAGE_PREDICT
 
@@ -42,6 +43,7 @@ class Span:
         failing: The number of the first request of this span that failed, and when, in seconds; ``None`` before.
         name_of: Names a row of the batch, such as ``topic/partition/offset``; empty if the row has no name.
         traces: The trace contexts of the batch; ``None`` if nothing of it is traced.
+        unmended: Its answer that the server is to mend.
     """
 
     inputs: Inputs
@@ -59,6 +61,7 @@ class Span:
     failing: tuple[int, float] | None = None
     name_of: Callable[[int], str] | None = None
     traces: BatchTraces | None = None
+    unmended: Unmended = dataclasses.field(default_factory=Unmended)
 
     @classmethod
     def of(
@@ -117,6 +120,7 @@ class Span:
             strikes=0,
             cleared=False,
             failing=None,
+            unmended=self.unmended if self.rows == high - low else Unmended(),
         )
 
     def failed(self, kind: DeadLetterClass, error: ModelError, cure: str = "") -> RowsResult:

@@ -9,6 +9,7 @@ from pipeline.cli.kinds.base import One
 from transforms.clients.declared import parse_signature
 from transforms.clients.json_bodies.template import Template
 from transforms.errors import ConfigError
+from transforms.text_files import NotTextError, read_text
 from transforms.types import Signature
 
 FILE = "FILE"
@@ -142,9 +143,11 @@ def _text_for(reader: Callable[[], Reader]) -> One[str]:
 
 def _text(name: str, value: str) -> str:
     try:
-        return Path(_existing(name, value)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--{name}={value}: can't be read as UTF-8 text: {type(error).__name__}"]) from error
+        return read_text(_existing(name, value))
+    except NotTextError as error:
+        raise ConfigError([f"--{name}={value}: {error}"]) from error
+    except OSError as error:
+        raise ConfigError([f"--{name}={value}: can't be read: {error.strerror}"]) from error
 
 
 def _existing(name: str, value: str) -> str:

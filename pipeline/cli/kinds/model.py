@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 
@@ -72,6 +73,25 @@ def output_types() -> Many[tuple[Field, ...]]:
             raise ConfigError([f"--{name}={error}"]) from error
 
     return Many(check=check, metavar="NAME=TYPE,…", pattern=r"[^=]+=\w+(\[\])*(,[^=]+=\w+(\[\])*)*")
+
+
+_RECORD_NAME = r"([A-Za-z_][A-Za-z0-9_]*\.)*[A-Za-z_][A-Za-z0-9_]*"
+
+
+def record_name() -> One[str]:
+    """The name of a record of Avro, or of a message of Protobuf: no other is one in both, and subjects are made of it."""
+
+    def check(name: str, value: str) -> str:
+        if re.fullmatch(_RECORD_NAME, value, re.ASCII) is None:
+            raise ConfigError(
+                [
+                    f"--{name}={one_line(value)}: is no name of a record: give words of a-z, A-Z, 0-9 and _, none of which "
+                    "begins with a digit, with dots between them, such as com.example.FraudScore"
+                ]
+            )
+        return value
+
+    return One(check=check, metavar="NAMESPACE.NAME", pattern=_RECORD_NAME)
 
 
 def _many_paths(

@@ -170,11 +170,15 @@ def test_a_second_request_that_is_refused_leaves_the_first_answer(stub: OpenAiSt
         assert (result.failures[0].error_class, result.attempts) == ("AnswerSchemaError", 2)
 
 
-def test_a_second_request_that_fails_begins_anew(stub: OpenAiStub) -> None:
-    """What the server does not answer says nothing of the record."""
+def test_a_second_request_that_fails_is_repeated_alone(stub: OpenAiStub) -> None:
+    """What the server does not answer says nothing of the record, and the first answer was paid for."""
     model = serve(stub, b"{}", GOOD)
     model.then = lambda: stub.faults.fail_next(1)
     with recording() as seen:
         result = score(stub)
     assert result.outputs == {"fraud": [True], "why": ["a secret"]}
-    assert (model.prompts, seen.failures) == ([b"Is it a fraud?"] * 2, ["Unavailable"])
+    assert (result.attempts, seen.failures) == (3, ["Unavailable"])
+    first, mending = model.prompts
+    assert (first, mending.startswith(b"This does not fit the JSON schema.")) == (b"Is it a fraud?", True)
+    asked = sum(len(text.split()) for text in model.prompts)
+    assert dict(result.row_headers[0])["inference.tokens.prompt"] == b"%d" % asked

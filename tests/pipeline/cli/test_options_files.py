@@ -181,4 +181,6 @@ def test_a_header_that_no_connection_can_send(item: str, environ: dict[str, str]
 def test_a_file_of_properties_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "kafka.properties"
     path.write_bytes(b"sasl.password=\xff\xfe\n")
-    assert mistakes(*OWN, f"--kafka_config_file={path}") == [f"--kafka_config_file={path}: the file is not UTF-8 text"]
+    assert mistakes(*OWN, f"--kafka_config_file={path}") == [
+        f"--kafka_config_file={path}: is not UTF-8 text (byte 14); save it as UTF-8"
+    ]

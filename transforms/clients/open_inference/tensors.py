@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from transforms.clients.wire.bfloat16 import from_bfloat16, to_bfloat16
-from transforms.clients.wire.json import text_bytes
+from transforms.clients.wire.json import kind_of, text_bytes
 from transforms.errors import MalformedAnswerError
 
 DTYPE_NAMES = {
@@ -228,10 +228,10 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     if datatype == "BF16":
         wire = np.dtype("<f4")
     # The types are compared exactly, because Python's bool is a subclass of int.
-    found = set(map(type, flat)) - _JSON_TYPES.get(wire.kind, {int, float, type(None)})
-    if found:
-        came = ", ".join(sorted("null" if kind is type(None) else kind.__name__ for kind in found))
-        raise MalformedAnswerError(f"output {name}: {datatype} came with values of {came}")
+    known = _JSON_TYPES.get(wire.kind, {int, float, type(None)})
+    if set(map(type, flat)) - known:
+        came = ", ".join(sorted({kind_of(value) for value in flat if type(value) not in known}))
+        raise MalformedAnswerError(f"output {name}: {datatype} came with {came} among its values")
     try:
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, as on the server
             return _sized(np.array(flat, wire), size, shape, name)
@@ -252,7 +252,7 @@ def _flattened(data: Any, name: str) -> list[Any]:
 
 def _text(value: Any, name: str) -> bytes:
     if not isinstance(value, str):
-        raise MalformedAnswerError(f"output {name}: BYTES came with values of {type(value).__name__}")
+        raise MalformedAnswerError(f"output {name}: BYTES came with {kind_of(value)} among its values")
     return text_bytes(value, f"output {name}: an element")
 
 

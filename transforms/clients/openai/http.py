@@ -21,7 +21,7 @@ from transforms.clients.base import ClientOptions, ModelClient, RequestPreview
 from transforms.clients.openai.embeddings import Embeddings
 from transforms.clients.openai.errors import from_answer, of_document
 from transforms.clients.openai.rerank import Rerank
-from transforms.clients.openai.task import Task, served_model
+from transforms.clients.openai.task import Task, served_model, tokens_of
 from transforms.clients.openai.texts import Chat, Completions
 from transforms.clients.openai.uri import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, OpenAiAddress, parse
 from transforms.clients.wire.http import Connect, HttpConnection
@@ -87,7 +87,10 @@ class OpenAiClient(ModelClient):
 
     async def _models(self, timeout_s: float) -> list[str]:
         """Returns the names of the models that the server lists; none where it has no list, or does not show it."""
-        answer = await self._http.send("GET", self._address.models_url, timeout_s)
+        try:
+            answer = await self._http.send("GET", self._address.models_url, timeout_s)
+        except NotServedError:  # a redirect, for example; that of a request to the model is told
+            return []
         if answer.status != 200:
             if isinstance(error := from_answer(self._where, answer), TransientError):
                 raise error
@@ -138,7 +141,10 @@ class OpenAiClient(ModelClient):
         try:
             answer = self._task.read(document, inputs, rows, before)
         except MalformedAnswerError as error:
-            raise self._named(error) from error
+            named = self._named(error)
+            if isinstance(named, MalformedAnswerError):
+                named.tokens = tokens_of(document)  # they were taken all the same
+            raise named from error
         self._version = answer.version
         return answer
 

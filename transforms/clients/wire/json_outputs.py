@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients.wire.json import text_bytes
+from transforms.clients.wire.json import kind_of, text_bytes
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
 from transforms.types import Signature
@@ -115,7 +115,7 @@ def _strings(name: str, value: Any) -> np.ndarray:
             except ValueError as error:
                 raise MalformedAnswerError(f"output {name}: element {index} is no base64") from error
         else:
-            raise MalformedAnswerError(f"output {name}: element {index} is a {type(item).__name__}, neither text nor b64")
+            raise MalformedAnswerError(f"output {name}: element {index} is {kind_of(item)}, neither text nor b64")
     return strings.reshape(values.shape)
 
 

@@ -15,6 +15,7 @@ from transforms.kafka.beam.java import in_jaas, provider_properties
 from transforms.kafka.config import CONSUMER_ONLY, PRODUCER_ONLY, KafkaConfig
 from transforms.kafka.msk import AWS_MSK_IAM, by_iam
 from transforms.secret_manager import has_reference
+from transforms.text_files import NotTextError, read_text
 
 SAME = frozenset(
     {
@@ -208,4 +209,7 @@ def _pem(properties: Mapping[str, str], name: str) -> str | None:
         return None
     if not Path(path).is_file():
         raise ConfigError([f"{name}.location: {path} is not a file; Java's client wants a file of PEM certificates"])
-    return Path(path).read_text(encoding="utf-8")
+    try:
+        return read_text(path)
+    except NotTextError as error:
+        raise ConfigError([f"{name}.location: {path}: {error}"]) from error

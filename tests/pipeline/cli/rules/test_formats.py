@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
+from transforms.printable import one_line
 
 needs_client = pytest.mark.skipif(
     importlib.util.find_spec("authlib") is None, reason="needs confluent-kafka[schemaregistry]"
@@ -52,7 +53,7 @@ def test_a_prompt(tmp_path: Path) -> None:
     path.write_text("Sum up:\n{{ text|uper }}", encoding="utf-8")
     assert mistake(flag).startswith(f"{flag}: line 2: No filter named 'uper'.; there are abs, ")
     path.write_bytes(b"\xff")
-    assert mistake(flag) == f"{flag}: can't be read as UTF-8 text: UnicodeDecodeError"
+    assert mistake(flag) == f"{flag}: is not UTF-8 text (byte 0); save it as UTF-8"
     assert mistake(f"{flag}x") == f"{flag}x: no such file"
 
 
@@ -189,3 +190,16 @@ def test_predictions_by_a_schema() -> None:
         "--output_types=a=number: give NAME="
     )
     assert "say by --input_format" in mistake(REGISTRY, "--input_format=bytes")
+
+
+@pytest.mark.parametrize("name", ["fraud-score", "1st", "a..b", ".a", "a.", "Fraud Score", "ü", "a\n"])
+def test_a_record_name_that_is_none(name: str) -> None:
+    """Avro's library took it, and others read the schema under another name, or not at all."""
+    flags = (REGISTRY, "--output_format=avro", f"--output_record_name={name}")
+    assert mistake(*flags).startswith(f"--output_record_name={one_line(name)}: is no name of a record: give words of a-z")
+
+
+@pytest.mark.parametrize("name", ["Fraud", "com.example._Fraud2"])
+def test_a_record_name(name: str) -> None:
+    flags = (REGISTRY, "--output_format=avro", f"--output_record_name={name}")
+    assert parse(*OWN, *flags).output_record_name == name
