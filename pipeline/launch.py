@@ -31,7 +31,7 @@ from pipeline.reporting.metrics import serve_metrics
 from pipeline.reporting.status import Status, open_status, print_summary, write_summary
 from pipeline.runners.java import java_kafka
 from pipeline.runners.prism import with_prism
-from pipeline.starting import begin, look
+from pipeline.starting import SHARD, begin, look
 from pipeline.telemetry.metrics import pushed
 from pipeline.telemetry.settings import OFF, Telemetry
 from pipeline.terminal import tell_error
@@ -52,10 +52,6 @@ if TYPE_CHECKING:
     from transforms.formats.output_schema import OutputSchema
     from transforms.kafka.config import JavaKafka
     from transforms.predict.pace import RateLimits
-
-SHARD = "shard"
-"""Instance id of a job with shards; the shard's number is appended. It does not name the host, so that the same job fences
-the old one when it is submitted again from another host."""
 
 
 def launch(config: Config) -> int:
@@ -104,7 +100,7 @@ def launch(config: Config) -> int:
                 beam_args = stack.enter_context(with_prism(config.beam_args, status.say, config.allow_open_ports))
                 config = dataclasses.replace(config, beam_args=beam_args)
             java = stack.enter_context(java_kafka(config, topics, status.say)) if config.with_java else None
-            instance_id = (config.instance_id or SHARD) if config.remote or config.shards_move else ids.ids[0]
+            instance_id = (config.instance_id or SHARD) if config.has_shards else ids.ids[0]
             job = _job(config, instance_id, model, topics, stop, started_from, java, schema)
         except NotReadyError as error:
             tell_error(error)

@@ -9,14 +9,19 @@ import time
 from pipeline.checking.contract import kafka_config
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.config import Config
-from pipeline.cli.names import DEFAULT_GROUP
+from pipeline.cli.names import DEFAULT_GROUP, EXACTLY_ONCE
 from pipeline.reporting.status import Status
 from pipeline.terminal import confirmed
 from transforms.errors import ContractError
 from transforms.kafka.admin.checks import Checker, Topics
 from transforms.kafka.admin.start_over import Move, make, planned, started_from
+from transforms.kafka.admin.transactions import check_transactions
 from transforms.kafka.start_from import COMMITTED
 from transforms.kafka.stop import StopConditions
+
+SHARD = "shard"
+"""Instance id of a job with shards; the shard's number is appended. It does not name the host, so that the same job fences
+the old one when it is submitted again from another host."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,8 +78,12 @@ def begin(looked: Looked, config: Config, status: Status) -> tuple[StopCondition
         When to stop, and the values of ``--start_from`` that the group has had.
 
     Raises:
-        ContractError: The group can't be moved, or somebody at the terminal does not want it.
+        NotReadyError: Kafka can't say yet whether the workers may write.
+        ContractError: The group can't be moved, or somebody at the terminal does not want it; or workers elsewhere may not
+            write in transactions.
     """
+    if config.has_shards and config.delivery == EXACTLY_ONCE:
+        check_transactions(kafka_config(config, config.instance_id or SHARD))
     checker, partitions, move = looked.checker, looked.topics.partitions, looked.move
     flag = f"--start_from={config.start_from}"
     if move is not None and looked.moves(config):

@@ -4,7 +4,8 @@
 
 One job manager, task managers, the job server that turns a Beam pipeline into a Flink job, and beside every task manager a
 worker pool which starts its Python workers, as a sidecar container does on Kubernetes. The jars come from Maven Central
-(``flink_pom.xml``; 152 MB, once, into ``.cache/``). All listen on loopback addresses; all data are in a temporary directory.
+(``flink_pom.xml``; 152 MB, once, into ``.cache/``); the environment variable ``FLINK`` takes another version of Flink. All
+listen on loopback addresses; all data are in a temporary directory.
 
 The flags of a job that runs on it are ``FlinkCluster.flags``.
 """
@@ -30,7 +31,9 @@ from typing import Any, Self
 from tests.kafka_broker import ROOT, BrokerError, free_ports, install_jars
 from tests.processes import alive
 
-FLINK, BEAM = "1.19", "2.62.0"
+FLINK, BEAM = os.environ.get("FLINK", "1.19.0"), "2.62.0"
+"""The Flink that runs, and Beam's runner, which is made for Flink 1.19."""
+
 JARS = ROOT / ".cache" / f"flink-{FLINK}-beam-{BEAM}"
 POM = Path(__file__).with_name("flink_pom.xml")
 START_S = 300.0
@@ -238,8 +241,13 @@ class FlinkCluster:
             f"--flink_master={self.rest.removeprefix('http://')}",
             f"--job_endpoint={self.job_endpoint}",
             "--environment_type=EXTERNAL",
-            f"--environment_config={POOL_HOST}:{self._pool_port}",
+            f"--environment_config={self.pool}",
         ]
+
+    @property
+    def pool(self) -> str:
+        """Where a task manager finds the pool beside it."""
+        return f"{POOL_HOST}:{self._pool_port}"
 
     def add_task_manager(self, wait: bool = True) -> TaskManager:
         """Starts a further task manager with its pool."""
@@ -327,7 +335,7 @@ def install() -> Path:
         FlinkError: ``java`` or ``mvn`` is missing, or Maven failed.
     """
     try:
-        return install_jars(JARS, POM)
+        return install_jars(JARS, POM, f"-Dflink.version={FLINK}")
     except BrokerError as error:
         raise FlinkError(str(error)) from error
 

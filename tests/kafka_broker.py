@@ -312,8 +312,13 @@ def install() -> Path:
     return install_jars(JARS, POM)
 
 
-def install_jars(jars: Path, pom: Path) -> Path:
+def install_jars(jars: Path, pom: Path, *properties: str) -> Path:
     """Returns ``jars``, the directory of what ``pom`` depends on, after copying it there if need be.
+
+    Args:
+        jars: Where they go.
+        pom: Maven's file.
+        properties: Maven's, for the file: ``-Dname=value``.
 
     Raises:
         BrokerError: ``java`` or ``mvn`` is missing, or Maven failed.
@@ -329,7 +334,8 @@ def install_jars(jars: Path, pom: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=jars.parent, prefix="jars-") as temporary:
             partial = Path(temporary) / "jars"
             command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-            done = subprocess.run([*command, f"-DoutputDirectory={partial}"], capture_output=True, text=True, check=False)
+            command += [*properties, f"-DoutputDirectory={partial}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise BrokerError(f"Maven could not get the jars of {pom.name}:\n{(done.stdout + done.stderr)[-3000:]}")
             partial.rename(jars)  # at once: nobody ever sees half of them

@@ -76,6 +76,11 @@ class Config(Flags):
         return not self.with_java and (self.runner == DATAFLOW or (self.remote and not self.flink))
 
     @property
+    def has_shards(self) -> bool:
+        """Whether the workers are elsewhere, and the partitions are divided among shards."""
+        return self.remote or self.shards_move
+
+    @property
     def flink(self) -> bool:
         """Whether the job is handed to a Flink cluster."""
         named = beam_value(self.beam_args, "flink_master") is not None

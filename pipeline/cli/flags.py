@@ -93,6 +93,10 @@ _JAVA_STOPS = FlagRefusal(
     "Beam's Java source can't be told to stop on {runner}; drain the job by the runner's own means, or use "
     "--kafka_io=native",
 )
+_STOPS = (
+    _JAVA_STOPS,
+    FlagRefusal(Where.DATAFLOW, "a job on Dataflow is not stopped from here; leave it out, drain the job"),
+)
 _JAVA_PLACES = FlagRefusal(Where.JAVA, "is for --kafka_io=native; with beam the runner places the partitions")
 _DATAFLOW_RUNS = FlagRefusal(Where.DATAFLOW, "the job runs on Dataflow's machines until it is drained; leave it out")
 
@@ -169,7 +173,7 @@ class Flags:
         refused=(_JAVA_PLACES,))
     kafka_io: str = flag(
         KAFKA, choice(AUTO, NATIVE, BEAM),
-        "native: librdkafka; beam: Beam's Java transforms; auto: beam on Dataflow, else native", default=AUTO,
+        "native, which is auto: librdkafka, exactly once; beam: Beam's Java transforms, at least once", default=AUTO,
         settle=settle.kafka_io)
     expansion_service: str | None = flag(
         KAFKA, host_port(),
@@ -307,13 +311,13 @@ class Flags:
 
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(
-            _JAVA_STOPS,
+            *_STOPS,
             FlagRefusal(Where.REMOTE, "{runner}'s workers, which are on several machines, have no count in common; use "
                     "--until_end or --duration_s")))
     until_end: bool = flag(
-        STOPPING, SWITCH, "read to the end that the input has now, then end", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
+        STOPPING, SWITCH, "read to the end that the input has now, then end", no_parameter=_ENDLESS, refused=_STOPS)
     duration_s: float | None = flag(
-        STOPPING, seconds(), "stop after so many seconds", no_parameter=_ENDLESS, refused=(_JAVA_STOPS,))
+        STOPPING, seconds(), "stop after so many seconds", no_parameter=_ENDLESS, refused=_STOPS)
 
     status: str = flag(
         REPORTING, choice(AUTO, "live", "plain", "off"),

@@ -6,7 +6,7 @@ Each function is named by a row of the table (``Flag.settle``) and returns the v
 from __future__ import annotations
 
 from pipeline.cli.flag import Values
-from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DATAFLOW, DIRECT, EMBEDDED, NATIVE, PRISM
+from pipeline.cli.names import AT_LEAST_ONCE, AUTO, BEAM, DIRECT, EMBEDDED, NATIVE, PRISM
 from transforms.kafka import msk
 
 
@@ -29,11 +29,9 @@ def dead_letter_topic(values: Values) -> str:
 
 
 def kafka_io(values: Values) -> str:
-    """Returns the implementation of Kafka. ``auto`` is Beam's on Dataflow, else librdkafka."""
+    """Returns the implementation of Kafka. ``auto`` is librdkafka, on every runner."""
     given: str = values["kafka_io"]
-    if given != AUTO:
-        return given
-    return BEAM if values["runner"] == DATAFLOW else NATIVE
+    return NATIVE if given == AUTO else given
 
 
 def assignment(values: Values) -> str:

@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,6 @@ from transforms.kafka.beam.expansion.service import expansion_service
 
 STABLE_INPUT = common_urns.requirements.REQUIRES_STABLE_INPUT.urn
 OVER = ("DONE", "FAILED", "CANCELLED", "DRAINED")
-
-
-def parse(content: bytes) -> proto.Pipeline:
-    """Reads a staged ``pipeline.pb``."""
-    return proto.Pipeline.FromString(content)
 
 
 def images(pipeline: proto.Pipeline) -> dict[str, str]:
@@ -79,10 +74,17 @@ def localized(pipeline: proto.Pipeline, python_image: str, python: str, java: st
 
 
 class StagedJob:
-    """A pipeline that runs on a job service."""
+    """A pipeline that runs on a job service.
 
-    def __init__(self, service: Any, pipeline: proto.Pipeline):
-        options = {"beam:option:streaming:v1": True, "beam:option:experiments:v1": ["beam_fn_api"]}
+    Args:
+        service: The stub of the job service.
+        pipeline: With the environments that are there.
+        more: Options of the runner.
+    """
+
+    def __init__(self, service: Any, pipeline: proto.Pipeline, more: Mapping[str, Any]):
+        options = {"streaming": True, "experiments": ["beam_fn_api"], **more}
+        options = {f"beam:option:{name}:v1": value for name, value in options.items()}
         struct = json_format.Parse(json.dumps(options), struct_pb2.Struct())
         request = api.PrepareJobRequest(job_name="staged", pipeline=pipeline, pipeline_options=struct)
         prepared = service.Prepare(request, timeout=60)
@@ -94,6 +96,14 @@ class StagedJob:
         """Such as ``RUNNING``."""
         answer = self._service.GetState(api.GetJobStateRequest(job_id=self._id), timeout=10)
         return str(api.JobState.Enum.Name(answer.state))
+
+    @property
+    def running(self) -> bool:
+        """Whether it is not over."""
+        return self.state not in OVER
+
+    def __str__(self) -> str:
+        return "\n".join([self.state, *self.messages()])
 
     def messages(self) -> list[str]:
         """What the runner has to say, up to now."""
@@ -124,9 +134,22 @@ def running_on_prism(pipeline: proto.Pipeline, python_image: str, *, with_java: 
         with_prism((), print) as prism,
     ):
         [endpoint] = [flag.partition("=")[2] for flag in prism if flag.startswith("--job_endpoint=")]
-        with grpc.insecure_channel(endpoint) as channel:
-            job = StagedJob(api_grpc.JobServiceStub(channel), localized(pipeline, python_image, f"localhost:{port}", java))
-            try:
-                yield job
-            finally:
-                job.cancel()
+        with running_on(endpoint, localized(pipeline, python_image, f"localhost:{port}", java)) as job:
+            yield job
+
+
+@contextlib.contextmanager
+def running_on(endpoint: str, pipeline: proto.Pipeline, **options: Any) -> Iterator[StagedJob]:
+    """Runs a pipeline on the job service of any runner while the block runs.
+
+    Args:
+        endpoint: The job service.
+        pipeline: Its workers are there: ``localized``.
+        options: The runner's.
+    """
+    with grpc.insecure_channel(endpoint) as channel:
+        job = StagedJob(api_grpc.JobServiceStub(channel), pipeline, options)
+        try:
+            yield job
+        finally:
+            job.cancel()

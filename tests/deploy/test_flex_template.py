@@ -136,10 +136,17 @@ def test_parameters_become_flags() -> None:
         "|sasl.password=${secret:projects/p/secrets/k/versions/1}",
         "--group_id=",  # left empty in the console
         "--workers=4",  # is not one of the template's
+        # What the launcher adds, of the job and of its environment.
         '--labels={ "team" : "risk" }',
+        "--runner=DataflowRunner",
         "--project=demo-project",
         "--region=europe-west1",
         "--temp_location=gs://bucket/temp",
+        "--staging_location=gs://bucket/staging",
+        "--max_num_workers=8",
+        "--worker_machine_type=n2-standard-4",
+        "--service_account_email=scoring@demo-project.iam.gserviceaccount.com",
+        "--experiments=enable_streaming_engine",
         "--sdk_container_image=host/p/image:1",
         "--template_location=gs://bucket/staging/template_launches/1/job_object",
         "--job_name=scoring",
@@ -152,6 +159,16 @@ def test_parameters_become_flags() -> None:
     assert config.workers == 1
     assert config.labels is None
     assert '--label={ "team" : "risk" }' in config.beam_args
+    assert set(given[-8:-3]) <= set(config.beam_args)
+    assert (config.kafka_io, config.delivery) == ("native", "exactly_once")
+
+
+def test_beams_java_transforms_are_a_choice_of_the_template() -> None:
+    assert fits("kafka_io", "beam")
+    own = ["--bootstrap_servers=a:9092", "--input_topic=orders", "--output_topic=scored", "--model=grpc://h:1/m"]
+    there = ["--project=p", "--region=r", "--temp_location=gs://bucket/temp", "--sdk_container_image=host/p/image:1"]
+    config = options.parse(flags_of([*own, *there, "--kafka_io=beam"]), {})
+    assert (config.kafka_io, config.delivery) == ("beam", "at_least_once")
 
 
 def test_files_that_the_launcher_reads_may_be_in_an_object_store(tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,22 +21,23 @@ import pytest
 from apache_beam.portability.api import beam_runner_api_pb2 as proto
 
 from tests import topics
+from tests.dataflow import submitting
 from tests.dataflow.payloads import functions
-from tests.dataflow.staged import images, parse, running_on_prism
+from tests.dataflow.staged import StagedJob, images, running_on_prism
+from tests.dataflow.submitting import IMAGE, SUBMIT_S
 from tests.google_cloud import BUCKET, PROJECT, REGION, GoogleCloud
 from tests.integration.process import Job
 from tests.integration.same_records import DEAD, RECORDS, comparable, is_poison, produce
-from tests.kafka_broker import ROOT, KafkaBroker
+from tests.kafka_broker import KafkaBroker
 from transforms.kafka.beam.java import JAR
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
+from transforms.types import KafkaRecord
 
-IMAGE = "europe-docker.pkg.dev/demo-project/images/kafka-model-scoring-worker:1"
 PASSWORD_NAME = f"projects/{PROJECT}/secrets/kafka-password/versions/3"
 TOKEN_NAME = f"projects/{PROJECT}/secrets/model-token/versions/latest"
 TOKEN = "Bearer 9f8e7d6c5b4a"
-NAMES = Path(__file__).parents[1] / "dataflow" / "transforms.txt"
-SUBMIT_S = 400
-"""How long anything may take, on a busy machine."""
+NAMES = Path(__file__).parents[1] / "dataflow"
+JAVA = "--kafka_io=beam"
 
 
 @dataclasses.dataclass
@@ -52,15 +51,7 @@ class Place:
 
     def run(self, *flags: str, command: tuple[str, ...] = ("-m", "pipeline")) -> subprocess.CompletedProcess[str]:
         """Runs the command with the stub's Google around it."""
-        return subprocess.run(
-            [sys.executable, *command, *flags],
-            env=os.environ | self.cloud.environ | {"PYTHONPATH": str(ROOT)},  # as installed: for a script elsewhere
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SUBMIT_S,
-        )
+        return submitting.run(self.cloud, *flags, command=command)
 
     def flags(self, job_name: str, *more: str) -> list[str]:
         """A job's flags; every secret is a reference."""
@@ -82,7 +73,7 @@ class Place:
 
     def job(self, name: str) -> dict[str, Any]:
         """The job of that name."""
-        return [job for job in self.cloud.jobs.values() if job["name"] == name][-1]
+        return submitting.job_named(self.cloud, name)
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +89,26 @@ def place(
 
 
 @pytest.fixture(scope="module")
+def native(place: Place) -> dict[str, Any]:
+    """The job as it is without ``--kafka_io``: on a topic of its own, with four partitions."""
+    topic = f"native-{uuid4().hex[:8]}"
+    for name in (topic, f"{topic}.out", f"{topic}.out.dead-letter"):
+        topics.create_topic(place.broker.bootstrap, name, 4)
+    done = place.run(*(flag.replace(place.topic, topic) for flag in place.flags("native", "--max_num_workers=1")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"into {topic}.out, exactly once" in done.stdout
+    assert "4 shards for 4 partitions" in done.stdout
+    assert "Java" not in done.stdout + done.stderr
+    return place.job("native") | {"topic": topic}
+
+
+@pytest.fixture(scope="module")
 def submitted(place: Place) -> dict[str, Any]:
-    """The job as Dataflow was asked for it."""
+    """The job by Beam's Java pair, as Dataflow was asked for it."""
     done = place.run(
         *place.flags(
             "scoring",
+            JAVA,
             "--label=team=risk",
             "--max_num_workers=8",
             "--worker_machine_type=n2-standard-4",
@@ -119,7 +125,7 @@ def submitted(place: Place) -> dict[str, Any]:
 
 def staged(place: Place, job: dict[str, Any]) -> proto.Pipeline:
     """The pipeline that a job's options point to."""
-    return parse(place.cloud.object(job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]))
+    return submitting.staged(place.cloud, job)
 
 
 def test_what_dataflow_is_asked_for(place: Place, submitted: dict[str, Any]) -> None:
@@ -177,13 +183,14 @@ def test_no_secret_goes_anywhere(place: Place, submitted: dict[str, Any]) -> Non
     assert f"${{secret:jaas:{PASSWORD_NAME}}}".encode() in code["Write/Java/KafkaIO.WriteRecords/ParMultiDo(KafkaWriter)"]
 
 
-def test_the_names_of_the_transforms_stay(place: Place, submitted: dict[str, Any]) -> None:
+def test_the_names_of_the_transforms_stay(place: Place, submitted: dict[str, Any], native: dict[str, Any]) -> None:
     """``--update`` finds the state of a running job by them. If one has to change, give --transform_name_mapping, and say so
     in the changelog.
     """
-    names = {transform.unique_name for transform in staged(place, submitted).components.transforms.values()}
-    ours = sorted(name for name in names if name.count("/") <= 1 and not name.startswith("ref_"))
-    assert ours == NAMES.read_text().split()
+    for file, job in (("transforms.txt", submitted), ("transforms_native.txt", native)):
+        names = {transform.unique_name for transform in staged(place, job).components.transforms.values()}
+        ours = sorted(name for name in names if name.count("/") <= 1 and not name.startswith("ref_"))
+        assert ours == (NAMES / file).read_text().split()
 
 
 def test_the_staged_pipeline_scores(place: Place, submitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,20 +223,13 @@ def test_the_staged_pipeline_scores(place: Place, submitted: dict[str, Any], mon
     assert last_headers["authorization"] == TOKEN
 
 
-def test_the_native_pipeline_scores(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--kafka_io=native``: shards that move, without Java; the staged graph on Prism, each record once."""
-    topic, count = f"native-{uuid4().hex[:8]}", 400
-    for name in (topic, f"{topic}.out", f"{topic}.out.dead-letter"):
-        topics.create_topic(place.broker.bootstrap, name, 4)
-    native = ("--kafka_io=native", "--delivery=exactly_once", "--max_num_workers=1")
-    done = place.run(*(flag.replace(place.topic, topic) for flag in place.flags("native", *native)))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 shards for 4 partitions" in done.stdout
-    job = place.job("native")
-    assert {image["containerImage"] for image in job["environment"]["workerPools"][0]["sdkHarnessContainerImages"]} == {
+def test_the_native_pipeline_scores(place: Place, native: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default: shards that move, without Java; the staged graph on Prism, each record once."""
+    topic, count = native["topic"], 400
+    assert {image["containerImage"] for image in native["environment"]["workerPools"][0]["sdkHarnessContainerImages"]} == {
         IMAGE
     }
-    pipeline = staged(place, job)
+    pipeline = staged(place, native)
     for name, code in functions(pipeline):
         assert place.broker.password.encode() not in code, name
     topics.produce(
@@ -238,13 +238,51 @@ def test_the_native_pipeline_scores(place: Place, monkeypatch: pytest.MonkeyPatc
     for variable, text in place.cloud.environ.items():
         monkeypatch.setenv(variable, text)
     with running_on_prism(pipeline, IMAGE, with_java=False) as running:
-        stop_at = time.monotonic() + SUBMIT_S
-        while len(found := topics.read_all(place.broker.bootstrap, f"{topic}.out")) < count:
-            assert running.state == "RUNNING", running.messages()
-            assert time.monotonic() < stop_at, running.messages()
-            time.sleep(0.2)
+        found = outputs(place, topic, count, running)
     sources = sorted(topics.source_of(record) or () for record in found)
     assert sources == sorted((topic, number, offset) for number in range(4) for offset in range(count // 4))
+
+
+def outputs(place: Place, topic: str, count: int, running: StagedJob) -> list[KafkaRecord]:
+    """Waits until the topic's output has so many records, and returns all."""
+    stop_at = time.monotonic() + SUBMIT_S
+    while len(found := topics.read_all(place.broker.bootstrap, f"{topic}.out")) < count:
+        assert running.state == "RUNNING", running.messages()
+        assert time.monotonic() < stop_at, running.messages()
+        time.sleep(0.2)
+    return found
+
+
+def test_a_native_job_goes_on_where_java_has_committed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way from the former default: the same group. What Java's source has committed is not read again.
+
+    It commits every five minutes of the clock, when they are over: this waits for that.
+    """
+    bootstrap, topic, count = place.broker.bootstrap, f"moved-{uuid4().hex[:8]}", 200
+    for name in (topic, f"{topic}.out", f"{topic}.out.dead-letter"):
+        topics.create_topic(bootstrap, name, 2)
+    place.stub.faults.clear()
+    for variable, text in place.cloud.environ.items():
+        monkeypatch.setenv(variable, text)
+
+    def submit(name: str, *more: str) -> proto.Pipeline:
+        done = place.run(*(flag.replace(place.topic, topic) for flag in place.flags(name, *more)))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return staged(place, place.job(name))
+
+    values = [b'{"x": [%d]}' % n for n in range(2 * count)]
+    topics.produce(bootstrap, topic, values[:count], partitions=(n % 2 for n in range(count)))
+    with running_on_prism(submit("by-java", JAVA), IMAGE) as running:
+        first = outputs(place, topic, count, running)
+        stop_at = time.monotonic() + SUBMIT_S
+        while sum((left := topics.committed_offsets(bootstrap, f"group-{topic}", topic)).values()) < count:
+            assert time.monotonic() < stop_at, (left, running.messages())
+            time.sleep(0.2)
+    topics.produce(bootstrap, topic, values[count:], partitions=(n % 2 for n in range(count)))
+    with running_on_prism(submit("by-us"), IMAGE, with_java=False) as running:
+        both = outputs(place, topic, len(first) + count, running)
+    sources = sorted(topics.source_of(record) or () for record in both)
+    assert sources == sorted((topic, number, offset) for number in range(2) for offset in range(count))
 
 
 def _dead(place: Place) -> list[Any]:
@@ -252,15 +290,13 @@ def _dead(place: Place) -> list[Any]:
 
 
 def test_an_update_replaces_the_job_of_that_name_and_a_drain_ends_it(place: Place) -> None:
-    """By the native implementation, which needs no Java to be submitted."""
-    native = ("--kafka_io=native", "--delivery=exactly_once")
-    first = place.run(*place.flags("updated", *native))
+    first = place.run(*place.flags("updated"))
     assert first.returncode == 0, first.stderr
     old = place.job("updated")
-    again = place.run(*place.flags("updated", *native))
+    again = place.run(*place.flags("updated"))
     assert again.returncode == 1
     assert "already active job named updated" in again.stderr
-    second = place.run(*place.flags("updated", *native, "--update"))
+    second = place.run(*place.flags("updated", "--update"))
     assert second.returncode == 0, second.stderr
     new = place.job("updated")
     assert new["replaceJobId"] == old["id"]
@@ -279,7 +315,7 @@ def test_an_update_replaces_the_job_of_that_name_and_a_drain_ends_it(place: Plac
 def test_a_refusal_is_told(place: Place) -> None:
     place.cloud.refuse_jobs = 403
     try:
-        done = place.run(*place.flags("refused", "--kafka_io=native", "--delivery=exactly_once"))
+        done = place.run(*place.flags("refused"))
     finally:
         place.cloud.refuse_jobs = None
     assert done.returncode == 1
@@ -308,18 +344,22 @@ def test_the_flex_templates_launcher_writes_the_job_for_dataflow(place: Place) -
     done = place.run(
         *flags,
         f"--kafka_config={'|'.join(properties)}",
-        "--kafka_io=native",
-        "--delivery=exactly_once",
         "--group_id=",
+        "--runner=DataflowRunner",
+        f"--staging_location=gs://{BUCKET}/staging",
+        "--max_num_workers=2",
+        "--service_account_email=scoring@demo-project.iam.gserviceaccount.com",
         '--labels={"goog-dataflow-provided-template-type": "flex"}',
         f"--template_location={url}",
         command=("deploy/dataflow/main.py",),
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 shards for 2 partitions" in done.stdout
     assert len(place.cloud.jobs) == jobs  # Dataflow's launcher creates it, from this:
     job = json.loads(place.cloud.object(url))
     assert job["name"] == "templated"
     assert job["labels"] == {"goog-dataflow-provided-template-type": "flex"}
+    assert job["environment"]["serviceAccountEmail"] == "scoring@demo-project.iam.gserviceaccount.com"
     assert job["environment"]["workerPools"][0]["workerHarnessContainerImage"] == IMAGE
     assert place.broker.password not in json.dumps(job)
-    assert parse(place.cloud.object(job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"])).root_transform_ids
+    assert staged(place, job).root_transform_ids

@@ -10,14 +10,19 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from pipeline.runners.flink.rest import FlinkRest
 from tests import topics
+from tests.dataflow.staged import localized, running_on
+from tests.dataflow.submitting import IMAGE, job_named, run, staged
 from tests.flink_cluster import FlinkCluster
+from tests.google_cloud import GoogleCloud
 from tests.integration import same_records
 from tests.integration.conftest import NewJob
-from tests.integration.process import SMALL_BUNDLES, Job, Scoring, wait_until
+from tests.integration.process import SMALL_BUNDLES, Job, Running, wait_until
 from tests.otlp_receiver import receiving
 from tests.processes import alive
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
@@ -28,8 +33,12 @@ START_S = 400.0
 Python loads Beam."""
 
 RECORDS = 100_000
+KILLS = 6
 PARTITIONS = 4
 CHECKPOINTS = "--checkpointing_interval=2000"
+
+LONG_TRANSACTIONS = ("--max_in_flight=6", "--batch_max_size=16", "--kafka_config=linger.ms=0", *SMALL_BUNDLES)
+"""Outputs are written one request after the other, so that most kills meet an open transaction."""
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -91,8 +100,7 @@ def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) ->
     """
     stub.faults.latency_s = 0.02
     stub.faults.hold_after(RECORDS - 10_000)
-    flags = ("--max_in_flight=6", "--batch_max_size=16", "--kafka_config=linger.ms=0", *SMALL_BUNDLES)
-    job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=flags), flink)
+    job = on_flink(new_job(stub.uri(), partitions=PARTITIONS, flags=LONG_TRANSACTIONS), flink)
     job.produce(range(RECORDS))
     process = job.start("--until_end")
     job.wait_for_progress(3000, process, timeout_s=START_S)
@@ -124,7 +132,44 @@ def test_kills(new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub) ->
     assert not wrong
 
 
-def wait_for_open_outputs(job: Job, process: Scoring) -> None:
+def test_kills_of_the_graph_for_dataflow(
+    new_job: NewJob, flink: FlinkCluster, stub: TfServingGrpcStub, tmp_path: Path
+) -> None:
+    """What is staged for Dataflow, by its shards that move: ``kill -9`` of Python workers, again and again, in mid-stream.
+
+    Changed for it: the container's image, to the workers that are here.
+    """
+    job = new_job(stub.uri(), partitions=PARTITIONS, flags=LONG_TRANSACTIONS)
+    with GoogleCloud(tmp_path) as cloud:
+        submitted = run(cloud, *job.command(*cloud.flags(), f"--sdk_container_image={IMAGE}", "--max_num_workers=1"))
+        assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+        pipeline = staged(cloud, job_named(cloud, "scoring"))
+    assert "4 shards for 4 partitions" in submitted.stdout
+    local = localized(pipeline, IMAGE, flink.pool, None)
+    job.produce(range(RECORDS))
+    options = {"parallelism": 2, "checkpointing_interval": "2000", "max_bundle_time_mills": "4"}
+    stub.faults.latency_s = 0.02
+    stub.faults.hold_after(RECORDS - 10_000)
+    with running_on(flink.job_endpoint, local, **options) as running:
+        for kill in range(KILLS):
+            reached = kill * RECORDS // (KILLS + 2) + 1000
+            wait_until(lambda least=reached: sum(job.committed().values()) >= least, "progress", START_S, running)  # type: ignore[misc]
+            wait_for_open_outputs(job, running)
+            manager = flink.task_managers[kill % len(flink.task_managers)]
+            killed = manager.kill_worker()
+            wait_until(lambda pid=killed: not alive(pid), "end of the worker", START_S)  # type: ignore[misc]
+        assert sum(job.committed().values()) < RECORDS, "the kills were to hit in mid-stream"
+        stub.faults.clear()
+        wait_until(lambda: sum(job.committed().values()) >= RECORDS, "all records", START_S, running)
+        report = job.report()
+    assert report.ok, report
+    assert report.expected == RECORDS
+    for left in flink_jobs(flink):  # cancelled by the job server, it runs on (seen with 2.62)
+        FlinkRest(flink.rest).cancel(left)
+    wait_until(lambda: not flink_jobs(flink), "end of the job", START_S)
+
+
+def wait_for_open_outputs(job: Job, process: Running) -> None:
     """Waits until outputs are written that are not committed: a kill now may hit in the middle of a transaction."""
 
     def there() -> bool:

@@ -127,6 +127,17 @@ def test_a_missing_right_is_named_before_java_starts(guarded: KafkaBroker, job: 
     assert "Java" not in process.stdout + process.stderr
 
 
+def test_workers_elsewhere_need_the_right_to_transactions_and_it_is_asked_for_here(guarded: KafkaBroker, job: Job) -> None:
+    """Before the group is moved or anything is sent to the runner: in its workers, nobody would see it."""
+    grant(guarded, job, set(GRANTS) - {"transactional id"})
+    flags = ("--runner=FlinkRunner", "--flink_master=127.0.0.1:1", "--start_from=earliest")
+    process = job.start(*flags, environ={"TEST_PASSWORD": guarded.password})
+    assert process.wait() == 2, process
+    assert f"--operation Write --transactional-id {job.group}- --resource-pattern-type prefixed" in process.stderr
+    assert "Traceback" not in process.stderr, process
+    assert job.committed() == {}
+
+
 def test_a_right_to_see_is_not_one_to_read(guarded: KafkaBroker, job: Job) -> None:
     """DESCRIBE alone shows the topic: the missing READ was found only after the start."""
     grant(guarded, job, set(GRANTS) - {"input"})

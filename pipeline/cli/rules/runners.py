@@ -35,7 +35,7 @@ def _places(config: Config) -> set[Where]:
         Where.DATAFLOW: config.runner == DATAFLOW,
         Where.NATIVE: not config.with_java,
         Where.JAVA: config.with_java,
-        Where.JAVA_ELSEWHERE: config.with_java and not config.workers_are_here,
+        Where.JAVA_ELSEWHERE: config.with_java and not config.workers_are_here and config.runner != DATAFLOW,
     }
     return {where for where, here in found.items() if here}
 

@@ -10,6 +10,14 @@ from pipeline.cli import options
 from pipeline.cli.config import Config
 from transforms.errors import ConfigError
 
+DATAFLOW = (
+    "--runner=DataflowRunner",
+    "--project=demo-project",
+    "--region=europe-west1",
+    "--temp_location=gs://bucket/temp",
+    "--sdk_container_image=host/p/worker:1",
+)
+
 OWN = ("--bootstrap_servers=h:9092", "--input_topic=in", "--output_topic=out", "--model=grpc://h:8500/m")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.cli.parsing import OWN, mistake, parse
+from tests.pipeline.cli.parsing import DATAFLOW, OWN, mistake, parse
 
 PRISM = "--runner=PrismRunner"
 ELSEWHERE = (
@@ -18,10 +18,21 @@ ELSEWHERE = (
 JAVA = (PRISM, "--kafka_io=beam")
 
 
-def test_native_is_what_runs_unless_the_runner_is_dataflow() -> None:
-    assert parse(*OWN).kafka_io == "native"
-    assert parse(*OWN, PRISM).kafka_io == "native"
-    assert parse(*OWN, *JAVA).kafka_io == "beam"
+@pytest.mark.parametrize("runner", [(), (PRISM,), ELSEWHERE, DATAFLOW, ("--runner=FlinkRunner", "--flink_master=f:1")])
+def test_native_is_what_runs_on_every_runner_and_is_exactly_once(runner: tuple[str, ...]) -> None:
+    config = parse(*OWN, *runner)
+    assert (config.kafka_io, config.delivery, config.with_java) == ("native", "exactly_once", False)
+
+
+def test_beams_java_transforms_are_chosen() -> None:
+    for runner in ((PRISM,), DATAFLOW):
+        config = parse(*OWN, *runner, "--kafka_io=beam")
+        assert (config.kafka_io, config.delivery, config.has_shards) == ("beam", "at_least_once", False)
+
+
+def test_dataflow_moves_the_shards() -> None:
+    config = parse(*OWN, *DATAFLOW)
+    assert (config.has_shards, config.shards_move, config.remote, config.assignment) == (True, True, False, "static")
 
 
 def test_java_writes_at_least_once_and_never_says_more() -> None:

@@ -8,16 +8,9 @@ import pytest
 
 from pipeline.cli.beam_values import beam_values
 from pipeline.runners.dataflow.options import is_secret
-from tests.pipeline.cli.parsing import OWN, mistake, mistakes, parse
+from tests.pipeline.cli.parsing import DATAFLOW, OWN, mistake, mistakes, parse
 
 SECRET = "${secret:projects/p/secrets/kafka/versions/3}"
-DATAFLOW = (
-    "--runner=DataflowRunner",
-    "--project=demo-project",
-    "--region=europe-west1",
-    "--temp_location=gs://bucket/temp",
-    "--sdk_container_image=host/p/worker:1",
-)
 
 
 def test_a_job_that_can_go_there() -> None:
@@ -118,13 +111,13 @@ def test_what_a_secret_is_called(name: str, secret: bool) -> None:
         ("--update", "--job_name"),
         ("--label=Team=Risk", "key=value"),
         ("--staging_location=/tmp/here", "gs://BUCKET/PATH"),
-        ("--kafka_config=ssl.key.location=/k.pem", "ssl.key.pem="),
         ("--workers=2", "places work itself"),
     ],
 )
-def test_what_does_not_go_there(flag: str, cure: str) -> None:
-    texts = mistakes(*OWN, *DATAFLOW, flag)
-    assert any(cure in text for text in texts), texts
+@pytest.mark.parametrize("kafka_io", ["native", "beam"])
+def test_what_does_not_go_there(flag: str, cure: str, kafka_io: str) -> None:
+    [text] = mistakes(*OWN, *DATAFLOW, flag, f"--kafka_io={kafka_io}")
+    assert cure in text
 
 
 def test_files_on_this_machine_are_not_on_the_workers(tmp_path: Path) -> None:
@@ -133,6 +126,10 @@ def test_files_on_this_machine_are_not_on_the_workers(tmp_path: Path) -> None:
     assert "is not on Dataflow's workers" in mistake(*without_image, f"--model_ca_file={tmp_path}/ca.pem")
     assert mistake(*without_image, "--model=saved_model:///models/m").startswith("--model: /models/m is not on")
     parse(*OWN, *DATAFLOW, "--model=saved_model:///models/m")  # an image may have it
+    key = f"--kafka_config=ssl.ca.location={tmp_path}/ca.pem"
+    assert "ssl.ca.pem=" in mistake(*without_image, key)
+    parse(*OWN, *DATAFLOW, key)
+    assert "ssl.ca.pem=" in mistake(*DATAFLOW, key, "--kafka_io=beam"), "Java's worker has an image of its own"
 
 
 def test_values_of_beams_flags() -> None:
