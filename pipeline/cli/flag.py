@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from pipeline.cli.kinds.base import Kind, Many, Named, One, Switch
+from pipeline.cli.wrong_values import WrongValueError
 
 T = TypeVar("T")
 
@@ -114,14 +115,20 @@ class Values:
         given: What was given by name, as text or as YAML has it; wrong ones, too.
         variables: Where ``${ENV}`` was replaced (``"kafka_config sasl.password"``), to the variable's name.
         unread: Whether the ``--config`` file could not be read. What seems to be missing may stand in it.
+        wrong: The names of flags whose values are wrong. To look at one raises ``WrongValueError``.
+        partial: The names of flags that take several items, some of which are wrong and left out.
     """
 
     read: Mapping[str, Any]
     given: Mapping[str, Any]
     variables: Mapping[str, str]
     unread: bool = False
+    wrong: frozenset[str] = frozenset()
+    partial: frozenset[str] = frozenset()
 
     def __getitem__(self, name: str) -> Any:
+        if name in self.wrong:
+            raise WrongValueError(name)
         return self.read[name]
 
 

@@ -11,10 +11,11 @@ Nothing here imports Beam, so that a wrong flag is answered at once.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pipeline.cli.beam_arguments import argument_problems
 from pipeline.cli.command_line import ABOUT, NO_VALUE, given_flags
@@ -24,6 +25,7 @@ from pipeline.cli.kinds.base import Named
 from pipeline.cli.named_values import NamedValues, refuse_variables
 from pipeline.cli.program import program
 from pipeline.cli.rules import Rule, broken_rules
+from pipeline.cli.wrong_values import RightValues, as_far_as_right, settled
 from pipeline.cli.yaml_file import CONFIG, ConfigFile, flags_in
 from transforms.errors import ConfigError
 
@@ -68,14 +70,22 @@ def parse_as(
     given = _with_values(given, mistakes)
     file = flags_in(given[CONFIG], by_name(flags), mistakes) if CONFIG in given else ConfigFile({}, {})
     values = _read(flags, given, file, environ, mistakes)
-    config = table(
-        beam_args=tuple(rest), **{row.field: row.settle(values) if row.settle else values[row.name] for row in flags}
-    )
+    wrong = {row.field for row in flags if row.name in values.wrong}
+    config = table(beam_args=tuple(rest), **{row.field: _field(row, values, wrong) for row in flags})
+    config = cast("C", RightValues(config, wrong)) if wrong else config
     mistakes += broken_rules(config, flags, values, rules(values) if rules else None)
-    mistakes += argument_problems(rest, config, flags)
+    mistakes += as_far_as_right(lambda: argument_problems(rest, config, flags))
     if mistakes:
         raise ConfigError(list(dict.fromkeys(mistakes)))
     return config
+
+
+def _field(row: Flag, values: Values, wrong: set[str]) -> Any:
+    settle = row.settle
+    if settle is None:
+        return values.read[row.name]
+    defaults = dataclasses.replace(values, wrong=frozenset())
+    return settled(lambda: settle(values), lambda: settle(defaults), row.field, wrong)
 
 
 def _with_values(given: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def _read(
 ) -> Values:
     """Checks each flag alone. A wrong one gets its default, so that the checks of the others still run."""
     named = NamedValues(environ)
-    given, read = {**file.values, **typed}, {}
+    given, read, wrong, partial = {**file.values, **typed}, {}, set[str](), set[str]()
     for row in flags:
         value = given.get(row.name)
         told = len(named.mistakes)
@@ -108,10 +118,14 @@ def _read(
         except ConfigError as error:
             named.mistakes.extend(error.mistakes)
             read[row.name] = row.unset
+            wrong.add(row.name)
+        if len(named.mistakes) > told and row.name not in wrong:
+            partial.add(row.name)
         if row.name in file.lines and row.name not in typed:
             named.mistakes[told:] = [f"{mistake} ({file.lines[row.name]})" for mistake in named.mistakes[told:]]
     mistakes.extend(named.mistakes)
-    return Values(read, given, named.variables, file.unread)
+    partial.update(row.name for row in flags if row.lines in wrong)
+    return Values(read, given, named.variables, file.unread, frozenset(wrong), frozenset(partial))
 
 
 def _pairs(row: Flag, given: Mapping[str, Any], named: NamedValues) -> list[tuple[str, str]]:

@@ -1,17 +1,21 @@
 """The rules of flags that depend on each other: named functions, all of which run, so that every mistake is reported.
 
+A rule ends where it looks at a flag whose own value is wrong (``wrong_values.py``).
+
 A rule takes the config and what was given, and yields what does not fit, each with its cure. A flag that merely does not fit
 a runner needs no rule: its row says so (``Flag.refused``).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pipeline.cli.config import Config
 from pipeline.cli.flag import Flag, Values
 from pipeline.cli.rules import demo, formats, librdkafka, model, reporting, runners, telemetry, topics
+from pipeline.cli.wrong_values import as_far_as_right
 
 Rule = Callable[[Any, Values], Iterable[str]]
 """Takes the config, of the class of the command, and what was given."""
@@ -62,6 +66,6 @@ def broken_rules(config: Config, flags: Sequence[Flag], values: Values, rules: S
         rules: Those of a command that runs no job on a runner; ``None``: all of a job.
     """
     if rules is not None:
-        return [mistake for rule in rules for mistake in rule(config, values)]
-    found = [mistake for rule in RULES for mistake in rule(config, values)]
-    return found + list(runners.refusals(config, flags, values))
+        return [mistake for rule in rules for mistake in as_far_as_right(functools.partial(rule, config, values))]
+    found = [mistake for rule in RULES for mistake in as_far_as_right(functools.partial(rule, config, values))]
+    return found + list(as_far_as_right(lambda: runners.refusals(config, flags, values)))

@@ -19,8 +19,7 @@ def refusals(config: Config, flags: Sequence[Flag], values: Values) -> Iterator[
     """What the table says does not fit where this job runs."""
     places = _places(config)
     for row in flags:
-        value = values[row.name]
-        if row.name not in values.given or value == row.unset:
+        if row.name not in values.given or row.name in values.wrong or (value := values[row.name]) == row.unset:
             continue
         for refusal in row.refused:
             if refusal.where in places and refusal.value in (None, value):
