@@ -16,8 +16,8 @@ from pipeline import worker
 from pipeline.checking.contract import check_all, client_options, formats, kafka_config, served
 from pipeline.checking.output_schema import output_schema
 from pipeline.checking.registry import check_registry
+from pipeline.checking.runner import check_runner
 from pipeline.checking.waiting import StartWait
-from pipeline.cli.beam_values import beam_value
 from pipeline.cli.config import Config
 from pipeline.cli.names import DATAFLOW, WORKERS_TO_FIT
 from pipeline.demo import Demo
@@ -43,6 +43,7 @@ from transforms.kafka.admin.lag import GroupLag
 from transforms.kafka.config import Partition
 from transforms.kafka.stop import SharedBudget, StopConditions, request_drain, reset_drain
 from transforms.memory import Memory
+from transforms.printable import counted
 from transforms.types import ModelMetadata
 
 if TYPE_CHECKING:
@@ -71,11 +72,6 @@ def launch(config: Config) -> int:
         try:
             demo = stack.enter_context(Demo(config, status)) if config.demo else None
             config = demo.resolved if demo else config
-            if config.job_endpoint_alone and (endpoint := beam_value(config.beam_args, "job_endpoint")) is not None:
-                from pipeline.runners.job_service import check_job_server
-
-                loading.join()
-                check_job_server(endpoint)
             if config.model_read_by_beam:
                 loading.join()  # two threads that import Beam at once see incomplete modules
             waiting = StartWait(config.wait_for_start_s)
@@ -85,6 +81,7 @@ def launch(config: Config) -> int:
                     lambda: served(config, waiting),
                     lambda: look(config, waiting, checking),
                     lambda: check_registry(config, waiting),
+                    lambda: check_runner(config, waiting, loading.join),
                 )
                 topics = looked.topics
                 config = _with_workers(config, topics, status)
@@ -150,7 +147,7 @@ def _with_workers(config: Config, topics: Topics, status: Status) -> Config:
     cores, partitions = usable_cores(), len(topics.partitions)
     alone = config.model_in_worker or config.assignment == "static"
     count = 1 if alone else fitting_workers(cores, partitions)
-    status.say(f"--workers=auto: {count} ({cores:g} cores, {partitions} partitions)")
+    status.say(f"--workers=auto: {count} ({cores:g} cores, {counted(partitions, 'partition')})")
     return dataclasses.replace(config, workers=count)
 
 
@@ -237,7 +234,7 @@ def _submit(config: Config, job: Job, topics: Topics, status: Status) -> int:
 
     divided = shards(topics.partitions, config.beam_args) if config.shards_move else None
     if divided is not None:
-        status.say(f"{divided.count} shards for {len(topics.partitions)} partitions")
+        status.say(f"{counted(divided.count, 'shard')} for {counted(len(topics.partitions), 'partition')}")
     try:
         submitted = submit(job, config.beam_args, divided)
     except Exception as error:  # noqa: BLE001  # of Beam, Google's clients and the expansion service: any kind

@@ -13,7 +13,7 @@ from pipeline.terminal import tell_error
 from transforms.dead_letter import dead_letter
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.headers import ERROR_MESSAGE
-from transforms.printable import PrintableFormatter, one_line, printable
+from transforms.printable import PrintableFormatter, counted, one_line, printable
 from transforms.types import KafkaRecord
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\r\u202eevil\nerror: forged"
@@ -52,3 +52,13 @@ def test_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_log() -> None:
     record = logging.LogRecord("transforms", logging.WARNING, "f.py", 1, "the server said %s", (HOSTILE,), None)
     assert PrintableFormatter("%(message)s").format(record) == f"the server said {SHOWN}\nerror: forged"
+
+
+def test_one_and_several() -> None:
+    assert [counted(number, "record") for number in (0, 1, 2, 1200)] == [
+        "0 records",
+        "1 record",
+        "2 records",
+        "1,200 records",
+    ]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

@@ -37,6 +37,17 @@ def listed(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(map(shortened, every[:most])) + more
 
 
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """Returns a number with what is counted, such as ``1 record`` and ``1,200 records``.
+
+    Args:
+        count: How many.
+        noun: One of them.
+        nouns: Several of them; ``noun`` with an s unless given.
+    """
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
+
+
 class PrintableFormatter(logging.Formatter):
     """A ``logging.Formatter`` whose lines have control and invisible characters as escapes."""
 

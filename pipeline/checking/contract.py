@@ -35,7 +35,7 @@ LOAD_TIMEOUT_S = 900.0
 
 
 def check_all(
-    waiting: StartWait, model: Callable[[], _A], topics: Callable[[], _B], registry: Callable[[], None]
+    waiting: StartWait, model: Callable[[], _A], topics: Callable[[], _B], *others: Callable[[], None]
 ) -> tuple[_A, _B]:
     """Runs the checks in parallel and reports the mistakes of all.
 
@@ -43,16 +43,17 @@ def check_all(
         waiting: The wait that the checks share. It ends early if a check finds a mistake that waiting does not cure.
         model: Asks the model server.
         topics: Asks Kafka.
-        registry: Asks the schema registry.
+        others: Ask others, such as the schema registry.
 
     Raises:
         NotReadyError: One or more servers do not answer or are not ready; there is no other mistake.
         ContractError: One or more found something wrong.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(3, thread_name_prefix="check")
+    pool = concurrent.futures.ThreadPoolExecutor(2 + len(others), thread_name_prefix="check")
     try:
-        asked, looked, schemas = pool.submit(model), pool.submit(topics), pool.submit(registry)
-        checks: list[concurrent.futures.Future[Any]] = [asked, looked, schemas]
+        asked, looked = pool.submit(model), pool.submit(topics)
+        rest = [pool.submit(other) for other in others]
+        checks: list[concurrent.futures.Future[Any]] = [asked, looked, *rest]
         concurrent.futures.wait(checks, return_when=concurrent.futures.FIRST_EXCEPTION)
     finally:  # the others, if one has failed or this thread was interrupted
         waiting.give_up()
@@ -61,7 +62,8 @@ def check_all(
     if mistakes := [error for error in errors if isinstance(error, ScoringError)]:
         kind = NotReadyError if all(isinstance(error, NotReadyError) for error in mistakes) else ContractError
         raise kind("\n".join(map(str, mistakes)))
-    schemas.result()
+    for future in rest:
+        future.result()
     return asked.result(), looked.result()
 
 

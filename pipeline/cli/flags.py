@@ -306,8 +306,8 @@ class Flags:
 
     wait_for_start_s: float = flag(
         REQUESTS, seconds(or_0=True),
-        "how long to wait at the start for Kafka, the model server and the schema registry if they are not there yet, or "
-        "the model is still loading; 0 for not at all", default="120")
+        "how long to wait at the start for Kafka, the model server, the schema registry, and a cluster's job server and "
+        "Flink, if they are not there yet, or the model is still loading; 0 for not at all", default="120")
 
     max_records: int | None = flag(
         STOPPING, whole(), "stop after so many records", no_parameter=_ENDLESS, refused=(

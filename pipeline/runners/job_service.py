@@ -33,7 +33,7 @@ from pipeline.runners.remote import (
     in_time,
     last_line,
 )
-from transforms.errors import ContractError
+from transforms.errors import ContractError, NotReadyError
 from transforms.kafka.config import Partition
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def check_job_server(endpoint: str, ask_s: float = ASK_S) -> None:
         ask_s: How long it may take to answer, in seconds.
 
     Raises:
-        ContractError: It does not answer, or its runner is known to lack something, or wants to be named otherwise.
+        NotReadyError: It does not answer.
+        ContractError: Its runner is known to lack something, or wants to be named otherwise; or it is no job server.
     """
-    runner = runner_of(_groups(endpoint, ask_s))
+    runner = runner_of(ask_job_server(endpoint, ask_s))
     if runner == "FlinkRunner":
         raise ContractError(
             f"--job_endpoint={endpoint}: this is Flink's job server; give --flink_master=HOST:PORT, too, Flink's REST "
@@ -88,7 +89,13 @@ def runner_of(groups: Sequence[str]) -> str | None:
     return next((runner for part, runner in _OPTIONS_OF.items() if any(part in group for group in groups)), None)
 
 
-def _groups(endpoint: str, ask_s: float) -> list[str]:
+def ask_job_server(endpoint: str, ask_s: float = ASK_S) -> list[str]:
+    """Returns the names of the Java interfaces that declare the options of a job server; none if it does not tell.
+
+    Raises:
+        NotReadyError: It does not answer.
+        ContractError: Somebody else does.
+    """
     import grpc
     from apache_beam.portability.api import beam_job_api_pb2 as api
     from apache_beam.portability.api import beam_job_api_pb2_grpc as api_grpc
@@ -101,7 +108,9 @@ def _groups(endpoint: str, ask_s: float) -> list[str]:
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return []
-        raise ContractError(
+        away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+        refused = NotReadyError if away else ContractError
+        raise refused(
             f"--job_endpoint={endpoint}: no job server of Beam answers there: {error.details() or error.code().name}"
         ) from error
     return sorted({option.group for option in answer.options})

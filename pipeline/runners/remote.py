@@ -26,6 +26,7 @@ from transforms.kafka.admin.progress import Progress
 from transforms.kafka.config import Partition
 from transforms.kafka.ends import Ends
 from transforms.kafka.stop import StopConditions, draining, request_drain
+from transforms.printable import counted
 from transforms.retry import Deadline
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def run(
         return EXIT_WRONG
     try:
         status.say(
-            f"submitted in {shards} shard{'s' if shards > 1 else ''} for {len(partitions)} partitions; "
+            f"submitted in {counted(shards, 'shard')} for {counted(len(partitions), 'partition')}; "
             "Ctrl-C or SIGTERM here cancels the job"
         )
         state = watch(submitted, progress, job.stop, status)
@@ -264,7 +265,7 @@ def watch(
         if since_s >= SAY_S and (committed, now.state) != (before, state):
             rate = (committed - before) / since_s
             said_at, before, state = clock(), committed, now.state
-            status.say(f"{committed:,} records, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
+            status.say(f"{counted(committed, 'record')}, {rate:,.0f}/s, {progress.left():,} to go; {now.state.lower()}")
     return job.cancel()
 
 

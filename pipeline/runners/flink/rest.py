@@ -10,6 +10,7 @@ was restarted twice within a minute (seen once with Flink 1.19, on a fast machin
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import urllib.error
@@ -17,12 +18,41 @@ import urllib.request
 from typing import Any
 
 from pipeline.runners.remote import ENDED, JobState
+from transforms.errors import ContractError, NotReadyError
 
 TIMEOUT_S = 10.0
 
 
 class FlinkRestError(Exception):
-    """Flink does not answer, or refuses a request."""
+    """Flink does not answer, or refuses a request.
+
+    Attributes:
+        away: Whether nobody answers, or somebody who says to be not ready (HTTP 5xx).
+    """
+
+    def __init__(self, message: str, away: bool = True):
+        super().__init__(message)
+        self.away = away
+
+
+def check_flink(address: str, answer_s: float) -> None:
+    """Asks whether Flink is there.
+
+    Args:
+        address: ``--flink_master``.
+        answer_s: How long it may take to answer, in seconds.
+
+    Raises:
+        NotReadyError: It does not answer.
+        ContractError: Somebody else does.
+    """
+    try:
+        FlinkRest(address, answer_s).running("")
+    except FlinkRestError as error:
+        refused = NotReadyError if error.away else ContractError
+        raise refused(f"--flink_master={address}: Flink's REST interface does not answer there: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ContractError(f"--flink_master={address}: what answers there is not Flink's REST interface") from error
 
 
 class FlinkRest:
@@ -30,9 +60,11 @@ class FlinkRest:
 
     Args:
         address: ``host:port`` or ``http(s)://host:port``.
+        answer_s: How long an answer may take, in seconds.
     """
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, answer_s: float = TIMEOUT_S):
+        self._answer_s = answer_s
         self.address = (address if "://" in address else f"http://{address}").rstrip("/")
 
     def find(self, name: str) -> str | None:
@@ -67,9 +99,13 @@ class FlinkRest:
     def _ask(self, method: str, path: str) -> Any:
         request = urllib.request.Request(f"{self.address}/{path}", method=method)  # noqa: S310  # an address of the user's
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._answer_s) as answer:  # noqa: S310
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
-            raise FlinkRestError(f"{self.address}/{path}: HTTP status {error.code}") from error
-        except (OSError, ValueError) as error:
+            raise FlinkRestError(f"{self.address}/{path}: HTTP status {error.code}", error.code >= 500) from error
+        except OSError as error:
             raise FlinkRestError(f"{self.address}: {getattr(error, 'reason', error)}") from error
+        except ValueError as error:
+            raise FlinkRestError(f"{self.address}/{path}: the answer is no JSON", away=False) from error
+        except http.client.HTTPException as error:  # no HTTP, or cut
+            raise FlinkRestError(f"{self.address}/{path}: the answer is no HTTP ({type(error).__name__})") from error

@@ -14,7 +14,7 @@ from apache_beam.portability.api import beam_job_api_pb2_grpc as api_grpc
 
 from pipeline.runners.job_service import SILENT_S, SubmittedJob, check_job_server, runner_of
 from pipeline.runners.remote import JobState, RemoteError
-from transforms.errors import ContractError
+from transforms.errors import ContractError, NotReadyError
 
 JAVA = "org.apache.beam"
 
@@ -74,7 +74,7 @@ def test_what_is_no_job_server_is_told() -> None:
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         server.stop(None).wait()
-        with pytest.raises(ContractError, match="no job server of Beam answers there"):
+        with pytest.raises(NotReadyError, match="no job server of Beam answers there"):
             check_job_server(f"127.0.0.1:{port}", ask_s=0.1)
 
 
