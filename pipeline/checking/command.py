@@ -50,6 +50,7 @@ from transforms.kafka.admin.checks import Checker, Position, Topics
 from transforms.kafka.admin.sample import read_sample
 from transforms.kafka.config import Partition
 from transforms.predict.options import FAIL
+from transforms.printable import counted
 from transforms.types import DecodedChunk, KafkaRecord, ModelMetadata
 
 if TYPE_CHECKING:
@@ -185,8 +186,8 @@ def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: St
     output.lines("signature", *(f"{name}: {spec}" for name, spec in signature.inputs.items()))
     output.lines(
         "written",
-        f"{file}, from {len(records):,} records; only the model's author knows whether its inputs are these: mend the names "
-        "and dtypes, and add its outputs",
+        f"{file}, from {counted(len(records), 'record')}; only the model's author knows whether its inputs are these: mend "
+        "the names and dtypes, and add its outputs",
         f"then give {shell_word(f'--signature={file}')} in place of --guess_signature",
     )
 
@@ -304,7 +305,8 @@ def _show_topics(topics: Topics, positions: dict[Partition, Position], config: C
         ours = [at for (name, _), at in positions.items() if name == topic]
         there, unread = sum(at.high - at.low for at in ours), sum(at.high - at.start for at in ours)
         lines.append(
-            f"{topic}: {len(ours)} partitions, {there:,} offsets, of which group {config.group_id} would read {unread:,}"
+            f"{topic}: {counted(len(ours), 'partition')}, {counted(there, 'offset')}, of which group {config.group_id} "
+            f"would read {unread:,}"
         )
     said = {
         topic: f"{topic}{' (a run would make it)' if topic in topics.created else ''}"
@@ -321,7 +323,7 @@ def _show_sample(
     failed = decoded.failures
     dead = f"; {len(failed):,} would be dead letters:" if failed else ""
     sent = len(records) - len(failed)
-    lines = [f"{len(records):,} records read, {sent:,} {'fit' if known else 'can be sent'}{dead}"]
+    lines = [f"{counted(len(records), 'record')} read, {sent:,} {'fit' if known else 'can be sent'}{dead}"]
     counts = collections.Counter(failure.error_class for failure in failed.values())
     for error_class, count in counts.most_common(MAX_FAILURES):
         row = min(row for row, failure in failed.items() if failure.error_class == error_class)

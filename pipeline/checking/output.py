@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.checking.field_report import FITS, FieldRow
 from pipeline.checking.one_request import OneRequest
 from pipeline.terminal import aligned
-from transforms.printable import one_line
+from transforms.printable import counted, one_line
 
 LABEL = 10
 """Width of the label before a line."""
@@ -62,11 +62,11 @@ class CheckOutput:
         """Prints what one request would look like."""
         preview = request.preview
         target = address if preview is None else f"{preview.protocol} {preview.method} to {preview.address}"
-        most = f"at most {request.most:,} rows a request ({request.why_most})"
+        most = f"at most {counted(request.most, 'row')} a request ({request.why_most})"
         rows = f"{most}; of the records read, {request.rows:,}:" if request.sampled else f"{most}:"
         tensors = []
         for tensor in request.tensors:
-            size = "" if tensor.payload_bytes is None else f"  {tensor.payload_bytes:,} bytes"
+            size = "" if tensor.payload_bytes is None else f"  {counted(tensor.payload_bytes, 'byte')}"
             tensors.append(f"  {tensor.name}  {tensor.spec}{size}")
-        total = [f"{preview.body_bytes:,} bytes in all, without headers"] if preview is not None else []
+        total = [f"{counted(preview.body_bytes, 'byte')} in all, without headers"] if preview is not None else []
         self.lines("request", target, rows, *tensors, *total)

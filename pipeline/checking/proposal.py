@@ -20,6 +20,7 @@ from transforms.formats.codecs import AUTO, BYTES, JsonError, parse_json
 from transforms.formats.field_paths import PathError
 from transforms.formats.options import Paths
 from transforms.formats.sources import field, parse_features, parse_source
+from transforms.printable import counted
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Signature
 
 if TYPE_CHECKING:
@@ -306,7 +307,11 @@ def _prove(decode: DecodeConfig, text: str, decoder: Decoder, records: list[Kafk
 
 def _notes(plan: _Plan, candidates: Mapping[str, Sequence[Candidate]], proof: _Proof, signature: Signature) -> Iterator[str]:
     read = len(proof.records)
-    yield f"{proof.fits:,} of the {read:,} records read fit with it; what the fields mean is a guess by {_guessed_by(plan)}"
+    fit = "fits" if proof.fits == 1 else "fit"
+    yield (
+        f"{proof.fits:,} of the {counted(read, 'record')} read {fit} with it; what the fields mean is a guess by "
+        f"{_guessed_by(plan)}"
+    )
     counts = collections.Counter(failure.message for failure in proof.failures.values())
     if counts:
         ((message, count),) = counts.most_common(1)

@@ -12,7 +12,7 @@ from pipeline.dead_letter_tools.selecting import Counts
 from pipeline.dead_letter_tools.tally import Tally
 from pipeline.terminal import aligned
 from transforms.kafka.dead_letters.letter import Letter
-from transforms.printable import one_line
+from transforms.printable import counted, one_line
 
 LABEL = 10
 BAR = 40
@@ -48,7 +48,7 @@ def print_samples(letters: Sequence[Letter], out: TextIO, *, show_values: bool) 
         lines.append(f"  {one_line(letter.message)}")
         if show_values:
             value = letter.record.value
-            cut = "" if value is None or len(value) <= VALUE_BYTES else f"… ({len(value):,} bytes)"
+            cut = "" if value is None or len(value) <= VALUE_BYTES else f"… ({counted(len(value), 'byte')})"
             lines.append(f"  value {shown(None if value is None else value[:VALUE_BYTES])}{cut}")
     _lines("samples", lines, out)
 

@@ -22,6 +22,7 @@ from transforms.errors import ScoringError
 from transforms.kafka.dead_letters.letter import read_letter
 from transforms.kafka.dead_letters.topics import LetterTopics
 from transforms.kafka.dead_letters.writing import replay_config
+from transforms.printable import counted
 
 EXIT_INTERRUPTED = 130
 
@@ -65,11 +66,11 @@ def show(asked: ShowConfig, out: TextIO) -> int:
     except ScoringError as error:
         tell_error(error)
         return exit_status(error, asked.wait_for_start_s)
-    parts = [f"{tally.letters:,} dead letters, of which {tally.replayed:,} were replayed"]
+    parts = [f"{counted(tally.letters, 'dead letter')}, of which {tally.replayed:,} were replayed"]
     if others:
         left_out = classes_left_out(others, asked.error_classes)
-        parts.append(f"{others.total():,} others, which the filters leave out{left_out}")
-    parts += [f"{strangers:,} records that are none"] if strangers else []
+        parts.append(f"{counted(others.total(), 'other')}, which the filters leave out{left_out}")
+    parts += [counted(strangers, "record that is none", "records that are none")] if strangers else []
     print(f"{asked.dead_letter_topic}: {'; '.join(parts)}", file=out)
     print_tally(tally, out)
     print_samples(tally.samples(), out, show_values=asked.show_values)

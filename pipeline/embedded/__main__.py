@@ -139,8 +139,10 @@ def _announce(config: EmbeddedConfig, ready: dict[str, object]) -> None:
     if config.json_ready:
         print(text, flush=True)
         return
+    from transforms.printable import counted
+
     if "kafka" in ready:
-        topics = ", ".join(f"{name} ({count} partitions)" for name, count in config.topics.items())
+        topics = ", ".join(f"{name} ({counted(count, 'partition')})" for name, count in config.topics.items())
         print(f"kafka  {ready['kafka']}" + (f"  topics: {topics}" if topics else ""), flush=True)
     models = ready.get("models")
     for name, versions in models.items() if isinstance(models, dict) else ():

@@ -19,6 +19,7 @@ from typing import Any, Self
 from pipeline.embedded.forwarder import Forwarder
 from pipeline.embedded.mock_library import PRODUCER, library
 from transforms.errors import KafkaError
+from transforms.printable import counted
 
 _REBALANCE_DELAY_MS = 50
 """How long the first rebalance of a group waits for more members. librdkafka's default of 3,000 would be most of the demo's
@@ -97,7 +98,9 @@ class EmbeddedBroker:
         code = library().rd_kafka_mock_topic_create(self._cluster, topic.encode(), partitions, 1)
         if code:
             reason = library().rd_kafka_err2str(code).decode()
-            raise KafkaError(f"the embedded broker can't make topic {topic} with {partitions} partitions: {reason}")
+            raise KafkaError(
+                f"the embedded broker can't make topic {topic} with {counted(partitions, 'partition')}: {reason}"
+            )
 
     def close(self) -> None:
         """Stops the broker; its records are gone. May be called twice."""

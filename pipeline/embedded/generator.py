@@ -22,6 +22,7 @@ import confluent_kafka
 
 from pipeline.embedded.digits import Digit, load_digits
 from transforms.errors import KafkaError
+from transforms.printable import counted
 
 SEED = 20240501
 KINDS = ("truncated", "empty", "null", "wrong_type", "oversized")
@@ -142,7 +143,11 @@ def publish_digits(
                 on_progress(position + 1, len(everything))
     left = producer.flush(_FLUSH_S)
     if failed or left:
-        reason = failed[0].str() if failed else f"{left} records are not acknowledged after {_FLUSH_S:.0f} s"
+        reason = (
+            failed[0].str()
+            if failed
+            else f"{counted(left, 'record is', 'records are')} not acknowledged after {_FLUSH_S:.0f} s"
+        )
         raise KafkaError(f"publishing the digits to topic {topic} failed: {reason}")
     published = Published(sent["good"], sent["broken"], sent["held-out"], time.monotonic() - start)
     if on_progress:

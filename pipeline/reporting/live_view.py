@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.process.stats import Totals
 from pipeline.reporting.lag import Lag, duration
 from pipeline.reporting.moment import Moment
-from transforms.printable import one_line, printable
+from transforms.printable import counted, one_line, printable
 
 WIDE = 100
 """A terminal of so many columns has a line with the lag of single partitions, also without a key press."""
@@ -114,10 +114,17 @@ def _now(moment: Moment) -> str:
     totals = moment.totals
     said = [] if totals.holding else [moment.phase]  # the hold has a line of its own
     if totals.in_flight_limit:
-        said.append(f"{totals.in_flight:,} of {totals.in_flight_limit:,} requests in flight")
+        said.append(_in_flight(totals.in_flight, totals.in_flight_limit))
     if totals.versions:
         said.append(f"model version {', '.join(totals.versions)}")
     return "; ".join(said)
+
+
+def _in_flight(requests: int, limit: int) -> str:
+    """After the limit was lowered, more than that are still to be answered."""
+    if requests > limit:
+        return f"{counted(requests, 'request')} in flight, limit {limit:,}"
+    return f"{requests:,} of {counted(limit, 'request')} in flight"
 
 
 def _dead_letters(totals: Totals, console: Console, folded: bool) -> list[RenderableType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.process.stats import Totals
+from transforms.printable import counted
 
 
 def phase(rows: Any, totals: Totals) -> str:
@@ -25,11 +26,7 @@ def phase(rows: Any, totals: Totals) -> str:
     if not totals.records:
         if not totals.partitions:
             return "joining the consumer group"
-        return f"reading {_partitions(totals.partitions)}; no record has been answered yet"
+        return f"reading {counted(totals.partitions, 'partition')}; no record has been answered yet"
     if not totals.partitions:
         return "no partition is assigned to it; others of the group have them, or the group is rebalancing"
-    return f"scoring {_partitions(totals.partitions)}"
-
-
-def _partitions(count: int) -> str:
-    return f"{count:,} partition{'' if count == 1 else 's'}"
+    return f"scoring {counted(totals.partitions, 'partition')}"

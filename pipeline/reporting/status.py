@@ -29,7 +29,7 @@ from pipeline.reporting.live_view import Choice, height, view
 from pipeline.reporting.moment import Moment, Predictions
 from pipeline.reporting.phase import phase
 from pipeline.reporting.recent import Recent
-from transforms.printable import printable
+from transforms.printable import counted, printable
 
 LIVE_S = 0.25
 """Seconds between two looks at the counters; also of plain lines, until there is something to count."""
@@ -147,7 +147,8 @@ class PlainStatus(Status):
         said = []
         if totals.records:
             said.append(
-                f"{totals.records:,} records, {totals.predictions:,} predictions, {totals.dead_letters:,} dead letters, "
+                f"{counted(totals.records, 'record')}, {counted(totals.predictions, 'prediction')}, "
+                f"{counted(totals.dead_letters, 'dead letter')}, "
                 f"{moment.recent.rate:,.0f}/s, p50 {moment.latency(0.5)}, p99 {moment.latency(0.99)}"
             )
         elif not totals.holding:
@@ -290,13 +291,15 @@ def print_summary(
             text += f"; {right / compared:.1%} of the {compared:,} that the training never saw"
         rows.insert(2, ("accuracy", text))
     if lag is not None:
-        rows.append(("to go", f"{lag.records:,} records" if lag.records else "nothing"))
+        rows.append(("to go", counted(lag.records, "record") if lag.records else "nothing"))
     if totals.retries or totals.rollbacks:
-        rows.append(("retries", f"{totals.retries:,} requests sent again, {totals.rollbacks:,} bundles rolled back"))
+        text = f"{counted(totals.retries, 'request')} sent again, {counted(totals.rollbacks, 'bundle')} rolled back"
+        rows.append(("retries", text))
     if totals.unanswered:
+        read = counted(totals.unanswered, "record that was read", "records that were read")
         text = (
-            f"{totals.unanswered:,} records that were read: the model server was down, slow or kept to a limit, or Kafka "
-            "lacked a topic or a right; the next run reads them again"
+            f"{read}: the model server was down, slow or kept to a limit, or Kafka lacked a topic or a right; the next run "
+            f"reads {'it' if totals.unanswered == 1 else 'them'} again"
         )
         rows.append(("unanswered", text))
     print()

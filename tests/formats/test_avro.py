@@ -73,7 +73,7 @@ def test_bare_data_and_containers() -> None:
         9: "FieldError",
     }  # fmt: skip
     assert "cut short" in chunk.failures[7].message
-    assert "1 bytes follow" in chunk.failures[8].message
+    assert "1 byte follows" in chunk.failures[8].message
     assert chunk.failures[9].message == "x: expected float32[2], came a list of 1"
 
 

@@ -45,6 +45,7 @@ from transforms.formats.codecs import (
 from transforms.formats.frame import framed_value, unframed_value
 from transforms.formats.options import FormatOptions
 from transforms.formats.readers import FRAMED, ValueReader, open_reader
+from transforms.printable import counted
 from transforms.types import DecodedChunk, Failure, KafkaRecord, Segment, Signature
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ class Decoder:
                 chunk.failures[row] = _missing(value)
                 continue
             if check is not None and not check(value):
-                message = f"the value ({len(value)} bytes) is not a serialized tf.Example with features"
+                message = f"the value ({counted(len(value), 'byte')}) is not a serialized tf.Example with features"
                 chunk.failures[row] = DeadLetterClass.EXAMPLE_ERROR.failure(message)
                 continue
             rows.append(row)

@@ -21,6 +21,7 @@ from transforms.formats.decimals import DecimalError
 from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.varint import MalformedError
 from transforms.internal_errors import NO_RECORDS_FAULT
+from transforms.printable import counted
 
 _WRONG = {
     EOFError: "it is cut short",
@@ -70,13 +71,13 @@ class AvroReader:
         except NO_RECORDS_FAULT:
             raise
         except (MalformedError, DecimalError) as error:
-            raise AvroError(f"the value ({len(value)} bytes) is not Avro of its schema: {error}") from error
+            raise AvroError(f"the value ({counted(len(value), 'byte')}) is not Avro of its schema: {error}") from error
         except Exception as error:  # fastavro raises many types; its messages may hold values of the record
             what = next((text for kind, text in _WRONG.items() if isinstance(error, kind)), "it does not fit its schema")
-            raise AvroError(f"the value ({len(value)} bytes) is not Avro of its schema: {what}") from error
+            raise AvroError(f"the value ({counted(len(value), 'byte')}) is not Avro of its schema: {what}") from error
         if source.tell() != len(value):
-            behind = f"{len(value) - source.tell()} bytes follow the datum"
-            raise AvroError(f"the value ({len(value)} bytes) is not Avro of its schema: {behind}")
+            behind = counted(len(value) - source.tell(), "byte follows the datum", "bytes follow the datum")
+            raise AvroError(f"the value ({counted(len(value), 'byte')}) is not Avro of its schema: {behind}")
         return datum
 
 
@@ -122,6 +123,8 @@ def _read_container(value: bytes, max_bytes: int) -> Any:
     try:
         schema_text, datum = read_container(value, max_bytes)
     except MalformedError as error:
-        raise AvroError(f"the value ({len(value)} bytes) is not an Avro container of one record: {error}") from error
+        raise AvroError(
+            f"the value ({counted(len(value), 'byte')}) is not an Avro container of one record: {error}"
+        ) from error
     make = _container_reader if len(schema_text) <= _CACHED_SCHEMA_BYTES else _container_reader.__wrapped__
     return make(schema_text, max_bytes).read(datum)

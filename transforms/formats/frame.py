@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.codecs import FormatError, parse_json
+from transforms.printable import counted
 from transforms.types import KafkaRecord
 
 VALUE_HEADER = "__value_schema_id"
@@ -65,8 +66,8 @@ def read_frame(value: bytes) -> Frame:
     """
     if isinstance(value, _BrokenHeader):
         raise FrameError(
-            f"the header {VALUE_HEADER} ({len(value)} bytes) has no schema's frame: 0 and an id of 4 bytes, or 1 and a GUID "
-            "of 16; whoever writes it must mend it, or leave it out where the value has its frame"
+            f"the header {VALUE_HEADER} ({counted(len(value), 'byte')}) has no schema's frame: 0 and an id of "
+            "4 bytes, or 1 and a GUID of 16; whoever writes it must mend it, or leave it out where the value has its frame"
         )
     end = _BYTES.get(value[:1])
     if end is None:
@@ -75,7 +76,9 @@ def read_frame(value: bytes) -> Frame:
             "leave out --schema_registry"
         )
     if len(value) < end:
-        raise FrameError(f"the value ({len(value)} bytes) is shorter than a schema registry's frame ({end} bytes)")
+        raise FrameError(
+            f"the value ({counted(len(value), 'byte')}) is shorter than a schema registry's frame ({end} bytes)"
+        )
     if end == 5:
         return Frame(int.from_bytes(value[1:5], "big"), end)
     return Frame(str(uuid.UUID(bytes=value[1:17])), end)

@@ -17,6 +17,7 @@ from transforms.dead_letter_classes import DeadLetterClass
 from transforms.formats.casting import BFLOAT16_OVERFLOW, FLOAT_CODES, MAX_RANK, FieldMismatch
 from transforms.formats.codecs import FormatError, row_shape
 from transforms.formats.limits import MAX_RECORD_BYTES, VALUE_BYTES, too_large
+from transforms.printable import counted
 from transforms.types import TensorSpec
 
 MAGIC = b"\x93NUMPY"
@@ -148,7 +149,7 @@ def read_npy(value: bytes, max_bytes: int = MAX_RECORD_BYTES, item_bytes: int = 
     Raises:
         NpyError: The file is not complete, needs pickle, or would take too much memory.
     """
-    where = f"the value ({len(value)} bytes)"
+    where = f"the value ({counted(len(value), 'byte')})"
     if not value.startswith(MAGIC):
         raise NpyError(f"{where} is not a .npy file")
     version = (value[6], value[7]) if len(value) > 7 else (0, 0)

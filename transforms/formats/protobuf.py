@@ -30,6 +30,7 @@ from transforms.formats.limits import MAX_RECORD_BYTES
 from transforms.formats.protobuf_cost import MessageCost, is_map, is_repeated
 from transforms.formats.protobuf_imports import built_in
 from transforms.formats.varint import MalformedError
+from transforms.printable import counted
 
 _TIMESTAMP = "google.protobuf.Timestamp"
 _DECIMAL = "confluent.type.Decimal"
@@ -79,7 +80,7 @@ class ProtobufReader:
             ProtobufError: The value is not a message of the schema, or would take too much memory.
         """
         indexes, start = _indexes(value, start)
-        where = f"the value ({len(value)} bytes) is not Protobuf of its schema"
+        where = f"the value ({counted(len(value), 'byte')}) is not Protobuf of its schema"
         try:
             found = self._types.get(indexes) or self._types.setdefault(indexes, self._type(indexes))
             if len(value) - start > found.proven_bytes:
@@ -185,7 +186,7 @@ def _zigzag(value: bytes, start: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << shift
         if not byte & 0x80:
             return (number >> 1) ^ -(number & 1), start
-    raise ProtobufError(f"the value ({len(value)} bytes) does not begin with a message's indexes")
+    raise ProtobufError(f"the value ({counted(len(value), 'byte')}) does not begin with a message's indexes")
 
 
 def _document(message: Message) -> dict[str, Any]:

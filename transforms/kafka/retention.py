@@ -8,6 +8,7 @@ from typing import NamedTuple
 import confluent_kafka as ck
 
 from transforms.kafka.start_from import GO_ON_WITHOUT
+from transforms.printable import counted
 
 
 class Deleted(NamedTuple):
@@ -49,7 +50,8 @@ def message(deleted: Iterable[Deleted], group_id: str) -> str:
         f"{each.topic}/{each.partition}: {each.records:,} (committed {each.committed}, earliest {each.earliest})"
         for each in deleted
     )
+    records = counted(sum(each.records for each in deleted), "record")
     return (
-        f"retention has deleted {sum(each.records for each in deleted):,} records that group {group_id!r} had not answered: "
+        f"retention has deleted {records} that group {group_id!r} had not answered: "
         f"{where}; to go on without them, {GO_ON_WITHOUT}"
     )

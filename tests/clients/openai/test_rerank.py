@@ -89,7 +89,7 @@ def test_no_documents_are_not_asked_for(stub: OpenAiStub) -> None:
 
 
 def test_what_is_no_text_is_named(stub: OpenAiStub) -> None:
-    with pytest.raises(RejectedError, match="input 'documents' is no text: 1 bytes that are no UTF-8"):
+    with pytest.raises(RejectedError, match="input 'documents' is no text: 1 byte that is no UTF-8"):
         ask(stub, documents=(b"a", b"\xff"))
 
 

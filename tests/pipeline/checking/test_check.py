@@ -143,7 +143,7 @@ def test_a_model_in_the_worker(checking: Checking) -> None:
     checking.produce(load_digits()[0].png)
     assert checking.run(f"--model=saved_model://{MODEL_DIR}", "--sample=1") == 0
     assert "request    none is sent: the model is in the worker (saved_model://" in checking.printed
-    assert "1 records read, 1 fit" in checking.printed
+    assert "1 record read, 1 fit" in checking.printed
 
 
 def test_a_server_without_a_signature(checking: Checking) -> None:
@@ -153,14 +153,14 @@ def test_a_server_without_a_signature(checking: Checking) -> None:
         assert checking.run(f"--model={other.uri()}", "--sample=2") == 0
         assert f"request    HTTP POST to http://{other.address}/predictions/model" in checking.printed
     assert "the server publishes no signature" in checking.printed
-    assert "at most 1 rows a request (the server takes no more); of the records read, 1:" in checking.printed
+    assert "at most 1 row a request (the server takes no more); of the records read, 1:" in checking.printed
 
 
 def test_without_a_signature_nothing_is_said_to_fit_until_it_is_tried(checking: Checking) -> None:
     checking.produce(b'{"x":[1,2]}')
     with TorchServeStub() as other:
         assert checking.run(f"--model={other.uri()}", "--sample=2") == 0
-        assert "1 records read, 1 can be sent" in checking.printed
+        assert "1 record read, 1 can be sent" in checking.printed
         assert "only the model can say, as its server publishes no signature: --try sends one request" in checking.printed
         assert " fit" not in checking.printed.replace("whether they fit", "")
         assert checking.run(f"--model={other.uri()}", "--try") == 0

@@ -76,7 +76,7 @@ def test_a_group_that_is_in_use_hides_nothing_else(checking: Checking, stub: TfS
     argv = [*checking.flags(f"--model={stub.uri()}", "--sample=20"), f"--group_id={DEFAULT_GROUP}"]
     out = io.StringIO()
     assert check(check_flags.parse(argv, {}), out, argv) == 2
-    assert "1 records read, 1 fit" in out.getvalue()
+    assert "1 record read, 1 fit" in out.getvalue()
     assert "to run" not in out.getvalue()
 
 
@@ -214,7 +214,7 @@ def test_schemas_of_a_registry(checking: Checking, two_inputs: TfServingGrpcStub
         checking.produce(value.getvalue())
         flags = ("--input_format=avro", f"--schema_registry={registry.url}", "--sample=5")
         assert checking.run(f"--model={two_inputs.uri()}", *flags) == 0
-        assert "1 records read, 1 fit" in checking.printed
+        assert "1 record read, 1 fit" in checking.printed
         registry.down()
         assert checking.run("--model=grpc://127.0.0.1:1/nobody", *flags) == 2
         model, missing = checking.errors.splitlines()

@@ -145,7 +145,7 @@ def test_what_else_might_be_meant_is_told() -> None:
         "$.amount_eur",
         1,
         (
-            "1 of the 1 records read fit with it; what the fields mean is a guess by names",
+            "1 of the 1 record read fits with it; what the fields mean is a guess by names",
             "amount might also be $.amount_usd, $.amount_gbp, $.amount_chf and 1 more",
         ),
     )

@@ -52,6 +52,21 @@ def test_the_figures(width: int, height: int) -> None:
     assert ("to go by partition: in/0 1,000, in/1 234" in text) is (width == 120)
 
 
+@pytest.mark.parametrize(
+    ("in_flight", "limit", "said"),
+    [
+        (2, 16, "2 of 16 requests in flight"),
+        (1, 1, "1 of 1 request in flight"),
+        (17, 14, "17 requests in flight, limit 14"),
+    ],
+)
+def test_a_limit_that_was_lowered_is_below_what_is_in_flight(in_flight: int, limit: int, said: str) -> None:
+    """17 of 14 looked like a mistake of the program."""
+    stats = worker()
+    stats.requesting(in_flight, limit)
+    assert f"scoring 2 partitions; {said}; model version 3" in "\n".join(drawn(moment(stats)))
+
+
 def test_without_predictions_so_far_there_is_no_empty_line_for_them() -> None:
     class Nothing(Latest):
         latest = ()

@@ -79,7 +79,7 @@ def test_plain_lines_say_what_is_awaited_before_the_first_record(capsys: pytest.
         "reading 2 partitions; no record has been answered yet",
         "reading 2 partitions; no record has been answered yet, 7 to go",
     ]
-    assert counted.startswith("1 records, 1 predictions")
+    assert counted.startswith("1 record, 1 prediction")
 
 
 def test_off_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from transforms.errors import MalformedAnswerError
 from transforms.formats.casting import FieldMismatch, json_kind
 from transforms.formats.field_paths import FieldPath, NotFoundError, PathError
 from transforms.formats.sources import parse_source, split_outside
+from transforms.printable import counted
 
 EACH = "[*]"
 HOW = "give a path such as $.predictions[*], or NAME=PATH,…"
@@ -83,7 +84,9 @@ class RowPath:
             if type(found) is not list:
                 raise MalformedAnswerError(f"the answer's {self._rows.text} is {json_kind(found)}, not a list of {rows}")
             if len(found) != rows:
-                raise MalformedAnswerError(f"the answer's {self._rows.text} has {len(found)} rows for a request of {rows}")
+                raise MalformedAnswerError(
+                    f"the answer's {self._rows.text} has {counted(len(found), 'row')} for a request of {rows}"
+                )
             return [self._source.find(row) for row in found]
         except NotFoundError as error:
             raise MalformedAnswerError(f"the answer does not fit --response: {error}") from None

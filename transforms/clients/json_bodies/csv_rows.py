@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from transforms.errors import MalformedAnswerError
+from transforms.printable import counted
 
 CSV = "csv"
 """The value of the URI's ``body``."""
@@ -70,11 +71,11 @@ def csv_answers(body: bytes, rows: int) -> list[Any]:
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode()), strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise MalformedAnswerError(f"the answer is no CSV ({len(body)} bytes)") from error
+        raise MalformedAnswerError(f"the answer is no CSV ({counted(len(body), 'byte')})") from error
     if len(lines) == 1 < rows and len(lines[0]) == rows:
         lines = [[value] for value in lines[0]]
     if len(lines) != rows:
-        raise MalformedAnswerError(f"the answer has {len(lines)} lines for a request of {rows} rows")
+        raise MalformedAnswerError(f"the answer has {counted(len(lines), 'line')} for a request of {counted(rows, 'row')}")
     if len({len(line) for line in lines}) > 1:
         raise MalformedAnswerError("the answer's lines are of different lengths")
     read = [[_read(value) for value in line] for line in lines]

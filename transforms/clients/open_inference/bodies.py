@@ -19,6 +19,7 @@ import numpy as np
 from transforms.clients.open_inference.tensors import datatype_of_array, from_data, from_raw, to_data, to_raw
 from transforms.clients.wire.json import dumps, loads
 from transforms.errors import MalformedAnswerError
+from transforms.printable import counted
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY_TYPE = "application/octet-stream"
@@ -87,7 +88,7 @@ def read_answer(body: bytes, header_length: str | None) -> tuple[dict[str, np.nd
     try:
         document = loads(body[:length])
     except ValueError as error:
-        raise MalformedAnswerError(f"the answer is no JSON ({len(body)} bytes)") from error
+        raise MalformedAnswerError(f"the answer is no JSON ({counted(len(body), 'byte')})") from error
     tensors = document.get("outputs") if isinstance(document, dict) else None
     if not isinstance(tensors, list):
         raise MalformedAnswerError("the answer has no list of outputs")

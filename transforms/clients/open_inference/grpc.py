@@ -44,6 +44,7 @@ from transforms.errors import (
     RejectedError,
     UnavailableError,
 )
+from transforms.printable import counted
 from transforms.types import Answer, ModelMetadata, Signature
 
 
@@ -191,7 +192,9 @@ class OipGrpcClient(ModelClient):
             return kind.FromString(of_metadata(body, self._where))
         except DecodeError as error:
             name = method.rpartition("/")[2]
-            raise MalformedAnswerError(f"{self._where}: the answer to {name} can't be read ({len(body)} bytes)") from error
+            raise MalformedAnswerError(
+                f"{self._where}: the answer to {name} can't be read ({counted(len(body), 'byte')})"
+            ) from error
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         """See ``ModelClient``. Without a known signature, whole JSON records are converted by ``model.columns_of``."""
@@ -200,7 +203,9 @@ class OipGrpcClient(ModelClient):
         try:
             response = messages.ModelInferResponse.FromString(body)
         except DecodeError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no ModelInferResponse ({len(body)} bytes)") from error
+            raise MalformedAnswerError(
+                f"{self._where}: the answer is no ModelInferResponse ({counted(len(body), 'byte')})"
+            ) from error
         outputs = self._outputs(response)
         scalar_inputs = not any(array.ndim for array in inputs.values())
         if self._one_row is not None:

@@ -18,6 +18,7 @@ import numpy as np
 from transforms.clients.openai.task import Ask, Task, served_model, texts_of, tokens_of
 from transforms.clients.openai.uri import BASE64, EMBEDDINGS, FLOAT, OpenAiAddress
 from transforms.errors import MalformedAnswerError, RejectedError
+from transforms.printable import counted
 from transforms.types import METHOD_PREDICT, Answer, Signature, TensorSpec, Tokens
 
 INPUT = "input"
@@ -82,7 +83,7 @@ def _vectors(document: Mapping[str, Any], rows: int) -> np.ndarray:
     if not isinstance(entries, list):
         raise MalformedAnswerError("the answer has no list of data")
     if len(entries) != rows:
-        raise MalformedAnswerError(f"the answer has {len(entries)} rows for a request of {rows}")
+        raise MalformedAnswerError(f"the answer has {counted(len(entries), 'row')} for a request of {rows}")
     found: list[np.ndarray | None] = [None] * rows
     for entry in entries:
         index = entry.get("index") if isinstance(entry, dict) else None

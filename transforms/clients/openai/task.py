@@ -10,6 +10,7 @@ import numpy as np
 
 from transforms.clients.wire.json import kind_of
 from transforms.errors import RejectedError
+from transforms.printable import counted
 from transforms.types import Answer, Signature, Tokens
 
 Ask = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -85,7 +86,9 @@ def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
         try:
             texts.append(value.decode() if isinstance(value, bytes) else value)
         except UnicodeDecodeError:  # its text quotes the value
-            raise RejectedError(f"input '{name}' is no text: {len(value)} bytes that are no UTF-8") from None
+            raise RejectedError(
+                f"input '{name}' is no text: {counted(len(value), 'byte that is', 'bytes that are')} no UTF-8"
+            ) from None
     return texts
 
 

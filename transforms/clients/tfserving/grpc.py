@@ -30,6 +30,7 @@ from transforms.errors import (
     ModelError,
     NotServedError,
 )
+from transforms.printable import counted
 from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetadata, Signature
 
 
@@ -148,7 +149,9 @@ class TfServingGrpcClient(ModelClient):
         try:
             response = messages.PredictResponse.FromString(body)
         except DecodeError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer is no PredictResponse ({len(body)} bytes)") from error
+            raise MalformedAnswerError(
+                f"{self._where}: the answer is no PredictResponse ({counted(len(body), 'byte')})"
+            ) from error
         outputs = read_tensors(response.outputs, self._max_answer_bytes)
         scalar_inputs = not any(array.ndim for array in inputs.values())
         return self._matcher.match(outputs, rows, scalar_inputs=scalar_inputs).answer(_version(response.model_spec))
@@ -182,7 +185,7 @@ class TfServingGrpcClient(ModelClient):
         try:
             response = kind.FromString(body)
         except DecodeError as error:
-            raise MalformedAnswerError(f"{self._where}: the answer can't be read ({len(body)} bytes)") from error
+            raise MalformedAnswerError(f"{self._where}: the answer can't be read ({counted(len(body), 'byte')})") from error
         if classify:
             pairs = [[(c.label, c.score) for c in row.classes] for row in response.result.classifications]
             outputs = classification_outputs(pairs)

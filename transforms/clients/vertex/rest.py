@@ -20,6 +20,7 @@ from transforms.clients.wire.http import Connect, HttpConnection
 from transforms.clients.wire.json import loads
 from transforms.errors import MalformedAnswerError, UnavailableError
 from transforms.exact_json import dumps_exactly
+from transforms.printable import counted
 
 _MOST_TEXT = 1000
 
@@ -63,7 +64,9 @@ class RestTransport(Transport):
             document = loads(answer, exact=True)
         except ValueError as error:
             if status == 200:
-                raise MalformedAnswerError(f"{self._where}: the answer is no JSON ({len(answer)} bytes)") from error
+                raise MalformedAnswerError(
+                    f"{self._where}: the answer is no JSON ({counted(len(answer), 'byte')})"
+                ) from error
             document = None
         if status != 200 or (isinstance(document, dict) and "error" in document):
             return from_body(status, document, answer[:_MOST_TEXT].decode("utf-8", "replace"), retry_after_s)

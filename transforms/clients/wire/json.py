@@ -11,6 +11,7 @@ import orjson
 
 from transforms.errors import MalformedAnswerError
 from transforms.exact_json import dumps_exactly, loads_exactly
+from transforms.printable import counted
 
 
 def loads(body: bytes, exact: bool = False) -> Any:
@@ -49,7 +50,7 @@ def read_answer(body: bytes, where: str, exact: bool = False) -> Any:
     try:
         return loads(body, exact)
     except ValueError as error:
-        raise MalformedAnswerError(f"{where}: the answer is no JSON ({len(body)} bytes)") from error
+        raise MalformedAnswerError(f"{where}: the answer is no JSON ({counted(len(body), 'byte')})") from error
 
 
 def text_bytes(text: str, what: str) -> bytes:

@@ -25,6 +25,7 @@ import numpy as np
 
 from transforms.clients.selection import OutputSelection
 from transforms.errors import MalformedAnswerError, NotServedError
+from transforms.printable import counted
 from transforms.types import Answer, Header, Signature, TensorSpec
 
 Outputs = dict[str, Sequence[Any] | np.ndarray]
@@ -216,9 +217,9 @@ def _is_one_for_all(counts: Mapping[int, int | None]) -> bool:
 
 def _mistake(name: str, spec: TensorSpec | None, count: int | None, rows: int) -> str:
     if count is None:
-        return f"output {name} is a scalar, without a batch dimension, for {rows} rows"
+        return f"output {name} is a scalar, without a batch dimension, for {counted(rows, 'row')}"
     shape = f", declared {spec}," if spec is not None else ""
-    return f"output {name}{shape} has {count} rows for a request of {rows}"
+    return f"output {name}{shape} has {counted(count, 'row')} for a request of {rows}"
 
 
 def _row_count(values: Sequence[Any] | np.ndarray) -> int | None:
@@ -261,7 +262,7 @@ def check_results(outputs: Mapping[str, Sequence[Any] | np.ndarray], rows: int, 
         raise MalformedAnswerError(f"{where}: the answer has no outputs")
     for name, values in outputs.items():
         if len(values) != rows:
-            raise MalformedAnswerError(f"{where}: output {name} has {len(values)} rows for a request of {rows}")
+            raise MalformedAnswerError(f"{where}: output {name} has {counted(len(values), 'row')} for a request of {rows}")
     return dict(outputs)
 
 

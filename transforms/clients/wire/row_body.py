@@ -29,6 +29,7 @@ from transforms.clients.wire.json import dumps, loads
 from transforms.clients.wire.json_outputs import INSTANCES, PREDICTIONS
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
+from transforms.printable import counted
 
 JSON = "json"
 BYTES = "bytes"
@@ -165,7 +166,7 @@ def read_answer(content: bytes, content_type: str) -> Outputs:
             return _outputs(loads(content, exact=True))
         except ValueError as error:
             if kind:
-                raise MalformedAnswerError(f"the answer is no JSON ({len(content)} bytes)") from error
+                raise MalformedAnswerError(f"the answer is no JSON ({counted(len(content), 'byte')})") from error
     return _one(PREDICTIONS, content)
 
 

@@ -19,6 +19,7 @@ from transforms.kafka.admin.checks import Checker
 from transforms.kafka.commit_metadata import claim_in, commit_metadata, started_from_in
 from transforms.kafka.config import Partition
 from transforms.kafka.vendor import describe, is_transient
+from transforms.printable import counted
 from transforms.retry import Deadline
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,10 @@ class Move:
 
     def described(self) -> str:
         """Says what it changes."""
-        parts = [f"{self.again:,} records will be read again"] * bool(self.again)
-        parts += [f"{self.skipped:,} records that were not read will be skipped"] * bool(self.skipped)
+        parts = [f"{counted(self.again, 'record')} will be read again"] * bool(self.again)
+        parts += [
+            f"{counted(self.skipped, 'record that was not read', 'records that were not read')} will be skipped"
+        ] * bool(self.skipped)
         return " and ".join(parts) or "no record will be read again or skipped"
 
 

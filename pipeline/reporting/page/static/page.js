@@ -74,7 +74,9 @@ function showFigures({ totals, points, lag, workers }) {
     "Records a second": whole(latest[1]),
     "Latency, median": latest[2] === null ? "–" : ms(latest[2]),
     "Latency, 99%": latest[3] === null ? "–" : ms(latest[3]),
-    "Requests in flight": `${count(totals.in_flight)} of ${count(totals.in_flight_limit)}`,
+    "Requests in flight": totals.in_flight > totals.in_flight_limit
+      ? `${count(totals.in_flight)}, limit ${count(totals.in_flight_limit)}` // the limit was lowered
+      : `${count(totals.in_flight)} of ${count(totals.in_flight_limit)}`,
     "Records in a request": totals.mean_batch_size.toFixed(1),
     "Requests failed": count(totals.failures),
     "Rolled back": count(totals.rollbacks),

@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from transforms.clients.wire.tensorflow.messages import Example
+from transforms.printable import counted
 
 _INT64 = range(-(2**63), 2**63)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -38,7 +39,7 @@ def parse_example(record: bytes) -> dict[str, list[Any]]:
     try:
         example = Example.FromString(record)
     except DecodeError as error:
-        raise ValueError(f"not a serialized tf.Example ({len(record)} bytes)") from error
+        raise ValueError(f"not a serialized tf.Example ({counted(len(record), 'byte')})") from error
     features = example.features.feature
     return {name: _values(features[name]) for name in sorted(features)}
 
