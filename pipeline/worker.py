@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.process.garbage import Collecting, rest_while_loading, spare_the_collector
+from pipeline.process.logs import log_to_stderr
 from pipeline.process.order import EXIT_DONE, EXIT_FAILED, EXIT_FENCED, EXIT_WRONG, Order
 from pipeline.process.signals import drain_on_signals, end_with_parent
 from pipeline.process.stats import WorkerStats
@@ -24,7 +25,6 @@ from pipeline.terminal import quiet_grpc, tell_error
 from transforms.clients.saved_model.store import STORE
 from transforms.errors import FencedError, MissingRightError, ScoringError
 from transforms.observe import DeadLetterKind, set_observer
-from transforms.printable import PrintableFormatter
 
 if TYPE_CHECKING:
     from pipeline.job import Job
@@ -95,12 +95,9 @@ def run(job: Job, runner: str, beam_args: tuple[str, ...], stats: Stats) -> int:
 
 def quiet_logging() -> None:
     """Limits logs to our warnings and errors, one line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log_to_stderr()
     quiet_grpc()
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # we report a failed stage ourselves, once
-    logging.getLogger().addFilter(_not_of_an_unused_part_of_beam)
     # librdkafka logs retries and rolled-back transactions as errors, and as critical that a producer was fenced, also where
     # the job goes on with a new one. Its calls raise the same errors, and we report those that stop the job.
     _librdkafka().setLevel(logging.CRITICAL + 1)
@@ -113,11 +110,6 @@ def show_librdkafka() -> None:
 
 def _librdkafka() -> logging.Logger:
     return logging.getLogger("transforms.kafka.librdkafka")
-
-
-def _not_of_an_unused_part_of_beam(record: logging.LogRecord) -> bool:
-    """Beam 2.77 without ``[gcp]`` warns by the root logger, in every process, that its client of BigQuery is not there."""
-    return record.levelno > logging.WARNING or "/apache_beam/io/gcp/" not in record.pathname
 
 
 def main() -> int:

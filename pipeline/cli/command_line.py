@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.cli.flag import Flag
 from pipeline.cli.kinds.base import Switch
 from pipeline.cli.telling import TellingParser
+from pipeline.process.logs import log_to_stderr
 
 ABOUT = "Scores a Kafka topic with a model server, exactly once. With no flags: a demo, everything embedded."
 
@@ -78,6 +79,7 @@ NO_VALUE = object()
 
 def beam_flags() -> set[str]:
     """Returns all flags that Beam knows. Imports Beam, which takes seconds."""
+    log_to_stderr()
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")

@@ -74,6 +74,26 @@ logging.getLogger("pipeline").warning("a warning of ours")
     ]
 
 
+def test_beam_logs_in_our_form_where_its_flags_are_looked_up_before_the_job() -> None:
+    """Any flag of Beam's imports it: its warning came in Python's form, and so did whatever was logged after it."""
+    code = """
+import logging, sys
+class Beam:
+    def find_spec(self, name, path=None, target=None):
+        if name == "apache_beam":
+            file = "/site-packages/apache_beam/io/gcp/internal/clients/bigquery/__init__.py"
+            exec(compile("import logging; logging.warning('apitools not found')", file, "exec"), {})
+sys.meta_path.insert(0, Beam())
+from pipeline import worker
+from pipeline.cli.command_line import beam_flags
+beam_flags()
+worker.quiet_logging()
+logging.getLogger("pipeline").warning("a warning of ours")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr.splitlines() == ["WARNING pipeline: a warning of ours"]
+
+
 @pytest.mark.parametrize(
     ("asked", "shown"), [(False, []), (True, ["DEBUG transforms.kafka.librdkafka: Sent EndTxnRequest"])]
 )

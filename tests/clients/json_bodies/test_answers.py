@@ -59,7 +59,7 @@ def test_one_row(document: Any, texts: list[str], outputs: Any) -> None:
 @pytest.mark.parametrize(
     ("document", "texts", "problem"),
     [
-        ({"p": [1]}, ["$.p[*]"], "the answer's $.p has 1 rows for a request of 2"),
+        ({"p": [1]}, ["$.p[*]"], "the answer's $.p has 1 row for a request of 2"),
         ({"p": {"secret": 1}}, ["$.p[*]"], "the answer's $.p is an object, not a list of 2"),
         ({"q": "secret"}, ["$.p[*]"], "the answer does not fit --response: $.p: nothing at $.p"),
         ({"p": [{"a": 1}, {}]}, ["$.p[*].a"], "the answer does not fit --response: $.a: nothing at $.a"),

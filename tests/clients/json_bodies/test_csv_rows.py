@@ -46,7 +46,7 @@ def test_what_is_read(body: bytes, rows: int, values: list[Any]) -> None:
     [
         (b"", 1, "0 lines for a request of 1"),
         (b"score\n1\n2\n", 2, "3 lines for a request of 2"),
-        (b"1,2,3", 2, "1 lines for a request of 2"),
+        (b"1,2,3", 2, "1 line for a request of 2"),
         (b"1,2\n3\n", 2, "different lengths"),
         (b"\xff\n", 1, "no CSV"),
         (b'"open', 1, "no CSV"),

@@ -272,7 +272,7 @@ def replying(status: int, body: bytes = b"", headers: dict[str, str] | None = No
     ],
 )
 def test_http_statuses(status: int, error: type[ModelError]) -> None:
-    caught = error_of(replying(status, b'{"error": "the reason"}', {"Location": "/elsewhere"}))
+    caught = error_of(replying(status, b'{"error": "the reason"}'))
     assert type(caught) is error
     assert f"HTTP {status}: the reason" in str(caught)
 
