@@ -126,7 +126,7 @@ def test_no_record_reaches_a_worker_as_json_that_it_can_not_parse() -> None:
         assert stub.workers_died == 0
 
 
-@pytest.mark.parametrize("document", ["\ud800", 2**70, object()])
+@pytest.mark.parametrize("document", ["\ud800", object()])
 def test_what_has_no_json_form_is_rejected_and_never_sent(document: Any) -> None:
     with TorchServeStub(echo()) as stub:
         with pytest.raises(RejectedError, match="can't be written"):
