@@ -17,6 +17,7 @@ from pipeline.job import Job
 from transforms.coders import OutputChunk
 from transforms.kafka.native.session_carrier import SessionCarrier
 from transforms.kafka.native.session_guard import SessionGuard
+from transforms.kafka.native.session_leaver import SessionLeaver
 from transforms.kafka.native.shards import MovingShards, Shards
 from transforms.kafka.native.sink import WriteToKafka
 from transforms.kafka.native.source import ReadFromKafka
@@ -46,7 +47,7 @@ def build(
 
         build_with_java(pipeline, job, job.java)
         return
-    guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s)
+    guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s, stop=job.stop)
     limits = job.predict.dispatch.limits
     # With a rate limit no slot is idle for want of records, and what was carried over would wait long for its turns.
     carries = shards is None and limits.requests_per_s is None and limits.tokens_per_s is None
@@ -55,6 +56,7 @@ def build(
         guard,
         make_decoder=DecodeAgain(job.decode, guard),
         carrier=SessionCarrier(job.kafka) if carries else None,
+        leaver=SessionLeaver(job.kafka, job.stop) if shards is None else None,
     )
     (
         pipeline

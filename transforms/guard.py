@@ -1,7 +1,8 @@
 """What a bundle needs from its Kafka source: to be kept alive while it waits, and to carry records over into the next one.
 
 A bundle waits for the model server or the schema registry (``BundleGuard``). If there is more to read, it need not wait for
-its last answers: records without an answer are carried over into the next bundle (``Carrier``).
+its last answers: records without an answer are carried over into the next bundle (``Carrier``). When the job
+stops, records that it did not ask for may be left to the next run (``Leaver``).
 """
 
 from __future__ import annotations
@@ -69,5 +70,31 @@ class NoCarrier:
         return None
 
     def take_over(self, carried: object) -> bool:
+        """Returns false."""
+        return False
+
+
+class Leaver(Protocol):
+    """Lets records be left for the next run when the job stops. Must be picklable. ``SessionLeaver`` is Kafka's."""
+
+    def stops(self) -> bool:
+        """Returns whether the job stops, so that records that wait for the rate limits are to be left."""
+
+    def leave(self, records: Iterable[KafkaRecord]) -> bool:
+        """Called when all outcomes of a bundle are emitted but those of ``records``: its last ones, in their order.
+
+        Returns:
+            Whether the bundle can be committed without them.
+        """
+
+
+class NoLeaver:
+    """The leaver for sources whose bundles answer all of their records."""
+
+    def stops(self) -> bool:
+        """Returns false."""
+        return False
+
+    def leave(self, records: Iterable[KafkaRecord]) -> bool:
         """Returns false."""
         return False

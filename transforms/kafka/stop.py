@@ -201,6 +201,11 @@ def reset_drain() -> None:
     _drain.requested = False
 
 
+def stopping(conditions: StopConditions) -> bool:
+    """Returns whether to read no more, whatever is left to read."""
+    return draining() or time_is_up(conditions)
+
+
 def time_is_up(conditions: StopConditions) -> bool:
     """Returns whether the time to drain, ``drain_at_s``, has come."""
     return conditions.drain_at_s is not None and time.time() >= conditions.drain_at_s

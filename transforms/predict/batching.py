@@ -58,6 +58,30 @@ class PendingChunk:
         waiting = sum(len(segment.rows) for segment in decoded.segments)
         return cls(decoded, chunk, waiting, record_bytes, record_bytes or 0)
 
+    def first_answered(self) -> PredictedChunk:
+        """Returns the chunk's first rows, up to one without a result."""
+        chunk = self.chunk
+        done = set(chunk.failures).union(*(answer.rows for answer in chunk.answers))
+        end = next((row for row in range(len(chunk.records)) if row not in done), len(chunk.records))
+        answers = [part for answer in chunk.answers if (part := _before(answer, end)) is not None]
+        failures = {row: failure for row, failure in chunk.failures.items() if row < end}
+        documents, carried = (None if them is None else them[:end] for them in (chunk.documents, chunk.carried))
+        return PredictedChunk(chunk.records[:end], answers, failures, documents, carried, chunk.began_ns)
+
+
+def _before(answer: AnsweredSegment, end: int) -> AnsweredSegment | None:
+    """Returns those rows of an answer that are before ``end``; ``None`` if there are none."""
+    kept = [at for at, row in enumerate(answer.rows) if row < end]
+    if len(kept) == len(answer.rows):
+        return answer
+    outputs = {
+        name: values[kept] if isinstance(values, np.ndarray) else [values[at] for at in kept]
+        for name, values in answer.outputs.items()
+    }
+    row_headers = [answer.row_headers[at] for at in kept] if answer.row_headers else ()
+    rows = [answer.rows[at] for at in kept]
+    return dataclasses.replace(answer, rows=rows, outputs=outputs, row_headers=row_headers) if kept else None
+
 
 @dataclasses.dataclass(slots=True)
 class Part:

@@ -148,6 +148,7 @@ class Dispatcher:
         Raises:
             UnavailableError: The server is down and ``on_unavailable`` is ``fail``.
             ContractChangedError: The model has another signature, and ``renews`` is true.
+            NotAskedError: The rows were left: see ``leave``.
         """
         span = Span.of(inputs, rows, name_of, traces)
         return with_attempts(await self._pieces(span), span.asked)
@@ -180,6 +181,10 @@ class Dispatcher:
     def decline(self, signature: Signature, why: str) -> None:
         """Holds instead of ``ContractChangedError`` while the model has this signature; ``why`` the records misfit it."""
         self._declined.append((signature, why))
+
+    def leave(self) -> None:
+        """The job stops: where there are rate limits, no more requests are made. What was sent is answered as ever."""
+        self._sender.leave()
 
     async def close(self) -> None:
         """Closes the clients."""

@@ -23,12 +23,13 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.dead_letter_classes import DeadLetterClass
 from transforms.errors import ContractError
-from transforms.guard import CHECK_S, BundleGuard, Carrier, NoCarrier, NoGuard
+from transforms.guard import CHECK_S, BundleGuard, Carrier, Leaver, NoCarrier, NoGuard, NoLeaver
 from transforms.memory import Memory
 from transforms.observe import reporting_failures
 from transforms.predict.batching import Batch, Batcher, PendingChunk, batch_size
 from transforms.predict.contract import ChunkDecoder, ContractChangedError, MakeDecoder
 from transforms.predict.dispatch import Dispatcher
+from transforms.predict.leaving import NotAskedError
 from transforms.predict.options import DispatchOptions
 from transforms.predict.pace import pace_of
 from transforms.predict.pausing_clock import PausingClock
@@ -79,6 +80,7 @@ class PredictChunks(beam.DoFn):
         check_s: How often it is asked to.
         make_decoder: Decodes records again if the model's signature changes while the job runs; ``None``: hold then.
         carrier: Lets chunks without an answer go over into the next bundle.
+        leaver: Lets records that wait for the rate limits be left when the job stops.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class PredictChunks(beam.DoFn):
         check_s: float = CHECK_S,
         make_decoder: MakeDecoder | None = None,
         carrier: Carrier | None = None,
+        leaver: Leaver | None = None,
     ):
         self._config, self._check_s, self._make_decoder = config, check_s, make_decoder
         self._look_s = config.dispatch.look_s or float("inf")
@@ -95,6 +98,7 @@ class PredictChunks(beam.DoFn):
         self._decoder: ChunkDecoder | None = None  # once the signature has changed
         self._guard: BundleGuard = guard or NoGuard()
         self._carrier: Carrier = carrier or NoCarrier()
+        self._leaver: Leaver = leaver or NoLeaver()
         self._requests: Requests | None = None
 
     def setup(self) -> None:
@@ -158,8 +162,11 @@ class PredictChunks(beam.DoFn):
             for chunk in self._complete():
                 yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
             if not self._requests.in_flight or self._carry():
-                return
+                break
             self._wait()
+        if not self._void and self._carried is None:
+            for chunk in self._left():
+                yield WindowedValue(chunk, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
         """Closes the client."""
@@ -178,6 +185,19 @@ class PredictChunks(beam.DoFn):
         self._clock.pause()
         return True
 
+    def _left(self) -> Iterator[PredictedChunk]:
+        """Leaves what was not asked for, because the job stops, from the first such record on; yields what is before it."""
+        left: list[Any] = []
+        while self._order:
+            pending = self._order.popleft()
+            if not left and (done := pending.first_answered()).records:
+                left += pending.decoded.records[len(done.records) :]
+                yield done
+            else:
+                left += pending.decoded.records
+        if left and not self._leaver.leave(left):
+            self._void = True
+
     def _take_over(self) -> None:
         """Goes on with the chunks that were carried over, unless they are read again. Once a bundle.
 
@@ -195,6 +215,8 @@ class PredictChunks(beam.DoFn):
     def _wait(self) -> bool:
         """Waits for some results; returns whether the bundle can still be committed."""
         assert self._requests is not None
+        if self._leaver.stops():
+            self._requests.leave()
         self._settle(self._requests.take(self._check_s))
         if time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + self._check_s
@@ -218,6 +240,8 @@ class PredictChunks(beam.DoFn):
             if isinstance(batch.error, ContractChangedError):
                 self._renew(batch.error)
                 return  # the rows of the other batches are asked for again
+            if isinstance(batch.error, NotAskedError):
+                continue
             if batch.error is not None:
                 assert self._requests is not None
                 self._requests.cancel()

@@ -31,6 +31,7 @@ from transforms.internal_errors import is_internal, kind_and_place
 from transforms.observe import observer
 from transforms.predict.batching import request_inputs
 from transforms.predict.echoes import hide_echo
+from transforms.predict.leaving import Leaving
 from transforms.predict.limits import row_bytes
 from transforms.predict.pace import Pace
 from transforms.predict.spans import Inputs, Span
@@ -60,6 +61,7 @@ class Endpoint:
         timeout_s: Time-out of one request, in seconds.
         clock: Returns seconds, monotonic.
         pace: When requests may be sent; ``None``: at any time.
+        leaving: Whether those that wait for that are made at all; ``None``: they are.
     """
 
     def __init__(
@@ -69,8 +71,9 @@ class Endpoint:
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
+        leaving: Leaving | None = None,
     ):
-        self._pace = None if pace is None or pace.off else pace
+        self._pace, self._leaving = None if pace is None or pace.off else pace, leaving
         self._open, self._signature = open_client, signature
         self._timeout_s, self._clock = timeout_s, clock
         self._client: ModelClient | None = None
@@ -153,6 +156,7 @@ class Endpoint:
         Raises:
             ModelError: As ``ModelClient.predict`` and ``ModelClient.metadata``.
             InternalError: The client raised an unexpected exception.
+            NotAskedError: It waited for the limits when the job stopped.
         """
         if not self._connected:
             async with self._connecting:
@@ -186,7 +190,7 @@ class Endpoint:
         took = self._counted_tokens
         if self._pace is not None:
             size = float(row_bytes(inputs, rows).sum()) if self._pace.counts_tokens else 0.0
-            waited_s, estimate = await self._pace.turn(size)
+            waited_s, estimate = await self._pace.turn(size, self._leaving)
             pauses.add(waited_s)
             took = functools.partial(took, estimate=estimate, size=size)
         try:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from transforms.observe import observer
+from transforms.predict.leaving import Leaving
 from transforms.predict.turns import Turn, Turns
 from transforms.types import Tokens
 
@@ -91,18 +92,27 @@ class Pace:
         """Whether the size of a request matters."""
         return self._limits.tokens_per_s is not None
 
-    async def turn(self, request_bytes: float) -> tuple[float, float]:
+    async def turn(self, request_bytes: float, leaving: Leaving | None = None) -> tuple[float, float]:
         """Waits until a request of that many bytes may be sent, which it then is.
+
+        Args:
+            request_bytes: Its bytes.
+            leaving: Ends the wait when the job stops.
 
         Returns:
             The seconds that it waited, and the estimated tokens of the request, for ``took``.
+
+        Raises:
+            NotAskedError: The job stops.
         """
+        leaving = leaving or Leaving()
+        leaving.check()
         with self._lock:
             tokens = request_bytes * (self._seen_tokens / self._seen_bytes if self._seen_bytes else TOKENS_A_BYTE)
             turn, began = Turn(tokens), self._clock()
             self._turns.add(turn, began)
         try:
-            await self._until(turn)
+            await self._until(turn, leaving)
         except BaseException:  # cancelled: it is not sent
             with self._lock:
                 self._turns.gone(turn, self._clock())
@@ -112,8 +122,9 @@ class Pace:
                 observer().paced(waited_s)
         return waited_s, tokens
 
-    async def _until(self, turn: Turn) -> None:
+    async def _until(self, turn: Turn, leaving: Leaving) -> None:
         while True:
+            leaving.check()
             with self._lock:
                 now = self._clock()
                 if turn.at <= now and self._turns.take(turn, now):
@@ -121,7 +132,8 @@ class Pace:
                 wait_s = turn.at - now
                 sleep = turn.sleeps(self._sleep(wait_s))
             try:
-                await asyncio.wait((sleep,))
+                with leaving.ending(sleep):
+                    await asyncio.wait((sleep,))
             finally:
                 sleep.cancel()
             if not sleep.cancelled():

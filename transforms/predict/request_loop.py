@@ -116,6 +116,10 @@ class Requests:
         except TimeoutError:
             return None
 
+    def leave(self) -> None:
+        """See ``Dispatcher.leave``: batches that wait for the rate limits come back with ``NotAskedError``."""
+        self._dispatcher.leave()
+
     def turn(self) -> None:
         """Runs the loop for a few turns, without waiting."""
         self._stop_soon()

@@ -15,6 +15,7 @@ from transforms.observe import observer
 from transforms.predict.adaptive_limit import Slot
 from transforms.predict.batching import RowsResult
 from transforms.predict.endpoint import KEPT_S, LANES, TRIAL_LANES, Endpoint, Lanes
+from transforms.predict.leaving import Leaving
 from transforms.predict.limiter import Limiter
 from transforms.predict.pace import Pace
 from transforms.predict.probes import Probes
@@ -54,8 +55,9 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ):
         def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
-            return Endpoint(open_client, signature, timeout_s, clock, pace)
+            return Endpoint(open_client, signature, timeout_s, clock, pace, self._leaving)
 
+        self._leaving = Leaving()
         self._client, self._limiter, self._answered, self._clock = client, limiter, answered, clock
         self._main = endpoint(lambda: client)
         others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
@@ -89,6 +91,10 @@ class Sender:
     def separate(self) -> None:
         """Gives the next requests connections of their own: one was cut, and another request may have been the cause."""
         self._apart = APART
+
+    def leave(self) -> None:
+        """Makes no more requests where there are rate limits: those that wait and all later ones raise ``NotAskedError``."""
+        self._leaving.begin()
 
     def renew(self, signature: Signature) -> None:
         """Makes requests for another signature from now on; nothing may be in flight."""

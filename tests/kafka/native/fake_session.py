@@ -61,7 +61,7 @@ class FakeSession:
     def finish_commit(self) -> bool:
         return True
 
-    def drop_beyond_end(self, beyond: list[KafkaRecord]) -> None:
+    def drop(self, beyond: list[KafkaRecord]) -> None:
         self.beyond += beyond
 
     def has_read_beyond(self, end_of: object) -> bool:

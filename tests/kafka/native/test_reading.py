@@ -23,7 +23,7 @@ def test_records_beyond_the_end_asked_for_are_taken_out_again(heard: Recorder) -
     job.session.begin()
     job.read()
     inside = [record for record in job.records if record.offset < 2]
-    job.session.drop_beyond_end([record for record in job.records if record.offset >= 2])
+    job.session.drop([record for record in job.records if record.offset >= 2])
     job.write(inside)
     assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 2, B: 2}
@@ -46,7 +46,7 @@ def test_a_partition_of_which_all_lies_beyond_is_committed_at_its_end() -> None:
     job = Job([True] * 5)
     job.session.begin()
     job.read()
-    job.session.drop_beyond_end(job.records)
+    job.session.drop(job.records)
     assert job.session.commit() is CommitResult.FINAL
     assert job.kafka.committed == {A: 0}
 
@@ -57,7 +57,7 @@ def test_a_stopped_partition_that_is_rolled_back_is_read_again() -> None:
     for result in (CommitResult.ROLLED_BACK, CommitResult.FINAL):
         job.session.begin()
         assert len(job.read()) == 5
-        job.session.drop_beyond_end(job.records[3:])
+        job.session.drop(job.records[3:])
         job.write(job.records[:3])
         assert job.session.commit() is result
     assert job.kafka.committed == {A: 3}

@@ -236,8 +236,8 @@ class AloneSession:
         """As ``Polled.has_read_beyond``."""
         return any(offset > end_of(partition) for partition, offset in self._bundle.next.items())
 
-    def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
-        """As ``Polled.drop_beyond_end``."""
+    def drop(self, records: Sequence[KafkaRecord]) -> None:
+        """As ``Polled.drop``."""
         for partition, offset in self._bundle.drop(records).items():
             self.reader.stop(partition, offset)
 

@@ -52,8 +52,8 @@ class Polled(Protocol):
     def has_read_beyond(self, end_of: Callable[[Partition], float]) -> bool:
         """See ``Session.has_read_beyond``."""
 
-    def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
-        """See ``Session.drop_beyond_end``."""
+    def drop(self, records: Sequence[KafkaRecord]) -> None:
+        """See ``Session.drop``."""
 
     def finish_commit(self) -> bool:
         """See ``Session.finish_commit``."""

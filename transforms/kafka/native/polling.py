@@ -22,7 +22,7 @@ from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.ends import Ends
 from transforms.kafka.native.polled import Polled
-from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, draining, time_is_up
+from transforms.kafka.stop import Budget, LocalBudget, SharedBudget, StopConditions, stopping
 from transforms.memory import cut
 from transforms.types import KafkaRecord
 
@@ -86,7 +86,7 @@ class Polling:
             self._budget.release(kafka.commits.take_count(), kafka.inherited.count)
             if self._budget.spent():
                 return True
-        if draining() or time_is_up(self.stop):
+        if stopping(self.stop):
             kafka.finish_commit()
             return True
         return self._ends_reached(kafka)
@@ -133,7 +133,7 @@ class Polling:
             while chunks:
                 yield chunks.popleft()
             there_is_more = count == wanted
-            if not there_is_more or self._clock() - began > self.config.max_bundle_s or draining():
+            if not there_is_more or self._clock() - began > self.config.max_bundle_s or stopping(self.stop):
                 break
         if there_is_more:
             kafka.leave_more()
@@ -165,7 +165,7 @@ class Polling:
         beyond = [record for record in records if record.offset >= end_of(record[:2])]
         if beyond:
             records = [record for record in records if record.offset < end_of(record[:2])]
-            kafka.drop_beyond_end(beyond)
+            kafka.drop(beyond)
         return records
 
     def _ends_reached(self, kafka: Polled) -> bool:

@@ -191,8 +191,8 @@ class Session:
         """Returns whether this bundle has read a record at or after the end offset of its partition."""
         return any(offset > end_of(partition) for partition, offset in self._bundle.next.items())
 
-    def drop_beyond_end(self, records: Sequence[KafkaRecord]) -> None:
-        """Removes ``records``, which lie at or after the end offsets, and stops reading their partitions."""
+    def drop(self, records: Sequence[KafkaRecord]) -> None:
+        """Removes ``records``, the last ones read of their partitions, and reads no more of these."""
         for partition, offset in self._bundle.drop(records).items():
             self.reader.stop(partition, offset)
 
