@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import brokers, clock, inputs, processes, servers, shards, stopping
+from tests.chaos import brokers, clock, flink, inputs, processes, servers, shards, stopping
 from tests.chaos.scenario import EXACTLY_ONCE, Scenario
 from transforms.testing.tfserving.rest_stub import TfServingRestStub
 
@@ -34,6 +34,8 @@ SCENARIOS = (
              processes.suspend, (10, 1), flags=processes.BROKER_ASSIGNS, partitions=4, quick=False),
     Scenario("kill-shards", "`PortableRunner`: kill -9 of the worker, then (or before) a job in another number of shards",
              shards.kill_workers, (20, 2), partitions=6, deliveries=(EXACTLY_ONCE,)),
+    Scenario("kill-flink", "Flink: kill -9 of a Python worker, every fourth time of a task manager", flink.kill, (20, 4),
+             partitions=4, deliveries=(EXACTLY_ONCE,), quick=False),
     Scenario("broker-restarts", "the only broker killed or shut down, and back", brokers.restart, (20, 2)),
     Scenario("broker-away", f"the only broker killed, and away for {brokers.AWAY_S} s", brokers.away_for_long, (1, 1),
              records=(50_000, 20_000), quick=False),
