@@ -16,6 +16,8 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from pipeline.cli.beam_values import beam_value
+from pipeline.runners.prism import with_prism
 from tests.integration.process import Job, Scoring, job_factory
 from tests.integration.secured import Secured
 from tests.kafka_broker import KafkaBroker
@@ -127,12 +129,20 @@ def test_a_missing_right_is_named_before_java_starts(guarded: KafkaBroker, job: 
     assert "Java" not in process.stdout + process.stderr
 
 
+@pytest.mark.usefixtures("prism")
 def test_workers_elsewhere_need_the_right_to_transactions_and_it_is_asked_for_here(guarded: KafkaBroker, job: Job) -> None:
     """Before the group is moved or anything is sent to the runner: in its workers, nobody would see it."""
     grant(guarded, job, set(GRANTS) - {"transactional id"})
-    flags = ("--runner=FlinkRunner", "--flink_master=127.0.0.1:1", "--start_from=earliest")
-    process = job.start(*flags, environ={"TEST_PASSWORD": guarded.password})
-    assert process.wait() == 2, process
+    with with_prism((), print) as options:
+        process = job.start(
+            "--runner=PortableRunner",
+            f"--job_endpoint={beam_value(options, 'job_endpoint')}",
+            "--environment_type=EXTERNAL",
+            "--environment_config=127.0.0.1:1",
+            "--start_from=earliest",
+            environ={"TEST_PASSWORD": guarded.password},
+        )
+        assert process.wait() == 2, process
     assert f"--operation Write --transactional-id {job.group}- --resource-pattern-type prefixed" in process.stderr
     assert "Traceback" not in process.stderr, process
     assert job.committed() == {}
