@@ -12,7 +12,7 @@ UV := $(BIN)/python -m uv pip
 UNIT := --part=unit --numprocesses=4 --dist=loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench chaos soak fuzz audit memory kafka flink image requirements clean
+.PHONY: help demo test unit coverage coverage-floor test-versions test-newest wheel-check lint mutants mutants-sample format docs reference bench peers chaos soak fuzz audit memory kafka flink image requirements clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ reference: $(VENV)/.installed-dev  ## writes what is made from the code: parts o
 
 bench: $(VENV)/.installed-dev  ## this machine's figures (BENCH_ARGS=--quick for a short run)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+peers: $(VENV)/.installed-dev  ## other ways to score a topic, in turn with this one; writes docs/benchmarks.md (an hour; PEERS_ARGS="--runs=1")
+	$(BIN)/python -m bench.peers --write=docs/benchmarks.md $(PEERS_ARGS)
 
 chaos: $(VENV)/.installed-dev  ## faults on purpose, and what became of every record (CHAOS_ARGS=--quick for a short run)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)

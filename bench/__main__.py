@@ -41,7 +41,7 @@ SHARE_TARGETS = {0.0: 1.0, 20.0: 0.9}
 BUSY = 0.5
 """Load average above which the machine is too busy for reliable figures."""
 
-ROWS, SLOTS = 64, 16
+ROWS, SLOTS = setting.ROWS_A_REQUEST, setting.REQUESTS_AT_A_TIME
 LIKE_WITH_LIKE = (f"--batch_max_size={ROWS}", f"--max_in_flight={SLOTS}")
 """The pipeline's flags that match the hand-written consumer's fixed settings."""
 

@@ -1,4 +1,4 @@
-"""Latency at 500 records/s: from the producer's ``produce()`` to the receipt by a ``read_committed`` consumer."""
+"""Latency at 500 records/s: from when a record was due to be sent to its receipt by a ``read_committed`` consumer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """An open-loop load generator and a receiver that measures latency.
 
-The generator sends records at a fixed rate, whatever the program under test does. Each record has the time of its
-``produce()`` call in the header ``bench.sent_ns``, which all sides copy to the output. A ``read_committed`` consumer in the
-same process notes when each output arrives.
+The generator sends records at a fixed rate, whatever the program under test does. Each record has the time at which it was
+due in the header ``bench.sent_ns``, so that a sender that is late hides nothing; all sides copy it to the output. A
+``read_committed`` consumer in the same process notes when each output arrives.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class Sender:
             }
         )
 
-    def send(self) -> None:
-        """Sends one record now."""
+    def send(self, late_s: float = 0.0) -> None:
+        """Sends one record now, which was due ``late_s`` ago."""
         value = self._values[self.sent % len(self._values)]
-        headers = [(SENT_HEADER, b"%d" % time.time_ns())]
+        headers = [(SENT_HEADER, b"%d" % (time.time_ns() - round(late_s * 1e9)))]
         self._producer.produce(self._topic, value, b"%08d" % self.sent, headers=headers)
         self._producer.poll(0)
         if self._errors:
@@ -107,9 +107,9 @@ class Sender:
             wait = due - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
-            else:
-                late = max(late, -wait)
-            self.send()
+            late_s = max(0.0, time.perf_counter() - due)
+            late = max(late, late_s)
+            self.send(late_s)
         return late * 1000
 
 

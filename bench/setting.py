@@ -32,6 +32,9 @@ PARTITIONS = 4
 FLOATS = 16
 MODEL = "sum"
 STUB = "transforms.testing.tfserving.grpc_stub"
+REST_STUB = "transforms.testing.tfserving.rest_stub"
+ROWS_A_REQUEST, REQUESTS_AT_A_TIME = 64, 16
+"""The hand-written consumer's fixed settings, which others are given, too."""
 STOP_TIMEOUT_S = 90
 PACKAGES = ("apache-beam", "confluent-kafka", "grpcio", "protobuf", "numpy", "orjson")
 
@@ -138,14 +141,27 @@ def run_to_end(command: list[str], timeout_s: float) -> tuple[float, float]:
 @contextlib.contextmanager
 def model_server(latency_ms: float, width: int = FLOATS) -> Iterator[str]:
     """A stub of TensorFlow Serving that answers after ``latency_ms``; yields ``HOST:PORT/MODEL``. ``width``: of x."""
-    flags = ["--port=0", f"--model={MODEL}", f"--width={width}", f"--latency_ms={latency_ms:g}", "--fast"]
-    command = [sys.executable, "-m", STUB, *flags]
+    with _stub(STUB, latency_ms, f"--width={width}") as model:
+        yield model
+
+
+@contextlib.contextmanager
+def rest_server(latency_ms: float) -> Iterator[str]:
+    """The same over REST; yields ``HOST:PORT/MODEL``."""
+    with _stub(REST_STUB, latency_ms) as model:
+        yield model
+
+
+@contextlib.contextmanager
+def _stub(module: str, latency_ms: float, *flags: str) -> Iterator[str]:
+    known = ["--port=0", f"--model={MODEL}", f"--latency_ms={latency_ms:g}", "--fast", *flags]
+    command = [sys.executable, "-m", module, *known]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r"(\d+)\s*$", process.stdout.readline())
         if not found:
-            raise BenchmarkError(f"{STUB} did not print its port")
+            raise BenchmarkError(f"{module} did not print its port")
         yield f"127.0.0.1:{found[1]}/{MODEL}"
     finally:
         process.terminate()
