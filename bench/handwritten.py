@@ -126,13 +126,7 @@ class Handwritten:
 
     async def _ask(self, batch: list[Message]) -> Answer:
         rows = np.array([orjson.loads(message.value())["x"] for message in batch], dtype="<f4")  # shape [batch, 16]
-        request = Request()
-        request.model_spec.name = self.model
-        tensor = request.inputs["x"]
-        tensor.dtype = DATA_TYPES["DT_FLOAT"]
-        for size in rows.shape:
-            tensor.tensor_shape.dim.add(size=size)
-        tensor.tensor_content = rows.tobytes()
+        request = request_of(self.model, rows)
         started = time.perf_counter()
         response = await self.predict(request, timeout=30)
         latency_ms = (time.perf_counter() - started) * 1000
@@ -192,6 +186,18 @@ class Handwritten:
             await asyncio.get_running_loop().run_in_executor(
                 self.flushing, lambda: self.consumer.commit(offsets=offsets, asynchronous=False)
             )
+
+
+def request_of(model: str, rows: np.ndarray) -> Any:
+    """Returns TensorFlow Serving's ``PredictRequest`` for rows of floats of 32 bits, as the input x."""
+    request = Request()
+    request.model_spec.name = model
+    tensor = request.inputs["x"]
+    tensor.dtype = DATA_TYPES["DT_FLOAT"]
+    for size in rows.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.tensor_content = rows.tobytes()
+    return request
 
 
 def main() -> None:

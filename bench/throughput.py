@@ -8,10 +8,10 @@ measurement starts. The sides run in turn, and the result is the ratio of their 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from bench import setting
 from bench.report import Figure, median_of
@@ -76,22 +76,28 @@ def slots_busy(rates: Figure, latency_ms: float, slots: int, rows: int) -> Figur
 
 def append_times(bootstrap: str, topic: str) -> tuple[np.ndarray, int]:
     """Returns the sorted append times of a topic's committed records, and the number of distinct source records."""
+    times: list[int] = []
+    sources: set[bytes] = set()
+    for message in committed(bootstrap, topic):
+        times.append(message.timestamp()[1])
+        sources.update(value for name, value in message.headers() or () if name == topics.SOURCE_HEADER)
+    return np.sort(np.array(times, dtype=np.int64)), len(sources)
+
+
+def committed(bootstrap: str, topic: str) -> Iterator[Message]:
+    """Yields a topic's committed records, each partition's in their order."""
     ends = {partition: end for partition, end in topics.end_offsets(bootstrap, topic).items() if end}
     config = {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False, "enable.partition.eof": True}
     consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 2})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
-    times: list[int] = []
-    sources: set[bytes] = set()
     while ends:
         for message in consumer.consume(10_000, 0.2):
             if error := message.error():
                 if error.code() == KafkaError._PARTITION_EOF:
                     ends.pop(message.partition(), None)
                 continue
-            times.append(message.timestamp()[1])
-            sources.update(value for name, value in message.headers() or () if name == topics.SOURCE_HEADER)
+            yield message
     consumer.close()
-    return np.sort(np.array(times, dtype=np.int64)), len(sources)
 
 
 def ratio(name: str, ours: Figure, peer: Figure, at_least: float | None = None) -> Figure:

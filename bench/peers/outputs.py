@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import orjson
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from bench.throughput import rate
-from tests import topics
+from bench.throughput import committed, rate
 
 _CLOSE = 1e-2  # of a sum of floats of 32 bits, added up by different programs in different orders
 
@@ -65,22 +63,12 @@ def compare(
 
 def read(bootstrap: str, topic: str, expected: Mapping[bytes, Sequence[float]], ordered: bool) -> Outputs:
     """Reads a topic of predictions to its end, with ``read_committed``, and judges it; for ``ordered`` see ``compare``."""
-    ends = {partition: end for partition, end in topics.end_offsets(bootstrap, topic).items() if end}
-    config = {"bootstrap.servers": bootstrap, "group.id": "bench", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer({**config, "auto.offset.reset": "earliest", "log_level": 2})
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
     times: list[int] = []
     found: dict[bytes, list[float]] = defaultdict(list)
-    while ends:
-        for message in consumer.consume(10_000, 0.2):
-            if error := message.error():
-                if error.code() == KafkaError._PARTITION_EOF:
-                    ends.pop(message.partition(), None)
-                continue
-            times.append(message.timestamp()[1])
-            answer = orjson.loads(message.value()).get("y", float("nan"))  # what a side writes of a failed request
-            found[message.key()].append(answer[0] if isinstance(answer, list) else answer)
-    consumer.close()
+    for message in committed(bootstrap, topic):
+        times.append(message.timestamp()[1])
+        answer = orjson.loads(message.value()).get("y", float("nan"))  # what a side writes of a failed request
+        found[message.key()].append(answer[0] if isinstance(answer, list) else answer)
     doubled, right = compare(expected, found, ordered)
     per_second = rate(np.sort(np.array(times, dtype=np.int64))) if len(times) > 1 else 0.0
     return Outputs(per_second, len(times), doubled, right)

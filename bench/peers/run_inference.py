@@ -17,14 +17,13 @@ from apache_beam.io.kafka import ReadFromKafka, WriteToKafka
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from bench.handwritten import PREDICT, request_of
 from pipeline.runners.prism import find_prism
 from transforms.clients.tfserving import messages
-from transforms.clients.wire.tensorflow.messages import DATA_TYPES
 from transforms.kafka.beam.expansion.service import expansion_service
 
 ROWS = 64
 TIMEOUT_S = 30
-_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 class TensorFlowServingHandler(ModelHandler[Any, float, Any]):
@@ -37,21 +36,14 @@ class TensorFlowServingHandler(ModelHandler[Any, float, Any]):
     def load_model(self) -> Any:
         """Returns the call."""
         return grpc.insecure_channel(self._address).unary_unary(
-            _PREDICT, messages.PredictRequest.SerializeToString, messages.PredictResponse.FromString
+            PREDICT, messages.PredictRequest.SerializeToString, messages.PredictResponse.FromString
         )
 
     def run_inference(
         self, batch: Sequence[Any], model: Any, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[float]:
         """Returns a value for each row."""
-        rows = np.array(batch, "<f4")
-        request = messages.PredictRequest()
-        request.model_spec.name = self._model
-        tensor = request.inputs["x"]
-        tensor.dtype = DATA_TYPES["DT_FLOAT"]
-        for size in rows.shape:
-            tensor.tensor_shape.dim.add(size=size)
-        tensor.tensor_content = rows.tobytes()
+        request = request_of(self._model, np.array(batch, "<f4"))
         output = model(request, timeout=TIMEOUT_S).outputs["y"]
         values: list[float] = np.frombuffer(output.tensor_content, "<f4").tolist() or list(output.float_val)
         return values
