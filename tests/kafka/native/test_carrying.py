@@ -163,25 +163,41 @@ def test_not_where_a_record_may_have_no_outcome_or_two() -> None:
     assert job.session.carry(job.records[1:]) is None
 
 
-def test_not_from_a_bundle_that_is_void_or_has_to_be_careful() -> None:
+def test_not_from_a_bundle_that_is_void() -> None:
     job = job_of([True] * 3)
     job.session.begin()
     job.read()
     job.session.leave_more()
     job.write(job.records[:1])
-    job.now += 6.0  # the transaction is open for too long
-    assert job.session.keep_alive()
-    assert job.session.carry(job.records[1:]) is None
-    job.write(job.records[1:])
-    assert job.session.commit() is CommitResult.FINAL
-    job.kafka.log[A] += [True] * 2
-    job.session.begin()
-    job.read()
-    job.session.leave_more()
-    job.write(job.records[:1])
-    assert job.session.carry(job.records[1:]) is None, "nor from the next ones"
     job.session.give_up("drained")
     assert job.session.carry(job.records[1:]) is None
+
+
+def test_after_a_transaction_that_was_open_for_too_long_a_backlog_is_still_committed_as_it_is_answered() -> None:
+    """The next ten bundles buffer their outputs. They waited for all of their records: up to 32,768, of a slow server."""
+    job = job_of([True] * 20)
+    job.session.begin()
+    job.read(most=6)
+    job.session.leave_more()
+    job.write(job.records[:1])
+    left = job.records[1:]
+    job.now += 6.0
+    assert job.session.keep_alive()
+    assert not job.producer.open, "it was open for too long"
+    for bundle in range(1, 5):
+        carried = job.session.carry(left)
+        assert carried is not None
+        assert not job.producer.open, "the transaction is for the commit alone"
+        assert job.session.commit() is CommitResult.FINAL
+        assert job.kafka.outputs == [(*A, offset) for offset in range(bundle)]
+        assert job.kafka.committed == {A: bundle}
+        job.session.begin()
+        job.read(most=1)
+        assert job.session.take_over(carried)
+        left += job.records
+        job.session.leave_more()
+        job.write(left[:1])
+        left = left[1:]
 
 
 def test_not_during_a_drain(not_draining: None) -> None:

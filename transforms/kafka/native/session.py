@@ -256,9 +256,10 @@ class Session:
     def carry(self, records: Iterable[KafkaRecord]) -> Carried | None:
         """Lets records go over into the next bundle, which answers them; see ``Carrier.carry``.
 
-        Not from a bundle that has to be written with care, after a transaction that was open for too long.
+        Also from a bundle whose outputs are buffered, after a transaction that was open for too long: its own is opened to
+        be committed. If it waited for all of its records, a backlog would be committed in bundles of thousands.
         """
-        if self.state is State.VOID or self._cautious or not self._carries or not self._bundle.may_leave_over:
+        if self.state is State.VOID or not self._carries or not self._bundle.may_leave_over:
             return None
         self._bundle.left_over = Carried.of(records)
         return self._bundle.left_over
