@@ -181,13 +181,15 @@ def _guess_signature(asked: CheckConfig, file: Path, config: Config, waiting: St
     if not records:
         raise ContractError("--guess_signature: the topics have no records to look at")
     decode, _ = formats(config, ModelMetadata("", "", UNKNOWN), None)
-    signature = guess_signature(decode, records)
+    signature, left_out, why = guess_signature(decode, records)
     file.write_text(write_signature(signature), encoding="utf-8")
     output.lines("signature", *(f"{name}: {spec}" for name, spec in signature.inputs.items()))
+    if left_out:
+        output.lines("left out", f"{counted(left_out, 'record')} of {len(records)} would be dead letters; the first, {why}")
     output.lines(
         "written",
-        f"{file}, from {counted(len(records), 'record')}; only the model's author knows whether its inputs are these: mend "
-        "the names and dtypes, and add its outputs",
+        f"{file}, from {counted(len(records) - left_out, 'record')}; only the model's author knows whether its inputs are "
+        "these: mend the names and dtypes, and add its outputs",
         f"then give {shell_word(f'--signature={file}')} in place of --guess_signature",
     )
 

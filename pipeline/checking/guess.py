@@ -6,19 +6,24 @@ float32 from float64, and does not show which fields the model does not use.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transforms.clients.declared import NAME
 from transforms.errors import ContractError
 from transforms.formats.casting import is_b64, json_kind
 from transforms.formats.codecs import UNKNOWN_INPUT
-from transforms.printable import shortened
+from transforms.headers import source_of
+from transforms.printable import counted, shortened
 from transforms.types import METHOD_PREDICT, KafkaRecord, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from transforms.stages import DecodeConfig
+
+NEARLY_ALL = 0.75
+"""The part of the records whose form is taken for the right one. With less, nothing says which of them are broken."""
 
 SOLE_INPUT = "x"
 """The name for records that are no objects, but one value each."""
@@ -27,8 +32,22 @@ _KINDS: dict[type, str] = {bool: "bool", int: "int64", float: "float32", str: "s
 UNKNOWN = Signature(NAME, METHOD_PREDICT, {}, {}, known=False)
 
 
-def guess_signature(decode: DecodeConfig, records: Sequence[KafkaRecord]) -> Signature:
-    """Returns a signature that takes the fields of the records, as ``--features`` and ``--preprocess`` leave them.
+class Guess(NamedTuple):
+    """What was guessed.
+
+    Attributes:
+        signature: A signature that takes the fields of the records.
+        left_out: How many records played no part: they can't be read, or nearly all others have another form.
+        why: The first of them, and what is wrong with it; empty if there is none.
+    """
+
+    signature: Signature
+    left_out: int
+    why: str
+
+
+def guess_signature(decode: DecodeConfig, records: Sequence[KafkaRecord]) -> Guess:
+    """Guesses a signature that takes the fields of the records, as ``--features`` and ``--preprocess`` leave them.
 
     Args:
         decode: How the job decodes records.
@@ -40,15 +59,59 @@ def guess_signature(decode: DecodeConfig, records: Sequence[KafkaRecord]) -> Sig
     if decode.formats.prompt is not None:
         raise ContractError(f"--guess_signature: with --prompt the model takes one text; write yourself: {_ONE_TEXT}")
     decoded = dataclasses.replace(decode, signature=UNKNOWN).decoder().decode(list(records))
-    documents = [document for segment in decoded.segments for document in segment.tensors[UNKNOWN_INPUT].tolist()]
+    documents: dict[int, Any] = {}
+    for segment in decoded.segments:
+        documents.update(zip(segment.rows, segment.tensors[UNKNOWN_INPUT].tolist(), strict=True))
+    wrong = {row: failure.message for row, failure in decoded.failures.items()}
     if not documents:
-        why = next((f": {failure.message}" for failure in decoded.failures.values()), "")
+        why = next((f": {message}" for message in wrong.values()), "")
         raise ContractError(f"--guess_signature: none of the {len(records)} records read is readable{why}")
-    return Signature(NAME, METHOD_PREDICT, _inputs(documents), {})
+    wrong.update(_odd_ones(documents))
+    inputs = _inputs([document for row, document in documents.items() if row not in wrong])
+    why = next((f"{source_of(records[row]).decode()}: {wrong[row]}" for row in sorted(wrong)), "")
+    return Guess(Signature(NAME, METHOD_PREDICT, inputs, {}), len(wrong), why)
+
+
+def _odd_ones(documents: Mapping[int, Any]) -> dict[int, str]:
+    """Returns the rows whose form is not that of nearly all, and what is odd about them."""
+    odd = _outvoted({row: "fields" if _has_fields(document) else "one value" for row, document in documents.items()}, "has")
+    kept = {row: document for row, document in documents.items() if row not in odd}
+    if not all(map(_has_fields, kept.values())):
+        return odd | _outvoted({row: _form(SOLE_INPUT, document) for row, document in kept.items()}, "is")
+    for name in dict.fromkeys(name for document in kept.values() for name in document):
+        forms = {row: _form(name, document[name]) for row, document in kept.items() if document.get(name) is not None}
+        odd.update(_outvoted(forms, f"'{shortened(name)}' has") | odd)
+    return odd
+
+
+def _outvoted(forms: Mapping[int, str], has: str) -> dict[int, str]:
+    """Returns the rows of another form than the most frequent one, if that is nearly all's."""
+    if not forms:
+        return {}
+    form, count = collections.Counter(forms.values()).most_common(1)[0]
+    if count < len(forms) * NEARLY_ALL:
+        return {}
+    return {row: f"{has} {its}, most others {form}" for row, its in forms.items() if its != form}
+
+
+def _form(name: str, value: Any) -> str:
+    """Describes the form of a value: what a record may not differ in from the others."""
+    kinds: set[type] = set()
+    try:
+        dimensions = len(_shape(value, kinds, name))
+    except ContractError:
+        return json_kind(value) if type(value) is not list else "lists that no input takes"
+    dtypes = {_KINDS[kind] for kind in kinds}
+    dtype = "numbers" if dtypes and dtypes <= {"int64", "float32"} else " and ".join(sorted(dtypes)) or "empty lists"
+    return f"{dtype} in lists of {counted(dimensions, 'dimension')}" if dimensions else dtype
+
+
+def _has_fields(document: Any) -> bool:
+    return type(document) is dict and not is_b64(document)
 
 
 def _inputs(documents: Sequence[Any]) -> dict[str, TensorSpec]:
-    if not all(type(document) is dict and not is_b64(document) for document in documents):
+    if not all(map(_has_fields, documents)):
         return {SOLE_INPUT: _spec(SOLE_INPUT, documents, len(documents))}
     columns: dict[str, list[Any]] = {}
     for document in documents:

@@ -22,7 +22,7 @@ from transforms.types import TensorSpec
 def guessed(*values: Any, **options: Any) -> dict[str, str]:
     """Input name to its spec as text, with a ``?`` behind an optional one."""
     raw = [value if type(value) is bytes else json.dumps(value).encode() for value in values]
-    found = guess_signature(DecodeConfig(UNKNOWN, "json", formats=FormatOptions(**options)), records(*raw))
+    found = guess_signature(DecodeConfig(UNKNOWN, "json", formats=FormatOptions(**options)), records(*raw)).signature
     return {name: f"{spec}{'?' if spec.has_default else ''}" for name, spec in found.inputs.items()}
 
 
@@ -42,6 +42,31 @@ def guessed(*values: Any, **options: Any) -> dict[str, str]:
 )
 def test_what_the_records_have(values: list[Any], inputs: dict[str, str]) -> None:
     assert guessed(*values) == inputs
+
+
+GOOD: tuple[Any, ...] = ({"a": 1, "b": [1, 2]}, {"a": 2.5, "b": [3]}, {"a": 3, "b": [4]})
+
+
+@pytest.mark.parametrize(
+    ("poison", "why"),
+    [
+        (b"no json", "the value is not JSON: Expecting value at line 1, column 1"),
+        (b"", "the value is empty (0 bytes)"),
+        ({"a": "x", "b": [1]}, "'a' has string, most others numbers"),
+        ({"a": [1], "b": [1]}, "'a' has numbers in lists of 1 dimension, most others numbers"),
+        ({"a": {"b": 1}, "b": [1]}, "'a' has an object, most others numbers"),
+        ({"a": True, "b": [1]}, "'a' has bool, most others numbers"),
+        ({"a": 1, "b": [1, [2]]}, "'b' has lists that no input takes, most others numbers in lists of 1 dimension"),
+        ({"a": 1, "b": []}, "'b' has empty lists in lists of 1 dimension, most others numbers in lists of 1 dimension"),
+        ([1, 2], "has one value, most others fields"),
+    ],
+)
+def test_a_broken_record_is_left_out_and_told(poison: Any, why: str) -> None:
+    """It made the whole guess fail."""
+    raw = [value if type(value) is bytes else json.dumps(value).encode() for value in (GOOD[0], poison, *GOOD[1:])]
+    found = guess_signature(DecodeConfig(UNKNOWN, "json"), records(*raw))
+    assert {name: str(spec) for name, spec in found.signature.inputs.items()} == {"a": "float32[?]", "b": "int64[?,?]"}
+    assert (found.left_out, found.why) == (1, f"t/0/1: {why}")
 
 
 def test_the_fields_that_features_take() -> None:
