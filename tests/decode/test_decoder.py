@@ -27,6 +27,7 @@ def signature(inputs: Mapping[str, Spec] | Mapping[str, TensorSpec]) -> Signatur
 
 READS = "|{} behind its path in --features reads it"
 DEFAULT = "; |default(JSON) behind its path in --features takes the place of null"
+LEFT_OUT = "; |default(null) behind its path in --features leaves it out where it is null"
 LOOKUP = "; |lookup(FILE) behind its path in --features makes a number of a category"
 
 UNKNOWN = Signature("serving_default", METHOD_PREDICT, {}, {}, known=False)
@@ -250,7 +251,7 @@ def test_an_input_with_a_default_may_be_left_out() -> None:
     assert outcomes(chunk) == [[0, 2], [1]]
     assert [sorted(segment.tensors) for segment in chunk.segments] == [["x"], ["t", "x"]]
     assert chunk.segments[0].key != chunk.segments[1].key
-    assert chunk.failures[3].message == f"t: expected float32, came null{DEFAULT}"
+    assert chunk.failures[3].message == f"t: expected float32, came null{LEFT_OUT}"
     only = decoder.decode(records(values[0], values[2]))
     assert only.segments[0].rows == range(2)
     assert only.segments[0].key == chunk.segments[0].key

@@ -20,6 +20,7 @@ from transforms.decode.document_caster import DocumentCaster, field_error
 from transforms.decode.feature_paths import Features
 from transforms.decode.judging import Judge, Judged
 from transforms.decode.one_by_one import decoded_one_by_one
+from transforms.decode.optional_inputs import NULL_IS_ABSENT, optional_inputs, without_nulls
 from transforms.decode.pass_through import PassThrough
 from transforms.decode.preprocess import Preprocess, whole_value
 from transforms.decode.prompting import Prompting
@@ -112,7 +113,9 @@ class Decoder:
         self._exact = changed or not signature.known
         self._window_ms = None if window_seconds is None else round(window_seconds * 1000)
         self._keep = keep_documents
-        self._features = Features(signature, formats.features) if formats.features else None
+        null_is_absent = self.input_format in NULL_IS_ABSENT
+        self._features = Features(signature, formats.features, null_is_absent) if formats.features else None
+        self._absent_if_null = optional_inputs(signature) if null_is_absent and not changed else frozenset()
         self._prompting = None if formats.prompt is None else Prompting(signature, formats.prompt, formats.features)
         self._pass_through = PassThrough(formats.pass_through) if formats.pass_through else None
         self.has_fields = self.input_format in DOCUMENTS or self._preprocess is not None
@@ -201,7 +204,8 @@ class Decoder:
         if self._framed:
             values = [framed_value(record, self.input_format == PROTOBUF) for record in chunk.records]
         if self._reader is not None:
-            return self._read_each(chunk, values, self._reader.read)
+            rows, found = self._read_each(chunk, values, self._reader.read)
+            return rows, without_nulls(found, self._absent_if_null) if self._absent_if_null else found
         if self.input_format != JSON:
             return self._read_each(chunk, values, whole_value)
         try:

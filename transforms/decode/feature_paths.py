@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from transforms.decode.optional_inputs import optional_inputs
 from transforms.errors import ContractError
 from transforms.formats.casting import FieldMismatch
 from transforms.formats.field_paths import NotFoundError
@@ -22,12 +23,13 @@ class Features:
     Args:
         signature: The model's signature. If it is not known, only the inputs named in ``paths`` are sent.
         paths: Input name to source (``sources.py``). An empty name stands for the only input of the model.
+        null_is_absent: Whether null is absence to every optional input; else to those that say so by ``default(null)``.
 
     Raises:
         ContractError: A source names an input that the signature does not have, or has another number of columns than it.
     """
 
-    def __init__(self, signature: Signature, paths: Paths):
+    def __init__(self, signature: Signature, paths: Paths, null_is_absent: bool = False):
         given = {_named(name, signature): parse_source(text) for name, text in paths}
         if signature.known:
             for name, source in given.items():
@@ -37,7 +39,8 @@ class Features:
                 _check_columns(name, source, signature.inputs[name])
         names = signature.inputs if signature.known else given
         self.sources: dict[str, FieldSource] = {name: given.get(name) or field(name) for name in names}
-        self._optional = {name for name, spec in signature.inputs.items() if spec.has_default}
+        self._optional = optional_inputs(signature)
+        self._nullable = {it for it in self._optional if null_is_absent or self.sources[it].null_is_absent}
         self.labels = {name: f"{name} ({source.label})" for name, source in given.items()}
 
     def pick(self, document: Any) -> dict[str, Any]:
@@ -47,9 +50,9 @@ class Features:
             FieldMismatch: A required input is missing, or all inputs are; or a value is not what a word changes.
         """
         picked = {}
-        for name, source in self.sources.items():
+        for name in self.sources:
             try:
-                picked[name] = source.find(document)
+                picked[name] = self.find(name, document)
             except NotFoundError as error:
                 if name not in self._optional:
                     raise FieldMismatch(f"{name}: missing in the record; {error}") from None
@@ -58,6 +61,19 @@ class Features:
         if not picked:
             raise FieldMismatch(f"has none of the inputs ({', '.join(self.sources)})")
         return picked
+
+    def find(self, name: str, document: Any) -> Any:
+        """Returns the value of one input.
+
+        Raises:
+            NotFoundError: The document has none.
+            FieldMismatch: A word can't be applied to it.
+        """
+        source = self.sources[name]
+        value = source.find(document)
+        if value is None and name in self._nullable:
+            raise NotFoundError(f"{source.shown} is null")
+        return value
 
 
 def _named(name: str, signature: Signature) -> str:

@@ -79,7 +79,7 @@ class Judge:
         optional = self._signature.inputs[name].has_default
         if self._features is not None:
             try:
-                return Judgement((self._features.sources[name].find(document),))
+                return Judgement((self._features.find(name, document),))
             except NotFoundError as error:
                 return Judgement(missing=str(error), at_fault=not optional)
             except FieldMismatch as error:

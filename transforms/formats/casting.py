@@ -265,7 +265,7 @@ class Caster:
                 return value
             wrong = f"the number is out of range for {self.spec.dtype}"
         if not wrong:
-            cure = _cure_of(value) if value is None or self._code not in ("", "?") else ""
+            cure = self._cure_of(value) if value is None or self._code not in ("", "?") else ""
             wrong = f"expected {self._one()}, came {json_kind(value)}{cure}"
         raise FieldMismatch(f"{self._label}{_path(i, dims)}: {wrong}")
 
@@ -283,9 +283,12 @@ class Caster:
             return 'a string or {"b64": "…"}'
         return {"?": "true or false"}.get(self._code, self.spec.dtype)
 
+    def _cure_of(self, value: Any) -> str:
+        return LEFT_OUT if value is None and self.spec.has_default else _cure_of(value)
+
     def _shape_message(self, value: Any, observed: tuple[int, ...]) -> str:
         came = f"lists of shape [{','.join(map(str, observed))}]" if len(observed) > 1 else json_kind(value)
-        message = f"{self._label}: expected {self.expected}, came {came}{_cure_of(value) if value is None else ''}"
+        message = f"{self._label}: expected {self.expected}, came {came}{self._cure_of(value) if value is None else ''}"
         if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
             message += "; a record is one row: leave the batch dimension out"
         return message
@@ -328,6 +331,10 @@ _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.AS
 LONGEST_TEXT = 100
 """The most characters of text that may be a number, a time or a category."""
 _TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*", re.ASCII)
+
+
+LEFT_OUT = "; |default(null) behind its path in --features leaves it out where it is null"
+"""The cure of null in an input that a record need not have."""
 
 
 def _cure_of(value: Any) -> str:

@@ -5,7 +5,7 @@
 | word | makes of the value |
 |---|---|
 | ``number`` | of text such as ``"3.50"`` the number, of true and false 1 and 0 |
-| ``default(JSON)`` | of an absent or null value this one |
+| ``default(JSON)`` | of an absent or null value this one; ``default(null)`` leaves an optional input out |
 | ``base64`` | of base64 text the bytes: also URL-safe, without padding, or a ``data:`` URL |
 | ``time`` | of an ISO time the seconds since 1970, in UTC unless it has a zone |
 | ``lookup(FILE)`` | the value of this key in a file with a JSON object |
@@ -57,6 +57,11 @@ class FieldSource(abc.ABC):
     def label(self) -> str:
         """How messages and tables name it."""
         return self.shown
+
+    @property
+    def null_is_absent(self) -> bool:
+        """Whether it ends with ``default(null)``: to an input that may be left out, null is then the same as nothing."""
+        return False
 
     @abc.abstractmethod
     def find(self, document: Any) -> Any:
@@ -113,6 +118,11 @@ class Changed(FieldSource):
     shown: str
     path: FieldPath
     words: tuple[Callable[[Any], Any], ...]
+
+    @property
+    def null_is_absent(self) -> bool:
+        """As ``FieldSource.null_is_absent``."""
+        return bool(self.words) and self.words[-1] == _Default(None)
 
     def find(self, document: Any) -> Any:
         """As ``FieldSource.find``."""
