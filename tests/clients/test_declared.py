@@ -16,6 +16,7 @@ from transforms.clients import open_client
 from transforms.clients.base import ClientOptions, ModelClient
 from transforms.clients.checked import DTYPES
 from transforms.clients.declared import EXAMPLE, NAME, merged, parse_signature, write_signature
+from transforms.clients.wire.declared_outputs import check_declared
 from transforms.errors import MalformedAnswerError, NotServedError, UnavailableError
 from transforms.testing.multi_model_server.stub import TorchServeStub
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
@@ -252,6 +253,63 @@ def test_an_answer_that_contradicts_the_file_is_malformed() -> None:
     texts = np.array([b"x"], object)
     with KServeV1Stub(model) as stub, pytest.raises(MalformedAnswerError, match="model: output b: has values which are no"):
         predicted(stub.uri(), TWO, {"a": np.ones(1, np.float32), "text": texts}, 1)
+
+
+@pytest.mark.parametrize("stub_class", [TfServingGrpcStub, TfServingRestStub, OipGrpcStub, OipHttpStub, KServeV1Stub])
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        (
+            {"y": Y["y"], "z": Y["y"]},
+            r"the answer has no output [yz], which --signature declares \(float32\[\?,3\]\); it has ",
+        ),
+        (
+            {"y": TensorSpec("float32", (-1, 4))},
+            r"output y came as float32\[\?,3\], but --signature declares float32\[\?,4\]",
+        ),
+        ({"y": TensorSpec("float32", (-1,))}, r"output y came as float32\[\?,3\], but --signature declares float32\[\?\]"),
+        (
+            {"y": TensorSpec("int64", (-1, 3))},
+            r"output y.* came as float.*, (but the signature|which does not fit the) declare",
+        ),
+        ({"y": TensorSpec("string", (-1, 3))}, r"output y.*, but the signature declares string"),
+    ],
+)
+def test_an_answer_that_is_not_as_the_file_declares(
+    stub_class: type[StubServer], outputs: dict[str, TensorSpec], problem: str
+) -> None:
+    """It was taken as it came."""
+    x = np.full((2, 3), 0.25, np.float32)
+    model = StubModel.of(X, Y, lambda i: {"y": np.full((2, 3), 2.25, np.float32)})
+    with stub_class(model) as stub:
+        stub.describes = False
+        with pytest.raises(MalformedAnswerError, match=problem):
+            predicted(stub.uri(), Signature(NAME, METHOD_PREDICT, X, outputs), {"x": x}, 2)
+
+
+@pytest.mark.parametrize(
+    ("came", "declared"),
+    [
+        ((2, 3), (-1, 3)),
+        ((2, 3), (-1, -1)),
+        ((2, 3), None),
+        ((2,), (-1,)),
+        ((2,), (-1, 1)),
+        ((2, 1), (-1,)),
+        ((2, 0), (-1, -1)),
+    ],
+)
+def test_an_answer_that_is_as_the_file_declares(came: tuple[int, ...], declared: tuple[int, ...] | None) -> None:
+    """One value is one value, bare or in a list; what is not declared may come, too."""
+    signature = Signature(NAME, METHOD_PREDICT, X, {"y": TensorSpec("float32", declared)})
+    check_declared({"y": np.zeros(came, np.float32), "z": [1, 2]}, signature, ["y"])
+
+
+def test_a_value_for_the_whole_request_has_the_declared_shape() -> None:
+    signature = Signature(NAME, METHOD_PREDICT, X, {"names": TensorSpec("string", (4,))})
+    check_declared({"names": np.zeros((2, 4), object)}, signature, ["names"])
+    with pytest.raises(MalformedAnswerError, match="names came as"):
+        check_declared({"names": np.zeros((2, 5), object)}, signature, ["names"])
 
 
 def test_the_sole_input_called_instances_has_no_name() -> None:

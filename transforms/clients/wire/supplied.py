@@ -15,6 +15,7 @@ import numpy as np
 from transforms.clients.base import ModelClient, RequestPreview
 from transforms.clients.declared import merged
 from transforms.clients.selection import OutputSelection
+from transforms.clients.wire.declared_outputs import check_declared
 from transforms.clients.wire.json_outputs import PREDICTIONS, array_of
 from transforms.clients.wire.json_rows import as_instances, row_values
 from transforms.errors import MalformedAnswerError
@@ -28,7 +29,7 @@ class _Supplied(ModelClient):
         # The client's own signature has only the outputs that are wanted: the others are no contradiction.
         wanted = {name: spec for name, spec in declared.outputs.items() if name in outputs or not outputs}
         self._of_wanted = dataclasses.replace(declared, outputs=wanted)
-        self._where = "the model"
+        self._where, self._signature = "the model", declared
 
     @property
     def metadata_requests(self) -> int:
@@ -40,11 +41,12 @@ class _Supplied(ModelClient):
         self._as_documents = not found.signature.known
         published = found.signature
         signature = self._declared if self._as_documents else merged(published, self._of_wanted, found.model)
-        return dataclasses.replace(found, signature=self._selection.of(signature))
+        self._signature = self._selection.of(signature)
+        return dataclasses.replace(found, signature=self._signature)
 
     async def predict(self, inputs: Mapping[str, np.ndarray], rows: int, timeout_s: float) -> Answer:
         if not self._as_documents:
-            return await self._client.predict(inputs, rows, timeout_s)
+            return self._checked(await self._client.predict(inputs, rows, timeout_s))
         answer = await self._client.predict(as_instances(row_values(inputs)), rows, timeout_s)
         outputs = answer.outputs
         declared = self._declared.outputs
@@ -55,6 +57,14 @@ class _Supplied(ModelClient):
                 name: array_of(name, list(values), self._declared) if name in declared else values
                 for name, values in outputs.items()
             }
+        except MalformedAnswerError as error:
+            raise MalformedAnswerError(f"{self._where}: {error}") from error
+        return self._checked(answer)
+
+    def _checked(self, answer: Answer) -> Answer:
+        names = [name for name in self._of_wanted.outputs if name in self._signature.outputs]
+        try:
+            check_declared(answer.outputs, self._signature, names)
         except MalformedAnswerError as error:
             raise MalformedAnswerError(f"{self._where}: {error}") from error
         return answer
