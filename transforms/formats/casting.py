@@ -291,6 +291,8 @@ class Caster:
         message = f"{self._label}: expected {self.expected}, came {came}{self._cure_of(value) if value is None else ''}"
         if observed[:1] == (1,) and self._fit(observed[1:]) is not None:
             message += "; a record is one row: leave the batch dimension out"
+        if self.spec.shape and len(observed) == len(self.spec.shape) and observed[0] == self.spec.shape[0] > 1:
+            message += f"; the model's first size, {observed[0]}, {UNBATCHED}"
         return message
 
 
@@ -332,6 +334,9 @@ LONGEST_TEXT = 100
 """The most characters of text that may be a number, a time or a category."""
 _TIME = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*", re.ASCII)
 
+
+UNBATCHED = "is taken for the number of records in a request; if it is of a record, ?batch=none in an oip+… URI says so"
+"""The cure of a record that has the shape of all of the model's input."""
 
 LEFT_OUT = "; |default(null) behind its path in --features leaves it out where it is null"
 """The cure of null in an input that a record need not have."""

@@ -13,9 +13,9 @@ import pytest
 from transforms.clients import open_client
 from transforms.clients.base import ModelClient
 from transforms.clients.checked import ask_metadata
-from transforms.clients.open_inference.unbatched import has_no_batch_dimension
+from transforms.clients.open_inference.unbatched import has_no_batch_dimension, is_unbatched
 from transforms.decode.decoder import Decoder
-from transforms.errors import MalformedAnswerError, RejectedError
+from transforms.errors import MalformedAnswerError, NotServedError, RejectedError
 from transforms.testing.contract import TIMEOUT_S
 from transforms.testing.open_inference.grpc_stub import OipGrpcStub
 from transforms.testing.open_inference.http_stub import OipHttpStub, OipJsonStub
@@ -131,6 +131,54 @@ def test_the_uri_says_it_where_the_shapes_do_not(stub: Stub) -> None:
     stub.model = StubModel.of(spec, {"y": TensorSpec("float32", (3,))}, lambda inputs: {"y": inputs["x"] * 2})
     [answer] = ask(f"{stub.uri()}?batch=none", {"x": [1, 2, 3]})
     assert answer["y"].tolist() == [[2, 4, 6]]
+
+
+@pytest.mark.parametrize("stub_class", [OipGrpcStub, OipHttpStub, OipJsonStub])
+def test_the_error_at_the_start_names_the_uri_where_only_that_can_say_it(stub_class: type[Stub]) -> None:
+    """Of a server that has no ``max_batch_size``: the answers could not be matched, and every record was a dead letter."""
+    takes, gives = {"x": TensorSpec("float32", (4,))}, {"y": TensorSpec("float32", (3,))}
+    model = StubModel.of(takes, gives, lambda inputs: {"y": inputs["x"][:3] * 2})
+
+    async def as_it_is(uri: str) -> None:
+        async with open_client(uri) as client:
+            await client.metadata(TIMEOUT_S)
+
+    with stub_class(model) as stub:
+        if isinstance(stub, OipJsonStub):
+            with pytest.raises(
+                NotServedError, match=r"takes x: float32\[4\] and gives y: float32\[3\]: .*add \?batch=none to the"
+            ):
+                asyncio.run(as_it_is(stub.uri()))
+        else:  # Triton's configuration says it
+            asyncio.run(as_it_is(stub.uri()))
+        [answer] = ask(f"{stub.uri()}?batch=none", {"x": [1, 2, 3, 4]})
+        assert answer["y"].tolist() == [[2, 4, 6]]
+
+
+@pytest.mark.parametrize(
+    ("said", "max_batch_size", "shape", "unbatched"),
+    [
+        (True, None, (-1, 4), True),
+        (True, 8, (4,), True),
+        (False, 0, (4,), True),
+        (False, 8, (4,), False),
+        (False, None, (-1,), False),
+    ],
+)
+def test_who_says_that_there_is_none(said: bool, max_batch_size: int | None, shape: Shape, unbatched: bool) -> None:
+    """An output of one size beside a free batch may be one value for the whole request."""
+    assert is_unbatched("m", said, max_batch_size, signature_of([shape], [(3,)])) == unbatched
+
+
+def test_the_dead_letter_of_a_record_in_the_whole_shape_names_the_uri() -> None:
+    """``[3]`` in and ``[3]`` out is taken for a batch of three numbers."""
+    three = signature_of([(3,)], [(3,)])
+    value = json.dumps({"t0": [1, 2, 3]}).encode()
+    chunk = Decoder(three).decode([KafkaRecord("t", 0, 0, 0, None, value, [])])
+    assert chunk.failures[0].message.startswith(
+        "t0: expected one float32, came a list of 3; the model's first size, 3, is taken"
+    )
+    assert "?batch=none" in chunk.failures[0].message
 
 
 def test_several_rows_are_refused(stub: Stub) -> None:

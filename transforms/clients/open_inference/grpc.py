@@ -31,7 +31,7 @@ from transforms.clients.open_inference.model import (
     unknown_columns,
 )
 from transforms.clients.open_inference.tensors import datatype_of_array, from_contents, from_raw, to_raw
-from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
+from transforms.clients.open_inference.unbatched import OneRow, is_unbatched
 from transforms.clients.open_inference.uri import OipAddress, parse_grpc
 from transforms.clients.wire.grpc import Connect, GrpcChannel
 from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metadata
@@ -116,7 +116,7 @@ class OipGrpcClient(ModelClient):
                 inputs, outputs = ([(t.name, t.datatype, t.shape) for t in side] for side in (model.inputs, model.outputs))
                 metadata = metadata_of(self._address, model.versions, inputs, outputs, config, self._declared)
             one_row = None
-            if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
+            if is_unbatched(self._where, self._address.unbatched, config.max_batch_size, metadata.signature):
                 one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)
         specs = metadata.signature.inputs
         self._signature = self._matcher.signature = metadata.signature

@@ -31,7 +31,7 @@ from transforms.clients.open_inference.model import (
     newest,
     unknown_columns,
 )
-from transforms.clients.open_inference.unbatched import OneRow, has_no_batch_dimension
+from transforms.clients.open_inference.unbatched import OneRow, is_unbatched
 from transforms.clients.open_inference.uri import OipAddress, parse_http
 from transforms.clients.wire.error_texts import error_text
 from transforms.clients.wire.http import Connect, HttpConnection, HttpResponse
@@ -117,7 +117,7 @@ class OipHttpClient(ModelClient):
                 versions = [str(version) for version in model.get("versions") or ()]
                 metadata = metadata_of(self._address, versions, inputs, outputs, config, self._declared)
             one_row = None
-            if self._address.unbatched or (config.max_batch_size == 0 and has_no_batch_dimension(metadata.signature)):
+            if is_unbatched(self._where, self._address.unbatched, config.max_batch_size, metadata.signature):
                 one_row, metadata = OneRow(self._where), OneRow.metadata(metadata)
         specs, binary = metadata.signature.inputs, BINARY_TENSOR_DATA in extensions
         for name, spec in specs.items():

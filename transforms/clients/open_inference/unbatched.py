@@ -2,7 +2,8 @@
 
 Triton says by ``max_batch_size: 0`` that it adds no batch dimension. Many such models declare one themselves, as the first
 dimension of their shapes: free, 1, or a fixed size that inputs and outputs share. If the shapes can't have a batch
-dimension, ``has_no_batch_dimension`` finds that out. If they could have one but do not, the URI must say ``?batch=none``.
+dimension, ``has_no_batch_dimension`` finds that out. If they could have one but do not, or the server is another, the
+URI must say ``?batch=none``.
 
 To the rest of the project such a model has a fixed batch of one row, which is taken off inputs and put before outputs here.
 
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from transforms.errors import RejectedError
+from transforms.errors import NotServedError, RejectedError
 from transforms.types import ModelMetadata, Signature, TensorSpec
 
 
@@ -36,6 +37,30 @@ def has_no_batch_dimension(signature: Signature) -> bool:
         return True
     declares_all = bool(signature.outputs) and all(spec.shape is not None for spec in signature.outputs.values())
     return declares_all and not outputs & {-1, *fixed}
+
+
+def is_unbatched(where: str, said: bool, max_batch_size: int | None, signature: Signature) -> bool:
+    """Returns whether a model has no batch dimension.
+
+    Args:
+        where: The model and its address, for the error.
+        said: Whether the URI says so.
+        max_batch_size: What Triton says; ``None`` for other servers, whose shapes are what the model's author has written.
+        signature: The model's, with its shapes as the server declares them.
+
+    Raises:
+        NotServedError: It can't have one, and neither URI nor server say that it has none: the author may have left it out.
+    """
+    if said or not has_no_batch_dimension(signature):
+        return said
+    if max_batch_size is None and all(spec.shape and spec.shape[0] > 0 for spec in signature.inputs.values()):
+        sides = (", ".join(f"{n}: {spec}" for n, spec in specs.items()) for specs in (signature.inputs, signature.outputs))
+        raise NotServedError(
+            f"{where}: takes {' and gives '.join(sides)}: the shapes share no batch dimension. If the model has none, add "
+            "?batch=none to the URI in --model: each record is then a request of its own, in this shape. Else let the model "
+            "declare it, as -1 before the shape of a record"
+        )
+    return max_batch_size == 0
 
 
 class OneRow:
