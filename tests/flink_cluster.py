@@ -276,6 +276,19 @@ class FlinkCluster:
             self._wait_for(lambda: self.slots() > before, "task manager", jvm)
         return manager
 
+    def kill_worker(self, number: int) -> int | None:
+        """``kill -9`` of a Python worker of the task manager of that number, modulo theirs, or else of any other.
+
+        Returns:
+            Its process id; ``None`` if there is no worker at this moment: Flink may have put the whole job into one task
+            manager, or is starting it again.
+        """
+        first = number % len(self.task_managers)
+        for manager in (*self.task_managers[first:], *self.task_managers[:first]):
+            with contextlib.suppress(IndexError, ProcessLookupError):  # none, or it ends by itself
+                return manager.kill_worker()
+        return None
+
     def get(self, path: str) -> Any:
         """Asks Flink's REST interface."""
         with urllib.request.urlopen(f"{self.rest}/{path}", timeout=10) as answer:

@@ -28,8 +28,8 @@ def _cluster() -> Iterator[FlinkCluster]:
 
 
 def _kill_worker(cluster: FlinkCluster, stream: Stream, process: Running) -> None:
-    wait_until(lambda: any(it.workers for it in cluster.task_managers), "worker of a task manager", GOES_ON_S, process)
-    stream.rng.choice([it for it in cluster.task_managers if it.workers]).kill_worker()
+    number = stream.rng.randrange(len(cluster.task_managers))
+    wait_until(lambda: cluster.kill_worker(number) is not None, "worker to kill", GOES_ON_S, process)
 
 
 def _kill_task_manager(cluster: FlinkCluster, stream: Stream) -> None:

@@ -150,23 +150,23 @@ def test_kills_of_the_graph_for_dataflow(
     options = {"parallelism": 2, "checkpointing_interval": "2000", "max_bundle_time_mills": "4"}
     stub.faults.latency_s = 0.02
     stub.faults.hold_after(RECORDS - 10_000)
-    with running_on(flink.job_endpoint, local, **options) as running:
-        for kill in range(KILLS):
-            reached = kill * RECORDS // (KILLS + 2) + 1000
-            wait_until(lambda least=reached: sum(job.committed().values()) >= least, "progress", START_S, running)  # type: ignore[misc]
-            wait_for_open_outputs(job, running)
-            manager = flink.task_managers[kill % len(flink.task_managers)]
-            killed = manager.kill_worker()
-            wait_until(lambda pid=killed: not alive(pid), "end of the worker", START_S)  # type: ignore[misc]
-        assert sum(job.committed().values()) < RECORDS, "the kills were to hit in mid-stream"
-        stub.faults.clear()
-        wait_until(lambda: sum(job.committed().values()) >= RECORDS, "all records", START_S, running)
-        report = job.report()
+    try:
+        with running_on(flink.job_endpoint, local, **options) as running:
+            for kill in range(KILLS):
+                least = kill * RECORDS // (KILLS + 2) + 1000
+                wait_until(lambda least=least: sum(job.committed().values()) >= least, "progress", START_S, running)  # type: ignore[misc]
+                wait_for_open_outputs(job, running)
+                wait_until(lambda number=kill: flink.kill_worker(number) is not None, "worker to kill", START_S, running)  # type: ignore[misc]
+            assert sum(job.committed().values()) < RECORDS, "the kills were to hit in mid-stream"
+            stub.faults.clear()
+            wait_until(lambda: sum(job.committed().values()) >= RECORDS, "all records", START_S, running)
+    finally:
+        for left in flink_jobs(flink):  # cancelled by the job server, it runs on (seen with 2.62)
+            FlinkRest(flink.rest).cancel(left)
+        wait_until(lambda: not flink_jobs(flink), "end of the job", START_S)
+    report = job.report()
     assert report.ok, report
     assert report.expected == RECORDS
-    for left in flink_jobs(flink):  # cancelled by the job server, it runs on (seen with 2.62)
-        FlinkRest(flink.rest).cancel(left)
-    wait_until(lambda: not flink_jobs(flink), "end of the job", START_S)
 
 
 def wait_for_open_outputs(job: Job, process: Running) -> None:
