@@ -12,7 +12,7 @@ Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 @contextlib.contextmanager
 def answering(answer: Answer) -> Iterator[str]:
-    """A server on 127.0.0.1 that answers every GET and POST by ``answer``; gives its URL."""
+    """A server on 127.0.0.1 that answers every GET, POST and OPTIONS by ``answer``; gives its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -20,6 +20,9 @@ def answering(answer: Answer) -> Iterator[str]:
                 answer(self)
 
         def do_POST(self) -> None:
+            self.do_GET()
+
+        def do_OPTIONS(self) -> None:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:

@@ -124,7 +124,8 @@ class TensorSpec:
             ``string``, ``complex64``, ``complex128``.
         shape: The declared shape *with* the batch dimension first, -1 for an unknown size; ``None`` for unknown rank;
             ``()`` for a scalar, which has no batch dimension.
-        has_default: Whether the signature supplies a value when the input is left out.
+        has_default: Whether the signature supplies a value when the input is left out; of an output, whether an answer may
+            leave it out.
     """
 
     dtype: str

@@ -26,7 +26,7 @@ from transforms.testing.stub_server import StubServer
 from transforms.testing.tfserving.grpc_stub import TfServingGrpcStub
 from transforms.testing.tfserving.rest_stub import KServeV1Stub, TfServingRestStub
 from transforms.testing.vertex.rest_stub import VertexRestStub
-from transforms.types import METHOD_PREDICT, Answer, ModelMetadata, Signature, TensorSpec
+from transforms.types import METHOD_PREDICT, METHOD_REGRESS, Answer, ModelMetadata, Signature, TensorSpec
 
 T = TypeVar("T")
 TIMEOUT_S = 20.0
@@ -310,6 +310,23 @@ def test_a_value_for_the_whole_request_has_the_declared_shape() -> None:
     check_declared({"names": np.zeros((2, 4), object)}, signature, ["names"])
     with pytest.raises(MalformedAnswerError, match="names came as"):
         check_declared({"names": np.zeros((2, 5), object)}, signature, ["names"])
+
+
+def test_an_output_that_may_be_left_out() -> None:
+    """MLflow's ``required: false``: absent from all rows, or from some, which then come as objects."""
+    outputs = {"score": TensorSpec("float64", (-1,)), "reason": TensorSpec("string", (-1,), has_default=True)}
+    signature = Signature(NAME, METHOD_PREDICT, X, outputs)
+    check_declared({"score": np.zeros(2)}, signature, ["score", "reason"])
+    check_declared({"predictions": [{"score": 1.0}, {"score": 0.5, "reason": "r"}]}, signature, ["score", "reason"])
+    with pytest.raises(MalformedAnswerError, match=r"no output score, which .*; it has reason"):
+        check_declared({"predictions": [{"score": 1.0}, {"reason": "r"}]}, signature, ["score", "reason"])
+    with pytest.raises(MalformedAnswerError, match="no output score"):
+        check_declared({"predictions": [1.0, 2.0]}, signature, ["score", "reason"])
+
+
+def test_classify_and_regress_answer_with_outputs_of_their_own() -> None:
+    signature = Signature(NAME, METHOD_REGRESS, X, {"outputs": TensorSpec("float32", (-1, 1))})
+    check_declared({"value": np.zeros(2, np.float32)}, signature, ["outputs"])
 
 
 def test_the_sole_input_called_instances_has_no_name() -> None:

@@ -40,6 +40,11 @@ def read(inputs: list[Any], outputs: list[Any] | None = None, **top: Any) -> Mlf
     return read_mlmodel(yaml.safe_dump({"signature": signature, "flavors": {}, **top}))
 
 
+def test_an_output_may_be_optional() -> None:
+    found = read([column("double", "a")], [column("double", "score"), column("string", "reason", required=False)])
+    assert [spec.has_default for spec in found.outputs.values()] == [False, True]
+
+
 def test_a_file_as_mlflow_writes_it() -> None:
     found = parse_signature(WRITTEN)
     assert isinstance(found, MlflowSignature)

@@ -156,7 +156,7 @@ def _element(column: dict[str, Any]) -> tuple[Any, int]:
 def _output_spec(name: str, column: dict[str, Any]) -> TensorSpec | None:
     """An output without a dtype of ours is left undeclared: its values stay JSON."""
     try:
-        return dataclasses.replace(_spec(f"outputs.{name}", column), has_default=False)
+        return _spec(f"outputs.{name}", column)
     except ValueError:
         return None
 

@@ -20,7 +20,7 @@ from transforms.types import METHOD_CLASSIFY, METHOD_REGRESS, Answer, ModelMetad
 
 T = TypeVar("T")
 
-_OF_METHODS = {METHOD_CLASSIFY: ("classes", "scores"), METHOD_REGRESS: ("value",)}
+OWN_OUTPUTS = {METHOD_CLASSIFY: ("classes", "scores"), METHOD_REGRESS: ("value",)}
 """Methods whose answers have outputs of their own, whatever the signature declares."""
 
 
@@ -41,13 +41,13 @@ class OutputSelection:
         Raises:
             NotServedError: It declares outputs, but not these; the message lists those there are.
         """
-        there = _OF_METHODS.get(signature.method) or tuple(signature.outputs)
+        there = OWN_OUTPUTS.get(signature.method) or tuple(signature.outputs)
         if not self.names or not there:
             return signature
         if missing := self._missing(there):
             raise NotServedError(f"--outputs={missing}: the model has no such output; it has {listed(sorted(there))}")
         self._seen = True
-        if signature.method in _OF_METHODS:
+        if signature.method in OWN_OUTPUTS:
             return signature
         return dataclasses.replace(signature, outputs={name: signature.outputs[name] for name in self.names})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 
 import pytest
 import yarl
@@ -82,3 +83,29 @@ def test_every_protocol_says_it_at_the_start(model: str) -> None:
         asyncio.run(metadata(model.format(url.removeprefix("http://"))))
     assert "HTTP 308: it redirects to https://models.example:8443/there, " in str(error.value)
     assert "hidden" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["json+http://{}/score?response=$.y", "mms+http://{}/m"])
+def test_a_redirect_of_options_says_nothing_of_post(model: str) -> None:
+    """What stands before a server may send all that is no POST to a page."""
+
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        elsewhere = request.command == "OPTIONS"
+        request.send_response(302 if elsewhere else 200)
+        if elsewhere:
+            request.send_header("Location", "https://models.example/docs")
+        request.send_header("Content-Type", "application/json")
+        body = b"" if elsewhere else b'{"status": "Healthy"}'
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    async def metadata(uri: str) -> None:
+        client = open_client(uri, ClientOptions())
+        try:
+            await client.metadata(20.0)
+        finally:
+            await client.close()
+
+    with answering(answer) as url:
+        asyncio.run(metadata(model.format(url.removeprefix("http://"))))

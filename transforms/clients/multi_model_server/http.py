@@ -27,6 +27,7 @@ from transforms.clients.wire.metadata_errors import as_metadata_errors, of_metad
 from transforms.clients.wire.outputs import Outputs
 from transforms.clients.wire.row_body import BYTES, RAW_INPUT, Body, read_answer, request_body
 from transforms.clients.wire.served_version import VERSION_REFRESH_S, ServedVersion
+from transforms.clients.wire.stand_ins import RedirectedError
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import (
     MalformedAnswerError,
@@ -115,7 +116,10 @@ class MmsClient(ModelClient):
 
     async def _check_described(self, timeout_s: float) -> None:
         """Checks that the inference API serves the model: it answers OPTIONS with a description of every model it serves."""
-        answer = await self._http.send("OPTIONS", self._predictions_url, timeout_s)
+        try:
+            answer = await self._http.send("OPTIONS", self._predictions_url, timeout_s)
+        except RedirectedError:
+            return  # of this method: what stands before it may send browsers to a page
         if answer.status == 404:
             kind, _ = error_text(answer)
             hint = "" if kind.startswith("Model") else f"; {INFERENCE_PORT}"

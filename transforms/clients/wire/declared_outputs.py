@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.clients.selection import OWN_OUTPUTS
+from transforms.clients.wire.json_outputs import PREDICTIONS
 from transforms.clients.wire.outputs import is_per_row
 from transforms.errors import MalformedAnswerError
 from transforms.printable import listed
@@ -23,18 +25,25 @@ def check_declared(outputs: Mapping[str, Sequence[Any] | np.ndarray], signature:
     Args:
         outputs: Output name to its values.
         signature: The model's.
-        names: Those of its outputs that the file declares and that are wanted.
+        names: Those of its outputs that the file declares and that are wanted. Classify and Regress answer with outputs of
+            their own, whatever is declared.
 
     Raises:
-        MalformedAnswerError: One is missing, or has another shape; the message names it, what is declared and what came.
+        MalformedAnswerError: One is missing that an answer must have, or has another shape; the message names it, what is
+            declared and what came.
     """
+    if signature.method in OWN_OUTPUTS:
+        return
+    rows = _objects(outputs, signature)
     for name in names:
         spec = signature.outputs[name]
-        if name not in outputs:
+        there = name in outputs or (rows is not None and all(name in row for row in rows))
+        if not there and not spec.has_default:
+            has = outputs if rows is None else set[str]().union(*rows)
             raise MalformedAnswerError(
-                f"the answer has no output {name}, which --signature declares ({spec}); it has {listed(sorted(outputs))}"
+                f"the answer has no output {name}, which --signature declares ({spec}); it has {listed(sorted(has))}"
             )
-        values = outputs[name]
+        values = outputs.get(name)
         if spec.shape is None or not isinstance(values, np.ndarray):
             continue
         row, declared = values.shape[1:], [spec.shape[1:]]
@@ -43,6 +52,17 @@ def check_declared(outputs: Mapping[str, Sequence[Any] | np.ndarray], signature:
         if not any(_fits(row, shape) for shape in declared):
             came = TensorSpec(spec.dtype, (-1, *row))
             raise MalformedAnswerError(f"output {name} came as {came}, but --signature declares {spec}")
+
+
+def _objects(outputs: Mapping[str, Sequence[Any] | np.ndarray], signature: Signature) -> list[dict[str, Any]] | None:
+    """Returns an object for each row, by the names of outputs, where an answer has these; ``None`` if it has columns.
+
+    That is how rows come that do not all have the same outputs.
+    """
+    if list(outputs) != [PREDICTIONS] or PREDICTIONS in signature.outputs:
+        return None
+    rows = list(outputs[PREDICTIONS])
+    return rows if all(isinstance(row, dict) for row in rows) else None
 
 
 def _fits(row: tuple[int, ...], declared: tuple[int, ...]) -> bool:

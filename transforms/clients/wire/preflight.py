@@ -7,6 +7,7 @@ from collections.abc import Callable
 import yarl
 
 from transforms.clients.wire.http import HttpConnection, HttpResponse
+from transforms.clients.wire.stand_ins import RedirectedError
 from transforms.clients.wire.status_codes import DENIED
 from transforms.errors import ModelError, NotServedError
 
@@ -34,7 +35,10 @@ async def find_endpoint(
         NotServedError: There is no such path.
         ModelError: Who asks is refused, or the server is not there.
     """
-    answer = await http.send("OPTIONS", url, timeout_s)
+    try:
+        answer = await http.send("OPTIONS", url, timeout_s)
+    except RedirectedError:
+        return  # of this method
     if answer.status == 404:
         raise NotServedError(f"{where}: HTTP 404: it has no path {url.path}")
     if answer.status in (*DENIED, *_GATEWAY):

@@ -23,6 +23,10 @@ _OF_GATEWAYS = (403, 502, 503, 504)
 _BY_GRPC = re.compile(r"HTTP proxy returned response code (\d{3})\b")
 
 
+class RedirectedError(NotServedError):
+    """The answer is a redirect. One of OPTIONS says nothing of an endpoint's other methods."""
+
+
 def stand_in(
     where: str, url: yarl.URL, status: int, headers: Mapping[str, str], page: bool, proxy: Proxy | None
 ) -> ModelError | None:
@@ -38,7 +42,7 @@ def stand_in(
             connects.
     """
     if status in _REDIRECTS and (location := headers.get("Location")):
-        return NotServedError(
+        return RedirectedError(
             f"{where}: HTTP {status}: it redirects to {_shown(url, location)}, and no redirect is followed; if that is the "
             "model, give --model this scheme, host, port and path; if it is a login, let the request in by --model_header"
         )
