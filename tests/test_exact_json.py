@@ -65,10 +65,22 @@ def test_the_test_finds_exactly_what_orjson_would_round(number: int) -> None:
         b"[0.12345678901234567890123]",
         b'{"nanoseconds": 1732900000000000000}',
         b'["9f12345678901234567890123e"]',
+        b"[0.00012345678901234567, -0.00012345678901234567, 1234567890.12345678901234567890e-10]",
+        b"[-922337203685477580, 9223372036854775808]",
     ],
 )
 def test_digits_of_texts_and_fractions_are_no_long_integers(text: bytes) -> None:
+    """However many there are: a large text is looked at in another way."""
     assert not has_long_integer(text)
+    assert not has_long_integer(b"[%b]" % b",".join([text] * 500))
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_a_long_integer_at_any_place_of_a_large_text(number: int) -> None:
+    filling = b"0.00012345678901234567, " * 500
+    for text in (b"[%d, %b1]" % (number, filling), b"[%b %d]" % (filling, number), b"[%b[%d], 1]" % (filling, number)):
+        assert as_text(loads_exactly(text)) == as_text(json.loads(text))
+        assert as_text(loads_all_exactly([text] * 3)) == as_text([json.loads(text)] * 3)
 
 
 @pytest.mark.parametrize("bad", [b"[%d, NaN]" % 2**70, b"1" * 400, b'[%d, "\\ud800"]' % 2**70, b"[%d" % 2**70, b"\xff" * 30])

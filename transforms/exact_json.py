@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
-_DIGITS_AS_ZERO = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
-_POSITIVE, _NEGATIVE = b"0" * 20, b"-" + b"0" * 19
-"""The digits of 2**64 and, behind the sign, of -2**63 - 1: orjson reads all shorter integers exactly."""
+_CLASSES = bytes.maketrans(b"0123456789-" + b" \t\n\r:[", b"0" * 11 + b"," * 6)
+"""Digits and signs become 0, and what stands before a number becomes a comma: so one search finds all long integers."""
 
-_LONG = re.compile(rb"(?:^|[\s:,\[])(?:-\d{19}|\d{20})")
-"""A long integer, or a float that begins like one; not the digits of a text or of a fraction."""
+_LONG = b"," + b"0" * 20
+"""2**64 and -2**63 - 1 have 20 characters: orjson reads shorter integers exactly. Before texts and fractions is no comma."""
 
 _RUN = b"\x01" * 19
 """So many digits in a row, as a mask: all of these integers have as many."""
+
+_LARGE = 1 << 12
+"""From so many bytes on, the mask is cheaper than the search in most texts."""
 
 _PIECE = 1 << 16
 """Bytes that are looked at together: they fit the processor's cache."""
@@ -31,11 +32,16 @@ _MIN, _MAX = -(2**63), 2**64 - 1
 
 
 def has_long_integer(text: bytes) -> bool:
-    """Whether JSON has an integer that may be beyond 64 bits. It takes about as long as to parse it by orjson."""
-    if len(text) < len(_POSITIVE):
-        return False
-    zeros = text.translate(_DIGITS_AS_ZERO)
-    return (_POSITIVE in zeros or _NEGATIVE in zeros) and _LONG.search(text) is not None
+    """Whether JSON has an integer that may be beyond 64 bits.
+
+    1.5 MB of small floats, which have as many digits as a long integer (0.00012345678901234567), take 1.6 ms; orjson parses
+    them in 2.6 ms. One string of as many letters takes 0.5 ms, and as long to parse.
+    """
+    if len(text) < _LARGE or _has_run(text):
+        classes = text.translate(_CLASSES)
+        # From the right: the search looks for the comma first then, which is rarer than a 0.
+        return classes.rfind(_LONG) >= 0 or classes.startswith(_LONG[1:])
+    return False
 
 
 def loads_exactly(text: bytes) -> Any:
@@ -50,7 +56,9 @@ def loads_exactly(text: bytes) -> Any:
 
 
 def loads_all_exactly(texts: Sequence[bytes]) -> list[Any]:
-    """Parses many, as ``loads_exactly`` does. That none has long integers is found out together, in a fraction of the time.
+    """Parses many, as ``loads_exactly`` does. That none has long integers is found out together.
+
+    Of 512 records of 16 floats, 195 KB, orjson takes 330 µs and this 490 µs; as ``loads_exactly`` each, they take 610 µs.
 
     Raises:
         ValueError: As ``loads_exactly``.
@@ -60,7 +68,7 @@ def loads_all_exactly(texts: Sequence[bytes]) -> list[Any]:
     step = max(1, len(texts) * _PIECE // max(1, sum(map(len, texts))))
     for start in range(0, len(texts), step):
         piece = texts[start : start + step]
-        if _has_run(b" ".join(piece)):
+        if has_long_integer(b" ".join(piece)):
             for at, text in enumerate(piece, start):
                 if has_long_integer(text):
                     documents[at] = json.loads(text, parse_float=finite)
@@ -84,24 +92,25 @@ def finite(text: str) -> float:
     return number
 
 
-def dumps_exactly(document: Any, option: int | None = None) -> bytes:
+def dumps_exactly(document: Any, option: int | None = None, default: Callable[[Any], Any] | None = None) -> bytes:
     """Serializes a document by orjson, and its integers beyond 64 bits with all digits.
 
     Args:
         document: Any JSON value.
         option: orjson's.
+        default: orjson's: what to write in place of a value that JSON lacks.
 
     Raises:
         TypeError: It has a value that JSON lacks, half a surrogate pair, or more levels than orjson writes.
     """
     try:
-        return orjson.dumps(document, option=option)
+        return orjson.dumps(document, default, option)
     except TypeError:
         try:
             written = _with_long_integers(document)
         except RecursionError:
             raise TypeError("is nested too deeply") from None
-    return orjson.dumps(written, option=option)
+    return orjson.dumps(written, default, option)
 
 
 def _with_long_integers(value: Any) -> Any:

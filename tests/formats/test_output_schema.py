@@ -81,6 +81,12 @@ def read_protobuf(value: bytes, made: tuple[Field, ...]) -> Any:
     return ProtobufReader(as_text(make_proto_file(made, "inference.Prediction")), {}).read(value, 5)
 
 
+def nested(value: Any, levels: int) -> Any:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def test_avro() -> None:
     datum = read_avro(avro(fields()).write(json.dumps(PREDICTION).encode()), fields())
     assert str(datum.pop("exact")) == "nan"
@@ -150,12 +156,24 @@ def test_whatever_a_model_answers_comes_back(boxes: list[list[float]], number: i
         ("boxes", [1], "not "),
         ("boxes", [[None]], "null, not a number"),
         ("word", "\ud800", "half a surrogate pair"),
+        ("word", ["\ud800"], "half a surrogate pair"),
+        ("word", {"a": nested(2**70, 300)}, "nested too deeply"),
     ],
 )
 def test_values_that_do_not_fit(write: Any, name: str, value: Any, says: str) -> None:
     with pytest.raises(OutputMismatchError, match=f"^field .*{says}") as caught:
         write(fields()).write(json.dumps({name: value}).encode())
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("write", "read"), [(avro, read_avro), (protobuf, read_protobuf)])
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("value", ["%d", "[%d,0.5]", '{"id":%d,"of":[[-%d]]}'])
+def test_integers_beyond_64_bits_in_a_text(write: Any, read: Any, exact: bool, value: str) -> None:
+    text = value.replace("%d", "123456789012345678901234")
+    made = fields(outputs={}, pass_through=(), types=parse_types(["id=string"]))
+    written = write(made, exact=exact).write(b'{"id":%b}' % text.encode())
+    assert read(written, made) == {"id": text}
 
 
 @pytest.mark.parametrize("write", [avro, protobuf])

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from transforms.exact_json import dumps_exactly
 from transforms.formats.codecs import LONG_NUMBER, JsonError, parse_json
 
 FLOAT32_MAX = 3.4028235677973366e38
@@ -95,13 +96,17 @@ def as_float(value: Any, most: float = math.inf) -> float:
 
 
 def as_text(value: Any) -> str:
-    """A string as it is; any other value as its JSON text."""
-    if type(value) is not str:
-        return str(value) if type(value) is Decimal else orjson.dumps(value, default=_number).decode()
+    """A string as it is; any other value as its JSON text, with all digits."""
+    if type(value) is Decimal:
+        return str(value)
     try:
+        if type(value) is not str:
+            return dumps_exactly(value, default=_number).decode()
         value.encode()
     except UnicodeEncodeError as error:
         raise OutputMismatchError("a string with half a surrogate pair") from error
+    except TypeError as error:
+        raise OutputMismatchError("has half a surrogate pair, or is nested too deeply to be written as JSON") from error
     return value
 
 

@@ -71,6 +71,10 @@ REARRANGED = {
     "one is missing": (lambda results: results[1:], "2 results for 3 documents"),
     "one stands twice": (lambda results: [results[0], *results[:2]], "indexes 0 to 2, each once"),
     "an index is none": (lambda results: [*results[:2], {"index": True, "relevance_score": 1.0}], "indexes 0 to 2"),
+    "a score is beyond float64": (
+        lambda results: [*results[:2], {**results[2], "relevance_score": 10**400}],
+        "beyond float64",
+    ),
     "a score is none": (lambda results: [*results[:2], {**results[2], "relevance_score": "1"}], "no relevance_score"),
     "no list": (lambda results: {"0": results[0]}, "no list of results"),
 }

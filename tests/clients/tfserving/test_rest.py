@@ -142,7 +142,15 @@ def test_answers_that_do_not_fit_the_signature(body: bytes, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"results": 1}, {"results": [1]}, {"results": [[["a"]]]}, {"results": [[["a", "b"]]]}]
+    "document",
+    [
+        {},
+        {"results": 1},
+        {"results": [1]},
+        {"results": [[["a"]]]},
+        {"results": [[["a", 10**400]]]},
+        {"results": [[["a", "b"]]]},
+    ],
 )
 def test_results_of_another_form(document: Any) -> None:
     with pytest.raises(MalformedAnswerError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,31 @@ def test_integers_beyond_64_bits_of_an_answer() -> None:
     for dtype in ("int64", "uint64"):
         with pytest.raises(MalformedAnswerError, match=f"does not fit the declared {dtype}"):
             read_outputs(document, Signature("", METHOD_PREDICT, {}, {"predictions": TensorSpec(dtype, (-1,))}))
+
+
+@pytest.mark.parametrize(
+    "values", [[2**63 + 1, 5], [2**63, -1], [2**53 + 1, 0.5], [[2**53 + 1], [0.5]], [-(2**53) - 1, 1e300], [2**70, 0.5]]
+)
+def test_integers_that_no_dtype_holds_with_their_neighbours_keep_their_digits(values: list[Any]) -> None:
+    """Where nothing is declared: NumPy makes float64 of them all."""
+    found = read_outputs({"outputs": values}, None)["predictions"]
+    assert isinstance(found, np.ndarray)
+    assert repr(found.tolist()) == repr(values)
+
+
+@pytest.mark.parametrize(
+    "values", [[2**53, 0.5], [1e300, -1e17], [float("inf"), 1], [float("nan"), 1.5], [[0.5], [1]], 1e300]
+)
+def test_numbers_that_float64_holds_are_float64(values: Any) -> None:
+    found = read_outputs({"outputs": values}, None)["predictions"]
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, np.array(values, np.float64))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_an_integer_beyond_float64_is_a_malformed_answer(dtype: str) -> None:
+    document = loads(b'{"outputs": {"y": [1, %b]}}' % (b"7" * 400))
+    signature = Signature("", METHOD_PREDICT, {}, {"y": TensorSpec(dtype, (-1,))})
+    with pytest.raises(MalformedAnswerError, match=f"^output y: has an integer beyond float64, .* declared {dtype}$"):
+        read_outputs(document, signature)

@@ -230,6 +230,8 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     # The types are compared exactly, because Python's bool is a subclass of int.
     known = _JSON_TYPES.get(wire.kind, {int, float, type(None)})
     if set(map(type, flat)) - known:
+        if wire.kind in "iu" and all(_beyond_64_bits(value) for value in flat if type(value) not in known):
+            raise MalformedAnswerError(f"output {name}: a number is out of range for {datatype}")
         came = ", ".join(sorted({kind_of(value) for value in flat if type(value) not in known}))
         raise MalformedAnswerError(f"output {name}: {datatype} came with {came} among its values")
     try:
@@ -237,6 +239,11 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
             return _sized(np.array(flat, wire), size, shape, name)
     except OverflowError as error:
         raise MalformedAnswerError(f"output {name}: a number is out of range for {datatype}") from error
+
+
+def _beyond_64_bits(value: Any) -> bool:
+    """Whether a value was perhaps an integer beyond 64 bits, of which the parser makes a float."""
+    return type(value) is float and (value >= 2**64 or value <= -(2**63))
 
 
 def _flattened(data: Any, name: str) -> list[Any]:

@@ -83,5 +83,8 @@ def _scores(document: Mapping[str, Any], documents: int) -> np.ndarray:
         if type(score) is not float and type(score) is not int:
             raise MalformedAnswerError("a result of the answer has no relevance_score")
         scores[index] = score
-    with np.errstate(over="ignore"):
-        return np.array([scores[index] for index in range(documents)], np.float64).astype(np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            return np.array([scores[index] for index in range(documents)], np.float64).astype(np.float32)
+    except OverflowError as error:
+        raise MalformedAnswerError("a relevance_score of the answer is an integer beyond float64") from error

@@ -86,6 +86,6 @@ def read_results(document: Any, method: str) -> Outputs:
             return classification_outputs([[(str(label), float(score)) for label, score in row] for row in results])
         if isinstance(results, list):
             return {"value": np.array([float(value) for value in results], np.float32)}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # an integer beyond float64 is the last
         raise MalformedAnswerError("the results are not of the form that the method answers") from error
     raise MalformedAnswerError("the answer has no list of results")

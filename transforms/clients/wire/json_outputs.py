@@ -22,6 +22,9 @@ INSTANCES = "instances"
 PREDICTIONS = "predictions"
 """The name of an output that has no name in the answer, such as KServe V1's bare values."""
 
+_EXACT = 2.0**53
+"""Integers up to it are the same as float64."""
+
 
 def read_outputs(document: Any, signature: Signature | None) -> Outputs:
     """Returns the outputs of an answer to ``:predict``, in either form.
@@ -72,6 +75,8 @@ def _is_b64(value: dict[str, Any]) -> bool:
 def array_of(name: str, value: Any, signature: Signature | None) -> np.ndarray:
     """Returns the values of one output as an array of the dtype that the signature declares.
 
+    If it declares none, integers keep their digits: the array holds Python's numbers where no dtype has them all.
+
     Args:
         name: The output's name.
         value: A JSON value, or lists of them, in which there may be bytes.
@@ -89,16 +94,30 @@ def array_of(name: str, value: Any, signature: Signature | None) -> np.ndarray:
     if values.dtype.kind == "O" and declared != "string" and set(map(type, values.ravel().tolist())) <= {int, float}:
         if declared is None:
             return values  # integers beyond 64 bits, with all digits
-        values = values.astype(np.float64)
+        try:
+            values = values.astype(np.float64)
+        except OverflowError as error:
+            message = f"output {name}: has an integer beyond float64, which does not fit the declared {declared}"
+            raise MalformedAnswerError(message) from error
     if values.dtype.kind in "OUS" or (declared == "string" and not values.size):
         if declared not in (None, "string"):
             raise MalformedAnswerError(f"output {name}: has values which are no numbers; the signature declares {declared}")
         return _strings(name, value)
     if declared is None:
-        return values
+        return _with_all_digits(value, values) if values.dtype.kind == "f" else values
     if declared == "string":
         raise MalformedAnswerError(f"output {name}: has numbers, but the signature declares string")
     return _cast(name, value, values, declared)
+
+
+def _with_all_digits(value: Any, values: np.ndarray) -> np.ndarray:
+    """The numbers themselves, if NumPy has rounded an integer that came with floats, or with one of the other sign."""
+    large = (np.abs(values) >= _EXACT) & np.isfinite(values)
+    if large.any():  # seldom, and only then are the numbers looked at one by one
+        numbers = np.array(value, dtype=object)
+        if any(type(number) is int and abs(number) > _EXACT for number in numbers[large].tolist()):
+            return numbers
+    return values
 
 
 def _strings(name: str, value: Any) -> np.ndarray:
