@@ -1,4 +1,4 @@
-"""Kafka → apps with JSON of their own (FastAPI, LitServe), MLflow → Kafka: each record once, with rows they can't take."""
+"""Kafka → apps with JSON of their own, MLflow → Kafka: each record once, with rows they can't take."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests import topics
 from tests.integration.conftest import NewJob
 from tests.integration.process import Job
+from tests.servers import apps
 from tests.servers.litserve import litserve
 from tests.servers.mlflow import ASKED_FOR, mlflow
 
@@ -48,6 +49,29 @@ def test_litserve(new_job: NewJob) -> None:
     with litserve("litserve_json.py") as address:
         job = new_job(f"json+http://{address}/predict?health=/health")
         letters = scored(job, "--retry_deadline_s=2", "--response=score=$.score")
+    assert {headers["inference.error.class"] for headers in letters.values()} == {"ServerError"}
+    for record in job.predictions():
+        assert json.loads(record.value or b"") == {"score": int(record.key or b"") / 2}
+
+
+@pytest.mark.skipif(not apps.BENTOML_ASKED_FOR, reason="REAL_BENTOML=1 makes its environment, of 0.1 GB")
+def test_bentoml(new_job: NewJob, tmp_path: Path) -> None:
+    """A batch a request; it answers 500 to the whole of it for one row, and says nothing of which."""
+    (tmp_path / "request.json").write_text('{"rows": {"$rows": "$row"}}')
+    with apps.bentoml() as address:
+        job = new_job(f"json+http://{address}/predict?health=/readyz")
+        letters = scored(job, f"--request={tmp_path / 'request.json'}", "--response=$[*]")
+    assert {headers["inference.error.class"] for headers in letters.values()} == {"ServerError"}
+    for record in job.predictions():
+        assert json.loads(record.value or b"") == {"score": int(record.key or b"") / 2}
+
+
+@pytest.mark.skipif(not apps.RAY_ASKED_FOR, reason="REAL_RAY=1 makes its environment, of 0.3 GB")
+def test_ray_serve(new_job: NewJob) -> None:
+    """A record a request, as it is; it answers 500 where the deployment raises."""
+    with apps.ray_serve() as address:
+        job = new_job(f"json+http://{address}/?health=/-/healthz")
+        letters = scored(job, "--response=score=$.score")
     assert {headers["inference.error.class"] for headers in letters.values()} == {"ServerError"}
     for record in job.predictions():
         assert json.loads(record.value or b"") == {"score": int(record.key or b"") / 2}
