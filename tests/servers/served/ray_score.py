@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import ray  # type: ignore[import-not-found]  # only there
-from ray import serve  # type: ignore[import-not-found]  # only there
+from ray import serve
 
 
 @serve.deployment(ray_actor_options={"num_cpus": 0.5}, max_ongoing_requests=32)
