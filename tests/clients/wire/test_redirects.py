@@ -22,6 +22,16 @@ def told(location: str, status: int = 307) -> str:
     return "" if error is None else str(error)
 
 
+def ask(uri: str) -> None:
+    """Asks for the model's metadata, as a job does at its start."""
+
+    async def metadata() -> None:
+        async with open_client(uri, ClientOptions()) as client:
+            await client.metadata(20.0)
+
+    asyncio.run(metadata())
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_where_a_redirect_leads_and_the_cure(status: int) -> None:
     text = told("https://models.test/v1/models/m:predict", status)
@@ -72,15 +82,8 @@ def test_every_protocol_says_it_at_the_start(model: str) -> None:
         request.send_header("Content-Length", "0")  # type: ignore[attr-defined]
         request.end_headers()  # type: ignore[attr-defined]
 
-    async def metadata(uri: str) -> None:
-        client = open_client(uri, ClientOptions())
-        try:
-            await client.metadata(20.0)
-        finally:
-            await client.close()
-
     with answering(redirect) as url, pytest.raises(NotServedError) as error:
-        asyncio.run(metadata(model.format(url.removeprefix("http://"))))
+        ask(model.format(url.removeprefix("http://")))
     assert "HTTP 308: it redirects to https://models.example:8443/there, " in str(error.value)
     assert "hidden" not in str(error.value)
 
@@ -100,12 +103,5 @@ def test_a_redirect_of_options_says_nothing_of_post(model: str) -> None:
         request.end_headers()
         request.wfile.write(body)
 
-    async def metadata(uri: str) -> None:
-        client = open_client(uri, ClientOptions())
-        try:
-            await client.metadata(20.0)
-        finally:
-            await client.close()
-
     with answering(answer) as url:
-        asyncio.run(metadata(model.format(url.removeprefix("http://"))))
+        ask(model.format(url.removeprefix("http://")))
