@@ -48,9 +48,8 @@ def build(
         build_with_java(pipeline, job, job.java)
         return
     guard = SessionGuard(job.kafka, job.predict.dispatch.retry.deadline_s, stop=job.stop)
-    limits = job.predict.dispatch.limits
     # With a rate limit no slot is idle for want of records, and what was carried over would wait long for its turns.
-    carries = shards is None and limits.requests_per_s is None and limits.tokens_per_s is None
+    carries = shards is None and job.predict.dispatch.limits.off
     predict = PredictChunks(
         job.predict,
         guard,

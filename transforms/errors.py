@@ -142,11 +142,12 @@ class TransientError(ModelError):
 
     Attributes:
         retry_after_s: How long the server asked to wait, if it did.
+        not_run: Whether no model has worked on the request for certain: it was not sent, or the server was too busy for it.
     """
 
-    def __init__(self, message: str, retry_after_s: float | None = None):
+    def __init__(self, message: str, retry_after_s: float | None = None, not_run: bool = False):
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.not_run = retry_after_s, not_run
 
 
 class OverloadedError(TransientError):

@@ -40,7 +40,9 @@ class End(enum.Enum):
     NOTHING_SAID = "answered with nothing that can be read"
     REFUSED = "400"
     NOT_SERVED = "404"
-    UNAVAILABLE = "503"
+    UNAVAILABLE = "503, or no connection"
+    BUSY = "429"
+    CUT = "the connection was cut, or 502"
     LATE = "no answer in time"
     FAILED = "500"
     CANCELLED = "cancelled while it was under way"
@@ -52,11 +54,13 @@ _ERRORS: dict[End, type[ModelError]] = {
     End.REFUSED: RejectedError,
     End.NOT_SERVED: NotServedError,
     End.UNAVAILABLE: UnavailableError,
+    End.BUSY: OverloadedError,
+    End.CUT: UnavailableError,
     End.LATE: OverloadedError,
     End.FAILED: TransientError,
 }
 _HAS_COUNT = (End.COUNTED, End.UNREADABLE)
-_COSTS_NOTHING = (End.REFUSED, End.NOT_SERVED, End.UNAVAILABLE)
+_COSTS_NOTHING = (End.REFUSED, End.NOT_SERVED, End.UNAVAILABLE, End.BUSY)
 _REQUESTS = st.lists(st.tuples(st.sampled_from(End), st.integers(0, 40)), max_size=5)
 
 
@@ -68,6 +72,8 @@ def ended(end: End, tokens: int) -> Answer:
         error = kind(end.value)
         if isinstance(error, MalformedAnswerError) and end in _HAS_COUNT:
             error.tokens = Tokens(tokens, 0)
+        if isinstance(error, TransientError):
+            error.not_run = end in _COSTS_NOTHING
         raise error
     return Answer({"y": [1.0]}, "7", tokens=Tokens(0, tokens) if end in _HAS_COUNT else None)
 

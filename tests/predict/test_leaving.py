@@ -12,12 +12,22 @@ import pytest
 
 from tests.fake_model import Call, FakeModel, doubled, serving
 from tests.predict.test_dofn import chunk_of, offsets
+from transforms.errors import (
+    ModelError,
+    ModelFailedError,
+    NotServedError,
+    OverloadedError,
+    TransientError,
+    UnavailableError,
+)
 from transforms.guard import CHECK_S
+from transforms.kafka.native.session_guard import HOLDING_DRAIN_S
 from transforms.predict.batching import PendingChunk
 from transforms.predict.dofn import PredictChunks, PredictConfig
 from transforms.predict.leaving import Leaving, NotAskedError
 from transforms.predict.options import DispatchOptions
 from transforms.predict.pace import Pace, RateLimits
+from transforms.retry import RetryPolicy
 from transforms.types import Answer, AnsweredSegment, DecodedChunk, Failure, KafkaRecord, Segment
 
 FOR_EVER = RateLimits(requests_per_s=1e-6)
@@ -40,6 +50,19 @@ class Leaver:
         return True
 
 
+class Guard:
+    """Makes the bundle void as ``SessionGuard`` does."""
+
+    def __init__(self, leaver: Leaver):
+        self._leaver, self._since = leaver, float("inf")
+
+    def keep_alive(self, holding: bool = False) -> bool:
+        """See ``BundleGuard.keep_alive``."""
+        if self._leaver.stops():
+            self._since = min(self._since, time.monotonic())
+        return not holding or time.monotonic() - self._since <= HOLDING_DRAIN_S
+
+
 Drive = Callable[..., tuple[PredictChunks, Leaver]]
 
 
@@ -48,10 +71,13 @@ def drive(request: pytest.FixtureRequest) -> Iterator[Drive]:
     made: list[Any] = []
     name = request.node.name  # requests of one model share their pace
 
-    def make(model: FakeModel, limits: RateLimits = FOR_EVER, after: int = 1) -> tuple[PredictChunks, Leaver]:
-        context, leaver, options = serving(model, name), Leaver(model, after), DispatchOptions(limits=limits)
+    def make(
+        model: FakeModel, limits: RateLimits = FOR_EVER, after: int = 1, deadline_s: float = 60.0
+    ) -> tuple[PredictChunks, Leaver]:
+        context, leaver = serving(model, name), Leaver(model, after)
+        options = DispatchOptions(retry=RetryPolicy(deadline_s), limits=limits)
         config = PredictConfig(context.__enter__(), model.metadata, dispatch=options, batch_max_size=2)
-        fn = PredictChunks(config, None, CHECK_S / 10, leaver=leaver)
+        fn = PredictChunks(config, Guard(leaver), CHECK_S / 10, leaver=leaver)
         fn.setup()
         made.append((fn, context))
         return fn, leaver
@@ -95,6 +121,59 @@ def test_a_request_that_was_sent_is_waited_for(drive: Drive) -> None:
     fn, leaver = drive(FakeModel(slowly))
     assert bundle(fn, chunk_of(*range(6))) == [[0, 1]]
     assert leaver.left == [2, 3, 4, 5]
+
+
+FAST = RateLimits(requests_per_s=1000)
+
+
+@pytest.mark.parametrize("guilty", [1, 2])
+def test_a_request_that_backs_off_is_left(drive: Drive, guilty: int) -> None:
+    """It waited as long as the server had asked for, or the bundle was made void: what was answered was paid for in vain."""
+
+    async def busy(call: Call) -> Answer:
+        if call.number == guilty:
+            await asyncio.sleep(CHECK_S)  # the others are answered meanwhile: the server is not down
+            raise OverloadedError("429", retry_after_s=8.0)
+        return await doubled(call)
+
+    model = FakeModel(busy)
+    fn, leaver = drive(model, FAST, after=4)
+    began = time.monotonic()
+    assert bundle(fn, chunk_of(*range(8))) == [list(range(2 * guilty))]
+    assert leaver.left == list(range(2 * guilty, 8)), "nothing behind it is committed"
+    assert len(model.calls) == 4
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, TransientError, ModelFailedError, OverloadedError, NotServedError])
+def test_a_server_that_goes_down_before_the_stop(drive: Drive, kind: type[ModelError]) -> None:
+    """The stop comes amid retries, probes, parts and trials of what failed."""
+
+    async def goes_down(call: Call) -> Answer:
+        if call.number:
+            raise kind("down")
+        return await doubled(call)
+
+    fn, leaver = drive(FakeModel(goes_down), FAST, after=7)
+    assert bundle(fn, chunk_of(*range(6))) == [[0, 1]]
+    assert leaver.left == [2, 3, 4, 5]
+
+
+def test_a_request_to_a_server_that_is_down_is_not_waited_for(drive: Drive) -> None:
+    """The guard made the bundle void."""
+
+    async def hangs(call: Call) -> Answer:
+        if call.number in (1, 2):
+            raise UnavailableError("down")
+        if call.number:
+            await asyncio.Event().wait()
+        return await doubled(call)
+
+    model = FakeModel(hangs)
+    fn, leaver = drive(model, FAST, after=4, deadline_s=0.0)
+    assert bundle(fn, chunk_of(*range(4))) == [[0, 1]]
+    assert leaver.left == [2, 3]
+    assert model.cancelled == 1
 
 
 def test_without_limits_all_that_was_read_is_answered(drive: Drive) -> None:

@@ -244,7 +244,7 @@ class Dispatcher:
                 if past or step.told or self._unanswered_for(span, delay_s):
                     self._holds.begin(span, step.reason)
                 observer().retried()
-                await self._sleep(delay_s)
+                await self._sender.wait(self._sleep(delay_s))
         finally:
             self._holds.end(span)
 

@@ -46,6 +46,10 @@ that records are still in the processor's cache when they are encoded."""
 ASK_S = 5.0
 """How often the server is asked for its signature while records do not fit the known one, in seconds."""
 
+LEAVE_HELD_S = 0.5
+"""Seconds that a job with rate limits, when it stops, waits for requests to a server that is down: less than those after
+which ``SessionGuard`` makes the bundle void."""
+
 MISFITS = frozenset(it.error_class for it in (DeadLetterClass.FIELD_ERROR, DeadLetterClass.NPY_ERROR))
 """Classes of records that may fit another signature."""
 
@@ -99,6 +103,7 @@ class PredictChunks(beam.DoFn):
         self._guard: BundleGuard = guard or NoGuard()
         self._carrier: Carrier = carrier or NoCarrier()
         self._leaver: Leaver = leaver or NoLeaver()
+        self._leaving_since: float | None = None
         self._requests: Requests | None = None
 
     def setup(self) -> None:
@@ -216,13 +221,23 @@ class PredictChunks(beam.DoFn):
         """Waits for some results; returns whether the bundle can still be committed."""
         assert self._requests is not None
         if self._leaver.stops():
+            self._leaving_since = self._leaving_since or time.monotonic()
             self._requests.leave()
         self._settle(self._requests.take(self._check_s))
-        if time.monotonic() >= self._check_at:
+        if self._waits_in_vain():
+            self._requests.cancel()  # what was answered can still be committed
+        elif time.monotonic() >= self._check_at:
             self._check_at = time.monotonic() + self._check_s
             if not self._guard.keep_alive(self._requests.holding):
                 self._give_up()
         return not self._void
+
+    def _waits_in_vain(self) -> bool:
+        """Whether the job stops, and requests in flight are to be left, too, as those that wait to be made are already."""
+        if self._leaving_since is None or self._config.dispatch.limits.off:
+            return False
+        assert self._requests is not None
+        return self._requests.holding and time.monotonic() - self._leaving_since >= LEAVE_HELD_S
 
     def _is_full(self) -> bool:
         """Whether reading has to wait: for requests, if many are in flight or the chunks that wait are large."""

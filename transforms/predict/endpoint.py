@@ -25,6 +25,7 @@ from transforms.errors import (
     NotServedError,
     RejectedError,
     ScoringError,
+    TransientError,
     UnavailableError,
 )
 from transforms.internal_errors import is_internal, kind_and_place
@@ -198,8 +199,8 @@ class Endpoint:
         except MalformedAnswerError as error:
             took(None if error.tokens is None else Tokens(*error.tokens))
             raise
-        except (RejectedError, NotServedError, UnavailableError) as error:
-            if not isinstance(error, InternalError):
+        except (RejectedError, NotServedError, TransientError) as error:
+            if error.not_run if isinstance(error, TransientError) else not isinstance(error, InternalError):
                 took(Tokens(), seen=False)  # no model has worked on it
             raise
         took(answer.tokens)

@@ -1,4 +1,4 @@
-"""``Leaving``: when a job stops, requests that wait for the rate limits are not made.
+"""``Leaving``: when a job stops, requests that wait for the rate limits, or to be tried again under them, are not made.
 
 Their records are left for the next run: they may wait for minutes. What was sent already is answered as ever.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 from transforms.errors import ScoringError
 
@@ -37,6 +37,22 @@ class Leaving:
         """
         if self._begun:
             raise NotAskedError("not asked for: the job stops")
+
+    async def sleep(self, sleep: Awaitable[None]) -> None:
+        """Waits for a sleep between two requests, which ends when it begins.
+
+        Raises:
+            NotAskedError: The second one is not to be made.
+        """
+        sleeping = asyncio.ensure_future(sleep)
+        try:
+            with self.ending(sleeping):
+                if not self._begun:
+                    await asyncio.wait((sleeping,))
+        finally:
+            sleeping.cancel()
+        self.check()
+        sleeping.result()
 
     @contextlib.contextmanager
     def ending(self, sleep: asyncio.Future[None]) -> Iterator[None]:

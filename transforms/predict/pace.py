@@ -39,6 +39,11 @@ class RateLimits:
     tokens_per_s: float | None = None
     per_shard: bool = False
 
+    @property
+    def off(self) -> bool:
+        """Whether there is no limit."""
+        return self.requests_per_s is None and self.tokens_per_s is None
+
     def share(self, parts: int) -> RateLimits:
         """Returns the limits of one of ``parts`` processes or shards that keep them together."""
         requests, tokens = (None if rate is None else rate / parts for rate in (self.requests_per_s, self.tokens_per_s))
@@ -85,7 +90,7 @@ class Pace:
     @property
     def off(self) -> bool:
         """Whether there is no limit."""
-        return self._limits.requests_per_s is None and self._limits.tokens_per_s is None
+        return self._limits.off
 
     @property
     def counts_tokens(self) -> bool:

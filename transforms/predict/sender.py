@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from transforms.clients.base import ModelClient
 from transforms.errors import ModelError
@@ -57,7 +57,7 @@ class Sender:
         def endpoint(open_client: Callable[[], ModelClient]) -> Endpoint:
             return Endpoint(open_client, signature, timeout_s, clock, pace, self._leaving)
 
-        self._leaving = Leaving()
+        self._leaving, self._limited = Leaving(), not pace.off
         self._client, self._limiter, self._answered, self._clock = client, limiter, answered, clock
         self._main = endpoint(lambda: client)
         others = [endpoint(open_another) if open_another is not None else self._main for _ in range(1 + TRIAL_LANES + LANES)]
@@ -95,6 +95,14 @@ class Sender:
     def leave(self) -> None:
         """Makes no more requests where there are rate limits: those that wait and all later ones raise ``NotAskedError``."""
         self._leaving.begin()
+
+    async def wait(self, sleep: Awaitable[None]) -> None:
+        """Waits before rows are asked for again.
+
+        Raises:
+            NotAskedError: They are not: the job stops, and there are rate limits.
+        """
+        await (self._leaving.sleep(sleep) if self._limited else sleep)
 
     def renew(self, signature: Signature) -> None:
         """Makes requests for another signature from now on; nothing may be in flight."""

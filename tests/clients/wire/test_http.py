@@ -15,6 +15,7 @@ import yarl
 from aiohttp import web
 
 from transforms.answer_body import MAX_ERROR_BYTES
+from transforms.child_process import free_port
 from transforms.clients.base import ClientOptions
 from transforms.clients.wire.http import MOST_CONNECTIONS, HttpConnection, most_connections
 from transforms.errors import AnswerTooLargeError, MalformedAnswerError, UnavailableError
@@ -123,6 +124,23 @@ def test_a_request_that_is_cut_is_not_sent_again_without_a_5xx_before_it() -> No
 
     use(server, work)
     assert len(server.peers) == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_request_that_was_cut_may_have_been_worked_on(there: bool) -> None:
+    """One that nobody listened for has not."""
+
+    async def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    async def work(http: HttpConnection, url: yarl.URL) -> None:
+        with pytest.raises(UnavailableError) as raised:
+            await http.send("POST", url if there else url.with_port(free_port()), TIMEOUT_S, b"x")
+        assert raised.value.not_run is not there
+
+    use(cut, work)
 
 
 def test_a_request_that_is_sent_again_has_what_is_left_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

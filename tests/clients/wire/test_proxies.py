@@ -303,7 +303,7 @@ def test_a_forwarding_proxy_answers_for_a_server_that_is_away(
 
     async def run() -> int:
         async with proxy_to(1) as proxy:
-            proxy.refusal = b"503 Service Unavailable\r\n" + header
+            proxy.refusal = b"503 Service Unavailable\r\nRetry-After: 7\r\n" + header
             monkeypatch.setenv("http_proxy", f"http://{proxy.address}")
             http = HttpConnection("here", False, ClientOptions())
             try:
@@ -314,8 +314,12 @@ def test_a_forwarding_proxy_answers_for_a_server_that_is_away(
     if not is_of_proxy:
         assert asyncio.run(run()) == 503
         return
-    with pytest.raises(UnavailableError, match=r"^here: HTTP 503 of the proxy 127.0.0.1:\d+ \(http_proxy\), or of what"):
+    with pytest.raises(
+        UnavailableError, match=r"^here: HTTP 503 of the proxy 127.0.0.1:\d+ \(http_proxy\), or of what"
+    ) as told:
         asyncio.run(run())
+    assert told.value.retry_after_s == 7, "it is waited for"
+    assert told.value.not_run
 
 
 def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

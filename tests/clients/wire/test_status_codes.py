@@ -71,6 +71,34 @@ def test_what_is_in_no_table(statuses: range, error: type[ModelError]) -> None:
     assert {http_error(status) for status in others} == {error}
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "not_run"),
+    [
+        (429, "", True),
+        (503, "", True),
+        (502, "", False),
+        (504, "", False),
+        (500, "", False),
+        (408, "", False),
+        (502, "the batch scheduling queue to which this task was submitted is full", True),
+        ("RESOURCE_EXHAUSTED", "", True),
+        ("UNAVAILABLE", "Socket closed", False),
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1", True),
+        ("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full", True),
+        ("DEADLINE_EXCEEDED", "", False),
+        ("INTERNAL", "", False),
+    ],
+)
+def test_whether_a_model_has_worked_on_the_request(code: int | str, text: str, not_run: bool) -> None:
+    """Its tokens are counted unless it is certain that none has."""
+    errors = [from_grpc_code(WHERE, code, text)] if isinstance(code, str) else [from_http_status(WHERE, code, text)]
+    if isinstance(code, int) and not text:  # Google's codes have one for several statuses
+        errors.append(from_body(code, None, "", None).error(WHERE))
+    for error in errors:
+        assert isinstance(error, TransientError)
+        assert error.not_run is not_run
+
+
 def test_what_is_in_the_table() -> None:
     assert {status: http_error(status) for status in HTTP_ERRORS} == HTTP_ERRORS
 

@@ -64,7 +64,7 @@ async def current_within(credentials: Credentials, timeout_s: float, where: str)
         async with asyncio.timeout(timeout_s):
             return await credentials.current()
     except TimeoutError as error:
-        raise OverloadedError(f"{where}: no AWS credentials within {timeout_s:g} s") from error
+        raise OverloadedError(f"{where}: no AWS credentials within {timeout_s:g} s", not_run=True) from error
 
 
 class AwsCredentials:
@@ -132,5 +132,5 @@ def _translated(error: Exception) -> ModelError:
     text = clean(str(error)) or type(error).__name__
     code = str(error.response.get("Error", {}).get("Code")) if isinstance(error, exceptions.ClientError) else ""
     if isinstance(error, _UNREACHABLE) or code in _BUSY:
-        return UnavailableError(f"no AWS credentials now: {text}")
+        return UnavailableError(f"no AWS credentials now: {text}", not_run=True)
     return NotServedError(f"no AWS credentials: {text}; {CURE}")

@@ -91,7 +91,7 @@ def error_of(where: str, answer: HttpResponse) -> ModelError:
         return from_http_status(where, answer.status, f"{name}: {text}" if name else text, answer.retry_after_s)
     message = f"{where}: {name}: {text or 'no error text'}{f'; {cure}' if cure else ''}"
     transient = issubclass(kind, OverloadedError | UnavailableError)
-    error = kind(message, answer.retry_after_s) if transient else kind(message)  # type: ignore[call-arg]
+    error = kind(message, answer.retry_after_s, True) if transient else kind(message)  # type: ignore[call-arg]
     error.said = text
     return error
 

@@ -92,7 +92,7 @@ async def token_headers(tokens: AccessTokens, timeout_s: float, where: str) -> t
         async with asyncio.timeout(timeout_s):
             headers = await tokens.headers()
     except TimeoutError as error:
-        raise OverloadedError(f"{where}: no access token within {timeout_s:g} s") from error
+        raise OverloadedError(f"{where}: no access token within {timeout_s:g} s", not_run=True) from error
     return headers, min(timeout_s, until - time.monotonic())
 
 
@@ -175,5 +175,5 @@ def _translated(error: Exception) -> ModelError:
     # For a metadata server that does not answer, google-auth raises an error not to be retried, caused by the true one.
     unanswered = any(isinstance(it, exceptions.TransportError) for it in (error, error.__cause__))
     if unanswered or getattr(error, "retryable", False):
-        return UnavailableError(f"no access token from Google now: {text}")
+        return UnavailableError(f"no access token from Google now: {text}", not_run=True)
     return NotServedError(f"Google gives no access token for these credentials: {text}")

@@ -10,7 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.clients.wire.status_codes import GRPC_ERRORS, clean, from_grpc_code, http_error, speaks_http1, text_rule
+from transforms.clients.wire.status_codes import (
+    GRPC_ERRORS,
+    clean,
+    from_grpc_code,
+    http_error,
+    marked,
+    speaks_http1,
+    text_rule,
+)
 from transforms.clients.wire.tensorflow.serving_texts import SERVING_RULES
 from transforms.errors import (
     ModelError,
@@ -98,7 +106,8 @@ class VertexRefusal:
         denied = self.code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
         if not denied and (self.code != "FAILED_PRECONDITION" or self.is_of_content):
             status = f"HTTP {self.http_status}: " if self.http_status else ""
-            return from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s, _RULES)
+            failed = from_grpc_code(where, self.code, f"{status}{self.text}", self.retry_after_s, _RULES)
+            return marked(failed, self.http_status) if self.http_status else failed  # 502, 503, 504 say more than the code
         status, said = f"HTTP {self.http_status}, " if self.http_status else "", clean(self.text)
         cure = f"; {_PERMISSION}" if denied else ""
         error = NotServedError(f"{where}: {status}{self.code}: {said or 'no details'}{cure}")

@@ -36,7 +36,6 @@ from transforms.errors import (
     CertificateError,
     ConfigError,
     MalformedAnswerError,
-    ModelError,
     OverloadedError,
     UnavailableError,
 )
@@ -233,12 +232,14 @@ class HttpConnection:
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, proxy=through
             )
 
+        cut = False
         try:
             try:
                 response = await request()
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 if isinstance(error, aiohttp.ClientConnectorError) or self._closed or not self._kept.cut():
                     raise
+                cut = True
                 response = await request()
             async with response:
                 retry_after_s = read_retry_after(response.headers.get("Retry-After"), self._now())
@@ -246,11 +247,11 @@ class HttpConnection:
                 answer = await self._body(response)
                 page = body is not None and is_page(kind, answer)
                 forwards = None if self._secure else proxy  # with TLS it only connects
-                if other := stand_in(self._where, url, response.status, response.headers, page, forwards):
+                if other := stand_in(self._where, url, response.status, response.headers, page, forwards, retry_after_s):
                     raise other
                 return HttpResponse(response.status, answer, retry_after_s, response.reason or "", kind, response.headers)
         except aiohttp.ConnectionTimeoutError as error:
-            raise UnavailableError(f"{self._where}: no connection in time{_through(proxy)}") from error
+            raise UnavailableError(f"{self._where}: no connection in time{_through(proxy)}", not_run=not cut) from error
         except TimeoutError as error:
             raise OverloadedError(f"{self._where}: no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
@@ -259,8 +260,9 @@ class HttpConnection:
             told = OF_MODEL_SERVER.of(str(error)) is not None and self._secure
             shows_identity = self._options.tls_cert_file is not None
             why = with_tls_cure(str(error), shows_identity=shows_identity) if self._secure else str(error)
-            refused: type[ModelError] = CertificateError if told else UnavailableError
-            raise refused(f"{self._where}: {clean(why) or type(error).__name__}{_through(proxy)}") from error
+            refused = CertificateError if told else UnavailableError
+            why = f"{self._where}: {clean(why) or type(error).__name__}{_through(proxy)}"
+            raise refused(why, not_run=not cut and isinstance(error, aiohttp.ClientConnectorError)) from error
         except aiohttp.ClientHttpProxyError as error:
             if proxy is None:
                 raise

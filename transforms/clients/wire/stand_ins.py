@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import yarl
 
 from transforms.clients.wire.proxies import Proxy
-from transforms.clients.wire.status_codes import http_error
+from transforms.clients.wire.status_codes import error_of_status
 from transforms.errors import ModelError, NotServedError, UnavailableError
 from transforms.printable import shortened
 
@@ -28,7 +28,13 @@ class RedirectedError(NotServedError):
 
 
 def stand_in(
-    where: str, url: yarl.URL, status: int, headers: Mapping[str, str], page: bool, proxy: Proxy | None
+    where: str,
+    url: yarl.URL,
+    status: int,
+    headers: Mapping[str, str],
+    page: bool,
+    proxy: Proxy | None,
+    retry_after_s: float | None = None,
 ) -> ModelError | None:
     """Returns the error of an answer that is not the server's; ``None`` if it may be the server's own.
 
@@ -40,6 +46,7 @@ def stand_in(
         page: Whether its body is a web page, and the request was one that the server answers by data.
         proxy: The proxy that forwarded the request, and so may have answered it; ``None`` if there is none, or if it only
             connects.
+        retry_after_s: The wait that the answer asks for in seconds; ``None`` if it asks for none.
     """
     if status in _REDIRECTS and (location := headers.get("Location")):
         return RedirectedError(
@@ -49,7 +56,7 @@ def stand_in(
     if proxy is not None and status == _WANTS_LOGIN:
         return refused_by(proxy, where, status)
     if proxy is not None and status in _OF_GATEWAYS and _made_by_proxy(headers):
-        return http_error(status)(f"{where}: HTTP {status} of {proxy}, or of what is behind it; {_CURE}")
+        return error_of_status(status, f"{where}: HTTP {status} of {proxy}, or of what is behind it; {_CURE}", retry_after_s)
     if 200 <= status < 300 and page:
         return UnavailableError(
             f"{where}: HTTP {status} with a web page in place of an answer; is the address "
@@ -74,13 +81,13 @@ def refused_by(proxy: Proxy, where: str, status: int) -> ModelError:
         where: The model and its address, for messages.
         status: What it answered.
     """
-    refused: type[ModelError] = UnavailableError if status >= 500 else NotServedError
     told = f"{where}: HTTP {status} of {proxy}, which should connect to it"
     if status != _WANTS_LOGIN:
-        return refused(f"{told}; {_CURE}")
+        told = f"{told}; {_CURE}"
+        return UnavailableError(told, not_run=True) if status >= 500 else NotServedError(told)
     if proxy.has_login:
-        return refused(f"{told}: it does not accept the login in {proxy.variable}")
-    return refused(f"{told}: it wants a login: {proxy.variable}=http://USER:PASSWORD@HOST:PORT")
+        return NotServedError(f"{told}: it does not accept the login in {proxy.variable}")
+    return NotServedError(f"{told}: it wants a login: {proxy.variable}=http://USER:PASSWORD@HOST:PORT")
 
 
 def refused_over_grpc(proxy: Proxy, where: str, details: str) -> ModelError | None:

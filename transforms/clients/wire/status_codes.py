@@ -90,9 +90,33 @@ UNIMPLEMENTED = ("UNIMPLEMENTED", 405, 501)
 """The codes of a server that has no such call."""
 
 
+_NOT_RUN: dict[type[ModelError], frozenset[str | int]] = {
+    OverloadedError: frozenset(
+        (429, 502, 503, "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+    ),  # 502 where a rule says of a full queue
+    UnavailableError: frozenset((503,)),  # 502: of a gateway, whose backend may have been at work
+    CertificateError: frozenset(("UNAVAILABLE",)),
+}
+"""The codes of requests that no model has worked on for certain."""
+
+_NOT_CONNECTED = re.compile(r"(?i)failed to connect|connection refused|(DNS|name) resolution failed")
+"""gRPC's own words on our side; UNAVAILABLE may also be of a connection that was cut while a model worked."""
+
+
 def http_error(status: int) -> type[ModelError]:
     """Returns the error class of an HTTP status, by the table alone."""
     return HTTP_ERRORS.get(status, TransientError if status >= 500 else NotServedError)
+
+
+def error_of_status(status: int, message: str, retry_after_s: float | None = None) -> ModelError:
+    """Returns the error of an HTTP status, by the table alone.
+
+    Args:
+        status: The status.
+        message: The whole message.
+        retry_after_s: The wait that the answer asks for in seconds; ``None`` if it asks for none.
+    """
+    return marked(_new(http_error(status), message, "", retry_after_s), status)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,7 +234,7 @@ def from_grpc_code(
     error = _error(where, code, text, message, retry_after_s, rules)
     error = error or _new(GRPC_ERRORS.get(code, NotServedError), message, text, retry_after_s)
     error.said = said
-    return _marked(error, code)
+    return marked(error, code, text)
 
 
 def from_http_status(
@@ -230,10 +254,20 @@ def from_http_status(
     error = _error(where, status, text, message, retry_after_s, rules)
     error = error or _new(http_error(status), message, text, retry_after_s)
     error.said = said
-    return _marked(error, status)
+    return marked(error, status)
 
 
-def _marked(error: ModelError, code: str | int) -> ModelError:
+def marked(error: ModelError, code: str | int, text: str = "") -> ModelError:
+    """Returns the error with what its code says of more than its class.
+
+    Args:
+        error: The error.
+        code: The gRPC code or HTTP status.
+        text: The server's text, or gRPC's.
+    """
+    if isinstance(error, TransientError):
+        not_connected = code == "UNAVAILABLE" and _NOT_CONNECTED.search(text) is not None
+        error.not_run = not_connected or code in _NOT_RUN.get(type(error), ())
     if isinstance(error, NotServedError) and code in UNIMPLEMENTED:
         error.unimplemented = True
     return error
