@@ -18,6 +18,7 @@ LAYERS = (
         "transforms.errors",
         "transforms.printable",
         "transforms.exact_json",
+        "transforms.json_kinds",
         "transforms.hosts",
         "transforms.text_files",
         "transforms.tls",

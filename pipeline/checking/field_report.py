@@ -20,9 +20,9 @@ import orjson
 from pipeline.checking.candidates import are_images
 from pipeline.checking.rounding import rounding
 from transforms.decode.judging import Judged
-from transforms.formats.casting import is_b64, json_kind
 from transforms.formats.options import FormatOptions, Paths
 from transforms.formats.sources import parse_source
+from transforms.json_kinds import is_b64, json_kind
 from transforms.types import DecodedChunk, KafkaRecord, Signature, TensorSpec
 
 FITS = "fits"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transforms.clients.declared import NAME
 from transforms.errors import ContractError
-from transforms.formats.casting import is_b64, json_kind
 from transforms.formats.codecs import UNKNOWN_INPUT
 from transforms.headers import source_of
+from transforms.json_kinds import is_b64, json_kind
 from transforms.printable import counted, shortened
 from transforms.types import METHOD_PREDICT, KafkaRecord, Signature, TensorSpec
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from transforms.formats.casting import is_b64
 from transforms.formats.codecs import JsonError, parse_json
+from transforms.json_kinds import is_b64
 
 MAX_LEAVES = 500
 """The most paths that are looked at: a stranger's records may have any number."""

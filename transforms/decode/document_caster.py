@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from transforms.dead_letter_classes import DeadLetterClass
-from transforms.formats.casting import MAX_RANK, Caster, FieldMismatch, is_b64, json_kind, observed_shape
+from transforms.formats.casting import MAX_RANK, Caster, FieldMismatch, observed_shape
+from transforms.json_kinds import is_b64, json_kind
 from transforms.types import Failure
 
 _FIELDS_SHOWN = 8

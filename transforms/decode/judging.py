@@ -9,8 +9,9 @@ from typing import Any
 from transforms.decode.feature_paths import Features
 from transforms.decode.features import cast_value
 from transforms.decode.preprocess import is_plain
-from transforms.formats.casting import Caster, FieldMismatch, is_b64
+from transforms.formats.casting import Caster, FieldMismatch
 from transforms.formats.field_paths import NotFoundError
+from transforms.json_kinds import is_b64
 from transforms.types import Signature
 
 

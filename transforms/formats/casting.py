@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from transforms.errors import ContractError
+from transforms.json_kinds import is_b64, json_kind
 from transforms.types import TensorSpec
 
 FLOAT_CODES = {"float16": "e", "bfloat16": "f", "float32": "f", "float64": "d"}
@@ -56,11 +57,6 @@ class FieldMismatch(ValueError):  # noqa: N818  # a condition of the record; bec
     """A field does not fit its input. The message names the field and both sides, never the value."""
 
 
-def is_b64(value: Any) -> bool:
-    """Whether ``value`` is an object whose only key is ``b64``: bytes in base64, never named inputs."""
-    return type(value) is dict and len(value) == 1 and "b64" in value
-
-
 def decode_b64(value: dict[str, Any]) -> bytes:
     """The bytes of a ``{"b64": "…"}`` object.
 
@@ -74,20 +70,6 @@ def decode_b64(value: dict[str, Any]) -> bytes:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error is one; so is the error for characters beyond ASCII
         raise ValueError("b64 does not hold valid base64") from error
-
-
-def json_kind(value: Any) -> str:
-    """Names the kind of a JSON value for a message, without the value itself."""
-    if value is None:
-        return "null"
-    if is_b64(value):
-        return "a b64 object"
-    if type(value) is list:
-        return f"a list of {len(value)}"
-    names = {bool: "a bool", str: "a string", int: "an integer", dict: "an object", bytes: "bytes"}
-    if type(value) is float:
-        return "a number" if math.isfinite(value) else "NaN" if math.isnan(value) else "an infinity"
-    return names.get(type(value), "something that JSON does not have")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ import orjson
 
 from transforms.exact_json import dumps_exactly
 from transforms.formats.codecs import LONG_NUMBER, JsonError, parse_json
+from transforms.json_kinds import json_kind
 
 FLOAT32_MAX = 3.4028235677973366e38
 """The least number that is beyond float32, when rounded."""
@@ -60,7 +61,7 @@ def _whole(digits: str) -> int | Decimal:
 def as_bool(value: Any) -> bool:
     """A truth value."""
     if type(value) is not bool:
-        raise OutputMismatchError(f"{_kind(value)}, not a truth value")
+        raise OutputMismatchError(f"{json_kind(value)}, not true or false")
     return value
 
 
@@ -68,7 +69,7 @@ def as_whole(value: Any, least: int, most: int) -> int:
     """A whole number of a range; one that JSON has as 5.0, too."""
     if type(value) is not int:
         if type(value) not in (float, Decimal) or not math.isfinite(value) or value != int(value):
-            raise OutputMismatchError(f"{_kind(value)}, not a whole number")
+            raise OutputMismatchError(f"{json_kind(value)}, not a whole number")
         value = int(value)
     if not least <= value <= most:
         raise OutputMismatchError(f"beyond {least} to {most}")
@@ -89,7 +90,7 @@ def as_float(value: Any, most: float = math.inf) -> float:
     elif type(value) is str and value in _NAMED:
         return _NAMED[value]
     else:
-        raise OutputMismatchError(f"{_kind(value)}, not a number")
+        raise OutputMismatchError(f"{json_kind(value)}, not a number")
     if abs(number) >= most and math.isfinite(number):
         raise OutputMismatchError("a number beyond float32")
     return number
@@ -118,8 +119,8 @@ def as_bytes(value: Any) -> bytes:
         try:
             return base64.b64decode(value["b64"], validate=True)
         except (TypeError, ValueError, binascii.Error):
-            pass
-    raise OutputMismatchError(f"{_kind(value)}, not bytes")
+            raise OutputMismatchError("a b64 object without valid base64") from None
+    raise OutputMismatchError(f"{json_kind(value)}, not bytes")
 
 
 def as_decimal(value: Any) -> Decimal:
@@ -127,21 +128,21 @@ def as_decimal(value: Any) -> Decimal:
     if type(value) is Decimal:
         return value
     if type(value) not in (int, float) or not math.isfinite(value):
-        raise OutputMismatchError(f"{_kind(value)}, not a number")
+        raise OutputMismatchError(f"{json_kind(value)}, not a number")
     return Decimal(repr(value))
 
 
 def as_list(value: Any) -> list[Any]:
     """A list."""
     if type(value) is not list:
-        raise OutputMismatchError(f"{_kind(value)}, not a list")
+        raise OutputMismatchError(f"{json_kind(value)}, not a list")
     return value
 
 
 def as_object(value: Any) -> dict[str, Any]:
     """An object."""
     if type(value) is not dict:
-        raise OutputMismatchError(f"{_kind(value)}, not an object")
+        raise OutputMismatchError(f"{json_kind(value)}, not an object")
     return value
 
 
@@ -149,8 +150,3 @@ def _number(value: Any) -> orjson.Fragment:
     if type(value) is Decimal:
         return orjson.Fragment(str(value).encode())
     raise TypeError
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "a truth value", int: "a number", float: "a number", Decimal: "a number", str: "a string", list: "a list"}
-    return "null" if value is None else names.get(type(value), "an object")

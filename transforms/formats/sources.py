@@ -26,9 +26,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from transforms.formats.casting import FieldMismatch, json_kind
+from transforms.formats.casting import FieldMismatch
 from transforms.formats.codecs import JsonError, parse_json
 from transforms.formats.field_paths import HOW, FieldPath, NotFoundError, PathError
+from transforms.json_kinds import json_kind
 from transforms.text_files import NotTextError, read_text
 
 MOST_LOOKUP_BYTES = 16_000_000

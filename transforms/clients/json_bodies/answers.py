@@ -15,9 +15,10 @@ import numpy as np
 from transforms.clients.wire.json_outputs import PREDICTIONS, columns_of
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
-from transforms.formats.casting import FieldMismatch, json_kind
+from transforms.formats.casting import FieldMismatch
 from transforms.formats.field_paths import FieldPath, NotFoundError, PathError
 from transforms.formats.sources import parse_source, split_outside
+from transforms.json_kinds import json_kind
 from transforms.printable import counted
 
 EACH = "[*]"

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from transforms.clients.wire.bfloat16 import from_bfloat16, to_bfloat16
-from transforms.clients.wire.json import kind_of, text_bytes
+from transforms.clients.wire.json import text_bytes
 from transforms.errors import MalformedAnswerError
+from transforms.json_kinds import json_kind
 
 DTYPE_NAMES = {
     "BOOL": "bool",
@@ -232,7 +233,7 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
     if set(map(type, flat)) - known:
         if wire.kind in "iu" and all(_beyond_64_bits(value) for value in flat if type(value) not in known):
             raise MalformedAnswerError(f"output {name}: a number is out of range for {datatype}")
-        came = ", ".join(sorted({kind_of(value) for value in flat if type(value) not in known}))
+        came = ", ".join(sorted({_kind(value, wire) for value in flat if type(value) not in known}))
         raise MalformedAnswerError(f"output {name}: {datatype} came with {came} among its values")
     try:
         with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, as on the server
@@ -244,6 +245,11 @@ def from_data(data: Any, datatype: str, shape: Sequence[int], name: str) -> np.n
 def _beyond_64_bits(value: Any) -> bool:
     """Whether a value was perhaps an integer beyond 64 bits, of which the parser makes a float."""
     return type(value) is float and (value >= 2**64 or value <= -(2**63))
+
+
+def _kind(value: Any, wire: np.dtype[Any]) -> str:
+    kind = json_kind(value)
+    return "a number with a decimal point or an exponent" if kind == "a number" and wire.kind in "iu" else kind
 
 
 def _flattened(data: Any, name: str) -> list[Any]:
@@ -259,7 +265,7 @@ def _flattened(data: Any, name: str) -> list[Any]:
 
 def _text(value: Any, name: str) -> bytes:
     if not isinstance(value, str):
-        raise MalformedAnswerError(f"output {name}: BYTES came with {kind_of(value)} among its values")
+        raise MalformedAnswerError(f"output {name}: BYTES came with {json_kind(value)} among its values")
     return text_bytes(value, f"output {name}: an element")
 
 

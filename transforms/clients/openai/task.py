@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from transforms.clients.wire.json import kind_of
 from transforms.errors import RejectedError
+from transforms.json_kinds import json_kind
 from transforms.printable import counted
 from transforms.types import Answer, Signature, Tokens
 
@@ -82,7 +82,7 @@ def texts_of(name: str, inputs: Mapping[str, np.ndarray]) -> list[str]:
     texts = []
     for value in inputs[name].ravel().tolist():
         if not isinstance(value, bytes | str):
-            raise RejectedError(f"input '{name}' must be text, but came as {kind_of(value)}")
+            raise RejectedError(f"input '{name}' must be text, but came as {json_kind(value)}")
         try:
             texts.append(value.decode() if isinstance(value, bytes) else value)
         except UnicodeDecodeError:  # its text quotes the value

@@ -87,20 +87,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_KINDS = {
-    type(None): "null",
-    bool: "a truth value",
-    int: "a whole number",
-    float: "a number with a decimal point",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    bytes: "bytes",
-}
-
-
-def kind_of(value: Any) -> str:
-    """Names the kind of a JSON value for a message, as JSON does, without the value itself."""
-    return _KINDS.get(type(value), "something that JSON does not have")

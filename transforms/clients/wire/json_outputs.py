@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from transforms.clients.wire.json import kind_of, text_bytes
+from transforms.clients.wire.json import text_bytes
 from transforms.clients.wire.outputs import Outputs
 from transforms.errors import MalformedAnswerError
+from transforms.json_kinds import is_b64, json_kind
 from transforms.types import Signature
 
 INSTANCES = "instances"
@@ -45,7 +46,7 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
         raise MalformedAnswerError("the answer is no JSON object")
     if "outputs" in document:
         values = document["outputs"]
-        named = values if isinstance(values, dict) and not _is_b64(values) else {_sole_name(signature): values}
+        named = values if isinstance(values, dict) and not is_b64(values) else {_sole_name(signature): values}
         return {name: array_of(name, named[name], signature) for name in sorted(named)}
     rows = document.get("predictions")
     if not isinstance(rows, list):
@@ -58,7 +59,7 @@ def read_outputs(document: Any, signature: Signature | None) -> Outputs:
 
 def columns_of(rows: list[Any], sole_name: str) -> dict[str, list[Any]]:
     """Returns one output per name of rows that are objects of the same names; of others, the one output ``sole_name``."""
-    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() and not _is_b64(row) for row in rows):
+    if rows and all(isinstance(row, dict) and row.keys() == rows[0].keys() and not is_b64(row) for row in rows):
         return {name: [row[name] for row in rows] for name in sorted(rows[0])}
     return {sole_name: rows}
 
@@ -66,10 +67,6 @@ def columns_of(rows: list[Any], sole_name: str) -> dict[str, list[Any]]:
 def _sole_name(signature: Signature | None) -> str:
     names = list(signature.outputs) if signature is not None else []
     return names[0] if len(names) == 1 else PREDICTIONS
-
-
-def _is_b64(value: dict[str, Any]) -> bool:
-    return value.keys() == {"b64"}
 
 
 def array_of(name: str, value: Any, signature: Signature | None) -> np.ndarray:
@@ -128,13 +125,13 @@ def _strings(name: str, value: Any) -> np.ndarray:
             strings[index] = item
         elif isinstance(item, str):
             strings[index] = text_bytes(item, f"output {name}: element {index}")
-        elif isinstance(item, dict) and _is_b64(item) and isinstance(item["b64"], str):
+        elif is_b64(item) and isinstance(item["b64"], str):
             try:
                 strings[index] = base64.b64decode(item["b64"], validate=True)
             except ValueError as error:
                 raise MalformedAnswerError(f"output {name}: element {index} is no base64") from error
         else:
-            raise MalformedAnswerError(f"output {name}: element {index} is {kind_of(item)}, neither text nor b64")
+            raise MalformedAnswerError(f"output {name}: element {index} is {json_kind(item)}, neither text nor b64")
     return strings.reshape(values.shape)
 
 
