@@ -172,6 +172,25 @@ def test_drain_while_the_model_server_is_down(new_job: NewJob, stub: TfServingGr
     assert job.report().ok, job.report()
 
 
+def test_drain_while_the_model_server_is_down_under_a_rate_limit(new_job: NewJob, stub: TfServingGrpcStub) -> None:
+    """What was answered before may have cost money: it is committed, though its bundle is not complete."""
+    job = new_job(stub.uri(), flags=("--batch_max_size=1", "--max_in_flight=4"))
+    job.produce(range(200))
+    stub.faults.hold_after(12)  # of the 50 of a bundle
+    process = job.start("--rate_limit=20/s")
+    job.wait_for_held(stub, process)
+    stub.faults.fail_next(None, "RESOURCE_EXHAUSTED", retry_after_s=30)  # longer than a bundle may wait when the job stops
+    stub.faults.release()
+    process.wait_for_output("WAITING for the model server")
+    process.terminate()
+    process.done()
+    assert check_drained(job) >= 8, "all but those in flight"
+    assert process.summary["rollbacks"] == 0
+    stub.faults.clear()
+    assert job.run("--until_end").summary["records"] == 200 - process.summary["records"]
+    assert job.report().ok, job.report()
+
+
 def test_start_from(new_job: NewJob, stub: TfServingGrpcStub) -> None:
     """Earliest, latest and a time reset the group; committed goes on; a group with members can't be reset."""
     job = new_job(stub.uri(), partitions=2)
