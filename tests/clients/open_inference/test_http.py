@@ -136,7 +136,7 @@ def test_bytes_in_base64_as_mlserver_writes_them() -> None:
         ({"outputs": [{"name": "y", "datatype": "FP32"}]}, "lacks its name, datatype or shape"),
         (tensor([1, 2, 3, 4], shape=["2", 2]), "lacks its name, datatype or shape"),
         (tensor([1, 2, 3]), "3 values for a shape of"),
-        (tensor([1, 2, 3, "4"]), "came with text among"),
+        (tensor([1, 2, 3, "4"]), "came with a string among"),
         (tensor(None), "no list"),
         (tensor([1, 2, 3, 4], parameters={"binary_data_size": 16}), "does not fit the body"),
         (tensor([1, 2, 3, 4], "INT8"), None),
