@@ -16,21 +16,27 @@ from pipeline.cli.entry import EXIT_WRONG, flags_or_told
 from pipeline.cli.names import DATAFLOW
 from pipeline.cli.program import program
 from pipeline.cli.telling import TellingParser, stray_words, unknown_flags
+from pipeline.runners.dataflow.credentials import check_credentials
 from pipeline.runners.dataflow.options import missing_packages
 from pipeline.terminal import tell_error
-from transforms.errors import ConfigError
+from transforms.errors import ConfigError, ContractError
 
 STATES = {"drain": "JOB_STATE_DRAINING", "cancel": "JOB_STATE_CANCELLED"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status: 0 done, 1 refused by Dataflow, 2 a wrong flag."""
+    """Runs the command line; returns the exit status: 0 done, 1 refused by Dataflow, 2 a wrong flag or no credentials."""
     flags = flags_or_told(_parse, argv, "dataflow_job")
     if flags is None:
         return EXIT_WRONG
     args, beam_args = flags
     from apitools.base.py.exceptions import HttpError
 
+    try:
+        check_credentials(beam_args)
+    except ContractError as error:
+        tell_error(error)
+        return EXIT_WRONG
     try:
         state = act(args.action, args.job, [f"--project={args.project}", f"--region={args.region}", *beam_args])
     except HttpError as error:

@@ -153,7 +153,7 @@ PROGRAMS = (
         GRPC,
         AT_LEAST_ONCE,
         NONE,
-        "up to 64 rows, one at a time",
+        "up to 64 rows, as many as Prism has bundles",
         _run_inference,
         latency=False,
     ),

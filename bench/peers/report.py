@@ -29,7 +29,7 @@ being exactly once by the same protocol: the median, the least and the most. A r
 tenth of the machine is made once more; `others` is what they used, at most, in the runs that count.
 """
 
-_SAME = """\
+_SAME = """
 ## What is the same, and what is not
 
 - A request has up to 64 rows. Kafka Streams asks for each record, as its blocking calls are written. Bento keeps the order

@@ -1,4 +1,4 @@
-"""``check_runner``: whether a cluster's job server, and Flink, are there before a job is handed to them."""
+"""``check_runner``: whether a job server, Flink and Google's credentials are there before a job is handed over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pipeline.checking.waiting import StartWait
 from pipeline.cli.beam_values import beam_value
 from pipeline.cli.config import Config
+from pipeline.cli.names import DATAFLOW
 
 
 def check_runner(config: Config, waiting: StartWait, load_beam: Callable[[], None]) -> None:
@@ -19,8 +20,13 @@ def check_runner(config: Config, waiting: StartWait, load_beam: Callable[[], Non
 
     Raises:
         NotReadyError: Who is asked does not answer.
-        ContractError: The job server's runner is known to lack something, or somebody else is at the address.
+        ContractError: The job server's runner is known to lack something, or somebody else is at the address; or there are
+            no credentials for Dataflow.
     """
+    if config.runner == DATAFLOW:
+        from pipeline.runners.dataflow.credentials import check_credentials
+
+        check_credentials(config.beam_args)
     endpoint = beam_value(config.beam_args, "job_endpoint")
     if endpoint is not None and (config.job_endpoint_alone or config.flink):
         load_beam()

@@ -8,6 +8,7 @@ the runner, and one that is known to lack something is refused.
 from __future__ import annotations
 
 import functools
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ _OPTIONS_OF = {
     "runners.kafka.": "KafkaStreamsRunner",
 }
 """A part of the name of the Java interface that declares a runner's options, and the runner."""
+
+
+_NO_SUCH_SERVICE = re.compile(r"(?i)method not found|unknown service")
+"""gRPC's own words where the service is not there: another server. One that lacks the method says "not implemented"."""
 
 
 def check_job_server(endpoint: str, ask_s: float = ASK_S) -> None:
@@ -106,7 +111,7 @@ def ask_job_server(endpoint: str, ask_s: float = ASK_S) -> list[str]:
             request = api.DescribePipelineOptionsRequest()
             answer = service.DescribePipelineOptions(request, timeout=ask_s, wait_for_ready=True)
     except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED and not _NO_SUCH_SERVICE.search(error.details() or ""):
             return []
         away = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
         refused = NotReadyError if away else ContractError

@@ -283,5 +283,7 @@ def _committed(progress: Progress, sleep: Callable[[float], None]) -> Iterator[i
 
 def last_line(error: BaseException) -> str:
     """Returns the last line of an error's text. Beam's is a trace, with the reason at its end."""
-    lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
+    details = getattr(error, "details", None)  # gRPC's errors are traces of many lines
+    text = details() if callable(details) else str(error)
+    lines: Sequence[str] = str(text or error).strip().splitlines() or [type(error).__name__]
     return json.dumps(lines[-1])[1:-1] if len(lines) > 1 else lines[0]

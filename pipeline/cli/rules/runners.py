@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.cli.beam_values import beam_value
@@ -12,7 +13,9 @@ from pipeline.cli.nearest import nearest
 from pipeline.cli.rules.demo import is_demo
 from pipeline.runners.dataflow.options import dataflow_mistakes
 from pipeline.runners.flink import options as flink_options
+from transforms.hosts import HOST
 from transforms.kafka.beam.properties import java_problems
+from transforms.printable import one_line
 
 
 def refusals(config: Config, flags: Sequence[Flag], values: Values) -> Iterator[str]:
@@ -76,6 +79,9 @@ def flink(config: Config, values: Values) -> Iterable[str]:
     return flink_options.mistakes(config) if config.flink else ()
 
 
+_ENVIRONMENTS = ("LOOPBACK", "EXTERNAL", "PROCESS", "DOCKER")
+"""Beam's names of who starts the workers; it knows them by URN as well."""
+
 _WORKERS = ("environment_config", "environment_option", "environment_options", "sdk_container_image")
 """Beam's flags that say where workers come from."""
 
@@ -89,7 +95,12 @@ def portable(config: Config, values: Values) -> Iterator[str]:
             f"--runner={PORTABLE}: give --job_endpoint=HOST:PORT of the runner's job server; for a Flink cluster "
             f"--flink_master=HOST:PORT, too"
         )
+    endpoint = beam_value(config.beam_args, "job_endpoint")
+    if endpoint is not None and not re.fullmatch(rf"{HOST}:\d{{1,5}}", endpoint):
+        yield f"--job_endpoint={one_line(endpoint)}: give HOST:PORT"
     given = beam_value(config.beam_args, "environment_type")
+    if given is not None and given not in _ENVIRONMENTS and not given.startswith("beam:env:"):
+        yield f"--environment_type={one_line(given)}: give one of {', '.join(_ENVIRONMENTS)}"
     if config.runner == PRISM and not config.with_java and not config.workers_are_here:
         yield (
             f"--environment_type={given}: Prism's workers are threads of this process; leave it out (LOOPBACK), or start a "

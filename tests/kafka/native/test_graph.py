@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from transforms.kafka.config import KafkaConfig
 from transforms.kafka.native.graph import SourceFn
-from transforms.kafka.native.sink import WriteToKafka
+from transforms.kafka.native.sink import WriteToKafka, as_list
 from transforms.kafka.native.source import ReadFromKafka
+from transforms.types import KafkaRecord, OutputRecord
 
 CONFIG = KafkaConfig("127.0.0.1:1", ("in",), "group")
 OTHER = KafkaConfig("127.0.0.1:1", ("in",), "other")
@@ -112,6 +114,31 @@ def test_a_group_is_read_with_once() -> None:
         pipeline | "Again" >> read()
     another = beam.Pipeline(runner=FnApiRunner())
     another | read()  # pipelines do not know of each other
+
+
+@pytest.mark.parametrize(
+    ("more", "topics", "problem"),
+    [
+        ({}, "orders", r"topics: give a list of names, such as \['orders'\]"),
+        ({"key.deserializer": "x"}, ["orders"], "consumer_config has key.deserializer, of Kafka's Java client"),
+    ],
+)
+def test_what_java_people_and_hasty_ones_write_is_refused(more: dict[str, str], topics: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ReadFromKafka({"bootstrap.servers": "127.0.0.1:1", "group.id": "group", **more}, topics)
+
+
+def test_topics_of_a_configuration_are_no_text() -> None:
+    with pytest.raises(ValueError, match=r"config.topics: give a tuple of names, such as \('in',\)"):
+        ReadFromKafka(config=dataclasses.replace(CONFIG, topics="in"))  # type: ignore[arg-type]
+
+
+def test_what_is_no_output_record_is_named_by_the_sink() -> None:
+    """Pairs are what Beam's own sink takes; they failed in the source, as a tuple without a topic."""
+    with pytest.raises(TypeError, match=r"WriteToKafka takes OutputRecord elements, .*, and one is a tuple"):
+        as_list((b"key", b"value"))
+    record = OutputRecord.answering(KafkaRecord("in", 0, 1, None, None, b"v", []), "out", b"w")
+    assert as_list(record) == [record]
 
 
 @pytest.mark.parametrize("left_out", ["bootstrap.servers", "group.id"])

@@ -13,7 +13,7 @@ from apache_beam.portability.api import beam_job_api_pb2 as api
 from apache_beam.portability.api import beam_job_api_pb2_grpc as api_grpc
 
 from pipeline.runners.job_service import SILENT_S, SubmittedJob, check_job_server, runner_of
-from pipeline.runners.remote import JobState, RemoteError
+from pipeline.runners.remote import JobState, RemoteError, last_line
 from transforms.errors import ContractError, NotReadyError
 
 JAVA = "org.apache.beam"
@@ -31,10 +31,12 @@ class JobServer(api_grpc.JobServiceServicer):
 
 
 @contextlib.contextmanager
-def serving(servicer: api_grpc.JobServiceServicer) -> Iterator[str]:
+def serving(servicer: api_grpc.JobServiceServicer | None) -> Iterator[str]:
+    """A gRPC server; without a servicer, one of something else."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
-        api_grpc.add_JobServiceServicer_to_server(servicer, server)
+        if servicer is not None:
+            api_grpc.add_JobServiceServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:
@@ -76,6 +78,19 @@ def test_what_is_no_job_server_is_told() -> None:
         server.stop(None).wait()
         with pytest.raises(NotReadyError, match="no job server of Beam answers there"):
             check_job_server(f"127.0.0.1:{port}", ask_s=0.1)
+
+
+def test_a_grpc_server_of_something_else_is_told() -> None:
+    """The model server's port: it was found out when the job was handed to it, and the flag was not named."""
+    with serving(None) as endpoint, pytest.raises(ContractError, match=f"--job_endpoint={endpoint}: no job server of Beam"):
+        check_job_server(endpoint)
+
+
+def test_the_last_line_of_grpcs_error_is_what_the_server_said() -> None:
+    """Its text is a trace, whose last line is a bracket."""
+    with serving(None) as endpoint, grpc.insecure_channel(endpoint) as channel, pytest.raises(grpc.RpcError) as raised:
+        api_grpc.JobServiceStub(channel).GetJobs(api.GetJobsRequest())
+    assert last_line(raised.value) == "Method not found!"
 
 
 class Result:

@@ -34,6 +34,20 @@ class _Write(beam.DoFn):
             leave(self._config)
 
 
+def as_list(record: Any) -> Any:
+    """Returns a list of the one record. Its types are open: Beam takes hints for orders.
+
+    Raises:
+        TypeError: It is none, such as a pair of key and value, which Beam's own sink takes.
+    """
+    if not isinstance(record, OutputRecord):
+        raise TypeError(
+            f"WriteToKafka takes OutputRecord elements, made by OutputRecord.answering(record, topic, value), and one is a "
+            f"{type(record).__name__}"
+        )
+    return [record]
+
+
 class WriteToKafka(beam.PTransform):
     """Writes ``OutputRecord`` elements, or lists of them, and commits the offsets of the records that they answer.
 
@@ -56,5 +70,5 @@ class WriteToKafka(beam.PTransform):
             ValueError: There is no ``ReadFromKafka`` of this configuration before it, or what is between ends the stage.
         """
         join(records, self._config)
-        lists = records if self._chunks else records | "Lists" >> beam.Map(lambda record: [record])
+        lists = records if self._chunks else records | "Lists" >> beam.Map(as_list)
         return lists | "Commit" >> beam.ParDo(_Write(self._config))

@@ -62,7 +62,7 @@ class ReadFromKafka(Source):
         prepare: With ``shards``: called once in every worker process, before anything is read.
 
     Raises:
-        ValueError: ``consumer_config`` lacks ``bootstrap.servers`` or ``group.id``; or ``shards`` move and ``config`` has
+        ValueError: ``consumer_config`` or the topics can't be used; or ``shards`` move and ``config`` has
             them stay, or the other way round.
     """
 
@@ -79,6 +79,9 @@ class ReadFromKafka(Source):
         prepare: Callable[[], None] | None = None,
     ):
         super().__init__(config or config_from_properties(consumer_config or {}, topics))
+        names: Any = self.config.topics
+        if isinstance(names, str):
+            raise ValueError(f"config.topics: give a tuple of names, such as ({names!r},)")
         if self.config.shards_move is not isinstance(shards, MovingShards):
             raise ValueError(
                 "MovingShards go with KafkaConfig(shards_move=True), for source and sink, and with nothing else"
@@ -126,9 +129,17 @@ def config_from_properties(properties: Mapping[str, str], topics: Sequence[str])
         topics: The topics to read.
 
     Raises:
-        ValueError: ``bootstrap.servers`` or ``group.id`` is missing.
+        ValueError: ``bootstrap.servers`` or ``group.id`` is missing, a property is one that only Kafka's Java client has, or
+            ``topics`` is one name and no list.
     """
+    if isinstance(topics, str):
+        raise ValueError(f"topics: give a list of names, such as [{topics!r}]")
     rest = dict(properties)
+    if java := [name for name in rest if name.endswith((".deserializer", ".serializer")) or name == "max.poll.records"]:
+        raise ValueError(
+            f"consumer_config has {', '.join(java)}, of Kafka's Java client; here are librdkafka's properties, and keys and "
+            "values are bytes: leave it out"
+        )
     missing = [name for name in ("bootstrap.servers", "group.id") if name not in rest]
     if missing:
         raise ValueError(f"consumer_config lacks {' and '.join(missing)}")

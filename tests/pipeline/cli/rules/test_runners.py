@@ -77,6 +77,11 @@ REFUSED = {
         "drain the job",
     ),
     ("--runner=PortableRunner",): ("--runner=PortableRunner", "--job_endpoint=HOST:PORT"),
+    ("--runner=PortableRunner", "--job_endpoint=localhost"): ("--job_endpoint=localhost", "give HOST:PORT"),
+    ("--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=FOO", "--environment_config=h:2"): (
+        "--environment_type=FOO",
+        "EXTERNAL",
+    ),
     ("--runner=PortableRunner", "--job_endpoint=h:1", "--environment_type=PROCESS"): (
         "--environment_type=PROCESS",
         "--environment_config=…",
