@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import orjson
 
 from bench import setting
 from bench.peers import installed
-from bench.peers.measure import Backlog, Benchmark, Records
-from bench.peers.programs import PROGRAMS
+from bench.peers.measure import Backlog, Benchmark, Records, Steady
+from bench.peers.programs import PROGRAMS, Program
 from bench.peers.report import page
 from tests.kafka_broker import BrokerError, KafkaBroker
 
@@ -31,7 +32,7 @@ def main() -> int:
         return 2
     machine = {**setting.machine(), **_versions()}
     backlogs: dict[float, dict[str, list[Backlog]]] = {}
-    steady = {}
+    steady: dict[str, list[Steady]] = {}
     try:
         _say("the peers' programs, from the registries:")
         for program in ("kafka_streams", "parallel_consumer"):
@@ -43,6 +44,7 @@ def main() -> int:
             for latency_ms in args.server_ms:
                 _say(f"a request takes {latency_ms:g} ms:")
                 backlogs[latency_ms] = benchmark.backlog(programs, records, latency_ms, args.runs, args.most_s)
+                _write(args, machine, programs, backlogs, steady)  # a run that is ended later has these
             if args.seconds:
                 _say("steady load:")
                 prompt = [program for program in programs if program.latency]
@@ -50,13 +52,23 @@ def main() -> int:
     except (setting.BenchmarkError, BrokerError) as error:
         _say(f"FAILED: {error}")
         return 1
+    _say(_write(args, machine, programs, backlogs, steady))
+    return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    machine: Mapping[str, Any],
+    programs: Sequence[Program],
+    backlogs: Mapping[float, Mapping[str, Sequence[Backlog]]],
+    steady: Mapping[str, Sequence[Steady]],
+) -> str:
     command = " ".join(["python -m bench.peers", *sys.argv[1:]])
     settings = {"records": args.records, "width": args.width, "runs": args.runs, "most_s": args.most_s}
     text = page(command, settings, machine, programs, backlogs, steady)
-    _say(text)
     if args.write:
         args.write.write_text(text, encoding="utf-8")
-    return 0
+    return text
 
 
 def records_of(count: int, width: int) -> Records:

@@ -24,26 +24,28 @@ SERVED = Path(__file__).with_name("served")
 @contextlib.contextmanager
 def bentoml() -> Iterator[str]:
     """Runs ``bentoml serve``; yields its ``HOST:PORT``."""
-    python = environment("bentoml", BENTOML) / "bin" / "python"
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    with folder("bentoml") as directory:
-        app = ["bentoml_rows:Score", "--working-dir", str(SERVED), "--host", "127.0.0.1", "--port", str(port)]
-        env = {"BENTOML_HOME": str(directory), "BENTOML_DO_NOT_TRACK": "true"}
-        with running([str(python), "-m", "bentoml", "serve", *app], directory, env) as log_file:
-            wait_until_answered(f"http://{address}/readyz", log_file)
-            yield address
+    app = ["-m", "bentoml", "serve", "bentoml_rows:Score", "--working-dir", str(SERVED), "--host", "127.0.0.1", "--port"]
+    with _served("bentoml", BENTOML, app, "BENTOML_HOME", {"BENTOML_DO_NOT_TRACK": "true"}, "/readyz") as address:
+        yield address
 
 
 @contextlib.contextmanager
 def ray_serve() -> Iterator[str]:
     """Runs a Ray of its own with the deployment; yields its ``HOST:PORT``."""
-    python = environment("ray_serve", RAY_SERVE) / "bin" / "python"
+    env = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    with _served("ray_serve", RAY_SERVE, [str(SERVED / "ray_score.py")], "RAY_TMPDIR", env, "/-/routes") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _served(name: str, requirements: list[str], app: list[str], home: str, env: dict[str, str], ready: str) -> Iterator[str]:
+    """Runs Python with ``app`` and a port behind it; ``home`` is the variable for a folder of its own."""
+    python = environment(name, requirements) / "bin" / "python"
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
-    with folder("ray") as directory:
-        env = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(directory)}
-        with running([str(python), str(SERVED / "ray_score.py"), str(port)], directory, env) as log_file:
-            wait_until_answered(f"http://{address}/-/healthz", log_file)
-            wait_until_answered(f"http://{address}/-/routes", log_file)
-            yield address
+    with (
+        folder(name) as directory,
+        running([str(python), *app, str(port)], directory, {**env, home: str(directory)}) as log_file,
+    ):
+        wait_until_answered(f"http://{address}{ready}", log_file)
+        yield address

@@ -9,6 +9,7 @@ from pipeline.cli.config import Config
 from pipeline.cli.flag import Values
 from transforms.kafka import msk
 from transforms.kafka.config import ASSIGN_GROUP, CONSUMER_PROTOCOL, GROUP_PROTOCOL, KafkaConfig
+from transforms.kafka.librdkafka import NO_SUCH_PROPERTY, refused_by_librdkafka
 from transforms.kafka.protected import protected_problem
 from transforms.secret_manager import has_reference
 
@@ -51,7 +52,7 @@ def property_problem(name: str, value: str) -> str | None:
     text = None if name.endswith(".pem") and has_reference(value) else refused_by_librdkafka({name: value})
     if text is None or text.startswith("Failed to create"):
         return None  # needs other properties (SASL without a mechanism, say): checked with all of them
-    if "No such configuration property" in text:
+    if NO_SUCH_PROPERTY in text:
         return "no such librdkafka property"
     if has_reference(value):
         return "is a word or a number of librdkafka's, which must be known at the start, and no secret: write it out"
@@ -66,19 +67,6 @@ def without_references(properties: Mapping[str, str]) -> dict[str, str]:
     if unread & {"ssl.certificate.pem", "ssl.key.pem"}:
         unread |= {"ssl.certificate.pem", "ssl.key.pem", "ssl.certificate.location", "ssl.key.location", "ssl.key.password"}
     return {name: value for name, value in properties.items() if name not in unread}
-
-
-def refused_by_librdkafka(properties: Mapping[str, str]) -> str | None:
-    """Why librdkafka makes no client of these properties, in its own words, or ``None``."""
-    import confluent_kafka as ck
-
-    try:
-        ck.Producer({**properties, "log_level": 0})
-    except ck.KafkaException as error:
-        return str(error.args[0].str())
-    except (TypeError, ValueError, AttributeError):  # what confluent_kafka takes from Python alone: functions, dictionaries
-        return "No such configuration property"
-    return None
 
 
 def refused_by_clients(config: Config) -> str | None:

@@ -32,6 +32,6 @@ def check_credentials(beam_args: Sequence[str]) -> None:
         google.auth.default(scopes=[SCOPE])
     except (exceptions.GoogleAuthError, OSError) as error:
         raise ContractError(
-            f"no credentials for Google Cloud: {shortened(str(error).strip().partition(chr(10))[0])} Run 'gcloud auth "
+            f"no credentials for Google Cloud: {shortened(str(error).partition('. ')[0])}; run 'gcloud auth "
             "application-default login', or set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account's key"
         ) from error

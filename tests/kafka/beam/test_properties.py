@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.rules.librdkafka import refused_by_librdkafka
 from transforms.errors import ConfigError
 from transforms.kafka.beam.properties import COMPUTED, RENAMED, SAME, java_consumer, java_problems, java_producer
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.librdkafka import refused_by_librdkafka
 
 
 def config(**properties: str) -> KafkaConfig:

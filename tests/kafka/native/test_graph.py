@@ -120,7 +120,7 @@ def test_a_group_is_read_with_once() -> None:
     ("more", "topics", "problem"),
     [
         ({}, "orders", r"topics: give a list of names, such as \['orders'\]"),
-        ({"key.deserializer": "x"}, ["orders"], "consumer_config has key.deserializer, of Kafka's Java client"),
+        ({"key.deserializer": "x", "grup": "y"}, ["orders"], "consumer_config has key.deserializer, grup, which librdkafka"),
     ],
 )
 def test_what_java_people_and_hasty_ones_write_is_refused(more: dict[str, str], topics: Any, problem: str) -> None:

@@ -13,6 +13,7 @@ import apache_beam as beam
 
 from transforms.coders import RecordChunk
 from transforms.kafka.config import KafkaConfig
+from transforms.kafka.librdkafka import unknown_properties
 from transforms.kafka.native.graph import Source, refuse_twice
 from transforms.kafka.native.loop import EmitShardKeys, PollShards
 from transforms.kafka.native.moving_loop import EmitMovingShards, PollMovingShards
@@ -129,16 +130,16 @@ def config_from_properties(properties: Mapping[str, str], topics: Sequence[str])
         topics: The topics to read.
 
     Raises:
-        ValueError: ``bootstrap.servers`` or ``group.id`` is missing, a property is one that only Kafka's Java client has, or
-            ``topics`` is one name and no list.
+        ValueError: ``bootstrap.servers`` or ``group.id`` is missing, librdkafka does not know a property, or ``topics``
+            is one name and no list.
     """
     if isinstance(topics, str):
         raise ValueError(f"topics: give a list of names, such as [{topics!r}]")
     rest = dict(properties)
-    if java := [name for name in rest if name.endswith((".deserializer", ".serializer")) or name == "max.poll.records"]:
+    if unknown := unknown_properties(rest):
         raise ValueError(
-            f"consumer_config has {', '.join(java)}, of Kafka's Java client; here are librdkafka's properties, and keys and "
-            "values are bytes: leave it out"
+            f"consumer_config has {', '.join(unknown)}, which librdkafka does not know; it lacks some of what Kafka's Java "
+            "client has, and keys and values are bytes here"
         )
     missing = [name for name in ("bootstrap.servers", "group.id") if name not in rest]
     if missing:
